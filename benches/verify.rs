@@ -81,7 +81,7 @@ fn verify(directory: &Path) {
     assert!(report.is_clean());
     let counts = report.counts;
     println!(
-        "  {} records, {} entries on {} pages in {seconds:.1} s: {:.0} records and entries per second; peak memory {} MiB, including the storage engine",
+        "  {} records, {} entries on {} pages in {seconds:.1} s: {:.0} records and entries per second; peak memory {} MiB, including the storage",
         counts.records,
         counts.entries,
         counts.pages,

@@ -33,8 +33,8 @@
 //! - [`keys`]: credentials that open a vault: [`Passphrase`](keys::Passphrase),
 //!   [`KeyFile`](keys::KeyFile), or a [`Credential`](keys::Credential) of your own.
 //! - [`storage`]: backends: [`FileStorage`], [`SplitStorage`](storage::SplitStorage),
-//!   [`MemoryStorage`], or a [`Storage`](storage::Storage) of your own. [`storage::archive`] makes
-//!   backups and moves a vault.
+//!   [`MemoryStorage`], or a [`Storage`](storage::Storage) of your own. [`FileStorage::backup`] copies
+//!   a vault in use; [`storage::archive`] moves a vault to another backend.
 //! - [`access`]: access policies and security events.
 //! - [`audit`]: reports from the journal: who read a patient's records, what an actor read.
 //! - [`verify`]: [`Vault::verify`] compares the storage with the journal; [`Vault::checkpoint`]
@@ -42,7 +42,7 @@
 //! - [`report`] and [`progress`]: results and progress of long operations.
 //! - [`architecture`]: structure of the crate, glossary, order of writes, and where to make which
 //!   change.
-//! - [`Error`]: each text says what happened and what to do next. No text contains an id, a path, a
+//! - [`Error`]: [`Error::kind`] and [`Error::is_retryable`] classify an error; each text says what happened and what to do next. No text contains an id, a path, a
 //!   key or a byte of a record. A record that does not exist is `None`, not an error.
 //!
 //! # Records of any size
@@ -97,7 +97,10 @@
 //!
 //! # Features
 //!
-//! - `file` (default): [`FileStorage`].
+//! - `file` (default): [`FileStorage`], on SQLite.
+//! - `bundled` (default): builds SQLite from its source, which needs a C compiler. Without this
+//!   feature, the system's SQLite is linked: 3.37 or newer. Apps that use `rusqlite` or `sqlx` share
+//!   one SQLite with this crate.
 //! - `json` (default): [`Session::put_json`] and [`Session::get_json`].
 //! - `conformance`: `storage::conformance`, checks of the storage contract that any backend can
 //!   run.

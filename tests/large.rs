@@ -21,7 +21,7 @@ const RECORD: u64 = 64 * MIB;
 /// Number of rounds until the memory of the allocator reaches its peak on each thread.
 const ROUNDS: usize = 4;
 const CACHE: u64 = MIB;
-/// Documented maximum memory in bytes, excluding the engine's cache, for a record of any size on
+/// Documented maximum memory in bytes, excluding the database's cache, for a record of any size on
 /// any machine.
 const BOUND: u64 = 64 * MIB;
 

@@ -23,11 +23,13 @@ ROWS = {
     "`json`": ["json"],
     "`conformance`": ["conformance"],
     "`aws-lc-rs`": ["aws-lc-rs"],
-    "default: `file`, `json`": ["file", "json"],
-    "default and `aws-lc-rs`": ["file", "json", "aws-lc-rs"],
-    "`full`": ["full", "file", "json", "conformance"],
+    "`file` on the system's SQLite": ["file"],
+    "`file`, `bundled`": ["file", "bundled"],
+    "default: `file`, `bundled`, `json`": ["file", "bundled", "json"],
+    "default and `aws-lc-rs`": ["file", "bundled", "json", "aws-lc-rs"],
+    "`full`": ["full", "file", "bundled", "json", "conformance"],
 }
-FEATURES = ["aws-lc-rs", "conformance", "file", "full", "json"]
+FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json"]
 MANIFEST = """
 [package]
 name = "app"

@@ -21,8 +21,8 @@ use crate::common::next_to;
 use crate::steps::{Steps, bar};
 use crate::study::{Instance, Study, attribute};
 
-/// The size of the storage engine's cache, in bytes: small, so that the cache does not dominate
-/// this process's peak memory.
+/// The size of the database cache, in bytes: small, so that the cache does not dominate the peak
+/// memory of this process.
 pub(crate) const CACHE: u64 = 1 << 20;
 
 /// The length of each range read, in bytes.

@@ -8,6 +8,9 @@ pub mod archive;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod damage;
+#[cfg(feature = "file")]
+#[doc = include_str!("../format/directory.md")]
+pub mod directory {}
 #[cfg(feature = "conformance")]
 mod faulty;
 #[cfg(feature = "file")]

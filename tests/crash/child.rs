@@ -50,7 +50,7 @@ pub(crate) fn open_or_create(directory: &Path) -> Vault {
 
 /// Runs an operation. Prints a line before the operation, and a line with the answer after the
 /// operation.
-fn print_and_run<T>(
+pub(crate) fn print_and_run<T>(
     thread: u64,
     verb: &str,
     run: impl FnOnce() -> Result<T, Error>,
@@ -79,7 +79,7 @@ pub(crate) fn parse_line(
     Some((begun.remove(thread).unwrap(), answer.to_owned()))
 }
 
-fn ok<T>(_: &T) -> String {
+pub(crate) fn ok<T>(_: &T) -> String {
     "ok".to_owned()
 }
 

@@ -23,15 +23,15 @@ pub(crate) fn patients(thread: u64) -> [String; 2] {
 const SINGLE: [&str; 3] = [MISFILED, "held", "retained"];
 
 /// The versions of a record, each as a digest of its content; `None` for a retraction.
-type Versions = Vec<Option<u64>>;
+pub(crate) type Versions = Vec<Option<u64>>;
 
 /// The records of a patient; `None` for an erased patient.
-type Chart = Option<BTreeMap<String, Versions>>;
+pub(crate) type Chart = Option<BTreeMap<String, Versions>>;
 
 #[derive(Default, Clone)]
 pub(crate) struct Model {
-    created: bool,
-    charts: BTreeMap<String, Chart>,
+    pub(crate) created: bool,
+    pub(crate) charts: BTreeMap<String, Chart>,
     expected_entries: ExpectedEntries,
 }
 
@@ -184,7 +184,7 @@ fn applied(before: &Chart, verb: &str) -> Chart {
 }
 
 /// Reads a patient's chart through every operation that reads.
-fn read_chart(vault: &Vault, patient: &str) -> Chart {
+pub(crate) fn read_chart(vault: &Vault, patient: &str) -> Chart {
     let session = session(vault);
     let subject = subject(patient);
     let mut records = BTreeMap::new();

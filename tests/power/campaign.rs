@@ -1,32 +1,25 @@
 //! Power-cut campaigns, which record a child process, cut the power at every sync, and open each
 //! state that a cut leaves.
 
-use std::any::Any;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use chartlock::{Error, Vault};
-
 use crate::child::parse_line;
-use crate::common::{Fixed, ids, scratch, session};
+use crate::common::scratch;
 use crate::content::Random;
 use crate::cut::{Cut, Effort, cuts};
-use crate::disk::{Content, Disk, Tree, When, digest};
+use crate::disk::{Disk, Tree, When, digest};
+use crate::image::{BackupImage, Shelf, State, lay_out, open_all, read_tree};
 use crate::model::Model;
 use crate::recorder::{Event, Recorder};
-use crate::script::{FAULT, ROOT, SCRIPT, SEED};
-use crate::{place, trace};
-
-/// The minimum length in bytes of the value files that states share through hard links. Packs of
-/// patient entries, which change in place, are always shorter.
-const LINKED: u64 = 64 << 10;
+use crate::script::{FAULT, PROCESS, ROOT, SCRIPT, SEED};
+use crate::trace;
 
 /// The number of threads that open the states left by cuts.
 const OPENERS: usize = 2;
@@ -48,9 +41,33 @@ pub(crate) struct Campaign<'a> {
     pub(crate) effort: Effort,
     /// The number of operations that are acknowledged before the first cut.
     pub(crate) spared: u64,
-    /// The numbers of the syncs that report success without making anything durable, counted from
-    /// 1.
-    pub(crate) false_syncs: Range<u64>,
+    /// The syncs that report success without making anything durable.
+    pub(crate) false_syncs: FalseSyncs,
+    /// The number of states from which another child starts, whose calls are cut again.
+    pub(crate) cut_again: usize,
+}
+
+/// Operations of a child that starts from the state that a cut left.
+const AFTER_CUT: &str = "1:put 1:put-large 1:many checkpoint";
+
+/// Syncs without an effect.
+#[derive(Clone)]
+pub(crate) enum FalseSyncs {
+    None,
+    /// The numbers of the syncs, counted from 1.
+    Numbers(Range<u64>),
+    /// All syncs of the files and directories whose paths the function accepts.
+    Of(fn(&str) -> bool),
+}
+
+impl FalseSyncs {
+    fn contains(&self, number: u64, path: Option<&str>) -> bool {
+        match self {
+            Self::None => false,
+            Self::Numbers(numbers) => numbers.contains(&number),
+            Self::Of(accepts) => path.is_some_and(accepts),
+        }
+    }
 }
 
 /// The counts and failures of a campaign.
@@ -65,20 +82,14 @@ pub(crate) struct Outcome {
     pub(crate) emptied: u64,
     /// The number of system calls in which `strace` injected a fault.
     pub(crate) faults: u64,
+    /// The number of storages that were closed without an error.
+    pub(crate) closed: u64,
     /// The number of injected faults that hit a sync of a file below the root directory.
     pub(crate) failed_syncs: u64,
     /// The results of puts after an operation had failed.
     pub(crate) afterwards: Vec<String>,
     /// The states that failed, each with the reason.
     pub(crate) failures: Vec<String>,
-}
-
-/// Disk state after a cut, with the contents that a vault opened from this state must have.
-struct State {
-    tree: Tree,
-    model: Model,
-    begun: BTreeMap<String, String>,
-    words: String,
 }
 
 impl Campaign<'_> {
@@ -98,23 +109,16 @@ impl Campaign<'_> {
             let mut cutter = Cutter::new(self, send);
             for (index, run) in self.runs.iter().enumerate() {
                 let log = scratch.path().join(format!("log.{index}"));
-                record(&root, self.name, run, self.seed + index as u64, &log);
-                let calls = trace::read(&fs::read_to_string(&log).unwrap());
-                fs::remove_file(&log).unwrap();
-                cutter.replay(root.to_str().unwrap(), &calls);
+                cutter.record(&root, run, self.seed + index as u64, &log);
             }
             // A difference means that the recorder missed a change.
-            if self.false_syncs.is_empty() && self.runs.iter().all(|run| run.fault.is_none()) {
-                let all = cutter
-                    .disk
-                    .after(&Cut::Everything)
-                    .into_iter()
-                    .map(|(path, content)| {
-                        let content = content.map(|content| Arc::new(content.trimmed()));
-                        (path, content)
-                    });
-                let all: Tree = all.collect();
-                assert!(all == read_tree(&root), "the recording is not complete");
+            let is_true = matches!(self.false_syncs, FalseSyncs::None);
+            if is_true && self.runs.iter().all(|run| run.fault.is_none()) {
+                cutter.assert_recorded(&root);
+            }
+            let again = std::mem::take(&mut cutter.again);
+            for (index, state) in again.into_iter().enumerate() {
+                cutter.cut_again(scratch.path(), index, state);
             }
             cutter.outcome
         });
@@ -123,12 +127,10 @@ impl Campaign<'_> {
     }
 }
 
-/// Runs the child under `strace` until it exits.
+/// Runs children under `strace` until they exit.
 fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
     let mut command = trace::strace(log, run.fault);
-    command.arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "script::child_runs_script", "--nocapture"]);
-    command.arg("--test-threads=1");
+    add_children(&mut command, run.script.split('&').count());
     command.env(ROOT, root.join(name)).env(SCRIPT, run.script);
     command.env(SEED, seed.to_string());
     if let Some(fault) = run.fault {
@@ -144,6 +146,20 @@ fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
     );
 }
 
+/// Adds the command of one child, or of several that run at the same time.
+fn add_children(command: &mut Command, count: usize) {
+    if count > 1 {
+        let start = |number| format!("{PROCESS}={number} \"$0\" \"$@\" & p{number}=$!; ");
+        let wait = |number| format!(" && wait $p{number}");
+        let starts: String = (0..count).map(start).collect();
+        let waits: String = (0..count).map(wait).collect();
+        command.args(["sh", "-c", &format!("{starts} true{waits}")]);
+    }
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "script::child_runs_script", "--nocapture"]);
+    command.arg("--test-threads=1");
+}
+
 /// Replay of the children's calls, which sends each state that a cut leaves to the checking
 /// threads.
 struct Cutter<'a> {
@@ -151,9 +167,12 @@ struct Cutter<'a> {
     disk: Disk,
     model: Model,
     begun: BTreeMap<String, String>,
+    backups: Vec<BackupImage>,
     random: Random,
     seen: HashSet<u64>,
     send: SyncSender<State>,
+    /// The states that are cut again, chosen at random from all states so far.
+    again: Vec<State>,
     until: When,
     /// The number of children whose calls were replayed completely.
     ended: usize,
@@ -167,13 +186,54 @@ impl<'a> Cutter<'a> {
             disk: Disk::new(),
             model: Model::default(),
             begun: BTreeMap::new(),
+            backups: Vec::new(),
             random: Random(campaign.seed),
             seen: HashSet::new(),
             send,
+            again: Vec::new(),
             until: 0,
             ended: 0,
             outcome: Outcome::default(),
         }
+    }
+
+    /// Runs children and replays their calls.
+    fn record(&mut self, root: &Path, run: &Run<'_>, seed: u64, log: &Path) {
+        record(root, self.campaign.name, run, seed, log);
+        let calls = trace::read(&fs::read_to_string(log).unwrap());
+        fs::remove_file(log).unwrap();
+        self.replay(root.to_str().unwrap(), &calls);
+    }
+
+    /// Asserts that the model of the disk contains what the children left.
+    fn assert_recorded(&self, root: &Path) {
+        let all = self.disk.after(&Cut::Everything).into_iter();
+        let all: Tree = all
+            .map(|(path, content)| (path, content.map(|content| Arc::new(content.trimmed()))))
+            .collect();
+        assert!(all == read_tree(root), "the recording is not complete");
+    }
+
+    /// Starts a child from the state after a cut, and cuts its calls too.
+    fn cut_again(&mut self, scratch: &Path, index: usize, state: State) {
+        let root = scratch.join(format!("again.{index}"));
+        let mut shelf = Shelf::new(scratch.join(format!("again.{index}.shelf")));
+        lay_out(&root, &state.tree, &mut shelf);
+        self.disk = Disk::of(&state.tree);
+        self.model = state.model;
+        self.backups = state.backups;
+        // The outcome of these operations remains unknown.
+        let begun = state.begun.into_iter();
+        self.begun = begun
+            .map(|(thread, verb)| (format!("cut/{thread}"), verb))
+            .collect();
+        let run = Run {
+            script: AFTER_CUT,
+            fault: None,
+        };
+        self.record(&root, &run, index as u64, &root.with_extension("log"));
+        self.assert_recorded(&root);
+        fs::remove_dir_all(&root).unwrap();
     }
 
     fn replay(&mut self, root: &str, calls: &[trace::Call]) {
@@ -186,13 +246,15 @@ impl<'a> Cutter<'a> {
                 Event::Other => {}
                 Event::Failed(id) => {
                     self.cut();
-                    self.outcome.failed_syncs += 1;
+                    self.outcome.failed_syncs += u64::from(self.disk.is_file(id));
                     self.disk.lose(id);
                 }
                 Event::Synced(id, until) => {
                     self.cut();
                     self.outcome.syncs += 1;
-                    if self.campaign.false_syncs.contains(&self.outcome.syncs) {
+                    let path = self.disk.path_of(id);
+                    let syncs = self.outcome.syncs;
+                    if self.campaign.false_syncs.contains(syncs, path.as_deref()) {
                         self.disk.lose(id);
                     } else {
                         self.disk.sync(id, until);
@@ -202,9 +264,12 @@ impl<'a> Cutter<'a> {
                     if let Some(answer) = line.strip_prefix("then ") {
                         self.outcome.afterwards.push(answer.to_owned());
                     }
+                    self.begin_backup(&line);
                     if let Some((verb, answer)) = parse_line(&line, &mut self.begun) {
                         self.model.acknowledge(&verb, &answer);
+                        self.end_backup(&verb);
                         self.outcome.acknowledged += 1;
+                        self.outcome.closed += u64::from(verb == "close");
                         if verb == "create" {
                             self.outcome.created = self.outcome.syncs;
                         }
@@ -225,6 +290,33 @@ impl<'a> Cutter<'a> {
         self.until += calls.last().map_or(0, |call| call.ended) + 1;
     }
 
+    fn begin_backup(&mut self, line: &str) {
+        if !line.contains(" begin ") {
+            return;
+        }
+        for backup in self.backups.iter_mut().filter(|one| !one.is_acknowledged) {
+            backup.is_alone = false;
+        }
+        let Some((_, name)) = line.split_once(" begin backup=") else {
+            return;
+        };
+        self.backups.push(BackupImage {
+            name: name.to_owned(),
+            model: self.model.clone(),
+            is_acknowledged: false,
+            is_alone: self.begun.is_empty(),
+        });
+    }
+
+    fn end_backup(&mut self, verb: &str) {
+        let Some(name) = verb.strip_prefix("backup=") else {
+            return;
+        };
+        let mut backups = self.backups.iter_mut();
+        let backup = backups.find(|backup| backup.name == name).unwrap();
+        backup.is_acknowledged = true;
+    }
+
     /// Cuts the power at this point, in each way that [`cuts`] chooses.
     fn cut(&mut self) {
         let runs = self.campaign.runs;
@@ -242,9 +334,11 @@ impl<'a> Cutter<'a> {
             }
             self.outcome.states += 1;
             let state = State {
+                number: self.outcome.states,
                 tree,
                 model: self.model.clone(),
                 begun: self.begun.clone(),
+                backups: self.backups.clone(),
                 words: format!(
                     "{cut:?} before sync {}, {} operations acknowledged, within {:?}",
                     self.outcome.syncs + 1,
@@ -252,134 +346,24 @@ impl<'a> Cutter<'a> {
                     self.begun
                 ),
             };
+            self.remember(&state);
             self.send.send(state).unwrap();
         }
     }
-}
 
-fn open_all(
-    place: &Path,
-    name: &str,
-    states: &Mutex<Receiver<State>>,
-    failures: &Mutex<Vec<String>>,
-) {
-    let mut shelf = Shelf::new(place.with_extension("shelf"));
-    loop {
-        let Ok(state) = states.lock().unwrap().recv() else {
+    /// Keeps a random selection of the states.
+    fn remember(&mut self, state: &State) {
+        let count = self.campaign.cut_again;
+        if count == 0 || !state.model.created || self.ended == self.campaign.runs.len() {
             return;
-        };
-        if failures.lock().unwrap().len() >= 50 {
-            continue;
         }
-        lay_out(place, &state.tree, &mut shelf);
-        let words = state.words.clone();
-        let checked = catch_unwind(AssertUnwindSafe(|| check(&place.join(name), state)));
-        if let Err(why) = checked {
-            let failure = format!("{words}: {}", panic_message(&*why));
-            failures.lock().unwrap().push(failure);
+        if self.again.len() < count {
+            self.again.push(state.clone());
+            return;
         }
-        fs::remove_dir_all(place).unwrap();
-    }
-}
-
-/// Asserts that acknowledged changes are present, that unfinished changes are complete or absent,
-/// and that the vault accepts further writes.
-fn check(directory: &Path, state: State) {
-    let mut model = state.model;
-    model.compare(directory, &state.begun);
-    let storage = place::open(directory).unwrap();
-    let vault = match Vault::open(storage.clone(), &Fixed(1)) {
-        Err(Error::NoVault) => Vault::create(storage.clone(), &Fixed(1)).unwrap(),
-        opened => opened.unwrap(),
-    };
-    let id = ids::record("afterwards", "note");
-    assert_eq!(session(&vault).put(&id, b"goes on"), Ok(1));
-    drop((vault, storage));
-    let vault = Vault::open(place::open(directory).unwrap(), &Fixed(1)).unwrap();
-    let record = session(&vault).get(&id).unwrap();
-    assert_eq!(record.unwrap().to_vec(), b"goes on");
-}
-
-/// Files that are never written again, so that states can hard-link them instead of copying them.
-struct Shelf {
-    place: PathBuf,
-    kept: HashMap<*const Content, (Arc<Content>, PathBuf)>,
-}
-
-impl Shelf {
-    fn new(place: PathBuf) -> Self {
-        fs::create_dir(&place).unwrap();
-        let kept = HashMap::new();
-        Self { place, kept }
-    }
-
-    fn link(&mut self, content: &Arc<Content>, path: &Path) {
-        let count = self.kept.len();
-        let (_, kept) = self.kept.entry(Arc::as_ptr(content)).or_insert_with(|| {
-            let kept = self.place.join(count.to_string());
-            write(&kept, content);
-            (Arc::clone(content), kept)
-        });
-        fs::hard_link(kept, path).unwrap();
-    }
-}
-
-fn lay_out(place: &Path, tree: &Tree, shelf: &mut Shelf) {
-    fs::create_dir(place).unwrap();
-    for (path, content) in tree {
-        // Value files are written once, except packs of patient entries, which are short. A torn
-        // file belongs to this state only.
-        let is_value = path.contains("/values/");
-        let is_large = content
-            .as_ref()
-            .is_some_and(|content| content.length >= LINKED);
-        let is_whole = content
-            .as_ref()
-            .is_some_and(|content| Arc::strong_count(content) > 1);
-        let path = place.join(path);
-        match content {
-            None => fs::create_dir(path).unwrap(),
-            Some(content) if is_value && is_large && is_whole => shelf.link(content, &path),
-            Some(content) => write(&path, content),
+        let place = self.random.below(self.outcome.states) as usize;
+        if let Some(place) = self.again.get_mut(place) {
+            *place = state.clone();
         }
     }
-}
-
-fn write(path: &Path, content: &Content) {
-    fs::write(path, &content.bytes).unwrap();
-    if content.length > content.bytes.len() as u64 {
-        let file = fs::File::options().write(true).open(path).unwrap();
-        file.set_len(content.length).unwrap();
-    }
-}
-
-/// Reads a directory into the same form as a recorded tree.
-fn read_tree(root: &Path) -> Tree {
-    let mut tree = Tree::new();
-    let mut waiting = vec![root.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path
-                .strip_prefix(root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
-            if path.is_dir() {
-                tree.insert(name, None);
-                waiting.push(path);
-                continue;
-            }
-            let content = Content::of(fs::read(&path).unwrap());
-            tree.insert(name, Some(Arc::new(content)));
-        }
-    }
-    tree
-}
-
-fn panic_message(why: &(dyn Any + Send)) -> String {
-    let text = why.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| why.downcast_ref::<&str>().copied());
-    text.unwrap_or("panicked").chars().take(600).collect()
 }

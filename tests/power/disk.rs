@@ -107,6 +107,32 @@ impl Disk {
         }
     }
 
+    /// Creates a disk on which everything in a tree is durable.
+    pub(crate) fn of(tree: &Tree) -> Self {
+        let mut disk = Self::new();
+        // A directory comes before the names below it, because trees are sorted.
+        for (path, content) in tree {
+            let Some(content) = content else {
+                disk.make_directory(path, 0);
+                continue;
+            };
+            let id = disk.make_file(path, 0);
+            disk.nodes[id] = Node::File {
+                length: content.length,
+                durable: Arc::clone(content),
+                pending: Vec::new(),
+            };
+        }
+        for id in 0..disk.nodes.len() {
+            disk.sync(id, 0);
+        }
+        disk
+    }
+
+    pub(crate) fn is_file(&self, id: Id) -> bool {
+        matches!(self.nodes[id], Node::File { .. })
+    }
+
     pub(crate) fn find(&self, path: &str) -> Option<Id> {
         let mut steps = path.split('/').filter(|step| !step.is_empty());
         steps.try_fold(0, |id, step| match &self.nodes[id] {

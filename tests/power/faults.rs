@@ -1,8 +1,8 @@
-//! Injected failures of writes and syncs. Acknowledged changes persist, and the vault acknowledges
+//! Injected failures of writes, syncs and other calls. Acknowledged changes persist, and the vault acknowledges
 //! nothing that builds on changes that may be lost. The next process opens the vault, with or
 //! without a power cut.
 
-use crate::campaign::{Campaign, Outcome, Run};
+use crate::campaign::{Campaign, FalseSyncs, Outcome, Run};
 use crate::content;
 use crate::cut::Effort;
 use crate::script::every_verb_on_one;
@@ -17,44 +17,75 @@ const EFFORT: Effort = Effort {
     at_most: 1,
 };
 
-/// Creates a vault, runs one process until an injected fault hits one of its calls, and runs
-/// another process after it.
-fn with_fault(fault: &str, seed: u64) -> Outcome {
-    let script = every_verb_on_one();
-    let run = |script, fault| Run { script, fault };
-    let runs = [
-        run("", None),
-        run(&script, Some(fault)),
-        run(AFTERWARDS, None),
-    ];
-    let campaign = Campaign {
-        name: "vault",
-        runs: &runs,
-        seed: seed.wrapping_add(content::seed().unwrap_or(0)),
-        effort: EFFORT,
-        spared: 1,
-        false_syncs: 0..0,
-    };
-    let outcome = campaign.run();
-    println!("\n{fault}: {:?}", outcome.afterwards);
-    assert_no_failures(&outcome);
-    outcome
+/// Scripts of the processes around the one in which a call fails.
+struct Script {
+    name: &'static str,
+    before: &'static [&'static str],
+    failing: String,
 }
 
-/// Injects a fault into every `every`-th call, in a new process each time, until a process makes
-/// too few calls for a fault.
-fn each(call: &str, error: &str, every: usize) -> (u64, Vec<Outcome>) {
-    let first = 1 + (every / 2 + offset(every)) % every;
-    let mut outcomes = Vec::new();
-    for number in (first..).step_by(every) {
-        let fault = format!("{call}:error={error}:when={number}");
-        let outcome = with_fault(&fault, number as u64);
-        if outcome.faults == 0 {
-            break;
+impl Script {
+    /// Every operation, on a vault that exists.
+    fn every_verb() -> Self {
+        Self {
+            name: "vault",
+            before: &[""],
+            failing: every_verb_on_one(),
         }
-        outcomes.push(outcome);
     }
-    (outcomes.len() as u64, outcomes)
+
+    /// The creation of a vault in a new directory.
+    fn creation() -> Self {
+        Self {
+            name: "parent/vault",
+            before: &[],
+            failing: "put".to_owned(),
+        }
+    }
+
+    /// Runs one process until an injected fault hits one of its calls, and another process after
+    /// it.
+    fn with_fault(&self, fault: &str, seed: u64) -> Outcome {
+        let run = |script, fault| Run { script, fault };
+        let mut runs: Vec<_> = self
+            .before
+            .iter()
+            .map(|script| run(*script, None))
+            .collect();
+        runs.extend([run(&self.failing, Some(fault)), run(AFTERWARDS, None)]);
+        let campaign = Campaign {
+            name: self.name,
+            runs: &runs,
+            seed: seed.wrapping_add(content::seed().unwrap_or(0)),
+            effort: EFFORT,
+            spared: self.before.len() as u64,
+            false_syncs: FalseSyncs::None,
+            cut_again: 0,
+        };
+        let outcome = campaign.run();
+        println!("\n{fault}: {:?}", outcome.afterwards);
+        assert_no_failures(&outcome);
+        outcome
+    }
+
+    /// Injects a fault into every `every`-th call, in a new process each time, until a process
+    /// makes too few calls for a fault.
+    fn each(&self, call: &str, error: &str, every: usize) -> Vec<Outcome> {
+        let first = 1 + (every / 2 + offset(every)) % every;
+        let mut outcomes = Vec::new();
+        for number in (first..).step_by(every) {
+            let fault = format!("{call}:{error}:when={number}");
+            let outcome = self.with_fault(&fault, number as u64);
+            // A kill leaves no trace but a storage that was not closed.
+            let is_complete = outcome.closed == self.before.len() as u64 + 2;
+            if outcome.faults == 0 && is_complete {
+                break;
+            }
+            outcomes.push(outcome);
+        }
+        println!("{} times {call} failed: {error}", outcomes.len());
+        outcomes
+    }
 }
 
 /// Returns the distance between failing calls, which is 1 in the long form of the test, so that
@@ -82,16 +113,13 @@ fn failed_sync_is_never_retried() {
     if !trace::can_record() {
         return;
     }
-    let mut refused = 0;
-    for (call, short) in [("fdatasync", 37), ("fsync", 29)] {
-        let (count, outcomes) = each(call, "EIO", step(short));
-        for outcome in &outcomes {
-            assert!(outcome.failed_syncs == 0 || is_refused(outcome));
-            refused += u64::from(!outcome.afterwards.is_empty());
-        }
-        println!("{count} times {call} failed");
+    let script = Script::every_verb();
+    let outcomes = script.each("fsync", "error=EIO", step(37));
+    for outcome in &outcomes {
+        assert!(outcome.failed_syncs == 0 || is_refused(outcome));
     }
-    assert!(refused > 0, "no operation ever failed");
+    let has_gone_on = |outcome: &Outcome| !outcome.afterwards.is_empty();
+    assert!(outcomes.iter().any(has_gone_on), "no operation ever failed");
 }
 
 #[test]
@@ -99,14 +127,52 @@ fn disk_full_at_every_write_loses_nothing() {
     if !trace::can_record() {
         return;
     }
-    for (call, error, short) in [
-        ("write", "ENOSPC", 97),
-        ("write", "EIO", 151),
-        ("fdatasync", "ENOSPC", 61),
-        ("openat", "ENOSPC", 211),
+    let script = Script::every_verb();
+    for (call, short) in [
+        ("write", 97),
+        ("pwrite64", 397),
+        ("fsync", 113),
+        ("openat", 29),
     ] {
-        let (count, _) = each(call, error, step(short));
-        println!("{count} times {call} failed");
+        script.each(call, "error=ENOSPC", step(short));
+    }
+}
+
+/// Fails calls of every kind, also the last calls of a process.
+#[test]
+fn failed_call_loses_no_acknowledged_change() {
+    if !trace::can_record() {
+        return;
+    }
+    let script = Script::every_verb();
+    for (call, error, short) in [
+        ("write", "EIO", 151),
+        ("pwrite64", "EIO", 397),
+        ("pwrite64", "EROFS", 397),
+        ("ftruncate", "EIO", 17),
+        ("unlink", "EROFS", 11),
+        ("rename", "EIO", 3),
+        ("openat", "EMFILE", 29),
+    ] {
+        script.each(call, &format!("error={error}"), step(short));
+    }
+}
+
+#[test]
+fn failed_call_during_creation_loses_no_acknowledged_change() {
+    if !trace::can_record() {
+        return;
+    }
+    let script = Script::creation();
+    for (call, error, short) in [
+        ("fsync", "EIO", 5),
+        ("pwrite64", "ENOSPC", 29),
+        ("mkdir", "EIO", 2),
+        ("rename", "EROFS", 2),
+        ("unlink", "EIO", 3),
+        ("openat", "EMFILE", 23),
+    ] {
+        script.each(call, &format!("error={error}"), step(short));
     }
 }
 
@@ -117,11 +183,13 @@ fn kill_then_power_cut_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
-    let (every, other) = (step(31), step(83));
-    for number in (2 + offset(every)..90).step_by(every) {
-        with_fault(&format!("fdatasync:signal=SIGKILL:when={number}"), 3);
-    }
-    for number in (3 + offset(other)..250).step_by(other) {
-        with_fault(&format!("fsync:signal=SIGKILL:when={number}"), 4);
+    let killed = "signal=SIGKILL";
+    for (script, call, short) in [
+        (Script::every_verb(), "fsync", 37),
+        (Script::every_verb(), "pwrite64", 797),
+        (Script::creation(), "fsync", 7),
+        (Script::creation(), "rename", 2),
+    ] {
+        script.each(call, killed, step(short));
     }
 }

@@ -24,10 +24,11 @@ pub(crate) enum Event {
 pub(crate) struct Recorder {
     /// The path prefix of the files that are recorded.
     root: String,
-    open: HashMap<i64, Handle>,
-    /// The child's output since its last line end.
-    line: String,
-    /// The moment before the first call of this process.
+    /// The open files of each process, by process and descriptor.
+    open: HashMap<(u64, i64), Handle>,
+    /// The output of each process since its last line end.
+    lines: HashMap<u64, String>,
+    /// The moment before the first call of these processes.
     since: When,
 }
 
@@ -40,12 +41,12 @@ struct Handle {
 }
 
 impl Recorder {
-    /// Creates a recorder for one process whose calls come after `since`.
+    /// Creates a recorder for processes that run at the same time, after `since`.
     pub(crate) fn new(root: &str, since: When) -> Self {
         Self {
             root: root.trim_end_matches('/').to_owned() + "/",
             open: HashMap::new(),
-            line: String::new(),
+            lines: HashMap::new(),
             since,
         }
     }
@@ -62,10 +63,10 @@ impl Recorder {
         }
         match call.name.as_str() {
             "openat" | "open" | "creat" => self.opened(disk, call, when),
-            "close" => drop(self.open.remove(&call.number(0))),
+            "close" => drop(self.open.remove(&(call.process, call.number(0)))),
             "write" | "writev" | "pwrite64" => return self.written(disk, call, when),
             "lseek" => {
-                if let Some(handle) = self.open.get_mut(&call.number(0)) {
+                if let Some(handle) = self.open.get_mut(&(call.process, call.number(0))) {
                     handle.at = call.returned as u64;
                 }
             }
@@ -143,15 +144,15 @@ impl Recorder {
         });
         let appends = flags.contains("O_APPEND");
         let handle = Handle { id, at: 0, appends };
-        self.open.insert(call.returned, handle);
+        self.open.insert((call.process, call.returned), handle);
     }
 
     fn written(&mut self, disk: &mut Disk, call: &Call, when: When) -> Event {
         let bytes = &call.bytes(1)[..call.returned as usize];
         if call.number(0) == 1 {
-            return self.said(bytes);
+            return self.said(call.process, bytes);
         }
-        let Some(handle) = self.open.get_mut(&call.number(0)) else {
+        let Some(handle) = self.open.get_mut(&(call.process, call.number(0))) else {
             return Event::Other;
         };
         let Some(id) = handle.id else {
@@ -171,14 +172,15 @@ impl Recorder {
         Event::Other
     }
 
-    fn said(&mut self, bytes: &[u8]) -> Event {
-        self.line.push_str(std::str::from_utf8(bytes).unwrap());
-        match self.line.strip_suffix('\n') {
+    fn said(&mut self, process: u64, bytes: &[u8]) -> Event {
+        let written = self.lines.entry(process).or_default();
+        written.push_str(std::str::from_utf8(bytes).unwrap());
+        match written.strip_suffix('\n') {
             None => Event::Other,
             Some(line) => {
                 assert!(!line.trim_start().contains('\n') || !line.contains(" done "));
                 let line = line.to_owned();
-                self.line.clear();
+                written.clear();
                 Event::Said(line)
             }
         }
@@ -230,13 +232,15 @@ impl Recorder {
 
     fn below(&self, path: &str) -> Option<String> {
         let path = format!("{path}/");
-        let below = path.strip_prefix(&self.root)?;
-        Some(below.trim_end_matches('/').to_owned())
+        let below = path.strip_prefix(&self.root)?.trim_end_matches('/');
+        (!is_shared_memory(below)).then(|| below.to_owned())
     }
 
     fn handle(&self, call: &Call, index: usize) -> Option<Handle> {
         match call.arguments.get(index) {
-            Some(crate::trace::Argument::Number(number)) => self.open.get(number).copied(),
+            Some(crate::trace::Argument::Number(number)) => {
+                self.open.get(&(call.process, *number)).copied()
+            }
             _ => None,
         }
     }
@@ -244,4 +248,10 @@ impl Recorder {
     fn file(&self, call: &Call, index: usize) -> Option<Id> {
         self.handle(call, index)?.id
     }
+}
+
+/// Returns `true` for the index of SQLite's write-ahead log, which processes share by mapping it.
+/// Its content does not outlive the last process that has the database open.
+pub(crate) fn is_shared_memory(path: &str) -> bool {
+    path.ends_with("/vault.db-shm")
 }

@@ -1,26 +1,36 @@
-//! Child process that runs a script of operations in order and then exits.
+//! Child processes that run a script of operations and then exit.
+//!
+//! A script is a list of words. `|` separates the scripts of the threads of a process, and `&` the
+//! scripts of processes that run at the same time. Each thread changes patients of its own. The
+//! word `strict` comes first and makes the process journal strictly.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
 
-use chartlock::Vault;
+use chartlock::storage::{FileStorage, Storage};
+use chartlock::{Error, Journaling, Vault, VaultOptions};
 
-use crate::child::{open_or_create, run_verb};
-use crate::common::{record, session};
+use crate::child::{ok, print_and_run, run_verb};
+use crate::common::{Fixed, record, session};
 use crate::content::Random;
+use crate::place;
 
 pub(crate) const ROOT: &str = "CHARTLOCK_POWER_DIRECTORY";
 pub(crate) const SCRIPT: &str = "CHARTLOCK_POWER_SCRIPT";
 pub(crate) const SEED: &str = "CHARTLOCK_POWER_SEED";
 pub(crate) const FAULT: &str = "CHARTLOCK_POWER_FAULT";
+/// The number of the process among those that run at the same time.
+pub(crate) const PROCESS: &str = "CHARTLOCK_POWER_PROCESS";
 
 /// Script with every operation that changes a vault. Some operations occur more than once, on
 /// existing and on missing records.
 pub(crate) const EVERY_VERB: &str = "\
-put put put 1:put put-large put-if many remove checkpoint \
+put put put 1:put put-large put-if many remove checkpoint backup \
 put-huge begin collect misfile 1:misfile expunge retain 1:hold rotate-patient \
 rotate-master put slots rotate-root 1:put-large reencrypt-patient erase put \
-many remove checkpoint reencrypt 1:release 1:expunge put-if collect";
+many compact remove checkpoint reencrypt 1:release 1:expunge put-if collect";
 
 /// Returns a script with every operation, for a child in which a call fails. All operations change
 /// the first patient, because the outcome of the failed operation is unknown from then on.
@@ -33,6 +43,15 @@ pub(crate) fn every_verb_on_one() -> String {
     words.join(" ")
 }
 
+/// Vault of a child with its storage.
+struct Opened {
+    vault: Vault,
+    storage: Arc<dyn Storage>,
+    /// `None` for a split storage.
+    file: Option<Arc<FileStorage>>,
+    directory: PathBuf,
+}
+
 /// Runs the script if the parent set the environment variables. Otherwise returns at once, because
 /// the test runner also calls this function.
 #[test]
@@ -40,36 +59,103 @@ fn child_runs_script() {
     let Some(directory) = std::env::var_os(ROOT).map(PathBuf::from) else {
         return;
     };
-    let script = std::env::var(SCRIPT).unwrap();
-    let seed = std::env::var(SEED).unwrap();
-    let mut random = Random(seed.parse().unwrap());
+    let scripts = std::env::var(SCRIPT).unwrap();
+    let process: usize = std::env::var(PROCESS).map_or(0, |number| number.parse().unwrap());
+    let script = scripts.split('&').nth(process).unwrap();
+    let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
+    let mut random = Random(seed + process as u64);
     if std::env::var_os(FAULT).is_some() {
-        return run_until_failure(&directory, &script, &mut random);
+        return run_until_failure(&directory, script, &mut random);
     }
-    let vault = open_or_create(&directory);
-    for word in script.split_whitespace() {
-        run_word(&vault, word, &mut random);
+    let opened = open_or_create(&directory, script.contains("strict"));
+    thread::scope(|scope| {
+        for (number, script) in (process as u64..).zip(script.split('|')) {
+            let (opened, mut random) = (&opened, Random(random.next()));
+            scope.spawn(move || {
+                for word in script.split_whitespace().filter(|word| *word != "strict") {
+                    run_word(opened, number, word, &mut random);
+                }
+            });
+        }
+    });
+    let Opened { vault, storage, .. } = opened;
+    drop(vault);
+    let close = || storage.close().map_err(Error::from);
+    print_and_run(process as u64, "close", close, ok);
+}
+
+fn open_or_create(directory: &Path, is_strict: bool) -> Opened {
+    let (storage, file): (Arc<dyn Storage>, _) = match place::is_split(directory) {
+        true => (place::open(directory).unwrap(), None),
+        false => {
+            let file = place::open_file(directory).unwrap();
+            (file.clone(), Some(file))
+        }
+    };
+    let journaling = if is_strict {
+        Journaling::Strict
+    } else {
+        Journaling::Grouped
+    };
+    let options = || VaultOptions::new().journaling(journaling);
+    let vault = match options().open(Arc::clone(&storage), &Fixed(1)) {
+        Err(Error::NoVault) => {
+            let create = || options().create(Arc::clone(&storage), &Fixed(1));
+            print_and_run(0, "create", create, ok)
+        }
+        opened => opened.unwrap(),
+    };
+    Opened {
+        vault,
+        storage,
+        file,
+        directory: directory.to_owned(),
     }
 }
 
-fn run_word(vault: &Vault, word: &str, random: &mut Random) {
-    let (patient, verb) = word.split_once(':').unwrap_or(("0", word));
-    run_verb(vault, 0, &format!("patient-0-{patient}"), verb, random);
+fn run_word(opened: &Opened, thread: u64, word: &str, random: &mut Random) {
+    match word {
+        "backup" | "compact" => maintain(opened, thread, word, random),
+        _ => {
+            let (patient, verb) = word.split_once(':').unwrap_or(("0", word));
+            let patient = format!("patient-{thread}-{patient}");
+            run_verb(&opened.vault, thread, &patient, verb, random);
+        }
+    }
+}
+
+/// Runs an operation that only `FileStorage` has, and no other storage.
+fn maintain(opened: &Opened, thread: u64, word: &str, random: &mut Random) {
+    let Some(storage) = &opened.file else { return };
+    if word == "compact" {
+        let compact = || storage.compact().map_err(Error::from);
+        print_and_run(thread, word, compact, ok);
+        return;
+    }
+    let name = format!("backup-{}", random.next());
+    let target = opened.directory.with_file_name(&name);
+    let backup = || storage.backup(target, |_, _| ()).map_err(Error::from);
+    print_and_run(thread, &format!("backup={name}"), backup, ok);
 }
 
 /// Runs operations until the first failure, then prints the results of three more puts.
 fn run_until_failure(directory: &Path, script: &str, random: &mut Random) {
-    let Ok(vault) = catch_unwind(|| open_or_create(directory)) else {
+    let Ok(opened) = catch_unwind(|| open_or_create(directory, false)) else {
         return;
     };
     for word in script.split_whitespace() {
-        if catch_unwind(AssertUnwindSafe(|| run_word(&vault, word, random))).is_ok() {
+        let run = AssertUnwindSafe(|| run_word(&opened, 0, word, random));
+        if catch_unwind(run).is_ok() {
             continue;
         }
         for number in 0..3 {
             let id = record("probe", &number.to_string());
-            println!("then {:?}", session(&vault).put(&id, b"goes on"));
+            println!("then {:?}", session(&opened.vault).put(&id, b"goes on"));
         }
         return;
     }
+    let Opened { vault, storage, .. } = opened;
+    drop(vault);
+    let close = || storage.close().map_err(Error::from);
+    let _may_fail = catch_unwind(AssertUnwindSafe(|| print_and_run(0, "close", close, ok)));
 }

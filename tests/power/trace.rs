@@ -10,11 +10,14 @@ use std::sync::Arc;
 const CALLS: &str = "?open,openat,?openat2,?creat,write,pwrite64,writev,pwritev,?pwritev2,ftruncate,\
 ?truncate,fallocate,?rename,renameat,?renameat2,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,?link,linkat,\
 ?symlink,symlinkat,fsync,fdatasync,sync_file_range,copy_file_range,sendfile,splice,close,lseek,dup,\
-?dup2,dup3,fcntl,ioctl,mmap,msync,?io_uring_setup,io_setup,syncfs,?sync";
+?dup2,dup3,fcntl,ioctl,mmap,msync,?io_uring_setup,io_setup,syncfs,?sync,\
+clone,?clone3,?fork,?vfork";
 
 /// A system call that has returned.
 #[derive(Debug)]
 pub(crate) struct Call {
+    /// The process that made the call, by the id of its first thread.
+    pub(crate) process: u64,
     pub(crate) name: String,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) returned: i64,
@@ -102,18 +105,38 @@ pub(crate) fn read(log: &str) -> Vec<Call> {
             continue;
         }
         if !words.starts_with("<... ") {
-            calls.extend(call(words, count, count));
+            calls.extend(call(process, words, count, count));
             continue;
         }
         let (_, rest) = words.split_once(" resumed>").unwrap();
         let (beginning, began) = begun.remove(process).unwrap();
-        calls.extend(call(&(beginning + rest), began, count));
+        calls.extend(call(process, &(beginning + rest), began, count));
     }
-    calls
+    join_threads(calls)
+}
+
+/// Replaces the id of each thread by the id of its process.
+fn join_threads(calls: Vec<Call>) -> Vec<Call> {
+    let is_start = |call: &Call| matches!(&*call.name, "clone" | "clone3" | "fork" | "vfork");
+    let (starts, mut others): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_start);
+    let is_thread = |call: &&Call| {
+        let mut words = (0..call.arguments.len()).map(|index| call.words(index));
+        words.any(|words| words.contains("CLONE_THREAD"))
+    };
+    let threads = starts.iter().filter(is_thread);
+    let parents: HashMap<u64, u64> = threads
+        .map(|call| (call.returned as u64, call.process))
+        .collect();
+    for call in &mut others {
+        while let Some(parent) = parents.get(&call.process) {
+            call.process = *parent;
+        }
+    }
+    others
 }
 
 /// Parses one call; returns `None` for a call that never returned.
-fn call(words: &str, began: u64, ended: u64) -> Option<Call> {
+fn call(process: &str, words: &str, began: u64, ended: u64) -> Option<Call> {
     let (asked, returned) = words.rsplit_once(" = ").unwrap();
     let (name, arguments) = asked.split_once('(').unwrap();
     let arguments = arguments.trim_end().strip_suffix(')').unwrap();
@@ -123,6 +146,7 @@ fn call(words: &str, began: u64, ended: u64) -> Option<Call> {
         return None;
     }
     Some(Call {
+        process: process.parse().unwrap(),
         name: name.to_owned(),
         arguments: split(arguments).map(argument).collect(),
         returned: number(returned).unwrap(),

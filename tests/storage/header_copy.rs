@@ -16,9 +16,10 @@ const HEADER: [u8; 300] = {
 
 fn create(directory: &Path) {
     let storage = FileStorage::open(directory).unwrap();
-    let put = Transaction::new()
-        .put(b"v", &HEADER, Expect::Absent)
-        .put(b"r1", b"sealed", Expect::Absent);
+    let put =
+        Transaction::new()
+            .put(b"v", &HEADER, Expect::Absent)
+            .put(b"r1", b"sealed", Expect::Absent);
     assert!(storage.commit(&[put])[0].is_ok());
     storage.close().unwrap();
 }

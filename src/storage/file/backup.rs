@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use super::database::{self, failed, last_number};
 use super::directory::{LockedDirectory, Sharing, absolute, is_empty, new_file, sync_directory};
+use super::file_snapshot::FileSnapshot;
 use super::marker::{MarkerContent, MarkerState};
 use super::readme::{Readme, vault_id};
 use super::schema::{HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;
-use super::snapshot::FileSnapshot;
 use super::sweep::referenced_files;
 use crate::storage::StorageError;
 
@@ -70,7 +70,7 @@ pub(super) fn write(
         report = copy(snapshot, segments, &directory, unfinished, &mut progress)?;
         Ok(())
     };
-    let marker = || snapshot.with(|connection| unfinished_marker(connection));
+    let marker = || snapshot.with(unfinished_marker);
     locked.ensure_filled(marker, create)?;
     Ok(report)
 }
@@ -118,6 +118,7 @@ fn copy(
     database::empty_log(&target)?;
     target.close().map_err(|(_, error)| failed(error))?;
     std::fs::File::open(&path)?.sync_all()?;
+    database::check_file(directory)?;
     sync_directory(directory)?;
     Readme::new(directory).update(header.and_then(|stored| vault_id(&stored.value)));
     Ok(BackupReport {

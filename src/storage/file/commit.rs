@@ -34,7 +34,7 @@ const REMOVE_REFERENCE: &str = "
 const FORGET_FILE: &str = "
     delete from segment where id = ?1 and objects = 0
         and not exists (select 1 from object where object.segment = ?1)";
-const STORE_NUMBER: &str = "update storage set revisions = ?1";
+const STORE_NUMBER: &str = "update storage set revisions = ?1, copied = max(copied, ?2)";
 
 /// Transaction whose large values are already in a segment file.
 #[derive(Debug)]
@@ -72,12 +72,13 @@ pub(super) enum GroupFailure {
 pub(super) fn commit(
     connection: &mut Connection,
     group: &[&PreparedTransaction],
+    copied: u64,
 ) -> Result<(Vec<CommitResult>, GroupEffects), GroupFailure> {
     let nothing = GroupFailure::Nothing;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| nothing(failed(error)))?;
-    let (results, effects) = apply_all(&transaction, group).map_err(nothing)?;
+    let (results, effects) = apply_all(&transaction, group, copied).map_err(nothing)?;
     if effects.pages == 0 {
         // Nothing changed, so nothing is written. Dropping the transaction rolls it back.
         return Ok((results, effects));
@@ -94,6 +95,7 @@ pub(super) fn commit(
 fn apply_all(
     connection: &Connection,
     group: &[&PreparedTransaction],
+    copied: u64,
 ) -> Result<(Vec<CommitResult>, GroupEffects), StorageError> {
     let prepare = |sql| connection.prepare_cached(sql).map_err(failed);
     let mut changes = Changes {
@@ -109,8 +111,11 @@ fn apply_all(
         .iter()
         .map(|prepared| changes.apply(prepared))
         .collect();
-    changes.effects.number = changes.last;
-    Ok((results?, changes.effects))
+    let results = results?;
+    if changes.effects.pages > 0 {
+        changes.store_number(copied)?;
+    }
+    Ok((results, changes.effects))
 }
 
 struct Changes<'c> {
@@ -201,7 +206,6 @@ impl Changes<'_> {
                 self.delete(key, revision)?;
             }
         }
-        let mut has_put = false;
         let operations = prepared.transaction.operations().iter().enumerate();
         for ((index, operation), revision) in operations.zip(&committed.revisions) {
             let Operation::Put { key, value, .. } = operation else {
@@ -213,13 +217,19 @@ impl Changes<'_> {
                 && Some(super::row::revision(number)) == *revision
             {
                 self.insert(number, key, value, prepared.extents.get(&index))?;
-                has_put = true;
             }
         }
-        if !has_put && keys.values().any(KeyState::is_changed) {
-            self.last += 1;
-            self.execute(STORE_NUMBER, [signed(self.last)?])?;
-        }
+        Ok(())
+    }
+
+    /// Stores the number of this commit. Every commit does so, because an older write-ahead log
+    /// then brings back an older number, and opening compares the number with the marker.
+    fn store_number(&mut self, copied: u64) -> Result<(), StorageError> {
+        // A commit that only deletes needs a number of its own.
+        self.last += 1;
+        self.execute(STORE_NUMBER, [signed(self.last)?, signed(copied)?])?;
+        self.effects.number = self.last;
+        self.effects.pages += 1;
         Ok(())
     }
 

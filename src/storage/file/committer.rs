@@ -4,7 +4,7 @@
 //! by its commit; the marker; the answers; then deletions of unreferenced segment files. A crash
 //! before the commit leaves segment files without a reference, which a later opening deletes.
 
-use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,24 +12,22 @@ use rusqlite::Connection;
 
 use super::commit::{CommitResult, GroupEffects, GroupFailure, PreparedTransaction, commit};
 use super::connections::Connections;
-use super::database::{Checkpoint, copy_log, empty_log};
+use super::database::{Checkpoint, copy_log, empty_log, has_log};
+use super::file_snapshot::Snapshots;
 use super::marker::Marker;
+use super::prepare::{delete_files, prepare_all};
 use super::readme::{Readme, vault_id};
+use super::recovery::{recover, settle_log, sync_emptied_log};
 use super::reserve::Reserve;
-use super::schema::SEGMENT_VALUE_BYTES;
-use super::segments::{Extent, Segments};
+use super::schema::PAGE_BYTES;
+use super::segments::Segments;
 use super::shrink::Shrinker;
-use super::snapshot::Snapshots;
-use super::sweep::recover;
+use super::space::{frees_any_space, frees_space, is_destroying, is_uncertain};
 use crate::group_commit::{Election, lock};
-use crate::storage::limits::check_sizes;
-use crate::storage::{CommitError, Operation, StorageError, Transaction, Value};
+use crate::storage::{CommitError, StorageError, Transaction};
 
 /// Pages after which the write-ahead log is copied into the database: 32 MiB.
 const CHECKPOINT_PAGES: usize = 4000;
-
-/// Size of the values of one segment file, in bytes. A larger call of `commit` writes more files.
-const SEGMENT_FILE_BYTES: usize = 16 << 20;
 
 /// Parts of the storage that a commit writes.
 #[derive(Debug)]
@@ -48,15 +46,19 @@ pub(super) struct Committer {
     waiting: Mutex<Vec<Arc<Ticket>>>,
     election: Election,
     state: Mutex<State>,
+    is_recovered: AtomicBool,
     is_stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    is_recovered: bool,
     /// `true` while destroyed values may still be in the write-ahead log.
     is_purge_due: bool,
     pages_since_checkpoint: usize,
+    /// Size of all commits, in bytes.
+    written: u64,
+    /// Number of a commit that the database file contains without the log; 0 if unknown.
+    copied: u64,
     shrinker: Shrinker,
 }
 
@@ -74,6 +76,7 @@ impl Committer {
             waiting: Mutex::default(),
             election: Election::default(),
             state: Mutex::default(),
+            is_recovered: AtomicBool::new(false),
             is_stopped: AtomicBool::new(false),
         }
     }
@@ -96,7 +99,13 @@ impl Committer {
             let stopped = |_: &_| Err(StorageError::Stopped.into());
             return transactions.iter().map(stopped).collect();
         }
+        if let Err(error) = self.ensure_recovered(target, transactions) {
+            return transactions.iter().map(|_| Err(error.into())).collect();
+        }
         let prepared = prepare_all(transactions, target.segments);
+        if target.segments.has_failed_sync() {
+            self.stop();
+        }
         let ticket = Arc::new(Ticket {
             transactions: prepared,
             results: Mutex::new(None),
@@ -137,14 +146,7 @@ impl Committer {
         group: &[&PreparedTransaction],
     ) -> Vec<CommitResult> {
         let mut state = lock(&self.state);
-        if !state.is_recovered {
-            match recover(connection, target.segments, self.is_exclusive) {
-                Ok(()) => state.is_recovered = true,
-                Err(error) => return all(group, error.into()),
-            }
-            target.reserve.refill();
-        }
-        match self.attempt(target, connection, group) {
+        match self.attempt(target, connection, group, state.copied) {
             Ok((results, effects)) => {
                 self.finish(target, connection, &mut state, group, results, effects)
             }
@@ -164,6 +166,87 @@ impl Committer {
         }
     }
 
+    /// Makes the name of the write-ahead log durable, and the names that a killed process left.
+    /// SQLite syncs the directory too, but ignores the failure.
+    fn sync_names(&self, directory: &Path) -> Result<(), StorageError> {
+        #[cfg(unix)]
+        if let Err(error) = std::fs::File::open(directory)?.sync_all() {
+            // A sync that is repeated can succeed although the names are lost.
+            self.stop();
+            return Err(error.into());
+        }
+        #[cfg(not(unix))]
+        let _ = directory;
+        Ok(())
+    }
+
+    /// Recovers before a write that is no commit.
+    pub(super) fn prepare_write(
+        &self,
+        target: &CommitTarget<'_>,
+        connection: &mut Connection,
+    ) -> Result<(), StorageError> {
+        self.recover(target, connection, false)
+    }
+
+    /// Copies the log into the database before the connection is closed.
+    pub(super) fn settle(
+        &self,
+        directory: &Path,
+        connection: &mut Connection,
+    ) -> Result<Checkpoint, StorageError> {
+        if self.is_recovered() || !has_log(directory)? {
+            return empty_log(connection);
+        }
+        self.sync_names(directory)?;
+        settle_log(connection, directory)
+    }
+
+    /// Recovers what an earlier process left, before the first commit writes a segment file: the
+    /// sweep takes each file without a reference for a leftover.
+    fn ensure_recovered(
+        &self,
+        target: &CommitTarget<'_>,
+        transactions: &[Transaction],
+    ) -> Result<(), StorageError> {
+        if self.is_recovered() {
+            return Ok(());
+        }
+        let mut writer = target.connections.writer();
+        let connection = writer.as_mut().ok_or(StorageError::Stopped)?;
+        self.recover(target, connection, transactions.iter().any(frees_space))
+    }
+
+    /// Recovers unless another thread did. On a full disk, deletions may use the reserve.
+    fn recover(
+        &self,
+        target: &CommitTarget<'_>,
+        connection: &mut Connection,
+        frees_space: bool,
+    ) -> Result<(), StorageError> {
+        if self.is_recovered() {
+            return Ok(());
+        }
+        let directory = target.connections.directory();
+        self.sync_names(directory)?;
+        let mut recover = || recover(connection, directory, target.segments, self.is_exclusive);
+        let copied = match recover() {
+            Err(StorageError::Full) if frees_space => {
+                target.reserve.give_up();
+                recover()?
+            }
+            result => result?,
+        };
+        lock(&self.state).copied = copied;
+        target.reserve.refill(0);
+        self.is_recovered.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn is_recovered(&self) -> bool {
+        self.is_recovered.load(Ordering::SeqCst)
+    }
+
     /// Commits a group. On a full disk, makes room once: by emptying the log, and for deletions by
     /// giving up the reserve.
     fn attempt(
@@ -171,22 +254,20 @@ impl Committer {
         target: &CommitTarget<'_>,
         connection: &mut Connection,
         group: &[&PreparedTransaction],
+        copied: u64,
     ) -> Result<(Vec<CommitResult>, GroupEffects), GroupFailure> {
         let full = GroupFailure::Nothing(StorageError::Full);
-        match commit(connection, group) {
+        match commit(connection, group, copied) {
             Err(failure) if failure == full => {}
             result => return result,
         }
-        if group
-            .iter()
-            .any(|prepared| frees_space(&prepared.transaction))
-        {
+        if frees_any_space(group) {
             target.reserve.give_up();
         }
         if empty_log(connection).is_err_and(|error| error != StorageError::Full) {
             return Err(GroupFailure::Uncertain);
         }
-        commit(connection, group)
+        commit(connection, group, copied)
     }
 
     fn finish(
@@ -207,6 +288,7 @@ impl Committer {
             target.readme.update(vault_id(&header));
         }
         state.pages_since_checkpoint += effects.pages;
+        state.written += (effects.pages * PAGE_BYTES) as u64;
         self.shrink(connection, state, effects.deletions);
         let destroying: Vec<_> = group
             .iter()
@@ -215,15 +297,18 @@ impl Committer {
         let destroyed = destroying.iter().zip(&results);
         if state.is_purge_due || destroyed.clone().any(|(is, result)| *is && result.is_ok()) {
             target.snapshots.end_old();
-            state.is_purge_due = !self.purge(connection);
+            state.is_purge_due = !self.purge(target.connections.directory(), connection);
             if !state.is_purge_due {
                 state.pages_since_checkpoint = 0;
+                state.copied = effects.number;
             }
         } else if state.pages_since_checkpoint >= CHECKPOINT_PAGES {
             state.pages_since_checkpoint = 0;
-            // A full disk leaves the log in place, which is no failure.
-            if copy_log(connection).is_err_and(is_uncertain) {
-                self.stop();
+            match copy_log(connection) {
+                Ok(Checkpoint::Emptied) => state.copied = effects.number,
+                // A full disk leaves the log in place, which is no failure.
+                Ok(Checkpoint::Blocked) | Err(StorageError::Full) => {}
+                Err(_) => self.stop(),
             }
         }
         for (is_destroying, result) in destroying.iter().zip(&mut results) {
@@ -231,7 +316,13 @@ impl Committer {
                 committed.deferred |= *is_destroying && state.is_purge_due;
             }
         }
-        target.reserve.refill();
+        if target.reserve.is_given_up() {
+            // The log may have taken the room of the reserve. A full disk leaves it in place.
+            if empty_log(connection).is_err_and(is_uncertain) {
+                self.stop();
+            }
+        }
+        target.reserve.refill(state.written);
         results
     }
 
@@ -256,8 +347,13 @@ impl Committer {
     }
 
     /// Empties the write-ahead log, which contains destroyed values. Returns `true` on success.
-    fn purge(&self, connection: &Connection) -> bool {
-        match empty_log(connection) {
+    fn purge(&self, directory: &Path, connection: &Connection) -> bool {
+        let emptied = empty_log(connection);
+        if emptied == Ok(Checkpoint::Emptied) && sync_emptied_log(directory).is_err() {
+            self.stop();
+            return false;
+        }
+        match emptied {
             Ok(Checkpoint::Emptied) => true,
             Ok(Checkpoint::Blocked) | Err(StorageError::Full) => false,
             Err(_) => {
@@ -268,75 +364,8 @@ impl Committer {
     }
 }
 
-/// Returns `true` if a write or a sync failed for another reason than a lack of space or a lock of
-/// another process.
-pub(super) fn is_uncertain(error: StorageError) -> bool {
-    let harmless = [
-        StorageError::Full,
-        StorageError::TimedOut,
-        StorageError::Damaged,
-    ];
-    !harmless.contains(&error)
-}
-
 fn all(group: &[&PreparedTransaction], error: CommitError) -> Vec<CommitResult> {
     group.iter().map(|_| Err(error)).collect()
-}
-
-fn is_destroying(transaction: &Transaction) -> bool {
-    let destroys = |operation: &Operation| matches!(operation, Operation::Put { destroying, .. } if *destroying);
-    transaction.operations().iter().any(destroys)
-}
-
-fn frees_space(transaction: &Transaction) -> bool {
-    let is_delete = |operation: &Operation| matches!(operation, Operation::Delete { .. });
-    is_destroying(transaction) || transaction.operations().iter().any(is_delete)
-}
-
-/// Checks transactions, and writes their large values into segment files.
-fn prepare_all(
-    transactions: &[Transaction],
-    segments: &Segments,
-) -> Vec<Result<PreparedTransaction, StorageError>> {
-    transactions
-        .iter()
-        .map(|transaction| {
-            check_sizes(transaction)?;
-            Ok(PreparedTransaction {
-                extents: write_large_values(transaction, segments)?,
-                transaction: transaction.clone(),
-            })
-        })
-        .collect()
-}
-
-fn write_large_values(
-    transaction: &Transaction,
-    segments: &Segments,
-) -> Result<HashMap<usize, Extent>, StorageError> {
-    let operations = transaction.operations().iter().enumerate();
-    let large: Vec<(usize, &Value)> = operations
-        .filter_map(|(index, operation)| match operation {
-            Operation::Put { value, .. } if value.len() >= SEGMENT_VALUE_BYTES => {
-                Some((index, value))
-            }
-            _ => None,
-        })
-        .collect();
-    let mut extents = HashMap::new();
-    for values in large.chunks(SEGMENT_FILE_BYTES / SEGMENT_VALUE_BYTES) {
-        let bytes: Vec<&Value> = values.iter().map(|(_, value)| *value).collect();
-        let written = segments.write(&bytes);
-        if written.is_err() {
-            delete_files(&extents, segments);
-        }
-        extents.extend(values.iter().map(|(index, _)| *index).zip(written?));
-    }
-    Ok(extents)
-}
-
-fn delete_files(extents: &HashMap<usize, Extent>, segments: &Segments) {
-    segments.delete(extents.values().map(|extent| extent.file));
 }
 
 impl Ticket {

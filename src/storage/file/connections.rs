@@ -77,6 +77,10 @@ impl Connections {
         }
     }
 
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Locks the writer.
     pub(super) fn writer(&self) -> MutexGuard<'_, Option<Connection>> {
         lock(&self.writer)

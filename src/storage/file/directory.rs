@@ -46,12 +46,10 @@ pub(super) struct LockedDirectory {
 impl LockedDirectory {
     /// Locks the directory of a storage. Creates the directory if it is absent.
     pub(super) fn lock(path: &Path, sharing: Sharing) -> Result<Self, StorageError> {
-        if !path.try_exists()? {
+        if !path.try_exists().map_err(path_failed)? {
             create_directory(path)?;
         }
-        if content(path)? == DirectoryContent::Foreign {
-            return Err(StorageError::Foreign);
-        }
+        check_content(path)?;
         let mut options = OpenOptions::new();
         let file = private(options.create(true).truncate(false).write(true));
         let lock = file.open(path.join(LOCK))?;
@@ -84,6 +82,7 @@ impl LockedDirectory {
             Some(marker) if marker.state == MarkerState::Creating => marker,
             None if is_empty(&self.path)? => {
                 restrict_directory(&self.path)?;
+                sync_parents(&self.path)?;
                 let unfinished = new()?;
                 unfinished.write(&self.path)?;
                 unfinished
@@ -135,11 +134,33 @@ pub(super) fn is_empty(path: &Path) -> Result<bool, StorageError> {
     Ok(content(path)? == DirectoryContent::Empty)
 }
 
-fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
-    let entries = fs::read_dir(path).map_err(|error| match error.kind() {
+/// Refuses a directory of another program or of another layout.
+pub(super) fn check_content(path: &Path) -> Result<(), StorageError> {
+    let content = content(path)?;
+    if !path.join(MARKER).exists() && is_former_layout(path) {
+        return Err(StorageError::Layout);
+    }
+    if content == DirectoryContent::Foreign {
+        return Err(StorageError::Foreign);
+    }
+    Ok(())
+}
+
+/// Returns `true` for a directory of layout 1, which had another engine.
+fn is_former_layout(path: &Path) -> bool {
+    let layout = fs::read(path.join("engine").join("layout"));
+    layout.is_ok_and(|text| text.starts_with(b"chartlock storage layout"))
+}
+
+fn path_failed(error: io::Error) -> StorageError {
+    match error.kind() {
         io::ErrorKind::NotADirectory => StorageError::NotADirectory,
         _ => error.into(),
-    })?;
+    }
+}
+
+fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
+    let entries = fs::read_dir(path).map_err(path_failed)?;
     let mut content = DirectoryContent::Empty;
     let mut has_other_files = false;
     for entry in entries {
@@ -188,10 +209,7 @@ fn create_directory(path: &Path) -> Result<(), StorageError> {
             Ok(()) => {}
             // Another process created the directory in between.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Err(StorageError::NotADirectory);
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(path_failed(error)),
         }
     }
     Ok(())
@@ -207,6 +225,28 @@ pub(super) fn new_directory(path: &Path) -> io::Result<()> {
         Some(parent) => sync_directory(parent),
         None => Ok(()),
     }
+}
+
+/// Makes the names of a directory and of its parents durable.
+///
+/// A creation that was killed may have left directories whose names are not durable.
+fn sync_parents(path: &Path) -> io::Result<()> {
+    for parent in path.ancestors().skip(1) {
+        match sync_directory(parent) {
+            // This user did not create a parent that is not readable, or is on another medium.
+            Err(error) if is_out_of_reach(&error) => break,
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
+fn is_out_of_reach(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    matches!(
+        error.kind(),
+        PermissionDenied | InvalidInput | ReadOnlyFilesystem
+    )
 }
 
 fn restrict_directory(path: &Path) -> io::Result<()> {

@@ -4,29 +4,36 @@
 //! error and never an empty storage; damage of one byte affects only the objects that it hits. Must
 //! not know: cryptographic keys, plaintext, or more of a value than the vault id in the header.
 //!
-//! `format/directory.md` describes the files.
+//! `format/directory.md` is the normative text of the files.
 
 mod backup;
+mod check;
 mod commit;
 mod committer;
 mod connections;
 mod database;
 mod directory;
+mod directory_lock;
+mod file_snapshot;
 mod header_copy;
 mod index;
-mod integrity;
+mod key_scan;
+mod log;
 mod marker;
 mod options;
+mod positioned;
+mod prepare;
 mod read;
 mod readme;
+mod recovery;
+mod repair;
 mod reserve;
 mod row;
 mod salvage;
-mod scan;
 mod schema;
 mod segments;
 mod shrink;
-mod snapshot;
+mod space;
 mod store;
 mod sweep;
 
@@ -35,11 +42,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use backup::BackupReport;
+use file_snapshot::FileSnapshot;
 use header_copy::HeaderCopies;
 pub use options::FileOptions;
 pub use salvage::SalvageReport;
 use schema::HEADER_KEY;
-use snapshot::FileSnapshot;
 use store::Store;
 
 use crate::storage::{
@@ -60,6 +67,9 @@ use crate::storage::{
 /// [`backup`](Self::backup) copies a storage that is in use. Do not copy an open directory by other
 /// means: a copy of its files at different times is damaged. Network file systems are not
 /// supported, because they lack the locks and the shared memory that SQLite needs.
+///
+/// [`storage::directory`](crate::storage::directory) describes the files, also for programs in other
+/// languages.
 ///
 /// ```
 /// use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
@@ -179,7 +189,8 @@ impl FileStorage {
     /// Copies all objects that are still readable from a damaged storage directory into another
     /// storage.
     ///
-    /// Salvage needs no marker and no index, and does not change the damaged directory. `target`
+    /// Salvage needs no marker and no index, and does not change the damaged directory. It may
+    /// copy the database into the directory for temporary files. `target`
     /// gets each object with its key; an object that `target` already contains is not replaced.
     ///
     /// # Errors
@@ -212,7 +223,7 @@ impl Storage for FileStorage {
         let store = &self.store;
         store
             .connections
-            .read(|connection| scan::scan(connection, &store.segments, scan))
+            .read(|connection| key_scan::scan(connection, &store.segments, scan))
     }
 
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
@@ -243,7 +254,7 @@ impl Storage for FileStorage {
 
     fn integrity(&self) -> Result<Integrity, StorageError> {
         self.store.check_process()?;
-        integrity::check(
+        check::check(
             &FileSnapshot::new(Arc::clone(&self.store))?,
             &self.store.segments,
         )

@@ -4,14 +4,17 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::database::failed;
 use super::index::KeyIndex;
+use super::key_scan::end_of;
 use super::row::{ObjectRow, value};
-use super::scan::end_of;
 use super::schema::key_sum;
 use super::segments::Segments;
 use crate::storage::{StorageError, Stored};
 
+// SQLite reads a column from the index where it can. The subquery makes it read the key from the
+// table, because an entry of a damaged index can lead to the row of another key.
 const LOOKUP: &str = "
-    select revision, key, key_sum, segment, start, length, value from object where key = ?1";
+    select revision, key, key_sum, segment, start, length, value from object
+    where revision = (select revision from object where key = ?1)";
 const LAST: &str = "
     select key, key_sum from object where key >= ?1 and key < ?2 order by key desc limit 1";
 
@@ -57,14 +60,12 @@ pub(super) fn read(
 ) -> Result<Option<Stored>, StorageError> {
     match look_up_all(connection, segments, &[key])?.pop().flatten() {
         Some(found) => settle(connection, segments, key, found),
-        None => match KeyIndex::new(connection)?.revision(key)? {
-            // A concurrent commit stored the object after the lookup.
-            Some(_) => Ok(look_up_all(connection, segments, &[key])?
-                .pop()
-                .flatten()
-                .map(|(_, stored)| stored)
-                .transpose()?),
-            None => Ok(None),
+        None if KeyIndex::new(connection)?.revision(key)?.is_none() => Ok(None),
+        // A concurrent commit stored the object after the lookup. Otherwise the index leads to no
+        // row.
+        None => match look_up_all(connection, segments, &[key])?.pop().flatten() {
+            Some((_, stored)) => stored.map(Some),
+            None => Err(StorageError::Damaged),
         },
     }
 }

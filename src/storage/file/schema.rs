@@ -1,6 +1,7 @@
 //! Tables of the database, and the classes of keys that are stored in a special way.
 //!
-//! `format/directory.md` describes the same tables for readers in other languages.
+//! `format/directory.md` describes the same tables. A change here needs a change there, and in
+//! `tests/independent/directory.py`.
 
 /// `application_id` of the database file: "CLKD".
 pub(super) const APPLICATION_ID: i32 = 0x434c_4b44;
@@ -30,7 +31,8 @@ pub(super) const CREATE: &str = "
     create table storage (
         id blob not null,
         layout integer not null,
-        revisions integer not null
+        revisions integer not null,
+        copied integer not null
     ) strict;
     create table object (
         revision integer primary key,

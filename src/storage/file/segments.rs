@@ -8,8 +8,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::directory::{SEGMENTS, new_file, sync_directory};
+use super::directory_lock::DirectoryLock;
+use super::positioned::read_at;
 use crate::crypto;
 use crate::group_commit::lock;
 use crate::storage::{StorageError, Value};
@@ -28,12 +31,15 @@ pub(super) struct Extent {
 pub(super) struct Segments {
     path: PathBuf,
     deferred: Mutex<Deferred>,
+    has_failed_sync: AtomicBool,
 }
 
 /// Deletions that wait until no snapshot needs the files.
 #[derive(Debug, Default)]
 struct Deferred {
     snapshots: usize,
+    /// Lock of the directory while this process has snapshots.
+    shared: Option<DirectoryLock>,
     files: HashSet<i64>,
 }
 
@@ -42,6 +48,7 @@ impl Segments {
         Self {
             path: directory.join(SEGMENTS),
             deferred: Mutex::default(),
+            has_failed_sync: AtomicBool::new(false),
         }
     }
 
@@ -81,8 +88,19 @@ impl Segments {
         for value in values {
             file.write_all(value)?;
         }
-        file.sync_all()?;
-        sync_directory(&self.path)
+        let names = File::open(&self.path)?;
+        let synced = file.sync_all().and_then(|()| names.sync_all());
+        if let Err(error) = &synced
+            && !is_full(error)
+        {
+            self.has_failed_sync.store(true, Ordering::SeqCst);
+        }
+        synced
+    }
+
+    /// Returns `true` if the medium failed to sync a file.
+    pub(super) fn has_failed_sync(&self) -> bool {
+        self.has_failed_sync.load(Ordering::SeqCst)
     }
 
     /// Reads the first `limit` bytes of a value.
@@ -113,42 +131,52 @@ impl Segments {
         }
     }
 
-    /// Deletes files that nothing references, or lets them wait for a snapshot.
+    /// Deletes files that nothing references, or lets them wait for a snapshot of this or of
+    /// another process.
     ///
     /// The names are not synced: a file that comes back after a power cut is swept by a later
     /// opening.
     pub(super) fn delete(&self, files: impl IntoIterator<Item = i64>) {
         let mut deferred = lock(&self.deferred);
-        for file in files {
-            if deferred.snapshots > 0 {
-                deferred.files.insert(file);
-            } else {
-                let _a_later_opening_sweeps_it = fs::remove_file(self.file(file));
-            }
+        deferred.files.extend(files);
+        if deferred.snapshots > 0 || deferred.files.is_empty() {
+            return;
+        }
+        // A snapshot that begins later sees the commit that removed the references.
+        let Ok(Some(_exclusive)) = DirectoryLock::try_exclusive(&self.path) else {
+            return;
+        };
+        for file in std::mem::take(&mut deferred.files) {
+            let _a_later_opening_sweeps_it = fs::remove_file(self.file(file));
         }
     }
 
-    /// Prevents deletions until `release` is called.
-    pub(super) fn hold(&self) {
-        lock(&self.deferred).snapshots += 1;
+    /// Prevents deletions by all processes until `release` is called.
+    pub(super) fn hold(&self) -> Result<(), StorageError> {
+        let mut deferred = lock(&self.deferred);
+        if deferred.snapshots == 0 {
+            deferred.shared = Some(DirectoryLock::shared(&self.path)?);
+        }
+        deferred.snapshots += 1;
+        Ok(())
     }
 
     /// Ends one `hold`, and deletes the files that waited for the last one.
     pub(super) fn release(&self) {
-        let files = {
+        {
             let mut deferred = lock(&self.deferred);
             deferred.snapshots = deferred.snapshots.saturating_sub(1);
             if deferred.snapshots > 0 {
                 return;
             }
-            std::mem::take(&mut deferred.files)
-        };
-        self.delete(files);
+            deferred.shared = None;
+        }
+        self.delete([]);
     }
 
     /// Returns the numbers of all segment files in the directory.
-    pub(super) fn list(&self) -> Result<Vec<i64>, StorageError> {
-        let mut numbers = Vec::new();
+    pub(super) fn list(&self) -> Result<HashSet<i64>, StorageError> {
+        let mut numbers = HashSet::new();
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             let number = name.to_str().and_then(parse_name);
@@ -173,20 +201,13 @@ impl Segments {
     }
 }
 
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 /// Returns the number of a file name that [`Segments`] wrote. Other names are files of the user.
 fn parse_name(name: &str) -> Option<i64> {
     let number = i64::from_str_radix(name, 16).ok()?;
     (format!("{number:016x}") == name).then_some(number)
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-#[cfg(not(unix))]
-fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    use std::io::{Read, Seek, SeekFrom};
-    file.seek(SeekFrom::Start(offset))?;
-    file.read_exact(bytes)
 }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 
-use super::committer::{CommitTarget, Committer, is_uncertain};
+use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
-use super::database::{self, Role, check_file, check_origin, connect, empty_log, failed};
-use super::directory::{LockedDirectory, Sharing, absolute};
+use super::database::{
+    self, Role, check_file, check_mode, check_origin, connect, empty_log, failed,
+};
+use super::directory::{LockedDirectory, Sharing, absolute, check_content};
+use super::file_snapshot::Snapshots;
 use super::marker::{Marker, MarkerContent, MarkerState};
 use super::options::FileOptions;
 use super::read;
@@ -18,7 +21,7 @@ use super::reserve::Reserve;
 use super::schema::HEADER_KEY;
 use super::segments::Segments;
 use super::shrink::free_all;
-use super::snapshot::Snapshots;
+use super::space::is_uncertain;
 use crate::crypto;
 use crate::storage::{CommitError, Committed, StorageError, Transaction};
 
@@ -45,8 +48,20 @@ impl Store {
         let create = |marker: &MarkerContent| database::create(&path, marker);
         let marker = locked.ensure_filled(new_marker, create)?;
         check_file(&path)?;
-        let writer = connect(&path, Role::Writer, options.cache_bytes)?;
-        check_origin(&writer, &path, &marker)?;
+        let connect = || {
+            let writer = connect(&path, Role::Writer, options.cache_bytes)?;
+            check_mode(&writer)?;
+            check_origin(&writer, &path, &marker)?;
+            Ok(writer)
+        };
+        let writer = match connect() {
+            // The log's shared memory needs room, without which nothing could be deleted.
+            Err(StorageError::Full) => {
+                Reserve::new(&path).give_up();
+                connect()?
+            }
+            writer => writer?,
+        };
         let is_exclusive = options.sharing == Sharing::Exclusive;
         let connections = Connections::new(&path, Some(writer), Role::Reader);
         let store = Self::new(&path, connections, is_exclusive, Some(locked));
@@ -65,6 +80,13 @@ impl Store {
     /// Opens an existing storage for reading, while another process may write it.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, StorageError> {
         let path = absolute(path)?;
+        match check_content(&path) {
+            // A directory that is absent may be on a medium that is not mounted.
+            Err(StorageError::Io(std::io::ErrorKind::NotFound)) => {
+                return Err(StorageError::Damaged);
+            }
+            checked => checked?,
+        }
         // The marker before the database: a commit in between only makes the database newer.
         let marker = MarkerContent::read(&path)?.ok_or(StorageError::Damaged)?;
         if marker.state != MarkerState::Complete {
@@ -124,24 +146,28 @@ impl Store {
         if transactions.is_empty() {
             return Vec::new();
         }
-        let target = CommitTarget {
+        self.committer.commit(&self.target(), transactions)
+    }
+
+    fn target(&self) -> CommitTarget<'_> {
+        CommitTarget {
             connections: &self.connections,
             segments: &self.segments,
             snapshots: &self.snapshots,
             marker: &self.marker,
             readme: &self.readme,
             reserve: &self.reserve,
-        };
-        self.committer.commit(&target, transactions)
+        }
     }
 
     /// Returns free pages of the database to the file system.
     pub(super) fn compact(&self) -> Result<(), StorageError> {
-        let writer = self.connections.writer();
-        let connection = writer.as_ref().ok_or(StorageError::Stopped)?;
+        let mut writer = self.connections.writer();
+        let connection = writer.as_mut().ok_or(StorageError::Stopped)?;
         if self.committer.is_stopped() {
             return Err(StorageError::Stopped);
         }
+        self.committer.prepare_write(&self.target(), connection)?;
         let compacted = free_all(connection, |connection| empty_log(connection).map(|_| ()));
         if compacted.is_err_and(is_uncertain) {
             self.committer.stop();
@@ -153,14 +179,16 @@ impl Store {
     pub(super) fn close(&self) -> Result<(), StorageError> {
         self.check_process()?;
         self.connections.close_readers();
-        let Some(connection) = self.connections.writer().take() else {
+        let Some(mut connection) = self.connections.writer().take() else {
             return Ok(());
         };
         let result = if self.committer.is_stopped() {
             // The log stays as it is. The next opening copies it.
             Err(StorageError::Stopped)
         } else {
-            empty_log(&connection).map(|_| ())
+            let directory = self.connections.directory();
+            let settled = self.committer.settle(directory, &mut connection);
+            settled.map(|_| ())
         };
         if result.is_ok() {
             // The log is empty, so closing the last connection only deletes the file.

@@ -1,37 +1,11 @@
-//! Recovery before the first commit of an opening.
+//! References to segment files, which a sweep must keep.
 
 use std::collections::HashSet;
 
 use rusqlite::Connection;
 
-use super::database::{Checkpoint, empty_log, failed};
-use super::segments::Segments;
+use super::database::failed;
 use crate::storage::StorageError;
-
-/// Copies what an earlier process left in the write-ahead log, and deletes segment files without a
-/// reference.
-///
-/// The log may end with frames whose sync failed, but which are still in the page cache. A commit
-/// behind such frames would be lost with them in a power cut. Therefore the log is emptied first.
-pub(super) fn recover(
-    connection: &Connection,
-    segments: &Segments,
-    is_exclusive: bool,
-) -> Result<(), StorageError> {
-    let emptied = empty_log(connection)?;
-    if !is_exclusive {
-        // Other processes use the log and write segment files.
-        return Ok(());
-    }
-    if emptied == Checkpoint::Blocked {
-        // A reader of another process uses the log.
-        return Err(StorageError::TimedOut);
-    }
-    let known = referenced_files(connection)?;
-    let listed = segments.list()?;
-    segments.delete(listed.into_iter().filter(|file| !known.contains(file)));
-    Ok(())
-}
 
 /// Returns the segment files that either the list of files or an object references. Damage of one
 /// of the two must not delete a file.

@@ -1,0 +1,97 @@
+//! Recovery of what an earlier process left: its write-ahead log, and segment files without a
+//! reference.
+//!
+//! Order of writes: the log again; the names in the directory; the database; the empty log; then
+//! deletions of segment files. The log may end with frames whose sync failed. The page cache still
+//! has these frames and calls them clean, so a sync of the log succeeds without writing them. A
+//! checkpoint would then overwrite database pages for which the medium has no log, and a power cut
+//! would leave half of a transaction. Writing the same bytes again makes them dirty.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::database::{Checkpoint, empty_log, failed, has_log, last_number};
+use super::directory::{WAL, sync_directory};
+use super::positioned::{read_at, write_at};
+use super::segments::Segments;
+use super::sweep::referenced_files;
+use crate::storage::StorageError;
+
+/// Bytes of the log that are written again at a time.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Empties the write-ahead log and deletes segment files without a reference. Returns the number of
+/// a commit that the database file now contains without the log, or 0 if it is unknown.
+pub(super) fn recover(
+    connection: &mut Connection,
+    directory: &Path,
+    segments: &Segments,
+    is_exclusive: bool,
+) -> Result<u64, StorageError> {
+    let copied = last_number(connection)?;
+    let emptied = settle_log(connection, directory)?;
+    if !is_exclusive {
+        // Other processes use the log and write segment files.
+        let is_copied = emptied == Checkpoint::Emptied;
+        return Ok(if is_copied { copied } else { 0 });
+    }
+    if emptied == Checkpoint::Blocked {
+        // A reader of another process uses the log.
+        return Err(StorageError::TimedOut);
+    }
+    let known = referenced_files(connection)?;
+    let listed = segments.list()?;
+    // A missing file shows that database and files are not of the same time. The others may then
+    // belong to a newer database, so nothing is deleted.
+    if known.is_subset(&listed) {
+        segments.delete(listed.difference(&known).copied());
+    }
+    Ok(copied)
+}
+
+/// Makes the log of an earlier process durable, and copies it into the database.
+///
+/// After an error, the next call starts again from the first write.
+pub(super) fn settle_log(
+    connection: &mut Connection,
+    directory: &Path,
+) -> Result<Checkpoint, StorageError> {
+    if has_log(directory)? {
+        // The lock of a writer keeps other processes from changing the log.
+        let lock = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        write_again(&directory.join(WAL))?;
+        lock.rollback().map_err(failed)?;
+    }
+    empty_log(connection)
+}
+
+/// Writes a file over itself and syncs it.
+fn write_again(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let length = file.metadata()?.len();
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut offset = 0;
+    while offset < length {
+        let bytes = usize::try_from(length - offset).unwrap_or(BLOCK_BYTES);
+        let count = bytes.min(BLOCK_BYTES);
+        let (block, _) = block.split_at_mut(count);
+        read_at(&file, block, offset)?;
+        write_at(&file, block, offset)?;
+        offset += count as u64;
+    }
+    file.sync_all()
+}
+
+/// Makes the emptied log durable. Otherwise a power cut could bring destroyed values back.
+pub(super) fn sync_emptied_log(directory: &Path) -> io::Result<()> {
+    match File::open(directory.join(WAL)) {
+        Ok(file) => file.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => sync_directory(directory),
+        Err(error) => Err(error),
+    }
+}

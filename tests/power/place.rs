@@ -1,0 +1,32 @@
+//! The storage of a child's vault.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chartlock::storage::StorageError;
+use chartlock::storage::{FileOptions, FileStorage, SplitStorage, Storage};
+
+/// Opens the storage in a directory. A directory with the name `split` contains a split storage.
+pub(crate) fn open(directory: &Path) -> Result<Arc<dyn Storage>, StorageError> {
+    if !is_split(directory) {
+        return Ok(open_file(directory)?);
+    }
+    let keys = FileStorage::open(directory.join("keys"))?;
+    let data = FileStorage::open(directory.join("data"))?;
+    Ok(Arc::new(SplitStorage::new(keys, data)))
+}
+
+/// Opens a directory that contains a single storage. The name `shared` lets several processes open
+/// the storage.
+pub(crate) fn open_file(directory: &Path) -> Result<Arc<FileStorage>, StorageError> {
+    let options = FileOptions::new();
+    let storage = match directory.ends_with("shared") {
+        true => options.shared().open(directory)?,
+        false => options.open(directory)?,
+    };
+    Ok(Arc::new(storage))
+}
+
+pub(crate) fn is_split(directory: &Path) -> bool {
+    directory.ends_with("split")
+}
