@@ -55,6 +55,8 @@ pub(super) struct GroupEffects {
     pub(super) header: Option<Value>,
     /// Estimate of the pages that the commit added to the write-ahead log.
     pub(super) pages: usize,
+    /// Number of rows that were deleted or replaced.
+    pub(super) deletions: usize,
 }
 
 /// Failure of a whole group.
@@ -294,6 +296,7 @@ impl Changes<'_> {
             }
         }
         self.effects.pages += 2;
+        self.effects.deletions += 1;
         Ok(())
     }
 

@@ -18,10 +18,13 @@ use super::marker::Marker;
 use super::readme::{Readme, vault_id};
 use super::recovery::{recover, settle_log, sync_emptied_log};
 use super::reserve::Reserve;
+use super::schema::PAGE_BYTES;
 use super::segments::Segments;
+use super::shrink::Shrinker;
+use super::space::{frees_any_space, frees_space, is_destroying, is_uncertain};
 use super::ticket::{Group, Ticket};
 use crate::group_commit::{Election, lock};
-use crate::storage::{CommitError, Operation, StorageError, Transaction};
+use crate::storage::{CommitError, StorageError, Transaction};
 
 /// Pages after which the write-ahead log is copied into the database: 32 MiB.
 const CHECKPOINT_PAGES: usize = 4000;
@@ -52,8 +55,11 @@ struct State {
     /// `true` while destroyed values may still be in the write-ahead log.
     is_purge_due: bool,
     pages_since_checkpoint: usize,
+    /// Size of all commits, in bytes.
+    written: u64,
     /// Number of a commit that the database file contains without the log; 0 if unknown.
     copied: u64,
+    shrinker: Shrinker,
 }
 
 impl Committer {
@@ -221,7 +227,7 @@ impl Committer {
             result => result?,
         };
         lock(&self.state).copied = copied;
-        target.reserve.refill();
+        target.reserve.refill(0);
         self.is_recovered.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -271,6 +277,8 @@ impl Committer {
             target.readme.update(vault_id(&header));
         }
         state.pages_since_checkpoint += effects.pages;
+        state.written += (effects.pages * PAGE_BYTES) as u64;
+        self.shrink(connection, state, effects.deletions);
         let destroying: Vec<_> = group
             .iter()
             .map(|one| is_destroying(&one.transaction))
@@ -297,8 +305,34 @@ impl Committer {
                 committed.deferred |= *is_destroying && state.is_purge_due;
             }
         }
-        target.reserve.refill();
+        if target.reserve.is_given_up() {
+            // The log may have taken the room of the reserve. A full disk leaves it in place.
+            if empty_log(connection).is_err_and(is_uncertain) {
+                self.stop();
+            }
+        }
+        target.reserve.refill(state.written);
         results
+    }
+
+    /// Frees unused pages for a short time. The group is already durable, so a failure to free pages
+    /// is none of the group.
+    fn shrink(&self, connection: &Connection, state: &mut State, deletions: usize) {
+        let shrunk = state.shrinker.after_commit(connection, deletions);
+        match shrunk {
+            Ok(shrunk) => {
+                state.pages_since_checkpoint += shrunk.pages;
+                if shrunk.is_finished {
+                    state.pages_since_checkpoint = 0;
+                    // The file shrinks only when the whole log is copied.
+                    if empty_log(connection).is_err_and(is_uncertain) {
+                        self.stop();
+                    }
+                }
+            }
+            Err(error) if is_uncertain(error) => self.stop(),
+            Err(_) => {}
+        }
     }
 
     /// Empties the write-ahead log, which contains destroyed values. Returns `true` on success.
@@ -321,18 +355,4 @@ impl Committer {
 
 fn all(group: &[&PreparedTransaction], error: CommitError) -> Vec<CommitResult> {
     group.iter().map(|_| Err(error)).collect()
-}
-
-fn is_destroying(transaction: &Transaction) -> bool {
-    let destroys = |operation: &Operation| matches!(operation, Operation::Put { destroying, .. } if *destroying);
-    transaction.operations().iter().any(destroys)
-}
-
-fn frees_any_space(group: &[&PreparedTransaction]) -> bool {
-    group.iter().any(|one| frees_space(&one.transaction))
-}
-
-fn frees_space(transaction: &Transaction) -> bool {
-    let is_delete = |operation: &Operation| matches!(operation, Operation::Delete { .. });
-    is_destroying(transaction) || transaction.operations().iter().any(is_delete)
 }

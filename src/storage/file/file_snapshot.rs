@@ -32,7 +32,7 @@ pub(super) struct ReadTransaction {
 impl FileSnapshot {
     pub(super) fn new(store: Arc<Store>) -> Result<Self, StorageError> {
         // Before the transaction begins, so that no file that it references is deleted.
-        store.segments.hold();
+        store.segments.hold()?;
         let transaction = match ReadTransaction::begin(&store) {
             Ok(transaction) => Arc::new(transaction),
             Err(error) => {

@@ -13,6 +13,7 @@ mod committer;
 mod connections;
 mod database;
 mod directory;
+mod directory_lock;
 mod file_snapshot;
 mod header_copy;
 mod index;
@@ -21,6 +22,7 @@ mod log;
 mod marker;
 mod options;
 mod positioned;
+mod prepare;
 mod read;
 mod readme;
 mod recovery;
@@ -30,6 +32,8 @@ mod row;
 mod salvage;
 mod schema;
 mod segments;
+mod shrink;
+mod space;
 mod store;
 mod sweep;
 mod ticket;
@@ -125,7 +129,9 @@ impl FileStorage {
 
     /// Returns unused space of the database to the file system.
     ///
-    /// Commits wait meanwhile, for some 10 ms per 50 MB of unused space.
+    /// Commits do the same in small steps while more than a quarter of the database is unused. This
+    /// call returns everything at once. Commits wait meanwhile, for some 10 ms per 50 MB of unused
+    /// space.
     ///
     /// # Errors
     /// Returns an error if the disk fails or is full. The storage stays usable after

@@ -20,6 +20,8 @@ use super::readme::{Readme, vault_id};
 use super::reserve::Reserve;
 use super::schema::HEADER_KEY;
 use super::segments::Segments;
+use super::shrink::free_all;
+use super::space::is_uncertain;
 use crate::crypto;
 use crate::storage::{CommitError, Committed, StorageError, Transaction};
 
@@ -166,16 +168,11 @@ impl Store {
             return Err(StorageError::Stopped);
         }
         self.committer.prepare_write(&self.target(), connection)?;
-        vacuum(connection)?;
-        match empty_log(connection) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                if error != StorageError::Full {
-                    self.committer.stop();
-                }
-                Err(error)
-            }
+        let compacted = free_all(connection, |connection| empty_log(connection).map(|_| ()));
+        if compacted.is_err_and(is_uncertain) {
+            self.committer.stop();
         }
+        compacted
     }
 
     /// Copies the log into the database and closes the connections. Later calls do nothing.
@@ -216,16 +213,6 @@ impl Store {
 )]
 pub(super) fn forget(store: &Arc<Store>) {
     std::mem::forget(Arc::clone(store));
-}
-
-/// Steps the vacuum to its end; SQLite frees one page a step.
-fn vacuum(connection: &rusqlite::Connection) -> Result<(), StorageError> {
-    let mut statement = connection
-        .prepare("pragma incremental_vacuum")
-        .map_err(failed)?;
-    let mut rows = statement.query(()).map_err(failed)?;
-    while rows.next().map_err(failed)?.is_some() {}
-    Ok(())
 }
 
 fn check_reader(path: &Path, role: Role, marker: &MarkerContent) -> Result<(), StorageError> {

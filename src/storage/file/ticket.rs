@@ -1,17 +1,12 @@
 //! Tickets: calls of `commit` that wait for the leader.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::commit::{CommitResult, PreparedTransaction};
-use super::schema::SEGMENT_VALUE_BYTES;
-use super::segments::{Extent, Segments};
+use super::prepare::{delete_files, prepare_all};
+use super::segments::Segments;
 use crate::group_commit::lock;
-use crate::storage::limits::check_sizes;
-use crate::storage::{CommitError, Operation, StorageError, Transaction, Value};
-
-/// Size of the values of one segment file, in bytes. A larger call of `commit` writes more files.
-const SEGMENT_FILE_BYTES: usize = 16 << 20;
+use crate::storage::{CommitError, StorageError, Transaction};
 
 /// Call of `commit`.
 #[derive(Debug)]
@@ -20,47 +15,11 @@ pub(super) struct Ticket {
     results: Mutex<Option<Vec<CommitResult>>>,
 }
 
-fn write_large_values(
-    transaction: &Transaction,
-    segments: &Segments,
-) -> Result<HashMap<usize, Extent>, StorageError> {
-    let operations = transaction.operations().iter().enumerate();
-    let large: Vec<(usize, &Value)> = operations
-        .filter_map(|(index, operation)| match operation {
-            Operation::Put { value, .. } if value.len() >= SEGMENT_VALUE_BYTES => {
-                Some((index, value))
-            }
-            _ => None,
-        })
-        .collect();
-    let mut extents = HashMap::new();
-    for values in large.chunks(SEGMENT_FILE_BYTES / SEGMENT_VALUE_BYTES) {
-        let bytes: Vec<&Value> = values.iter().map(|(_, value)| *value).collect();
-        let written = segments.write(&bytes);
-        if written.is_err() {
-            delete_files(&extents, segments);
-        }
-        extents.extend(values.iter().map(|(index, _)| *index).zip(written?));
-    }
-    Ok(extents)
-}
-
-fn delete_files(extents: &HashMap<usize, Extent>, segments: &Segments) {
-    segments.delete(extents.values().map(|extent| extent.file));
-}
-
 impl Ticket {
     /// Checks transactions, and writes their large values into segment files.
     pub(super) fn new(transactions: &[Transaction], segments: &Segments) -> Self {
-        let prepare = |transaction: &Transaction| {
-            check_sizes(transaction)?;
-            Ok(PreparedTransaction {
-                extents: write_large_values(transaction, segments)?,
-                transaction: transaction.clone(),
-            })
-        };
         Self {
-            transactions: transactions.iter().map(prepare).collect(),
+            transactions: prepare_all(transactions, segments),
             results: Mutex::new(None),
         }
     }
