@@ -85,6 +85,15 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// leave its first operations applied.
     fn is_transactional(&self) -> bool;
 
+    /// Returns `true` if no other process can have written since this storage was opened, and none
+    /// can write while it is open.
+    ///
+    /// Garbage collection then treats every upload that this process did not begin as abandoned.
+    /// The default is `false`, which is always safe.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
     /// Returns the greatest key with each of `prefixes`, in the same order; `None` if no key has
     /// the prefix.
     ///
@@ -183,6 +192,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn is_transactional(&self) -> bool {
         (**self).is_transactional()
+    }
+
+    fn is_exclusive(&self) -> bool {
+        (**self).is_exclusive()
     }
 
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {

@@ -110,6 +110,10 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
         false
     }
 
+    fn is_exclusive(&self) -> bool {
+        self.keys.is_exclusive() && self.data.is_exclusive()
+    }
+
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
         prefixes
             .iter()

@@ -16,6 +16,7 @@ mod raw;
 #[macro_use]
 mod stage;
 
+mod abandoned_uploads;
 mod clock;
 mod contention;
 mod edge_cases;

@@ -10,6 +10,7 @@ use crate::id::Subject;
 use crate::keys::entry::EntryState;
 use crate::lifecycle::garbage::Collection;
 use crate::lifecycle::garbage::survey::StreamSurvey;
+use crate::records::live_stream::is_live;
 use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
@@ -37,6 +38,15 @@ struct SurveyedChart {
     /// Number of versions that do not open or are missing.
     unsettled: u64,
     under_way: u64,
+}
+
+/// Returns `true` if the start of an upload is further than `bound` from `now`, in either direction.
+///
+/// A start in the future comes from a clock that is ahead of this one. The same bound holds for it,
+/// so that a wrong clock does not protect its upload for ever, and an upload of a process whose clock
+/// is less than `bound` ahead is never removed early.
+fn is_distant(started_at: i64, now: i64, bound: i64) -> bool {
+    started_at.abs_diff(now) > bound.unsigned_abs()
 }
 
 impl Vault {
@@ -205,6 +215,7 @@ impl Vault {
             ABANDONED_AFTER_STEPS
         };
         let now = self.core.store.clock.now();
+        let is_exclusive = self.core.store.storage.is_exclusive();
         let mut intents = Intents::default();
         let prefix = storage_keys::chart(b'w', chart);
         self.each_page(&prefix, Projection::Values, &mut |entries| {
@@ -213,10 +224,14 @@ impl Vault {
                 let Some(stream) = storage_keys::stream_of(&key) else {
                     continue;
                 };
-                // Count an unreadable intent as under way, because its age is unknown.
-                let old = Intent::parse(&value)
-                    .is_ok_and(|intent| now.saturating_sub(intent.started_at) > abandoned_after);
-                if old {
+                let is_abandoned = if is_exclusive {
+                    !is_live(&stream)
+                } else {
+                    // Count an unreadable intent as under way, because its age is unknown.
+                    Intent::parse(&value)
+                        .is_ok_and(|intent| is_distant(intent.started_at, now, abandoned_after))
+                };
+                if is_abandoned {
                     intents.abandoned.push(stream);
                 } else {
                     intents.under_way.insert(stream);

@@ -18,6 +18,8 @@ pub(super) enum AttemptKind {
     /// Writes a version; contains the indexes of the write's operations.
     Write {
         intent: Option<usize>,
+        /// Check that the record has no earlier version.
+        history: Option<usize>,
         earlier: Option<(usize, u64)>,
         current: usize,
     },
@@ -39,11 +41,11 @@ impl Vault {
         pending: &mut PendingWrite<'_>,
         version: u64,
         kind: &AttemptKind,
-        result: Result<Committed, CommitError>,
+        result: &Result<Committed, CommitError>,
     ) -> Option<WriteOutcome> {
         pending.freshness = Freshness::Fresh;
-        match result {
-            Ok(done) => {
+        match *result {
+            Ok(ref done) => {
                 if let (PendingChange::Expunge { purged }, AttemptKind::Write { .. }) =
                     (pending.job.change, kind)
                 {
@@ -78,8 +80,12 @@ impl Vault {
                     pending.intent_collected = pending.upload.is_some();
                 }
                 AttemptKind::Write {
-                    earlier, current, ..
+                    earlier,
+                    current,
+                    history,
+                    ..
                 } => {
+                    pending.has_history = *history == Some(operation);
                     let blocked = earlier.filter(|(index, _)| *index == operation);
                     pending.orphan_version = blocked.map(|(_, former)| former);
                     // Treat the version as possibly committed, because a storage that repeats

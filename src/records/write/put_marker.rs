@@ -110,6 +110,7 @@ pub(super) fn marker_in_place(
         version,
         kind: AttemptKind::Write {
             intent: None,
+            history: None,
             earlier: None,
             current: 1,
         },

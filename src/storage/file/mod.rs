@@ -248,6 +248,10 @@ impl Storage for FileStorage {
         true
     }
 
+    fn is_exclusive(&self) -> bool {
+        self.store.is_exclusive()
+    }
+
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
         self.store.check_process()?;
         Ok(Box::new(FileSnapshot::new(Arc::clone(&self.store))?))

@@ -38,6 +38,7 @@ pub(super) struct Store {
     reserve: Reserve,
     /// `None` for a storage that is open read-only.
     locked: Option<LockedDirectory>,
+    is_exclusive: bool,
 }
 
 impl Store {
@@ -123,7 +124,13 @@ impl Store {
             readme: Readme::new(directory),
             reserve: Reserve::new(directory),
             locked,
+            is_exclusive,
         }
+    }
+
+    /// Returns `true` if no other process can write while the storage is open.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.is_exclusive
     }
 
     /// Refuses to work in a forked child, which shares no locks with its parent.
