@@ -118,7 +118,7 @@ impl Vault {
             .map(|context| storage_keys::current(&context.address))
             .collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-        let stored = self.core.store.storage.read(&keys)?;
+        let stored = self.core.store.read_each(&keys)?;
         for (context, stored) in contexts.iter_mut().flatten().zip(stored) {
             context.current = stored;
         }
