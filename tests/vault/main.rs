@@ -18,6 +18,7 @@ mod stage;
 
 mod clock;
 mod contention;
+mod damage;
 mod edge_cases;
 mod erasure;
 mod expunge;
