@@ -80,6 +80,37 @@
 //! - [`RecordReader`] says what happens when a record is amended, re-encrypted or erased during
 //!   reading; [`RecordWriter`] says what an unfinished writer leaves.
 //!
+//! # Backups
+//!
+//! A vault in use can be backed up. Both ways journal the beginning and the outcome of the backup.
+//!
+//! - [`Session::archive`] writes the whole storage into one stream.
+//! - [`Session::backup`] runs a backup that the storage makes itself, such as
+//!   `FileStorage::backup`, which copies a directory.
+//!
+//! Create a checkpoint before each backup. Restore regularly for practice, on another machine:
+//!
+//! ```
+//! # use chartlock::*;
+//! # let credential = keys::Passphrase::new("correct horse");
+//! # let vault = Vault::create(MemoryStorage::new(), &credential)?;
+//! # let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
+//! let checkpoint = vault.checkpoint()?;
+//! let mut out = std::io::Cursor::new(Vec::new()); // a file
+//! session.archive("nightly, to tape 7", &mut out)?;
+//!
+//! # out.set_position(0);
+//! let restored = MemoryStorage::new(); // an empty directory
+//! storage::archive::read(out, &restored)?;
+//! let vault = Vault::open(restored, &credential)?;
+//! assert!(vault.verify(Some(&checkpoint))?.is_clean());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! If the restored vault is to replace the original, call [`Session::accept_restore`], which journals
+//! the restore and repeats the erasures since the backup. [`storage::SplitStorage`] describes how to
+//! back up keys and data separately.
+//!
 //! # Good to know
 //!
 //! - A put is durable when it returns, and creates a new version. Earlier versions stay readable

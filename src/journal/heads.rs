@@ -167,15 +167,14 @@ fn keys_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Page
     })
 }
 
-/// Returns the digest of a stored page; `None` if the page is not stored.
+/// Returns the digest of a stored page; `None` if the page is not stored. A page that cannot be read
+/// has the digest of no page.
 ///
 /// # Errors
 /// Errors of the storage.
 pub fn digest_of(storage: &dyn Storage, page: &PageId) -> Result<Option<Digest>> {
-    let stored = storage
-        .read(&[&storage_keys::journal_page(page)])?
-        .pop()
-        .flatten();
+    let key = storage_keys::journal_page(page);
+    let stored = read_each(storage, &[&key])?.pop().flatten();
     Ok(stored.map(|stored| crypto::sha256(&[&stored.value])))
 }
 

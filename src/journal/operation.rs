@@ -24,7 +24,7 @@ pub enum OperationGroup {
     Reading,
     /// Puts and retractions, and the preparation of patient entries for these operations.
     Writing,
-    /// Changes to subjects, keys, slots and the vault: erasing, legal holds, key rotation,
+    /// Changes to subjects, keys, slots and the vault: erasing, legal holds, key rotation, backups,
     /// restores, journal fallback and similar operations.
     Governing,
     /// Operations that return no record content: reading the journal, listing holds, slots and
@@ -333,6 +333,12 @@ operations! {
     /// A disclosure to an outside recipient was journaled.
     40 Disclose "disclose records"
         [Governing, Disclosed, false, None, None, Disclose]
+    /// A backup or an archive of the storage began.
+    41 BeginBackup "begin a backup"
+        [Governing, Administered, false, None, None, Export]
+    /// A backup or an archive of the storage ended.
+    42 EndBackup "end a backup"
+        [Governing, Administered, false, None, None, Export]
 }
 
 impl Operation {

@@ -29,6 +29,7 @@ use crate::id::{self, RecordId, Subject};
 use crate::journal::Act;
 use crate::lifecycle::report::ExpungeReport;
 use crate::records::expunged_marker::Marker;
+use crate::records::stream_owner::StreamOwner;
 use crate::records::version_ref::VersionRef;
 use crate::records::write::WriteJob;
 use crate::storage::{Projection, Scan};
@@ -158,8 +159,8 @@ impl Vault {
     }
 
     /// Returns the stream to remove with a version: its content stream or, for an expunged marker,
-    /// the stream that the marker records. Returns `None` if the stream belongs to another record,
-    /// because only an altered version references such a stream.
+    /// the stream that the marker records. Returns `None` if the stream may belong to another
+    /// record, because an altered version can reference such a stream.
     fn streams_of(
         &self,
         held: &CachedEntry,
@@ -175,11 +176,9 @@ impl Vault {
             return Ok(None);
         };
         let keys = [(head.suite, key)];
-        let is_its_own = self
-            .core
-            .store
-            .is_of_a_record(&object.address.chart, &stream, &keys)?;
-        Ok(is_its_own.then_some(stream))
+        let chart = &object.address.chart;
+        let owner = self.core.store.stream_owner(chart, &stream, &keys)?;
+        Ok((owner == StreamOwner::Record).then_some(stream))
     }
 
     /// Removes a stream and its intent. Deletes the intent first, because on storage that is not

@@ -78,7 +78,8 @@ impl Vault {
         let (Some(version), address) = (object.version, &object.address) else {
             return Ok(false);
         };
-        let Some(current) = self.core.store.read_one(&storage_keys::current(address))? else {
+        let current = storage_keys::current(address);
+        let Some(current) = self.core.store.read_damaged(&current)? else {
             return Ok(false);
         };
         let below = Head::parse(&current.value).is_ok_and(|head| version < head.version);
@@ -117,7 +118,7 @@ impl Vault {
                 if let (Some(version), Ok(head)) = (version, head)
                     && head.kind == Kind::Retraction
                     && version < below
-                    && let Some(stored) = self.core.store.read_one(key)?
+                    && let Some(stored) = self.core.store.read_damaged(key)?
                 {
                     visit(version, stored.value.into())?;
                 }

@@ -33,22 +33,17 @@ impl PrefixScan {
     }
 
     fn page(&mut self, vault: &Vault) -> Result<Vec<ScanItem>> {
-        let page = vault
-            .core
-            .store
-            .storage
-            .scan(Scan {
-                prefix: &self.prefix,
-                after: self.after.as_deref(),
-                limit: OBJECTS_PER_SCAN,
-                projection: Projection::Values,
-            })?
-            .with_damaged()?;
+        let page = vault.core.store.storage.scan(Scan {
+            prefix: &self.prefix,
+            after: self.after.as_deref(),
+            limit: OBJECTS_PER_SCAN,
+            projection: Projection::Values,
+        })?;
         self.ended = !page.more;
-        if let Some(last) = page.items.last() {
-            self.after = Some(last.key.clone());
+        if let Some(end) = page.end() {
+            self.after = Some(end.to_vec());
         }
-        Ok(page.items)
+        Ok(page.with_damaged_ranges().items)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::journal::{self, Act};
 use crate::records::version_ref::VersionRef;
 use crate::rotation::renewal::{RenewalChange, rewrap};
 use crate::rotation::report::ReencryptionReport;
-use crate::storage::{CommitError, Operation, Projection, ScanItem, Transaction};
+use crate::storage::{CommitError, Operation, Projection, ScanItem, StorageError, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, chart_id};
 use crate::vault::progress::Counter;
@@ -28,6 +28,15 @@ pub(super) struct ChartPass {
     pub(super) stale: u64,
     pub(super) blocking: u64,
     pub(super) orphaned: u64,
+}
+
+/// Returns `true` if a rotation must end with this error. Damage of one version only blocks the
+/// destruction of former keys.
+fn is_fatal(error: &Error) -> bool {
+    match error {
+        Error::Storage(error) => *error != StorageError::Damaged,
+        error => matches!(error, Error::Randomness | Error::Locked),
+    }
 }
 
 impl Vault {
@@ -136,9 +145,7 @@ impl Vault {
                     self.commit_changes(vec![change], work, report)?;
                 }
                 Ok(change) => changes.push(change),
-                Err(error @ (Error::Storage(_) | Error::Randomness | Error::Locked)) => {
-                    return Err(error);
-                }
+                Err(error) if is_fatal(&error) => return Err(error),
                 // The next pass counts this version, unless the version has changed by then.
                 Err(Error::UnknownPatientKey) => {}
                 Err(_) if self.is_below_a_marker(held, object)? => {

@@ -12,14 +12,26 @@ impl ScanPage {
     /// # Errors
     /// [`StorageError::Damaged`] if a range of more than one key could not be read, because the keys
     /// of its objects are unknown.
-    pub(crate) fn with_damaged(mut self) -> Result<Self, StorageError> {
+    pub(crate) fn with_damaged(self) -> Result<Self, StorageError> {
+        if self
+            .unreadable
+            .iter()
+            .any(|range| range.first != range.last)
+        {
+            return Err(StorageError::Damaged);
+        }
+        Ok(self.with_damaged_ranges())
+    }
+
+    /// Returns the page with an item for each object or range of objects that could not be read.
+    ///
+    /// The item of a range has the first key of the range, which may be no object's key. This is only
+    /// for readers that return each item or its error, and decide nothing by the keys.
+    pub(crate) fn with_damaged_ranges(mut self) -> Self {
         if self.unreadable.is_empty() {
-            return Ok(self);
+            return self;
         }
         for range in self.unreadable.drain(..) {
-            if range.first != range.last {
-                return Err(StorageError::Damaged);
-            }
             self.items.push(ScanItem {
                 key: range.first,
                 value: Value::default(),
@@ -29,7 +41,7 @@ impl ScanPage {
         }
         self.items
             .sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        Ok(self)
+        self
     }
 }
 

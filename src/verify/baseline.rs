@@ -60,7 +60,7 @@ impl Verification {
         if self.report.header.is_none() {
             return Ok(None);
         }
-        let stored = self.vault.core.store.read_one(storage_keys::HEADER)?;
+        let stored = self.vault.core.store.read_damaged(storage_keys::HEADER)?;
         Ok(stored.and_then(|stored| {
             let header = Header::parse(&stored.value).ok()?;
             Some(Target::Header {

@@ -25,7 +25,7 @@ OPERATIONS = {
     29: "count key usage", 30: "collect garbage", 31: "export a recovery kit",
     32: "verify", 33: "make a checkpoint", 34: "accept a restore", 35: "read the journal",
     36: "break the glass", 37: "begin a journal fallback", 38: "end a journal fallback",
-    39: "mark a honeytoken", 40: "disclose",
+    39: "mark a honeytoken", 40: "disclose", 41: "begin a backup", 42: "end a backup",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
 LAST_TIME = 2**63 - 1

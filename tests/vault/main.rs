@@ -19,6 +19,7 @@ mod stage;
 mod abandoned_uploads;
 mod clock;
 mod contention;
+mod damage;
 mod edge_cases;
 mod erasure;
 mod expunge;

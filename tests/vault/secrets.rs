@@ -338,6 +338,7 @@ fn every_error() -> Vec<Error> {
         TooLarge,
         BeyondLimit,
         Source(ErrorKind::NotFound),
+        Archive(ErrorKind::NotFound),
         UploadExpired,
         Json,
         TooManyVersions,

@@ -151,7 +151,7 @@ fn bodies(files: &mut Files) {
             "Malformed",
             |page| {
                 page.entries[0].context = 1;
-                page.entries[0].operation = 41;
+                page.entries[0].operation = 200;
             },
         ),
         (
@@ -170,7 +170,7 @@ fn bodies(files: &mut Files) {
             "an operation that is not known",
             "Unsupported",
             |page| {
-                page.entries[0].operation = 41;
+                page.entries[0].operation = 200;
             },
         ),
         (
@@ -203,7 +203,7 @@ fn bodies(files: &mut Files) {
             "Unsupported",
             |page| {
                 page.subjects.clear();
-                page.entries[0].operation = 41;
+                page.entries[0].operation = 200;
             },
         ),
         (

@@ -11,6 +11,7 @@ use crate::keys::entry::EntryState;
 use crate::lifecycle::garbage::Collection;
 use crate::lifecycle::garbage::survey::StreamSurvey;
 use crate::records::live_stream::is_live;
+use crate::records::stream_owner::StreamOwner;
 use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
@@ -259,7 +260,8 @@ impl Vault {
     }
 
     /// Removes streams that no record references. A stream that a record's key opens is kept,
-    /// because the reference in that record was altered.
+    /// because the reference in that record was altered. A stream that cannot be read is kept,
+    /// because a record's key may open it.
     fn free(
         &self,
         chart: &ChartId,
@@ -268,15 +270,16 @@ impl Vault {
         collection: &mut Collection<'_>,
     ) -> Result<()> {
         for stream in unreferenced {
-            if self.core.store.is_of_a_record(chart, &stream, keys)? {
-                collection.report.misnamed_streams += 1;
-                continue;
+            let report = &mut collection.report;
+            match self.core.store.stream_owner(chart, &stream, keys)? {
+                StreamOwner::Record => report.misnamed_streams += 1,
+                StreamOwner::Unknown => report.unreadable_streams += 1,
+                StreamOwner::Other => {
+                    let prefix = storage_keys::segments(chart, &stream);
+                    let removed = &mut || report.segments += 1;
+                    self.core.store.remove_under(&prefix, removed)?;
+                }
             }
-            let segments = &mut collection.report.segments;
-            let prefix = storage_keys::segments(chart, &stream);
-            self.core
-                .store
-                .remove_under(&prefix, &mut || *segments += 1)?;
         }
         Ok(())
     }
