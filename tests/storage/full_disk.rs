@@ -13,7 +13,7 @@ use crate::common::scratch;
 use crate::disk::{commit, put, segments};
 
 const FULL: CommitError = CommitError::Io(StorageError::Full);
-/// Size of the file that a storage deletes to make room for deletions, in bytes.
+/// Least size of the file that a large storage deletes to make room for deletions, in bytes.
 const RESERVE: usize = 4 << 20;
 
 /// Fills the disk to the last byte with a file beside the storage.
@@ -110,7 +110,7 @@ fn child_fills_disk_with_commits() {
 fn deletions_on_full_disk_use_the_reserve() {
     let scratch = tempfile::tempdir().unwrap();
     let name = "full_disk::child_deletes_on_full_disk";
-    run_on_small_disk(48, name, scratch.path());
+    run_on_small_disk(72, name, scratch.path());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn child_deletes_on_full_disk() {
     let storage = FileStorage::open(&clinic).unwrap();
     put(&storage, b"x1", b"1");
     let reserve = clinic.join("reserve");
-    assert_eq!(fs::metadata(&reserve).unwrap().len(), RESERVE as u64);
+    assert!(fs::metadata(&reserve).unwrap().len() >= RESERVE as u64);
     for is_reopened in [false, true] {
         let storage = if is_reopened {
             // The log of the crashed process is still there.

@@ -18,9 +18,8 @@ use super::marker::Marker;
 use super::readme::{Readme, vault_id};
 use super::recovery::{recover, settle_log, sync_emptied_log};
 use super::reserve::Reserve;
-use super::schema::PAGE_BYTES;
 use super::segments::Segments;
-use super::shrink::Shrinker;
+use super::shrink::{Shrinker, page_count};
 use super::space::{frees_any_space, frees_space, is_destroying, is_uncertain};
 use super::ticket::{Group, Ticket};
 use crate::group_commit::{Election, lock};
@@ -55,8 +54,6 @@ struct State {
     /// `true` while destroyed values may still be in the write-ahead log.
     is_purge_due: bool,
     pages_since_checkpoint: usize,
-    /// Size of all commits, in bytes.
-    written: u64,
     /// Number of a commit that the database file contains without the log; 0 if unknown.
     copied: u64,
     shrinker: Shrinker,
@@ -227,7 +224,7 @@ impl Committer {
             result => result?,
         };
         lock(&self.state).copied = copied;
-        target.reserve.refill(0);
+        target.reserve.refill(page_count(connection));
         self.is_recovered.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -252,6 +249,10 @@ impl Committer {
         }
         if frees_any_space(group) {
             target.reserve.give_up();
+            match commit(connection, group, copied) {
+                Err(failure) if failure == full => {}
+                result => return result,
+            }
         }
         if empty_log(connection).is_err_and(|error| error != StorageError::Full) {
             return Err(GroupFailure::Uncertain);
@@ -277,7 +278,6 @@ impl Committer {
             target.readme.update(vault_id(&header));
         }
         state.pages_since_checkpoint += effects.pages;
-        state.written += (effects.pages * PAGE_BYTES) as u64;
         self.shrink(connection, state, effects.deletions);
         let destroying: Vec<_> = group
             .iter()
@@ -311,7 +311,7 @@ impl Committer {
                 self.stop();
             }
         }
-        target.reserve.refill(state.written);
+        target.reserve.refill(page_count(connection));
         results
     }
 

@@ -60,7 +60,14 @@ pub(super) fn scan(
         limit: scan.limit.max(1),
     };
     let mut page = ScanPage::default();
+    let mut failed_at = None;
     while request.collect(&mut from, &mut page) == Err(StorageError::Damaged) {
+        // A commit may have deleted an object and its segment file since the statement began. The
+        // second attempt does not find the object.
+        if failed_at.as_ref() != Some(&from) {
+            failed_at = Some(from.clone());
+            continue;
+        }
         let Some(key) = request.damaged_key(&from) else {
             return request.collect_from_table(&from, page);
         };

@@ -1,4 +1,5 @@
-//! Reserve: a file that is deleted to make room for deletions on a full disk.
+//! Reserve: a file that is deleted to make room for deletions on a full disk. Its room is enough to
+//! empty the write-ahead log and to erase a subject.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -7,17 +8,21 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::directory::{DATABASE, RESERVE, private};
+use super::schema::PAGE_BYTES;
 use crate::group_commit::lock;
 
-/// Size of the reserve of a large storage, in bytes. It is enough for the log and the tree pages of
-/// an erasure.
-const RESERVE_BYTES: u64 = 4 << 20;
-/// Size of the reserve of a small storage, in bytes, whose log and tree have few pages.
-const SMALL_RESERVE_BYTES: u64 = 512 << 10;
+/// Largest room for the commits of an erasure, in bytes. A smaller storage needs less.
+const ERASURE_BYTES_MAX: u64 = 4 << 20;
+const ERASURE_BYTES_MIN: u64 = 512 << 10;
+/// Room for the puts that follow the last extension of the reserve, in bytes: an extension fails
+/// while this much is free, and puts then use it.
+const MARGIN_BYTES: u64 = 512 << 10;
+/// The size of the reserve is a multiple of this, in bytes, so that it is rarely extended.
+const STEP_BYTES: u64 = 256 << 10;
 /// Smallest reserve that is kept, in bytes.
 const RESERVE_BYTES_MIN: u64 = 256 << 10;
-/// Room that must be left beside the reserve, in bytes, so that an erasure in progress can finish.
-const ROOM_BYTES: u64 = 512 << 10;
+/// Room that must be left beside the reserve, in bytes.
+const ROOM_BYTES: u64 = 128 << 10;
 /// Time after which a reserve that could not be written is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -25,8 +30,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Reserve {
     path: PathBuf,
     state: Mutex<ReserveState>,
-    /// `true` if the database was large when the storage was opened.
-    is_large: bool,
+    database: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +46,11 @@ enum ReserveState {
 impl Reserve {
     pub(super) fn new(directory: &Path) -> Self {
         let path = directory.join(RESERVE);
-        let size = |name| fs::metadata(directory.join(name)).map_or(0, |file| file.len());
+        let size = fs::metadata(&path).map_or(0, |file| file.len());
         Self {
             path,
-            state: Mutex::new(ReserveState::Present(size(RESERVE))),
-            is_large: size(DATABASE) >= RESERVE_BYTES,
+            state: Mutex::new(ReserveState::Present(size)),
+            database: directory.join(DATABASE),
         }
     }
 
@@ -60,16 +64,17 @@ impl Reserve {
         *lock(&self.state) == ReserveState::GivenUp
     }
 
-    /// Writes the reserve if it is missing or too small for the storage, at once after it was given
-    /// up. Otherwise the next puts would take its room, and the next deletion would find none.
+    /// Writes or extends the reserve if it is too small, at once after it was given up. Otherwise the
+    /// next puts would take its room, and the next deletion would find none.
     ///
-    /// `written` is the size of the commits since the opening, in bytes.
-    pub(super) fn refill(&self, written: u64) {
+    /// The write-ahead log can be emptied only after the database file has grown to `pages` pages, so
+    /// the reserve contains this growth too.
+    pub(super) fn refill(&self, pages: u64) {
         let mut state = lock(&self.state);
-        let size = match self.is_large || written >= RESERVE_BYTES {
-            true => RESERVE_BYTES,
-            false => SMALL_RESERVE_BYTES,
-        };
+        let database = fs::metadata(&self.database).map_or(0, |file| file.len());
+        let growth = (pages * PAGE_BYTES as u64).saturating_sub(database);
+        let erasure = database.clamp(ERASURE_BYTES_MIN, ERASURE_BYTES_MAX);
+        let size = (growth + erasure + MARGIN_BYTES).next_multiple_of(STEP_BYTES);
         match *state {
             ReserveState::Present(present) if present >= size => return,
             ReserveState::NoRoom(since) if since.elapsed() < RETRY_AFTER => return,
@@ -86,13 +91,14 @@ impl Reserve {
     fn write(&self, size: u64) -> io::Result<()> {
         let mut file = private(OpenOptions::new().append(true).create(true)).open(&self.path)?;
         let block = [0xa5; 64 << 10];
-        let mut written = file.metadata()?.len();
+        let before = file.metadata()?.len();
+        let mut written = before;
         let mut result = Ok(());
         while written < size + ROOM_BYTES && result.is_ok() {
             result = file.write_all(&block);
             written = file.metadata()?.len();
         }
-        let kept = written.saturating_sub(ROOM_BYTES);
+        let kept = written.saturating_sub(ROOM_BYTES).max(before);
         if kept < RESERVE_BYTES_MIN {
             fs::remove_file(&self.path)?;
         } else {

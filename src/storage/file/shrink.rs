@@ -142,3 +142,9 @@ fn count(connection: &Connection, pragma: &str) -> Result<i64, StorageError> {
     let mut statement = connection.prepare_cached(pragma).map_err(failed)?;
     statement.query_row((), |row| row.get(0)).map_err(failed)
 }
+
+/// Returns the number of pages of the database, including those that are only in the log.
+pub(super) fn page_count(connection: &Connection) -> u64 {
+    let pages = count(connection, "pragma page_count").unwrap_or(0);
+    u64::try_from(pages).unwrap_or(0)
+}
