@@ -17,6 +17,7 @@ mod raw;
 mod stage;
 
 mod abandoned_uploads;
+mod call_counts;
 mod clock;
 mod contention;
 mod edge_cases;
@@ -30,6 +31,7 @@ mod holds;
 mod input;
 mod key_reuse;
 mod model;
+mod new_subjects;
 mod plaintext_search;
 mod readers;
 mod recovery;
