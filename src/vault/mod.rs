@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod entries;
 pub(crate) mod header;
 pub(crate) mod journaling;
+pub(crate) mod marker_cache;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod progress;
@@ -32,6 +33,7 @@ use crate::storage::Storage;
 use entries::EntryCache;
 use header::{HeaderCell, OpenHeader};
 use journaling::JournalHandle;
+use marker_cache::MarkerCache;
 use options::VaultOptions;
 use progress::Counter;
 use progress::ProgressListener;
@@ -78,6 +80,7 @@ pub(crate) struct VaultCore {
     pub(crate) key_removal_delay: Duration,
     pub(crate) threads: NonZeroUsize,
     pub(crate) whole_record_limit: u64,
+    pub(crate) markers: MarkerCache,
     header: HeaderCell,
     entries: EntryCache,
     read_only: AtomicBool,
@@ -186,6 +189,7 @@ impl Vault {
             key_removal_delay,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,
+            markers: MarkerCache::default(),
             header: HeaderCell::new(header, read_at),
             entries: EntryCache::default(),
             read_only: AtomicBool::new(false),

@@ -17,6 +17,7 @@ mod raw;
 mod stage;
 
 mod abandoned_uploads;
+mod call_counts;
 mod clock;
 mod contention;
 mod damage;
@@ -31,6 +32,7 @@ mod holds;
 mod input;
 mod key_reuse;
 mod model;
+mod new_subjects;
 mod plaintext_search;
 mod readers;
 mod recovery;

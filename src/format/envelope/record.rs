@@ -57,7 +57,7 @@ impl Kind {
 }
 
 /// Address of a record, from a request or a storage key and never from a stored value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address {
     /// The chart id.
     pub chart: ChartId,

@@ -92,6 +92,9 @@ impl Vault {
             for (subject, written) in self.write_drafts(&header, drafts, act)? {
                 ready.insert(subject.clone(), written.map(WritableEntry::Stored));
             }
+            if ready.len() == subjects.len() {
+                return Ok(ready);
+            }
         }
         for subject in subjects.keys() {
             ready
