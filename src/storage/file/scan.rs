@@ -5,6 +5,7 @@ use std::ops::Bound;
 use rusqlite::{Connection, Row};
 
 use super::database::failed;
+use super::index::KeyIndex;
 use super::row::{ObjectRow, blob, unsigned, value};
 use super::schema::key_sum;
 use super::segments::Segments;
@@ -52,6 +53,9 @@ pub(super) fn scan(
         limit: scan.limit.max(1),
     };
     let mut page = ScanPage::default();
+    if request.is_damaged_beside(&from)? {
+        return request.collect_from_table(&from, page);
+    }
     while request.collect(&mut from, &mut page) == Err(StorageError::Damaged) {
         let Some(key) = request.damaged_key(&from) else {
             return request.collect_from_table(&from, page);
@@ -61,6 +65,9 @@ pub(super) fn scan(
             first: key.clone(),
             last: key,
         });
+    }
+    if !page.more && request.is_damaged_beside(&from)? {
+        return request.collect_from_table(&from, page);
     }
     Ok(page)
 }
@@ -115,6 +122,15 @@ impl Request<'_> {
             revision: object.revision(),
             key: object.key,
         })
+    }
+
+    /// Returns `true` if the index is damaged beside a key where a page begins or ends. The page could
+    /// then begin too late or end too early.
+    fn is_damaged_beside(&self, key: &[u8]) -> Result<bool, StorageError> {
+        match KeyIndex::new(self.connection)?.revision(key) {
+            Err(StorageError::Damaged) => Ok(true),
+            checked => checked.map(|_| false),
+        }
     }
 
     /// Returns the next key of the index if only its row or value is damaged.
