@@ -5,6 +5,7 @@ use std::ops::Bound;
 use rusqlite::{Connection, Row};
 
 use super::database::failed;
+use super::index::KeyIndex;
 use super::row::{ObjectRow, blob, unsigned, value};
 use super::schema::key_sum;
 use super::segments::Segments;
@@ -60,8 +61,18 @@ pub(super) fn scan(
         limit: scan.limit.max(1),
     };
     let mut page = ScanPage::default();
+    if request.is_damaged_beside(&from)? {
+        return request.collect_from_table(&from, page);
+    }
     let mut failed_at = None;
-    while request.collect(&mut from, &mut page) == Err(StorageError::Damaged) {
+    loop {
+        match request.collect(&mut from, &mut page) {
+            Err(StorageError::Damaged) => {}
+            collected => {
+                collected?;
+                break;
+            }
+        }
         // A commit may have deleted an object and its segment file since the statement began. The
         // second attempt does not find the object.
         if failed_at.as_ref() != Some(&from) {
@@ -76,6 +87,9 @@ pub(super) fn scan(
             first: key.clone(),
             last: key,
         });
+    }
+    if !page.more && request.is_damaged_beside(&from)? {
+        return request.collect_from_table(&from, page);
     }
     Ok(page)
 }
@@ -133,6 +147,15 @@ impl Request<'_> {
             revision: object.revision(),
             key: object.key,
         })
+    }
+
+    /// Returns `true` if the index is damaged beside a key where a page begins or ends. The page could
+    /// then begin too late or end too early.
+    fn is_damaged_beside(&self, key: &[u8]) -> Result<bool, StorageError> {
+        match KeyIndex::new(self.connection)?.revision(key) {
+            Err(StorageError::Damaged) => Ok(true),
+            checked => checked.map(|_| false),
+        }
     }
 
     /// Returns the next key of the index if only its row or value is damaged.
