@@ -318,3 +318,32 @@ fn check_salvage(directory: &Path, sound: &Found, what: &str) {
     );
     assert!(wrong <= PAGE_OBJECTS, "{what}: salvage changed {wrong}");
 }
+
+#[test]
+fn scan_with_failing_segment_file_returns_error() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("vault");
+    let storage = FileStorage::open(&directory).unwrap();
+    let large = vec![7; 256 << 10];
+    let put =
+        Transaction::new()
+            .put(b"r0", b"small", Expect::Absent)
+            .put(b"r1", large, Expect::Absent);
+    assert!(storage.commit(&[put])[0].is_ok());
+    let mut segments = std::fs::read_dir(directory.join("segments")).unwrap();
+    let segment = segments.next().unwrap().unwrap().path();
+    std::fs::remove_file(&segment).unwrap();
+    // The system refuses to open a link to itself. The file is neither missing nor cut.
+    std::os::unix::fs::symlink(&segment, &segment).unwrap();
+    let scan = |projection| {
+        storage.scan(Scan {
+            prefix: b"r",
+            after: None,
+            limit: 10,
+            projection,
+        })
+    };
+    assert_eq!(scan(Projection::Keys).unwrap().items.len(), 2);
+    assert!(matches!(scan(Projection::Values), Err(StorageError::Io(_))));
+    assert!(matches!(storage.read(&[b"r1"]), Err(StorageError::Io(_))));
+}
