@@ -6,8 +6,6 @@ A room is a directory below src, or a file directly in src.
     .ci/rooms.py                  the work tree
     .ci/rooms.py REVISION         an earlier revision; each file counts in the room that it has moved to since
     .ci/rooms.py --check          fails if a limit is exceeded
-
-The limits exclude `src/storage/file`, because another engine replaces it.
 """
 
 import collections
@@ -21,9 +19,8 @@ ROWS = [
     ["lib"], ["session"], ["audit", "verify"], ["lifecycle", "rotation"], ["records"], ["vault"], ["access"],
     ["journal"], ["keys"], ["storage"], ["group_commit"], ["format"], ["crypto"], ["secret", "id"], ["error"],
 ]
-LIMITS = {"biggest room, % of src": 18, "function, p90 lines": 25, "biggest function": 60, "biggest file": 400,
+LIMITS = {"biggest room, % of src": 22, "function, p90 lines": 25, "biggest function": 60, "biggest file": 400,
           "imports that point up": 0, "basenames used twice in a room": 0}
-EXEMPT = "storage/file/"
 USE = re.compile(r"^[ ]*(?:pub(?:\([^)]*\))? )?use ([^;]*);", re.M)
 PATH = re.compile(r"(?<![\w:$])((?:crate|super)(?:::\w+)+)")
 FUNCTION = re.compile(r"( *)(?:pub(?:\([^)]*\))? )?(?:const )?fn (\w+)")
@@ -152,15 +149,14 @@ def main():
     })
     print("\n".join(upward))
 
-    judged = {path: text for path, text in sources.items() if not path.startswith(EXEMPT)}
-    sizes = sorted((size, path, name) for path, text in judged.items() for size, name in functions(text))
+    sizes = sorted((size, path, name) for path, text in sources.items() for size, name in functions(text))
     basenames = collections.Counter((room(path), path.split("/")[-1]) for path in sources if path[-6:] != "mod.rs")
-    biggest = max(judged, key=lambda path: judged[path].count("\n"))
+    biggest = max(sources, key=lambda path: sources[path].count("\n"))
     measured = {
         "biggest room, % of src": round(100 * max(lines.values()) / total, 1),
         "function, p90 lines": sizes[len(sizes) * 9 // 10][0],
         "biggest function": sizes[-1][0],
-        "biggest file": judged[biggest].count("\n"),
+        "biggest file": sources[biggest].count("\n"),
         "imports that point up": len(upward),
         "basenames used twice in a room": sum(count > 1 for count in basenames.values()),
     }

@@ -35,7 +35,7 @@ fn time(call: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// Seals the stream and passes each segment to `hand_on`. One buffer serves for all segments.
+/// Seals the stream, and passes each segment to `hand_on`. All segments use the same buffer.
 fn seal(key: &StreamKey, content: &[u8], mut hand_on: impl FnMut(&[u8])) {
     let mut sealer = StreamSealer::new(CipherSuite::default(), key, &CHART, &STREAM).unwrap();
     let mut left = content;
@@ -188,8 +188,7 @@ fn id() -> RecordId {
     RecordId::patient("MRN-1", "ImagingStudy/1").unwrap()
 }
 
-/// Returns the time of one put into a new vault. Each call creates a vault, so that memory use does
-/// not grow.
+/// Measures one put into a new vault. Each call creates a vault, so that memory use does not grow.
 fn put(threads: usize, content: &[u8]) -> Duration {
     let vault = vault(MemoryStorage::new(), threads);
     time(|| {

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use chartlock::{Actor, Document, FileStorage, Purpose, RecordId, Vault};
 use credential::Fixed;
 
-/// The environment variable with the vault's directory; set for the child process that verifies the
-/// vault.
+/// The environment variable with the vault's directory. The parent process sets the variable for
+/// the child process that verifies the vault.
 const DIRECTORY: &str = "CHARTLOCK_VERIFY_DIRECTORY";
 const BATCH: usize = 1000;
-/// The count of records of each patient: 300, as is typical for a practice.
+/// The number of records of each patient, as is typical for a practice.
 const RECORDS_OF_A_PATIENT: usize = 300;
 const CONTENT: [u8; 200] = [7; 200];
 
@@ -81,7 +81,7 @@ fn verify(directory: &Path) {
     assert!(report.is_clean());
     let counts = report.counts;
     println!(
-        "  {} records, {} entries on {} pages in {seconds:.1} s: {:.0} records and entries per second; peak memory {} MiB, including the storage engine",
+        "  {} records, {} entries on {} pages in {seconds:.1} s: {:.0} records and entries per second; peak memory {} MiB, including the storage",
         counts.records,
         counts.entries,
         counts.pages,

@@ -1,5 +1,5 @@
-//! A day in a clinic: reads, a denied read, break-glass access, an allergy list that an attacker
-//! rolls back, and the reports that a privacy officer asks for afterwards.
+//! A day in a clinic: reads, a denied read, break-glass access, and an allergy list that an
+//! attacker rolls back. The example ends with the reports that a privacy officer asks for.
 //!
 //! `cargo run --release --example incident`: two synthetic patients of tests/data, in a directory
 //! that is removed at the end.
@@ -58,7 +58,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     erase(&place, &jan)
 }
 
-/// Returns the clinic's access policy, a starting point for your own.
+/// Returns the clinic's access policy, which an app can take as a starting point.
 fn rules() -> Outcome<RulePolicy> {
     Ok(RulePolicy::new([
         Rule::deny().purpose(Purpose::Marketing),

@@ -1,4 +1,4 @@
-//! A clinic's yearly key rotation while a writer is active.
+//! A clinic's yearly key rotation, during which another thread writes records.
 //!
 //! `cargo run --release --example rotate [-- DIRECTORY]`; `-- --help` describes the options.
 
@@ -67,7 +67,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     replace_passphrase(&vault, &new)?;
     show("slots", &vault.slots()?)?;
 
-    // The new kit replaces the old one, because a rotation makes older kits stale.
+    // Replace the old kit, because a rotation makes older kits stale.
     let next = common::next_to(&directory, ".recovery-kit.new")?;
     fs::write(&next, vault.recovery_kit()?.as_bytes())?;
     fs::rename(&next, &kit)?;
@@ -187,8 +187,8 @@ fn write_until(vault: &Vault, done: &AtomicBool) -> Outcome<Vec<RecordId>> {
     Ok(written)
 }
 
-/// Replaces the passphrase in its slot. The old passphrase still opens old copies of the header, so
-/// rotate the root key instead when a person leaves.
+/// Replaces the passphrase in its slot. The old passphrase and an old copy of the header still give
+/// the root key, so rotate the root key instead if a person leaves.
 fn replace_passphrase(vault: &Vault, new: &Passphrase) -> Outcome<()> {
     let slots = vault.slots()?;
     let passphrase = slots.iter().find(|slot| slot.kind == 1);

@@ -33,8 +33,8 @@
 //! - [`keys`]: credentials that open a vault: [`Passphrase`](keys::Passphrase),
 //!   [`KeyFile`](keys::KeyFile), or a [`Credential`](keys::Credential) of your own.
 //! - [`storage`]: backends: [`FileStorage`], [`SplitStorage`](storage::SplitStorage),
-//!   [`MemoryStorage`], or a [`Storage`](storage::Storage) of your own. [`storage::archive`] makes
-//!   backups and moves a vault.
+//!   [`MemoryStorage`], or a [`Storage`](storage::Storage) of your own. [`FileStorage::backup`] copies
+//!   a vault in use; [`storage::archive`] moves a vault to another backend.
 //! - [`access`]: access policies and security events.
 //! - [`audit`]: reports from the journal: who read a patient's records, what an actor read.
 //! - [`verify`]: [`Vault::verify`] compares the storage with the journal; [`Vault::checkpoint`]
@@ -42,7 +42,7 @@
 //! - [`report`] and [`progress`]: results and progress of long operations.
 //! - [`architecture`]: structure of the crate, glossary, order of writes, and where to make which
 //!   change.
-//! - [`Error`]: each text says what happened and what to do next. No text contains an id, a path, a
+//! - [`Error`]: [`Error::kind`] and [`Error::is_retryable`] classify an error; each text says what happened and what to do next. No text contains an id, a path, a
 //!   key or a byte of a record. A record that does not exist is `None`, not an error.
 //!
 //! # Records of any size
@@ -80,6 +80,37 @@
 //! - [`RecordReader`] says what happens when a record is amended, re-encrypted or erased during
 //!   reading; [`RecordWriter`] says what an unfinished writer leaves.
 //!
+//! # Backups
+//!
+//! A vault in use can be backed up. Both ways journal the beginning and the outcome of the backup.
+//!
+//! - [`Session::archive`] writes the whole storage into one stream.
+//! - [`Session::backup`] runs a backup that the storage makes itself, such as
+//!   `FileStorage::backup`, which copies a directory.
+//!
+//! Create a checkpoint before each backup. Restore regularly for practice, on another machine:
+//!
+//! ```
+//! # use chartlock::*;
+//! # let credential = keys::Passphrase::new("correct horse");
+//! # let vault = Vault::create(MemoryStorage::new(), &credential)?;
+//! # let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
+//! let checkpoint = vault.checkpoint()?;
+//! let mut out = std::io::Cursor::new(Vec::new()); // a file
+//! session.archive("nightly, to tape 7", &mut out)?;
+//!
+//! # out.set_position(0);
+//! let restored = MemoryStorage::new(); // an empty directory
+//! storage::archive::read(out, &restored)?;
+//! let vault = Vault::open(restored, &credential)?;
+//! assert!(vault.verify(Some(&checkpoint))?.is_clean());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! If the restored vault is to replace the original, call [`Session::accept_restore`], which journals
+//! the restore and repeats the erasures since the backup. [`storage::SplitStorage`] describes how to
+//! back up keys and data separately.
+//!
 //! # Good to know
 //!
 //! - A put is durable when it returns, and creates a new version. Earlier versions stay readable
@@ -97,7 +128,10 @@
 //!
 //! # Features
 //!
-//! - `file` (default): [`FileStorage`].
+//! - `file` (default): [`FileStorage`], on SQLite.
+//! - `bundled` (default): builds SQLite from its source, which needs a C compiler. Without this
+//!   feature, the system's SQLite is linked: 3.37 or newer. Apps that use `rusqlite` or `sqlx` share
+//!   one SQLite with this crate.
 //! - `json` (default): [`Session::put_json`] and [`Session::get_json`].
 //! - `conformance`: `storage::conformance`, checks of the storage contract that any backend can
 //!   run.

@@ -74,7 +74,8 @@ impl Plaintext {
         Self(buffer)
     }
 
-    /// Releases the buffer unwiped, once it contains only ciphertext.
+    /// Returns the buffer without wiping it. The caller must ensure that the buffer contains only
+    /// ciphertext.
     pub(crate) fn into_sealed(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)
     }

@@ -1,5 +1,6 @@
-//! Checks of the clinic example on the sample documents of the repository: each document's patient,
-//! the unchanged content of every record, and the absence of plaintext in the storage's files.
+//! Checks of the clinic example on the sample documents of the repository. The checks cover each
+//! document's patient, the content of every record, and the absence of plaintext from the storage's
+//! files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "common/mod.rs"]
@@ -85,7 +86,7 @@ fn sample_documents_match_size_in_provenance_file() {
     assert!(provenance.contains(&format!("{number} files, {size} bytes")));
 }
 
-/// Returns the subject of the record that stores a whole file.
+/// Returns the subject of the record that contains the whole file at this path.
 fn whose<'a>(documents: &'a Documents, path: &str) -> &'a Subject {
     let records = documents.records.iter();
     let mut of_file = records.filter(|record| record.id.name() == path);

@@ -1,4 +1,4 @@
-//! Replays the corpora of the fuzz targets without a fuzzer.
+//! Replay of the fuzz targets' corpora, without a fuzzer.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -22,7 +22,7 @@ use dicom_object::{
 
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 
-/// Sample image of 113,550 bytes, which is stored as two chunks of one segment.
+/// Sample image of 113,550 bytes, which is stored in one segment of two chunks.
 const SEGMENTED: &str = "tests/data/dicom/MR2_J2KI.dcm";
 
 fn root() -> &'static Path {

@@ -233,8 +233,8 @@ fn docs_rs_settings_include_every_documented_feature() {
         .step_by(2)
         .map(str::to_owned)
         .collect();
-    // Omit `full`, which is the set of the other features; `internals`, which is not documented;
-    // and `fips`, which needs CMake and Go.
+    // Omit three features: `full` is the set of the others, `internals` is not documented, and
+    // `fips` needs CMake and Go.
     let left_out = ["default", "full", "internals", "fips"];
     let documented: BTreeSet<_> = manifest("features")
         .lines()

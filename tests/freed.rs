@@ -1,7 +1,7 @@
 //! Tests of memory wiping: a global allocator inspects every freed block for plaintext.
 //!
-//! The test target `memory` searches the memory of a whole process, but cannot see blocks that the
-//! allocator has returned to the system.
+//! The test target `memory` searches the memory of a whole process, but it cannot find blocks that
+//! the allocator has returned to the system.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, unsafe_code)]
 
 #[path = "common/mod.rs"]
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 /// Byte pattern that fills all content in these tests.
 const PLANTED: [u8; 16] = *b"\xa7 planted bytes ";
-/// Content lengths: stored inline, in one chunk, and in several segments.
+/// Content lengths: two for inline content, one for a single segment, and one for several segments.
 const LENGTHS: [usize; 4] = [100, 60_000, 70_000, 3_000_000];
 /// Minimum memory in bytes of a passphrase key derivation. All other blocks in these tests are
 /// smaller.
@@ -39,7 +39,8 @@ static KDF_FREED: AtomicUsize = AtomicUsize::new(0);
 /// Number of freed blocks that a passphrase key derivation used and did not wipe.
 static KDF_UNWIPED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: forwards to the system's allocator, and only reads the blocks before they are freed.
+// SAFETY: the allocator forwards to the system's allocator, and only reads blocks before it frees
+// them.
 unsafe impl GlobalAlloc for InspectingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller upholds the contract of `alloc`, which `alloc_zeroed` shares.
@@ -141,7 +142,8 @@ fn content_is_wiped_before_memory_is_freed() {
     read(&session);
     drop(vault);
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 0);
-    // As a control, the allocator must detect content that is not wiped.
+    // The allocator must also detect content that is not wiped, otherwise the count above proves
+    // nothing.
     drop(content(LENGTHS[0]).to_vec());
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 1);
 }

@@ -1,4 +1,4 @@
-//! Memory use of storing and reading a record that is larger than the memory limit.
+//! Memory use of storing and reading a record of 64 MiB.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
@@ -21,7 +21,7 @@ const RECORD: u64 = 64 * MIB;
 /// Number of rounds until the memory of the allocator reaches its peak on each thread.
 const ROUNDS: usize = 4;
 const CACHE: u64 = MIB;
-/// Documented maximum memory in bytes, excluding the engine's cache, for a record of any size on
+/// Documented maximum memory in bytes, excluding the database's cache, for a record of any size on
 /// any machine.
 const BOUND: u64 = 64 * MIB;
 
@@ -92,7 +92,8 @@ fn large_record_put_and_read_use_bounded_memory() {
     print!("{output_text}");
 }
 
-/// Disables huge pages, because with them a system may count 2 MiB for one touched byte.
+/// Disables huge pages. With huge pages, the system may count 2 MiB of memory for a single touched
+/// byte.
 #[cfg(target_os = "linux")]
 fn refuse_huge_pages() {
     // SAFETY: this system call affects only the settings of this process.

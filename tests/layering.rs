@@ -115,7 +115,7 @@ const CONFINED: [(&str, &str); 10] = [
     ("subtle", "src/crypto/"),
     ("rand", "src/crypto/"),
     ("bincode", "src/format/codec/mod.rs"),
-    ("fjall", "src/storage/file"),
+    ("rusqlite", "src/storage/file/"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

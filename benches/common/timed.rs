@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Returns the total time of `count` calls.
+/// Runs `call` `count` times and returns the total time.
 pub(crate) fn timed(count: usize, mut call: impl FnMut()) -> Duration {
     let start = Instant::now();
     for _ in 0..count {

@@ -2,7 +2,7 @@
 
     python3 benches/features/measure.py [ROW...]
 
-Prints a Markdown table with one row for each combination of features (ROWS below). It builds in a scratch
+Prints a Markdown table with one row for each combination of features (ROWS below). The script builds in a scratch
 directory, in cargo's release profile with symbols stripped.
 """
 
@@ -23,11 +23,13 @@ ROWS = {
     "`json`": ["json"],
     "`conformance`": ["conformance"],
     "`aws-lc-rs`": ["aws-lc-rs"],
-    "default: `file`, `json`": ["file", "json"],
-    "default and `aws-lc-rs`": ["file", "json", "aws-lc-rs"],
-    "`full`": ["full", "file", "json", "conformance"],
+    "`file` on the system's SQLite": ["file"],
+    "`file`, `bundled`": ["file", "bundled"],
+    "default: `file`, `bundled`, `json`": ["file", "bundled", "json"],
+    "default and `aws-lc-rs`": ["file", "bundled", "json", "aws-lc-rs"],
+    "`full`": ["full", "file", "bundled", "json", "conformance"],
 }
-FEATURES = ["aws-lc-rs", "conformance", "file", "full", "json"]
+FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json"]
 MANIFEST = """
 [package]
 name = "app"

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use chartlock::{Document, RecordId, Subject};
 
 use crate::Outcome;
-use crate::patients::{self, Found};
+use crate::patients::{self, FoundRecord};
 
 /// All documents of a directory, and their records.
 #[derive(Default)]
 pub(crate) struct Documents {
     pub(crate) files: Vec<File>,
     pub(crate) records: Vec<Record>,
-    /// The count of skipped files, by extension.
+    /// The number of skipped files, by extension.
     pub(crate) skipped: BTreeMap<String, u64>,
 }
 
@@ -114,7 +114,7 @@ impl Documents {
         Ok(documents)
     }
 
-    /// Returns the size of all unpacked files.
+    /// Returns the total size of the unpacked files, in bytes.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.files
             .iter()
@@ -122,7 +122,7 @@ impl Documents {
             .sum()
     }
 
-    /// Returns the size of all records.
+    /// Returns the total size of the records, in bytes.
     pub(crate) fn record_bytes(&self) -> u64 {
         self.records
             .iter()
@@ -153,7 +153,8 @@ impl Documents {
                 Some(Ok(patient)) => patient,
                 _ => Subject::organization(group(&file.path))?,
             };
-            // The name may be taken, because several files can contain the same organization.
+            // Another record may already have this name, because several files can contain the same
+            // organization.
             let in_file = format!("{}#{}", file.path, found.name);
             let again = (2..).map(|number| format!("{in_file} ({number})"));
             let candidates = [found.name.clone(), in_file.clone()]
@@ -172,7 +173,7 @@ impl Documents {
         Ok(())
     }
 
-    fn record(&self, id: RecordId, found: Found, file: &File) -> Record {
+    fn record(&self, id: RecordId, found: FoundRecord, file: &File) -> Record {
         let mut labels = vec![file.format.label().to_owned()];
         labels.extend(found.label);
         Record {
@@ -192,7 +193,7 @@ fn group(path: &str) -> &str {
         .map_or("documents", |(group, _)| group)
 }
 
-/// Returns all plain files, in order, and the count of other entries such as links.
+/// Returns all regular files in order, and the number of other entries such as links.
 fn files_below(root: &Path) -> Outcome<(Vec<PathBuf>, u64)> {
     let (mut files, mut others) = (Vec::new(), 0);
     let mut directories = vec![root.to_owned()];

@@ -11,7 +11,7 @@ use serde_json::{Value, from_slice};
 use crate::documents::{File, Format};
 
 /// A record found in a file.
-pub(crate) struct Found {
+pub(crate) struct FoundRecord {
     /// `None` if the record belongs to no patient or contains no patient id.
     pub(crate) patient: Option<String>,
     pub(crate) name: String,
@@ -21,7 +21,7 @@ pub(crate) struct Found {
 
 /// Returns the records of a file: the resources of FHIR lines and transaction bundles, otherwise
 /// the whole file. A FHIR document bundle stays one record, because it was signed as a whole.
-pub(crate) fn records_of(file: &File) -> Vec<Found> {
+pub(crate) fn records_of(file: &File) -> Vec<FoundRecord> {
     let content = &file.content[..];
     let patient = match file.format {
         Format::FhirLines => return fhir_lines(content),
@@ -35,7 +35,7 @@ pub(crate) fn records_of(file: &File) -> Vec<Found> {
         Format::Dicom => dicom_patient(content),
         Format::Other(_) => None,
     };
-    vec![Found {
+    vec![FoundRecord {
         patient: patient.filter(|patient| !patient.is_empty()),
         name: file.path.clone(),
         label: None,
@@ -43,20 +43,20 @@ pub(crate) fn records_of(file: &File) -> Vec<Found> {
     }]
 }
 
-fn fhir_lines(content: &[u8]) -> Vec<Found> {
+fn fhir_lines(content: &[u8]) -> Vec<FoundRecord> {
     let lines = content.split(|byte| *byte == b'\n');
     let lines = lines.filter(|line| !line.trim_ascii().is_empty());
     let resources: Vec<_> = lines.map(|line| (line, Resource::of(line))).collect();
     resources_found(resources, content)
 }
 
-fn fhir_entries(bundle: &Bundle<'_>, content: &[u8]) -> Vec<Found> {
+fn fhir_entries(bundle: &Bundle<'_>, content: &[u8]) -> Vec<FoundRecord> {
     resources_found(bundle.resources().collect(), content)
 }
 
 /// Returns a record for each resource. Collects the patients first, because a reference may precede
 /// its patient.
-fn resources_found(resources: Vec<(&[u8], Resource)>, content: &[u8]) -> Vec<Found> {
+fn resources_found(resources: Vec<(&[u8], Resource)>, content: &[u8]) -> Vec<FoundRecord> {
     let patients: Patients = resources
         .iter()
         .filter(|(_, resource)| resource.is_patient())
@@ -69,7 +69,7 @@ fn resources_found(resources: Vec<(&[u8], Resource)>, content: &[u8]) -> Vec<Fou
             let id = resource
                 .id()
                 .map_or_else(|| format!("#{number}"), str::to_owned);
-            Found {
+            FoundRecord {
                 patient: resource.whose(&patients),
                 name: format!("{kind}/{id}"),
                 label: resource.resource_type.clone(),

@@ -94,7 +94,7 @@ fn print_sizes(documents: &Documents, result: &Result) {
     ]);
     table.print();
     outln!(
-        "The files contain recent writes twice: in the storage engine's log, up to 64 MiB, and in its tables.\n"
+        "Until the storage is closed, the files contain recent writes twice: in the write-ahead log and in the database.\n"
     );
 }
 

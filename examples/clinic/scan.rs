@@ -1,4 +1,4 @@
-//! Search of a storage's files for plaintext: any 12 bytes of the inputs.
+//! Search of a storage's files for plaintext of the inputs.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -7,16 +7,18 @@ use std::path::Path;
 use crate::Outcome;
 use crate::documents::Documents;
 
-/// The length of a string that counts as found plaintext.
+/// The length in bytes of a string that counts as found plaintext.
 const WINDOW: usize = 12;
-/// The length of the strings that are looked up first. Every window of 12 bytes contains an 8-byte
-/// string that begins at a multiple of 5 in the input, so indexing every fifth position is enough.
+/// The length in bytes of the strings that the search looks up first. Every window of 12 bytes
+/// contains an 8-byte string whose position in the input is a multiple of 5. An index of every
+/// fifth position is therefore enough.
 const PROBE: usize = 8;
 const STEP: usize = WINDOW - PROBE + 1;
-/// The minimum count of different bytes in a window. Windows with fewer (zeros, blanks, counters)
-/// prove nothing.
+/// The minimum number of different bytes in a window. Windows of zeros, blanks or counters can occur
+/// in any file, so they prove nothing.
 const VARIETY: usize = 4;
-/// The minimum length of a name. Shorter names occur by chance in so many random bytes.
+/// The minimum length of a name to search for, in bytes. Shorter names can occur in ciphertext by
+/// chance.
 const NAME: usize = 6;
 
 /// The scope and the results of a search.
@@ -26,14 +28,14 @@ pub(crate) struct Findings {
     pub(crate) input_bytes: u64,
     pub(crate) storage_files: u64,
     pub(crate) storage_bytes: u64,
-    /// The count of skipped windows with too few different bytes.
+    /// The number of skipped windows with too few different bytes.
     pub(crate) monotonous: u64,
     pub(crate) names: usize,
     pub(crate) short_names: usize,
-    /// A control of the search: the count of input windows planted among other bytes, and how many
-    /// the search found.
+    /// The results of a control: the number of input windows planted in other bytes, and how many of
+    /// them the search found.
     pub(crate) planted: (u64, u64),
-    /// The count of found windows that the storage of an empty vault also contains, such as words
+    /// The number of found windows that the storage of an empty vault also contains, such as words
     /// of its README.
     pub(crate) fixed: u64,
     /// The windows and names found, each with the file that contains it.
@@ -102,8 +104,8 @@ impl Findings {
     }
 }
 
-/// Reports the suspects that occur in an input. A probe can match by chance, because it has only 8
-/// bytes.
+/// Adds the suspect windows that occur in an input to the findings. The check is necessary, because
+/// an 8-byte probe can match by chance.
 fn confirm(inputs: &[&[u8]], suspects: &HashMap<[u8; WINDOW], String>, findings: &mut Findings) {
     let mut confirmed = HashSet::new();
     for window in inputs.iter().flat_map(|input| input.windows(WINDOW)) {
@@ -118,8 +120,8 @@ fn confirm(inputs: &[&[u8]], suspects: &HashMap<[u8; WINDOW], String>, findings:
     }
 }
 
-/// Plants a window of each input, at every distance from a probe, and counts how many the search
-/// finds.
+/// Plants one window of each input among other bytes. Returns the number of planted windows and the
+/// count of windows that the search found. The distance to the nearest probe varies between inputs.
 fn control(inputs: &[&[u8]], probes: &Probes) -> (u64, u64) {
     let mut planted = (0, 0);
     for (number, input) in inputs.iter().enumerate() {
@@ -139,7 +141,8 @@ fn control(inputs: &[&[u8]], probes: &Probes) -> (u64, u64) {
     planted
 }
 
-/// An index of every fifth 8-byte string of the inputs, with a fast filter in front of it.
+/// Index of every fifth 8-byte string of the inputs, with a filter that rejects most other strings
+/// fast.
 struct Probes {
     set: HashSet<u64>,
     filter: Vec<u64>,
@@ -176,7 +179,7 @@ impl Probes {
         self.filter.get(word).is_some_and(|word| word & bit != 0) && self.set.contains(&probe)
     }
 
-    /// Calls `suspect` with every window around a known probe. Returns the count of skipped windows
+    /// Calls `suspect` with every window around a known probe. Returns the number of skipped windows
     /// with too few different bytes.
     fn suspect(&self, content: &[u8], suspect: &mut dyn FnMut([u8; WINDOW])) -> u64 {
         let mut monotonous = 0;
@@ -211,7 +214,7 @@ fn variety(window: &[u8]) -> usize {
     seen.iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// Names of 6 to 11 bytes, by their first 6 bytes.
+/// Names of 6 to 11 bytes, indexed by their first 6 bytes.
 struct ShortNames<'a>(HashMap<[u8; NAME], Vec<&'a [u8]>>);
 
 impl<'a> ShortNames<'a> {

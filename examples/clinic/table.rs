@@ -84,7 +84,7 @@ pub(crate) fn byte_rate(number: u64, time: Duration) -> String {
     format!("{}/s", bytes((number as f64 / seconds) as u64))
 }
 
-/// Formats how much `all` exceeds `net`, in percent.
+/// Formats the excess of `all` over `net` as a percentage of `net`.
 pub(crate) fn overhead(all: u64, net: u64) -> String {
     let ratio = all as f64 / (net as f64).max(1.0);
     format!("{:+.1} %", (ratio - 1.0) * 100.0)

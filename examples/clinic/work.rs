@@ -16,7 +16,7 @@ use crate::Outcome;
 use crate::documents::{Documents, Record};
 use crate::steps::{Steps, bar, counter};
 
-/// The count of records in one durable commit.
+/// The number of records in one durable commit.
 const BATCH: usize = 1000;
 
 pub(crate) struct Clinic<'a> {
@@ -133,7 +133,7 @@ impl<'a> Clinic<'a> {
         Ok(())
     }
 
-    /// Rotates the master key, then one patient's key, then re-encrypts one patient's records.
+    /// Rotates the master key and one patient's key, then re-encrypts another patient's records.
     fn rotate(&self, vault: &Vault, steps: &mut Steps) -> Outcome<()> {
         let (counter, listener) = counter()?;
         let vault = vault.with_progress(listener);

@@ -37,7 +37,7 @@ pub(crate) fn print_line(line: fmt::Arguments<'_>) {
     }
 }
 
-/// A command line that the example does not understand.
+/// Error for a command line that does not match the usage.
 #[derive(Debug)]
 pub(crate) struct UsageError(String);
 
@@ -149,8 +149,8 @@ pub(crate) fn set_once(directory: &mut Option<PathBuf>, path: PathBuf) -> Result
 
 /// Runs an example: prints its usage for `--help`, and its error otherwise.
 ///
-/// Exit codes: 0 for success and for `--help`, 1 for an error, 2 for a command line that the example
-/// does not understand. `run` reads its arguments before it creates anything.
+/// Exit codes: 0 for success and for `--help`, 1 for an error, 2 for a command line that does not
+/// match the usage. `run` reads its arguments before it creates anything.
 pub(crate) fn main(usage: &str, run: impl FnOnce(&mut Arguments) -> Outcome<()>) -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let mut options = arguments.iter().take_while(|argument| *argument != "--");

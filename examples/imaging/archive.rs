@@ -1,4 +1,5 @@
-//! A vault of images, with one method for each step: every record is written and read as a stream.
+//! A vault of images. Each step of the example is a method, and records are written and read as
+//! streams.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -20,8 +21,8 @@ use crate::common::next_to;
 use crate::steps::{Steps, bar};
 use crate::study::{Instance, Study, attribute};
 
-/// A small cache of the storage engine, so that it does not dominate the peak memory of this
-/// process.
+/// The size of the database cache, in bytes: small, so that the cache does not dominate the peak
+/// memory of this process.
 pub(crate) const CACHE: u64 = 1 << 20;
 
 /// The length of each range read, in bytes.
@@ -55,8 +56,7 @@ pub(crate) struct Range {
 pub(crate) type Sizes = Vec<(&'static str, u64, u64)>;
 
 impl Archive {
-    /// Creates a vault that a key file opens, as on a device that stores images without an
-    /// operator.
+    /// Creates a vault that a key file opens, as on a device without an operator.
     pub(crate) fn create(place: &Path, steps: &mut Steps) -> Outcome<Self> {
         steps.time("create the vault", || {
             let key = KeyFile::create(key_of(place)?)?;

@@ -59,7 +59,7 @@ impl Generated {
         sealed.map(drop).map_err(io::Error::other)
     }
 
-    /// Returns a reader of all bytes that hashes what it reads.
+    /// Returns a reader of all bytes, which also computes their digest.
     pub(crate) fn source(&self) -> Source<'_> {
         Source {
             generated: self,

@@ -54,7 +54,7 @@ impl Options {
     }
 }
 
-/// Parses a size such as "4GiB"; a number without a unit is in bytes.
+/// Parses a size such as "4GiB". A number without a unit is a size in bytes.
 fn bytes(size: &str) -> Option<u64> {
     let digits = size.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = size.split_at_checked(digits)?;

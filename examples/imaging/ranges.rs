@@ -10,7 +10,7 @@ use crate::generated::{Generated, digest_of};
 use crate::steps::{Steps, bar};
 use crate::table::bytes;
 
-/// The count of range reads from each record.
+/// The number of range reads from each record.
 const ROUNDS: usize = 101;
 
 pub(crate) struct Times {
@@ -89,8 +89,8 @@ fn store(archive: &Archive, generated: &Generated, steps: &mut Steps) -> Outcome
 }
 
 /// Times range reads. The records take turns, so that other load on the machine affects all of
-/// them. Each read opens a new reader, because a reader caches its last segment, which may contain
-/// a whole small record.
+/// them. Each read opens a new reader, because a reader caches its last segment and a small record
+/// has only one.
 fn time(
     archive: &Archive,
     records: &[Generated],

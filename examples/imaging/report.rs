@@ -114,7 +114,7 @@ fn micros(time: Duration) -> String {
 pub(crate) fn print_memory() {
     match memory::peak() {
         Some(peak) => outln!(
-            "Peak resident memory of this process: {}; the storage engine's cache has at most {}.",
+            "Peak resident memory of this process: {}; the database's cache has at most {}.",
             bytes(peak),
             bytes(CACHE),
         ),

@@ -12,7 +12,7 @@ pub(crate) struct Steps {
     table: Table,
 }
 
-/// The count of files in a step, and their size if the step read all of them.
+/// The number of files in a step, and their size if the step read all of them.
 pub(crate) type Work = (u64, Option<u64>);
 
 impl Steps {

@@ -19,7 +19,7 @@ const UNASSIGNED: &str = "unassigned images";
 #[derive(Default)]
 pub(crate) struct Study {
     pub(crate) instances: Vec<Instance>,
-    /// The count of files that are not DICOM.
+    /// The number of files that are not DICOM.
     pub(crate) skipped: u64,
 }
 
@@ -56,8 +56,8 @@ impl Study {
         self.instances.iter().max_by_key(|instance| instance.length)
     }
 
-    /// Returns the middle image of the series with the most images; the size of the images decides
-    /// a tie.
+    /// Returns the middle image of the series with the most images. If several series have the most
+    /// images, the series with the largest image is chosen.
     pub(crate) fn middle_slice(&self) -> Option<&Instance> {
         let series = self
             .instances
@@ -91,7 +91,8 @@ impl Instance {
         let uids = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"];
         let uids: Option<Vec<_>> = uids.into_iter().map(text).collect();
         let name = uids.map_or_else(|| below.clone(), |uids| uids.join("/"));
-        // The id may be taken by a copy of the same instance, for example in another encoding.
+        // A copy of the same instance may already use this id, for example a copy in another
+        // encoding.
         let id = match id(&name)? {
             taken if ids.contains(&taken) => id(&below)?,
             id => id,
@@ -124,7 +125,7 @@ fn is_dicom(path: &Path) -> Outcome<bool> {
     Ok(named || start.get(128..) == Some(b"DICM"))
 }
 
-/// Returns all plain files, in order.
+/// Returns all regular files, in order.
 fn files_below(root: &Path) -> Outcome<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut directories = vec![root.to_owned()];

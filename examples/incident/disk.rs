@@ -8,7 +8,7 @@ use chartlock::storage::{Expect, Projection, Scan, Storage, Transaction};
 
 use crate::Outcome;
 
-/// In-memory copy of the encrypted current records that are on the disk.
+/// In-memory copy of the current records on the disk, which are encrypted.
 pub(crate) struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Disk {

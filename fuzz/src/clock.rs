@@ -1,5 +1,5 @@
-//! A simulated clock that advances only when a thread sleeps or a target advances it. Key removal
-//! delays take no real time, and background threads cannot make two runs differ.
+//! Simulated clock, which advances only when a thread sleeps or the fuzz target advances the clock.
+//! Key removal delays take no real time, and background threads cannot make two runs differ.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use chartlock::VaultOptions;
 use chartlock::internals::clock::Clock;
 
-/// Returns the default options. They are created only once, because the default thread count
+/// Returns the default options. The options are created only once, because the default thread count
 /// requires a file access.
 pub fn options() -> VaultOptions {
     static OPTIONS: OnceLock<VaultOptions> = OnceLock::new();

@@ -1,14 +1,14 @@
-//! Fixed keys, which let a target seal its own inputs.
+//! Fixed keys, with which a fuzz target seals its inputs.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, Nonce, RootKey, SealingKey, ring_key};
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
-/// The size of a header before the first slot, in bytes.
+/// The size of the header's fixed fields before the first slot, in bytes.
 const HEAD: usize = 36;
 
-/// Splits off the first byte as a choice.
+/// Splits off the first byte, which a fuzz target uses to choose a variant.
 pub fn choice(data: &[u8]) -> Option<(u8, &[u8])> {
     data.split_first().map(|(first, rest)| (*first, rest))
 }
@@ -39,7 +39,8 @@ pub fn open(sealing: &SealingKey, sealed: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Creates a header frame with `count` slots, whose bytes are `slots`.
+/// Creates the part of a header before the keyring: the fixed fields, `count` as the slot count,
+/// and the bytes `slots`.
 pub fn frame(suite: CipherSuite, count: u8, slots: &[u8]) -> Vec<u8> {
     let mut frame = b"\x89CLK\r\n\x1a\n\x01\x00".to_vec();
     frame.extend([suite.code(), count]);
@@ -56,7 +57,8 @@ pub fn slot() -> Vec<u8> {
     slot
 }
 
-/// Creates a header around a keyring body, under the root key.
+/// Creates a header from the part before the keyring and a keyring body, which is sealed under the
+/// root key.
 pub fn header_value(suite: CipherSuite, frame: &[u8], body: &[u8]) -> Vec<u8> {
     let salt = [9; 32];
     let (sealing, commitment) = ring_key(suite, &root(), &salt, frame).unwrap();
@@ -93,7 +95,7 @@ pub fn keyring() -> Keyring {
     header.open_keyring(&root()).unwrap()
 }
 
-/// A credential of any kind with a fixed secret. Key stretching is too slow for fuzzing.
+/// A credential of any kind with a fixed secret, because key stretching is too slow for fuzzing.
 #[derive(Debug)]
 pub struct Fixed(pub u16);
 

@@ -16,9 +16,9 @@ use super::fixed::{
 };
 use super::input::Input;
 
-/// The maximum count of edits to one header; more edits find nothing new.
+/// The maximum number of edits to one header; more edits find nothing new.
 const EDITS: usize = 4;
-/// The fixed end of every slot's body, in bytes.
+/// The length of the fixed fields at the end of every slot, in bytes.
 const TAIL: usize = 112;
 
 pub fn run(data: &[u8]) {
@@ -58,13 +58,13 @@ fn slots(what: u8, data: &[u8]) {
     let (costs, left) = costs(count, slots);
     let keyring = match header.open_keyring(&root()) {
         Ok(keyring) => keyring,
-        // Bytes after the slots are parsed as the salt and commitment of the keyring.
+        // The parser reads the bytes after the slots as the salt and commitment of the keyring.
         Err(error) => {
             assert_eq!(error, Error::RootKeyChanged);
             return assert!(!left.is_empty(), "a valid keyring did not open");
         }
     };
-    // Slots must be written back byte for byte; otherwise the commitment does not match.
+    // Slots must be written back byte for byte, because the commitment covers them.
     let next = header.sealed_with(&root(), &keyring, 2).unwrap();
     assert_eq!(next[36..36 + slots.len()], *slots);
     if costs.into_iter().all(|cost| cost != Cost::Stretched) {
@@ -73,10 +73,11 @@ fn slots(what: u8, data: &[u8]) {
     }
 }
 
-/// The stretching cost of a slot's parameters.
+/// The cost of key stretching, from the parameters of a slot.
 #[derive(PartialEq)]
 enum Cost {
-    /// Another kind of slot, or a cost out of bounds. `Passphrase` skips the slot.
+    /// No cost, because the slot has another kind or parameters out of bounds. `Passphrase` skips
+    /// such a slot.
     None,
     /// The minimum cost, which is cheap enough for fuzzing.
     Least,
@@ -205,7 +206,7 @@ fn altered(suite: CipherSuite, input: &mut Input<'_>) {
     }
 }
 
-/// Swaps two of the four slots, which have the same size.
+/// Swaps two of the four slots. All slots have the same size.
 fn exchange_slots(value: &mut [u8], places: usize) {
     let size = slot().len();
     let (one, other) = (places % 4, places / 4 % 4);

@@ -18,7 +18,8 @@ impl<'a> Input<'a> {
         self.next().unwrap_or(0)
     }
 
-    /// Reads a little-endian number of up to eight bytes; the first byte gives the length.
+    /// Reads a little-endian number of up to eight bytes, whose length is in the byte before the
+    /// number.
     pub fn number(&mut self) -> u64 {
         let count = usize::from(self.byte()).min(8);
         (0..count).fold(0, |number, place| {

@@ -1,5 +1,6 @@
 //! Fuzz target for key files: raw text, and modified valid files, as text and on disk. Writing a
-//! parsed key file again gives the same text, except for the case of digits and line ends.
+//! parsed key file again gives the same text, except for line ends and the case of hexadecimal
+//! digits.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -10,7 +11,7 @@ use chartlock::keys::KeyFile;
 
 use super::input::Input;
 
-/// The maximum count of edits to one text; more edits find nothing new.
+/// The maximum number of edits to one text; more edits find nothing new.
 const EDITS: usize = 4;
 const TITLE: &str = "chartlock key file 1";
 

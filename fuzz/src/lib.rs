@@ -1,5 +1,5 @@
-//! The body of each fuzz target, without libFuzzer: `tests/corpus.rs` of the crate replays the
-//! corpora through the same functions on stable Rust.
+//! The fuzz targets as functions, without libFuzzer, so that the crate's `tests/corpus.rs` can
+//! replay the corpora on stable Rust.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod archive;

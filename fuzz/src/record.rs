@@ -79,7 +79,7 @@ fn body(suite: CipherSuite, kind: u8, named: bool, body: &[u8]) {
     }
 }
 
-/// Checks that sealing and opening the opened record again changes nothing.
+/// Checks that the opened record is unchanged after it is sealed and opened again.
 fn assert_round_trip(suite: CipherSuite, opened: &Opened) {
     let body = match &opened.content {
         Content::Inline(buffer, range) if range.len() <= INLINE_MAX => {

@@ -16,7 +16,7 @@ use chartlock::{
 use super::fixed::Fixed;
 use super::input::Input;
 
-/// The maximum count of operations in one run.
+/// The maximum number of operations in one run.
 const OPERATIONS: usize = 24;
 const LENGTHS: [usize; 8] = [
     0,
@@ -86,7 +86,8 @@ fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("fuzz").unwrap(), Purpose::Treatment)
 }
 
-/// Returns a separate patient for each record, so that records are re-encrypted separately.
+/// Returns a different patient for each record, because re-encryption applies to all records of a
+/// patient.
 fn subject(which: usize) -> Subject {
     Subject::patient(&format!("MRN-{which}")).unwrap()
 }

@@ -15,13 +15,13 @@ use chartlock::internals::envelope::{
 use super::fixed::suite;
 use super::input::Input;
 
-/// The maximum count of edits to one value, and of reads from it; more edits or reads find nothing
+/// Limits for the edits to one value and for the reads from it. More edits or reads find nothing
 /// new.
 const EDITS: usize = 6;
 const READS: usize = 6;
-/// The fill byte of output buffers.
+/// The byte that fills output buffers before a read.
 const UNTOUCHED: u8 = 0xa5;
-/// The size of a chunk with its tag.
+/// The size of a chunk with its tag, in bytes.
 const SEALED: usize = CHUNK + TAG;
 const LENGTHS: [usize; 8] = [
     1,
@@ -134,11 +134,11 @@ fn exchange(value: &mut [u8], places: usize) {
     }
 }
 
-/// The allowed results of reading a value as one segment of a stream of some length.
+/// The allowed results of reading a value as one segment of a stream with a given length.
 struct ExpectedReads<'a> {
-    /// The plaintext sealed from this segment on.
+    /// The sealed plaintext from the start of this segment to the end of the stream.
     plain: &'a [u8],
-    /// The bytes of content in this segment.
+    /// The length of the content in this segment, in bytes.
     content: usize,
     /// The expected result of opening each chunk.
     chunks: Vec<Result<(), Error>>,
@@ -153,8 +153,8 @@ impl<'a> ExpectedReads<'a> {
             if valid.chunks(SEALED).nth(number) != Some(chunk) {
                 return Err(Error::NotAuthentic);
             }
-            // All bytes after the content must be zero padding, whatever the stream contained
-            // there.
+            // All bytes after the length that the opener expects must be zero padding, even where
+            // the stream contained content.
             let start = number * CHUNK;
             let end = start + chunk.len() - TAG;
             let padding = &plain[content.clamp(start, end)..end];

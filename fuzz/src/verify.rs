@@ -17,7 +17,7 @@ use super::clock::{SimulatedClock, options};
 use super::fixed::{Fixed, suite};
 use super::input::Input;
 
-/// The maximum count of operations in one run; longer runs are slow and find nothing new.
+/// The maximum number of operations in one run; longer runs are slow and find no further bugs.
 const OPERATIONS: usize = 48;
 const TAMPERINGS: usize = 4;
 
@@ -97,7 +97,7 @@ fn run_operations(
     snapshots
 }
 
-/// Runs one operation; a refused operation changes nothing.
+/// Runs one operation. The vault may refuse the operation, which then changes nothing.
 fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
     let session = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
     let subject =
@@ -118,8 +118,8 @@ fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
         8 => vault.collect_garbage().map(drop),
         9 => session.put(&id, &[7; 70_000]).map(drop),
         10 => session.expunge(&id, "asked for").map(drop),
-        // The times are below and above the lifetime of cached entries; the longest also exceeds
-        // the upload timeout.
+        // Choose a time below or above the lifetime of cached entries. The longest time also
+        // exceeds the upload timeout.
         11 => {
             let seconds = [1, 61, 3600, 8 * 24 * 3600][usize::from(operation >> 4 & 3)];
             clock.pass(Duration::from_secs(seconds));
@@ -131,7 +131,8 @@ fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
 
 fn tamper(how: u8, input: &mut Input<'_>, snapshots: &[Objects], before: &Objects) -> Objects {
     let mut after = before.clone();
-    // Skip journal pages and upload intents, because `verify` cannot notice every missing one.
+    // Skip journal pages and upload intents, because `verify` cannot detect every one that is
+    // missing.
     let keys: Vec<_> = before
         .keys()
         .filter(|key| !matches!(key[0], b'j' | b'w'))
@@ -171,7 +172,7 @@ fn tamper(how: u8, input: &mut Input<'_>, snapshots: &[Objects], before: &Object
     after
 }
 
-/// Modifies the journal; returns the new objects and the page that must be reported.
+/// Alters the journal. Returns the new objects and the page that `verify` must report.
 fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(Objects, Vec<u8>)> {
     let mut after = before.clone();
     let pages: Vec<_> = before.keys().filter(|key| key[0] == b'j').collect();
@@ -184,7 +185,7 @@ fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(O
             value[bit / 8] ^= 1 << (bit % 8);
         }
         1 => {
-            // Keep the last page of a chain, because its removal is not always detectable.
+            // Keep the last page of a chain, because `verify` cannot always detect its removal.
             let mut later = before.range(page.clone()..).skip(1).map(|(key, _)| key);
             later.next().filter(|key| key.starts_with(&page[..17]))?;
             after.remove(&page);
@@ -260,15 +261,15 @@ impl Expected {
     }
 
     fn compare(&self, report: &VerifyReport) {
-        // An older version below an expunged marker is reported as a leftover, not as a record
-        // finding.
+        // `verify` reports an older version below an expunged marker as a leftover instead of a
+        // record finding.
         let found = report.records.iter().chain(&report.leftovers);
         let found: BTreeSet<_> = found
             .map(|found| [found.chart, found.record].concat())
             .collect();
         assert!(self.records.is_subset(&found), "{self:?} {report:#?}");
         if self.content {
-            // A changed segment may be reported for the one record that references it.
+            // `verify` may report a changed segment for the only record that references it.
             assert!(found.len() <= 1, "{self:?} {report:#?}");
         } else {
             let mut found = found.iter();

@@ -18,7 +18,8 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    /// Creates a dispatcher that passes events to `handler`, or discards events without a handler.
+    /// Creates a dispatcher that passes events to `handler`. If `handler` is `None`, the dispatcher
+    /// discards all events.
     pub fn new(handler: Option<Arc<dyn SecurityEventHandler>>) -> Self {
         Self {
             handler,

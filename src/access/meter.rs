@@ -9,7 +9,8 @@ use crate::id::Actor;
 /// The maximum number of occurrences that a meter stores. At this maximum, the reported count is a
 /// lower bound.
 const MAX_OCCURRENCES: usize = 1_000;
-/// The maximum number of actors for which denials are counted at the same time.
+/// The maximum number of actors whose denials are counted. At this maximum, a new actor replaces the
+/// actor whose last denial is the oldest.
 const MAX_ACTORS: usize = 1_000;
 
 /// A sliding-window meter that counts occurrences and reports when they reach a limit.
@@ -35,7 +36,8 @@ impl Meter {
         }
     }
 
-    /// Counts an occurrence. Returns the count within the window if the caller must report it.
+    /// Counts an occurrence. If the meter must report, returns the number of occurrences within the
+    /// window.
     pub fn note(&mut self, uptime: Duration) -> Option<u64> {
         self.drop_expired(uptime);
         self.occurrences.push_back(uptime);
@@ -88,7 +90,8 @@ impl Default for FailureMeter {
     }
 }
 
-/// Counter of denials for each actor. One denial each of many actors shows no pattern.
+/// Counter of denials for each actor. The actors are counted separately, because single denials of
+/// many actors are normal.
 #[derive(Debug, Default)]
 pub struct DenialMeter(HashMap<Actor, Meter>);
 
@@ -110,7 +113,6 @@ impl DenialMeter {
         })
     }
 
-    // Evicts the actor whose last denial is the oldest, to bound memory for any number of actors.
     fn evict_oldest(&mut self) {
         if self.0.len() < MAX_ACTORS {
             return;

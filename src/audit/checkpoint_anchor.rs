@@ -45,8 +45,9 @@ impl CheckpointAnchor {
         }))
     }
 
-    /// Returns `true` if the page existed before the checkpoint was created: the chain is intact
-    /// from this page to the checkpoint's page, or to a head that the checkpoint's page contains.
+    /// Returns `true` if the page existed before the checkpoint was created. The proof is an intact
+    /// chain from this page to the checkpoint's page, or to a head that the checkpoint's page
+    /// contains.
     pub(super) fn covers(&self, source: &dyn JournalSource, page: &PageId) -> Result<bool> {
         let named = ChainHead {
             page: self.page,

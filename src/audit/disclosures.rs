@@ -27,7 +27,7 @@ const NOT_DECIDED: [&str; 4] = [
 ///
 /// Disclosures recorded for treatment, payment or health care operations are exempt
 /// (164.528(a)(1)(i)): the report counts them but does not list them. The report lists disclosures
-/// for every other purpose, including purposes that this release does not know. `Debug` shows no
+/// for every other purpose, including purposes that this release does not define. `Debug` shows no
 /// names.
 ///
 /// ```

@@ -20,7 +20,7 @@ const PURPOSES: [Purpose; 15] = [
     Purpose::Marketing,
 ];
 
-/// Returns the purpose with this code; `None` if this release does not know the code.
+/// Returns the purpose with this code; `None` if this release does not define the code.
 pub(super) fn purpose_of(code: &str) -> Option<Purpose> {
     PURPOSES.into_iter().find(|purpose| purpose.code() == code)
 }

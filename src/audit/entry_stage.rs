@@ -1,8 +1,9 @@
-//! Settlement of announced entries: finds the later page that confirms each announced entry.
+//! Settlement of announced entries: search for the later page that confirms each announced entry.
 //!
 //! The confirming entry is on a later page of the same chain, or on a page of another chain that
-//! the same process began later. So this module reads each chain ahead, only once, and keeps only
-//! entries that are not settled yet.
+//! the same process began later. Therefore, the search reads each chain ahead of the trail, but
+//! only once. An entry is kept in memory only until both its announcement and its settlement were
+//! read.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +15,7 @@ use crate::journal::{self, Cursor, Page, PageId, Stage, Target, WriterId};
 pub(super) struct Settlements {
     /// The read position in each chain.
     cursors: HashMap<WriterId, Cursor>,
-    /// Entries whose announcement was read, but not their settlement.
+    /// Announced entries whose settlement was not read yet.
     unsettled: HashSet<(PageId, u32)>,
     /// Entries whose settlement was read before their announcement.
     settled_early: HashSet<(PageId, u32)>,

@@ -69,7 +69,7 @@ impl<'e> ExposureFacts<'e> {
                 self.journal_only = note.starts_with("for an auditor");
             }
             KeyEffect::SlotReplaced => self.replaced.push(entry.at),
-            // This effect also covers a root key rotation that does not keep the slot.
+            // A root key rotation also has this effect, and its note lists the dropped slots.
             KeyEffect::SlotRemoved => self.key_lifetime.until = Some(entry.at),
             KeyEffect::VaultOpened if self.between.contains(entry.at) => self.add_opening(entry),
             KeyEffect::JournalOpened if note.starts_with(auditor::OPENED) => {

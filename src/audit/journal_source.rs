@@ -50,7 +50,7 @@ pub(crate) struct KnownSubject {
 }
 
 impl dyn JournalSource + '_ {
-    /// Calls `with` with the keys of journal pages. Calls `on_key` with the key number of each page
+    /// Passes the keys of journal pages to `with`. Calls `on_key` with the key number of each page
     /// that is opened.
     pub(crate) fn with_keys<T>(
         &self,
@@ -69,7 +69,7 @@ impl dyn JournalSource + '_ {
 }
 
 /// Returns the journal target of a query about `subject`. The target contains no chart, because an
-/// auditor does not know the chart.
+/// auditor's slot opens no patient entry.
 pub(crate) fn target(subject: Option<&Subject>, key: &JournalKey) -> Result<Target> {
     let Some(subject) = subject else {
         return Ok(Target::Vault);

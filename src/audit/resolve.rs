@@ -59,7 +59,7 @@ impl TagTable {
     }
 }
 
-/// Returns the mark of a resolved subject.
+/// Returns the subject as reports show it after resolution: tag, kind and identifier.
 pub(super) fn mark(subject: &Subject, tag: SubjectTag) -> SubjectMark {
     SubjectMark {
         tag: Hex(tag),

@@ -39,9 +39,9 @@ pub struct Sealing {
     pub position: EntryPosition,
     /// The SHA-256 digest of the whole page that contains this entry.
     pub page_digest: Hex<32>,
-    /// The number of the last page of that chain when the evidence was created.
+    /// The number of the last page in the entry's chain when the evidence was created.
     pub head: u64,
-    /// The SHA-256 digest of that whole last page.
+    /// The SHA-256 digest of the whole page with the number `head`.
     pub head_digest: Hex<32>,
 }
 
@@ -73,7 +73,8 @@ impl Sealing {
         crypto::sha256(&[page]) == self.page_digest.0
     }
 
-    /// Returns `None` if the page was deleted after its entry was read.
+    /// Collects the digests of the entry's page and of the last page in its chain. Returns `None` if
+    /// the page was deleted after the entry was read.
     pub(super) fn new(source: &dyn JournalSource, entry: &AuditEntry) -> Result<Option<Self>> {
         let page = page_of(&entry.position);
         let (Some(digest), Some(page_digest), Some((head, head_digest, _))) = (

@@ -6,7 +6,8 @@ use crate::audit::entry::AuditEntry;
 use crate::audit::walk::{AuditEntries, AuditFault, AuditItem};
 use crate::error::Result;
 
-/// The maximum number of faults that a report lists individually.
+/// The maximum number of faults that a report lists individually. The limit keeps a report small
+/// even if many pages are damaged.
 const MAX_LISTED: usize = 32;
 
 /// The faults of the journal pages that a report was created from. If there are any, the report may

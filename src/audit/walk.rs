@@ -18,7 +18,8 @@ use crate::audit::time::{TimeRange, Timestamp};
 use crate::error::Result;
 use crate::journal::{self, Cursor, Page, PageFault, PageId, WriterId};
 
-/// The maximum number of pages of one chain that are read together.
+/// The maximum number of pages of one chain that are read together. The limit bounds memory, because
+/// many chains can be open and a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 4;
 /// The maximum time by which an entry can be older than its chain and still be returned in time
 /// order. The first page of a chain contains such entries, which were queued until the page was
@@ -311,8 +312,8 @@ impl ChainEntries {
     }
 }
 
-// The order is reversed, because `BinaryHeap` pops the greatest item: the chain with the earliest
-// next item comes first. Among equal times, the chain that began first comes first.
+// The order is reversed, because `BinaryHeap` pops the greatest item. The heap therefore pops the
+// chain with the earliest next item and, among equal times, the oldest chain.
 impl Ord for ChainEntries {
     fn cmp(&self, other: &Self) -> Ordering {
         let own = (self.at(), self.cursor.writer);

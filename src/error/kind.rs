@@ -96,6 +96,7 @@ impl Error {
             | Self::CredentialUnavailable
             | Self::KeyFile(_)
             | Self::Source(_)
+            | Self::Archive(_)
             | Self::Randomness
             | Self::Stretching => ErrorKind::Unavailable,
             Self::Journal(error) | Self::Storage(error) => error.kind(),
@@ -171,7 +172,7 @@ impl ErrorKind {
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::Source(kind) | Error::KeyFile(kind) => *kind,
+            Error::Source(kind) | Error::KeyFile(kind) | Error::Archive(kind) => *kind,
             Error::Storage(error) | Error::Journal(error) => error.io_kind(),
             other => other.kind().io_kind(),
         };

@@ -249,6 +249,11 @@ pub enum Error {
         "the content to be stored could not be read to its end ({0}), so nothing was written; repair its source and put it again"
     )]
     Source(io::ErrorKind),
+    /// The output for an archive failed before the end of the archive.
+    #[error(
+        "the archive could not be written to its end ({0}), so it is incomplete; check its location, then archive again"
+    )]
+    Archive(io::ErrorKind),
     /// An upload took longer than 24 hours, or the collector removed its segments as abandoned.
     #[error(
         "the upload took longer than 24 hours, or was collected as abandoned, so nothing was written; put the content again"

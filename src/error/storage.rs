@@ -19,8 +19,10 @@ pub enum StorageError {
     /// A read or a write failed.
     #[error("the storage failed ({0}); check the disk or the service, then try again")]
     Io(io::ErrorKind),
-    /// The engine of the backend failed with its own error code.
-    #[error("the storage engine failed ({0}); look up the code, then try again")]
+    /// The database or service of the backend failed with its own error code.
+    #[error(
+        "the database or service of the storage failed ({0}); look up the code, then try again"
+    )]
     Backend(BackendCode),
     /// The storage has no space left.
     #[error("the storage is full; free space, then try again, or erase what may be erased")]
@@ -102,12 +104,13 @@ impl From<io::Error> for StorageError {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
+            io::ErrorKind::NotADirectory => Self::NotADirectory,
             kind => Self::Io(kind),
         }
     }
 }
 
-/// An error code of a backend's engine, as its documentation lists it.
+/// An error code of a backend's database or service, as its documentation lists it.
 ///
 /// ```
 /// # use chartlock::storage::BackendCode;

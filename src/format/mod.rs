@@ -1,4 +1,5 @@
-//! The format of the stored bytes. `format.md` beside this file is the normative text.
+//! The format of the stored bytes. `format.md` beside this file is the normative text;
+//! `directory.md` is that of the files in which `FileStorage` keeps them.
 //!
 //! Guarantees: conversion between bytes and values performs no I/O. Bytes that violate the
 //! normative text are refused.

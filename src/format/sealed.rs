@@ -1,7 +1,12 @@
 //! The sealed frame that patient entries and journal pages share.
 //!
-//! Layout, with lengths in bytes: format 1, suite 1, kind 1, zero 1, key number 4, salt 32,
-//! commitment 32, body, tag 16. A frame has 88 bytes in addition to its body.
+//! The code block shows the fields in their order, with the length of each in bytes. A frame has 88
+//! bytes in addition to its body.
+//!
+//! ```text
+//! format  suite  kind  zero  key number  salt  commitment  body  tag
+//!      1      1     1     1           4    32          32     n   16
+//! ```
 //!
 //! Guarantees: each sealing draws a fresh salt, so each sealed value has its own key. The
 //! commitment is compared before the body is opened; the body is decoded only after its

@@ -13,8 +13,8 @@ pub(crate) struct Election {
 pub(crate) struct Leader<'a>(&'a Election);
 
 impl Election {
-    /// Waits until no other thread leads, and returns leadership. Returns `None` as soon as
-    /// `is_done` returns `true`, because another leader has finished the caller's work.
+    /// Waits until no other thread leads, and makes the current thread the leader. Returns `None` as
+    /// soon as `is_done` returns `true`, because another leader has finished the caller's work.
     pub(crate) fn lead_unless(&self, is_done: impl Fn() -> bool) -> Option<Leader<'_>> {
         let mut is_led = lock(&self.is_led);
         loop {

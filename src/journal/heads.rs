@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, JOURNAL_PAGES, WriterId, journal_page_of};
 use crate::journal::page::ChainHead;
-use crate::storage::{Projection, Scan, Storage};
+use crate::storage::{Projection, Scan, Storage, read_each};
 
 const KEYS_PER_SCAN: usize = 256;
 
@@ -18,9 +18,11 @@ pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Chain
     let last = heads.split_off(heads.len().saturating_sub(limit));
     let keys: Vec<_> = last.iter().map(storage_keys::journal_page).collect();
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-    let stored = storage.read(&keys)?.into_iter();
+    let stored = read_each(storage, &keys)?.into_iter();
     let seen = last.into_iter().zip(stored).filter_map(|(page, stored)| {
-        let digest = crypto::sha256(&[&stored?.value]);
+        // A damaged page has no digest to record. Verification reports the page.
+        let value = stored?.value;
+        let digest = (!value.is_empty()).then(|| crypto::sha256(&[&value]))?;
         Some(ChainHead { page, digest })
     });
     Ok(seen.collect())
@@ -139,12 +141,14 @@ impl PageScan {
 }
 
 fn keys_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<PageScan> {
-    let page = storage.scan(Scan {
-        prefix,
-        after: Some(after),
-        limit: KEYS_PER_SCAN,
-        projection: Projection::Keys,
-    })?;
+    let page = storage
+        .scan(Scan {
+            prefix,
+            after: Some(after),
+            limit: KEYS_PER_SCAN,
+            projection: Projection::Keys,
+        })?
+        .with_damaged()?;
     if page.items.is_empty() && page.more {
         return Err(Error::Contended);
     }
@@ -163,27 +167,28 @@ fn keys_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Page
     })
 }
 
-/// Returns the digest of a stored page; `None` if the page is not stored.
+/// Returns the digest of a stored page; `None` if the page is not stored. A page that cannot be read
+/// has the digest of no page.
 ///
 /// # Errors
 /// Errors of the storage.
 pub fn digest_of(storage: &dyn Storage, page: &PageId) -> Result<Option<Digest>> {
-    let stored = storage
-        .read(&[&storage_keys::journal_page(page)])?
-        .pop()
-        .flatten();
+    let key = storage_keys::journal_page(page);
+    let stored = read_each(storage, &[&key])?.pop().flatten();
     Ok(stored.map(|stored| crypto::sha256(&[&stored.value])))
 }
 
 fn first_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Option<PageId>> {
     let mut after = after.to_vec();
     loop {
-        let page = storage.scan(Scan {
-            prefix,
-            after: Some(&after),
-            limit: 1,
-            projection: Projection::Keys,
-        })?;
+        let page = storage
+            .scan(Scan {
+                prefix,
+                after: Some(&after),
+                limit: 1,
+                projection: Projection::Keys,
+            })?
+            .with_damaged()?;
         match (page.items.into_iter().next(), page.more) {
             (Some(item), _) => match journal_page_of(&item.key) {
                 Some(page) => return Ok(Some(page)),

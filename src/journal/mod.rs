@@ -32,7 +32,7 @@ pub use outcome::AccessOutcome;
 #[cfg(feature = "internals")]
 pub use page::PageHead;
 pub use page::{ChainHead, Entry, Page, Stage};
-pub(crate) use queue::Answer;
 pub use queue::JournaledChange;
+pub(crate) use queue::{Answer, CombinedChange};
 pub use walk::{Cursor, PageFault, PageKeys};
 pub use writer::{WriteTime, Writer};

@@ -24,7 +24,7 @@ pub enum OperationGroup {
     Reading,
     /// Puts and retractions, and the preparation of patient entries for these operations.
     Writing,
-    /// Changes to subjects, keys, slots and the vault: erasing, legal holds, key rotation,
+    /// Changes to subjects, keys, slots and the vault: erasing, legal holds, key rotation, backups,
     /// restores, journal fallback and similar operations.
     Governing,
     /// Operations that return no record content: reading the journal, listing holds, slots and
@@ -49,7 +49,7 @@ pub enum AccessKind {
     Changed,
     /// Records were disclosed to an outside recipient.
     Disclosed,
-    /// Keys were rotated, or content was re-encrypted; no actor saw or changed content.
+    /// Keys were rotated, or content was re-encrypted; no actor read or changed content.
     Upkeep,
     /// The journal was read.
     Audited,
@@ -66,7 +66,7 @@ pub(crate) enum VersionEffect {
     Written,
     /// The same version was re-encrypted or rewrapped.
     Resealed,
-    /// All earlier versions were destroyed.
+    /// An expunged marker replaced all earlier versions.
     Expunged,
     /// The keys of the whole chart were destroyed.
     Erased,
@@ -333,6 +333,12 @@ operations! {
     /// A disclosure to an outside recipient was journaled.
     40 Disclose "disclose records"
         [Governing, Disclosed, false, None, None, Disclose]
+    /// A backup or an archive of the storage began.
+    41 BeginBackup "begin a backup"
+        [Governing, Administered, false, None, None, Export]
+    /// A backup or an archive of the storage ended.
+    42 EndBackup "end a backup"
+        [Governing, Administered, false, None, None, Export]
 }
 
 impl Operation {

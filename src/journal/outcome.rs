@@ -84,9 +84,11 @@ impl AccessOutcome {
             | Error::CurrentMissing
             | Error::HistoryGap => Self::NotAuthentic,
             Error::Denied => Self::Denied,
-            Error::Storage(_) | Error::CommitUnknown | Error::Contended | Error::Randomness => {
-                Self::Failed
-            }
+            Error::Storage(_)
+            | Error::Archive(_)
+            | Error::CommitUnknown
+            | Error::Contended
+            | Error::Randomness => Self::Failed,
             _ => Self::Refused,
         }
     }

@@ -138,8 +138,8 @@ impl Page {
         })
     }
 
-    /// Opens the stored value of the page `place`; `key` is the journal key that the page's head
-    /// identifies.
+    /// Opens the stored value of a page. `place` is the page's id, and `key` is the journal key that
+    /// the page's head identifies.
     ///
     /// # Errors
     /// In the order of checks: the errors of [`PageHead::parse`]; [`Error::Malformed`] for fewer

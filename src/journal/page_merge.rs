@@ -116,7 +116,8 @@ impl<'a> IndependentChanges<'a> {
                 };
                 match self.touched.entry(operation.key()) {
                     MapEntry::Vacant(vacant) => drop(vacant.insert(expect)),
-                    // Allow a change to check a key that the same change writes.
+                    // Replace the check of a key by the write of the same change, because no other
+                    // change may use a key that is written.
                     MapEntry::Occupied(mut used) if expect.is_none() => drop(used.insert(None)),
                     MapEntry::Occupied(_) => {}
                 }

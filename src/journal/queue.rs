@@ -17,7 +17,7 @@ const MERGED_BYTES: usize = 4 * 1024 * 1024;
 const MERGED_CHANGES: usize = 1024;
 
 /// A transaction with the journal entries that become durable together with the transaction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct JournaledChange {
     /// Operations of the change.
     pub transaction: Transaction,
@@ -230,6 +230,61 @@ impl Ticket {
             .into_iter()
             .map(|answer| answer.unwrap_or(Err(CommitError::Io(not_sent))))
             .collect())
+    }
+}
+
+/// One change that is built from several changes, and stays small enough for one transaction.
+pub(crate) struct CombinedChange {
+    operations: Vec<Operation>,
+    /// Last operation of the transaction, which checks the object that all changes depend on.
+    last: Option<Operation>,
+    drafts: Vec<EntryDraft>,
+    values: usize,
+    entries: usize,
+    is_full: bool,
+}
+
+impl CombinedChange {
+    /// Begins with a change whose last operation stays the last one.
+    pub(crate) fn new(change: JournaledChange) -> Self {
+        let values = value_bytes(&change.transaction);
+        let mut operations = change.transaction.into_operations();
+        Self {
+            values,
+            entries: change.drafts.iter().map(estimated_bytes).sum(),
+            last: operations.pop(),
+            operations,
+            drafts: change.drafts,
+            is_full: false,
+        }
+    }
+
+    /// Returns `true` once a change did not fit.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Inserts another change before the last operation. Returns `false` and drops the change if
+    /// the result would be larger than a transaction that merges several changes.
+    pub(crate) fn insert(&mut self, change: JournaledChange) -> bool {
+        self.values += value_bytes(&change.transaction);
+        self.entries += change.drafts.iter().map(estimated_bytes).sum::<usize>();
+        // The drafts include the entry of the first change.
+        self.is_full |= self.drafts.len() > MERGED_CHANGES
+            || self.values > MERGED_BYTES
+            || self.entries > PAGE_BYTES / 2;
+        if !self.is_full {
+            self.operations.extend(change.transaction.into_operations());
+            self.drafts.extend(change.drafts);
+        }
+        !self.is_full
+    }
+
+    pub(crate) fn into_change(self) -> JournaledChange {
+        JournaledChange {
+            transaction: self.operations.into_iter().chain(self.last).collect(),
+            drafts: self.drafts,
+        }
     }
 }
 

@@ -119,8 +119,8 @@ impl Writer {
                     let mut owners = merged.owners(operation);
                     merged.give_back(transactions(changes));
                     if owners.is_empty() {
-                        // Another process, such as a copy of this process, has written this page of
-                        // the chain.
+                        // The conflict is on the page: another process, such as a copy of this
+                        // process, has written this page of the chain.
                         self.forked.store(true, Ordering::Release);
                         chain.restart();
                     }

@@ -13,7 +13,7 @@ const PAGES_PER_SCAN: usize = 32;
 pub struct PageKeys<'a> {
     /// Id of the vault.
     pub vault: VaultId,
-    /// Returns the journal key with this number, if there is one.
+    /// Function that returns the journal key with a number, if there is one.
     pub key: &'a dyn Fn(u32) -> Option<&'a JournalKey>,
 }
 
@@ -53,7 +53,7 @@ impl Cursor {
         }
     }
 
-    /// Returns the id and the digest of the page before the next page; `None` at the beginning of
+    /// Returns the id and the digest of the page before this position; `None` at the beginning of
     /// the chain. The digest is `None` if that page is missing.
     pub fn tip(&self) -> Option<(PageId, Option<Digest>)> {
         let page = PageId {
@@ -97,12 +97,14 @@ impl Cursor {
         });
         let before = self.next;
         loop {
-            let page = storage.scan(Scan {
-                prefix: &storage_keys::journal_chain(&self.writer),
-                after: after.as_deref(),
-                limit,
-                projection: Projection::Values,
-            })?;
+            let page = storage
+                .scan(Scan {
+                    prefix: &storage_keys::journal_chain(&self.writer),
+                    after: after.as_deref(),
+                    limit,
+                    projection: Projection::Values,
+                })?
+                .with_damaged()?;
             // Detect an empty scan page with more items to follow, because the page has no key from
             // which the scan could continue.
             let stuck = page.more && page.items.is_empty();
@@ -163,7 +165,7 @@ impl Cursor {
 }
 
 impl PageKeys<'_> {
-    /// Opens the stored value of the page `place`.
+    /// Opens the stored value of the page with the id `place`.
     ///
     /// # Errors
     /// Errors of [`Page::open`]; [`Error::NotAuthentic`] for an unknown journal key.

@@ -132,8 +132,8 @@ impl PatientEntry {
         (chart.keys).rotate(PatientKey::random()?, now, &self.extensions)
     }
 
-    /// Destroys all inactive patient keys, records their numbers as destroyed and returns the
-    /// numbers.
+    /// Destroys all inactive patient keys, adds their numbers to the list of destroyed key numbers, and
+    /// returns the numbers.
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 const CRITICAL: u16 = 0x8000;
 /// The extension that lists the numbers of destroyed keys, as u32 values with the newest last.
 const DESTROYED: u16 = 1;
-/// The maximum count of destroyed numbers in the list.
+/// The maximum length of the list of destroyed key numbers. A longer list loses its oldest numbers.
 const DESTROYED_MAX: usize = 1024;
 
 /// Extensions in ascending order of their numbers.
@@ -36,8 +36,9 @@ impl Extensions {
     /// Validates decoded extensions and returns them as a list.
     ///
     /// # Errors
-    /// [`Error::Malformed`] unless the numbers strictly ascend, or if the list of destroyed numbers
-    /// is not a multiple of 4 bytes; [`Error::Unsupported`] for a number from 0x8000 on.
+    /// [`Error::Malformed`] unless the extension numbers strictly ascend, or if the list of destroyed
+    /// key numbers is not a multiple of 4 bytes; [`Error::Unsupported`] for an extension number from
+    /// 0x8000 on.
     pub(super) fn from_stored(stored: Vec<Extension>) -> Result<Self> {
         let ascending = stored.is_sorted_by(|left, right| left.number < right.number);
         let whole = (stored.iter())
@@ -62,7 +63,8 @@ impl Extensions {
         numbers.contains(&number.to_le_bytes())
     }
 
-    /// Adds destroyed numbers to the list and drops the oldest ones beyond 1,024.
+    /// Adds `numbers` to the list of destroyed key numbers. Drops the oldest numbers if the list
+    /// exceeds 1,024 numbers.
     pub(super) fn destroy(&mut self, numbers: &[u32]) {
         if numbers.is_empty() {
             return;

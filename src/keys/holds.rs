@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::keys::entry::{PatientEntry, live};
 use crate::{crypto, id};
 
-/// The maximum count of holds in one entry.
 const HOLDS_MAX: usize = 64;
 /// The bit mask that limits hold ids to 53 bits, because JSON readers represent larger numbers
 /// inexactly.

@@ -20,9 +20,10 @@ const TITLE: &[u8] = b"chartlock key file 1";
 const FAMILY: &[u8] = b"chartlock key file ";
 /// The length of the text in bytes: three lines of 20, 64 and 8 characters, each with its line end.
 const LENGTH: usize = 95;
-/// The maximum number of bytes to read from a file: one more than the longest valid text, whose lines
-/// end with `\r\n`. The extra byte reveals that a file is too long.
-const READ_MAX: usize = LENGTH + 4;
+/// The byte order mark that some editors write before the text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The maximum number of bytes of a text, with a byte order mark and spaces at the ends of lines.
+const TEXT_MAX: usize = 1024;
 
 /// The name of the marker file in every `FileStorage` directory, and the beginning of its content.
 const MARKER: (&str, &[u8]) = ("READ-ME-FIRST", b"chartlock storage");
@@ -77,12 +78,15 @@ impl KeyFile {
         SlotSecret::random().map(Self)
     }
 
-    /// Parses the text of a key file. Digits may be upper or lower case, lines may end with `\r\n`,
-    /// and the last line end may be missing.
+    /// Parses the text of a key file.
+    ///
+    /// Accepts what mail and editors change: digits of either case, a byte order mark, lines that
+    /// end with spaces, tabs or `\r\n`, one empty line after the last line, and a last line
+    /// without an end.
     ///
     /// # Errors
-    /// [`Error::BadKeyFile`] for text in another format or a wrong check value;
-    /// [`Error::Unsupported`] for a key file of another version.
+    /// [`Error::BadKeyFile`] for any other text, for more than 1,024 bytes, and for a wrong check
+    /// value; [`Error::Unsupported`] if the first line names a later format.
     pub fn from_text(text: &str) -> Result<Self> {
         parse(text.as_bytes())
     }
@@ -191,7 +195,8 @@ impl KeyFileOptions {
         if is_exposed(&file.metadata().map_err(failed)?) {
             return Err(Error::KeyFileExposed);
         }
-        let mut text = Zeroizing::new([0; READ_MAX]);
+        // Read one byte more, which reveals that a file is too long.
+        let mut text = Zeroizing::new([0; TEXT_MAX + 1]);
         let length = read_up_to(&mut file, text.as_mut()).map_err(failed)?;
         parse(text.get(..length).ok_or(Error::BadKeyFile)?)
     }
@@ -205,14 +210,26 @@ impl KeyFileOptions {
 }
 
 fn parse(text: &[u8]) -> Result<KeyFile> {
+    if text.len() > TEXT_MAX {
+        return Err(Error::BadKeyFile);
+    }
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let (title, mut rest) = split_line(text);
     if title != TITLE {
-        return Err(match title.starts_with(FAMILY) {
+        return Err(match title.strip_prefix(FAMILY).is_some_and(is_later) {
             true => Error::Unsupported,
             false => Error::BadKeyFile,
         });
     }
     digits(&mut rest).map_err(|_| Error::BadKeyFile)
+}
+
+/// Returns `true` for the number of a later format.
+fn is_later(number: &[u8]) -> bool {
+    match number {
+        [b'1'..=b'9', more @ ..] => more.iter().all(u8::is_ascii_digit) && number != b"1",
+        _ => false,
+    }
 }
 
 /// Parses the two lines of digits at fixed positions, because searching would branch on secret
@@ -222,7 +239,9 @@ fn digits(rest: &mut &[u8]) -> Result<KeyFile> {
     let (end, after) = split_line(rest);
     *rest = after;
     let check: &[u8; 8] = take(rest)?;
-    let whole = end.is_empty() && matches!(rest, [] | [b'\n'] | [b'\r', b'\n']);
+    let (last, after) = split_line(rest);
+    let (empty, after) = split_line(after);
+    let whole = [end, last, empty, after].iter().all(|part| part.is_empty());
 
     let (secret, _) = secret.as_chunks::<2>();
     let (check, _) = check.as_chunks::<2>();
@@ -236,11 +255,14 @@ fn digits(rest: &mut &[u8]) -> Result<KeyFile> {
         .ok_or(Error::BadKeyFile)
 }
 
-/// Splits off the next line, without its line end.
+/// Splits off the next line, without its line end and the spaces and tabs before its end.
 fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = text.splitn(2, |byte| *byte == b'\n');
     let line = parts.next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut line = line.strip_suffix(b"\r").unwrap_or(line);
+    while let [before @ .., b' ' | b'\t'] = line {
+        line = before;
+    }
     (line, parts.next().unwrap_or_default())
 }
 
@@ -330,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn interrupted_reads_return_the_whole_file() {
+    fn read_up_to_retries_interruptions_and_returns_other_errors() {
         for (content, out) in [(&b"abcdef"[..], &mut [0; 4]), (b"abc", &mut [0; 4])] {
             let read = read_up_to(&mut Interrupted(content, false), out);
             let length = content.len().min(out.len());

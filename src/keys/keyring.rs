@@ -52,7 +52,7 @@ impl Keyring {
         (self.masters).rotate(MasterKey::random()?, now, &self.extensions)
     }
 
-    /// Destroys an inactive master key and records its number as destroyed.
+    /// Destroys an inactive master key and adds its number to the list of destroyed key numbers.
     ///
     /// # Errors
     /// [`Error::NoSuchKey`] if no master key has this number, or if it is the active one.

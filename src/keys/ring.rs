@@ -99,14 +99,15 @@ impl<K> Ring<K> {
         Ok(number)
     }
 
-    /// Destroys the inactive keys that `condemned` selects, adds their numbers to `extensions` and
-    /// returns the numbers.
+    /// Destroys the inactive keys that `condemned` selects, adds their numbers to the list of destroyed
+    /// key numbers in `extensions`, and returns the numbers.
     pub fn destroy(
         &mut self,
         condemned: impl Fn(u32) -> bool,
         extensions: &mut Extensions,
     ) -> Vec<u32> {
-        // Collect the numbers oldest first, because the list of destroyed numbers has this order.
+        // Collect the numbers oldest first, because the list of destroyed key numbers has this
+        // order.
         let numbers: Vec<u32> = (self.inactive.iter().rev())
             .map(|key| key.number)
             .filter(|number| condemned(*number))

@@ -41,8 +41,8 @@ pub struct SlotInfo {
 /// The key that a slot wraps: the root key, or the journal key in an auditor slot.
 ///
 /// The derivation of the slot key includes the slot's kind with the auditor bit. If an attacker
-/// changes the bit, the slot no longer opens. So a journal key is never used as a root key, or the
-/// reverse.
+/// changes the bit, the slot no longer opens. So a journal key is never used as a root key, and a
+/// root key is never used as a journal key.
 #[derive(Clone, Copy)]
 pub(super) enum SlotKey<'a> {
     Root(&'a RootKey),
@@ -132,8 +132,8 @@ impl Slot {
             .and_then(|key| JournalKey::try_with(|out| open_key(&key, &self.wrapped, out)).ok()))
     }
 
-    /// Returns the slot key if the slot's kind is the credential's kind with this mark, and the
-    /// commitment matches.
+    /// Returns the slot key if the slot's kind equals the credential's kind combined with `mark`, and
+    /// the commitment matches. `mark` is the auditor bit or zero.
     fn opening(
         &self,
         vault: (&VaultId, CipherSuite),

@@ -10,11 +10,11 @@
 //! Version numbers never repeat, so no version below a marker is put again, and a late delete is
 //! safe.
 //!
-//! Storage that is not transactional has one exception. A put that read the current version before
-//! the marker was stored may still copy that version into the history, and then fails at the
-//! marker. The copy is below the marker, so no read returns it. The running expunge or the next
-//! expunge of the record removes the copy. A re-encryption also removes the copy if the copy's
-//! content no longer opens.
+//! Storage that is not transactional has one exception. A put may have read the current version
+//! before the marker was stored. Such a put may copy that version into the history before it fails
+//! at the marker. The copy is below the marker, so no read returns the copy. The running expunge or
+//! the next expunge of the record removes the copy. A re-encryption also removes the copy if the
+//! copy's content no longer opens.
 //!
 //! Segments are deleted before the version that references them, so that a repeated pass finds the
 //! reference again. The marker keeps the stream id of the version that it replaced.
@@ -29,13 +29,15 @@ use crate::id::{self, RecordId, Subject};
 use crate::journal::Act;
 use crate::lifecycle::report::ExpungeReport;
 use crate::records::expunged_marker::Marker;
+use crate::records::stream_owner::StreamOwner;
 use crate::records::version_ref::VersionRef;
 use crate::records::write::WriteJob;
 use crate::storage::{Projection, Scan};
 use crate::vault::entries::CachedEntry;
 use crate::vault::{ROUNDS, Vault};
 
-/// Maximum number of versions that are removed in one pass.
+/// Maximum number of versions that are removed in one pass. The limit bounds memory, because a pass
+/// reads whole values.
 const PAGE: usize = 64;
 
 const NOT_REACHED: [&str; 3] = [
@@ -106,12 +108,17 @@ impl Vault {
         let prefix = storage_keys::earlier_versions(address);
         let mut seen = None;
         loop {
-            let page = self.core.store.storage.scan(Scan {
-                prefix: &prefix,
-                after: None,
-                limit: PAGE,
-                projection: Projection::Values,
-            })?;
+            let page = self
+                .core
+                .store
+                .storage
+                .scan(Scan {
+                    prefix: &prefix,
+                    after: None,
+                    limit: PAGE,
+                    projection: Projection::Values,
+                })?
+                .with_damaged()?;
             let chart = &address.chart;
             let objects = page.items.into_iter().filter_map(|entry| {
                 let object = VersionRef::at(chart, Place::Earlier, entry.key)?;
@@ -152,8 +159,8 @@ impl Vault {
     }
 
     /// Returns the stream to remove with a version: its content stream or, for an expunged marker,
-    /// the stream that the marker records. Returns `None` if the stream belongs to another record,
-    /// because only an altered version references such a stream.
+    /// the stream that the marker records. Returns `None` if the stream may belong to another
+    /// record, because an altered version can reference such a stream.
     fn streams_of(
         &self,
         held: &CachedEntry,
@@ -169,11 +176,9 @@ impl Vault {
             return Ok(None);
         };
         let keys = [(head.suite, key)];
-        let is_its_own = self
-            .core
-            .store
-            .is_of_a_record(&object.address.chart, &stream, &keys)?;
-        Ok(is_its_own.then_some(stream))
+        let chart = &object.address.chart;
+        let owner = self.core.store.stream_owner(chart, &stream, &keys)?;
+        Ok((owner == StreamOwner::Record).then_some(stream))
     }
 
     /// Removes a stream and its intent. Deletes the intent first, because on storage that is not

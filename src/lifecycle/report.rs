@@ -98,6 +98,9 @@ pub struct GarbageReport {
     /// kept them, because the reference in that record was altered. Restore the record from a
     /// backup.
     pub misnamed_streams: u64,
+    /// Number of streams that no record references, but whose first segment cannot be read. The
+    /// collector kept them, because they may belong to a record whose reference was altered.
+    pub unreadable_streams: u64,
     /// Number of charts without a patient entry. The collector never frees anything in such a
     /// chart, because a backup may restore the entry.
     pub unknown_charts: u64,

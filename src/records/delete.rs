@@ -22,12 +22,15 @@ impl Store {
         let mut round = 0;
         while round < ROUNDS {
             self.back_off(round);
-            let page = self.storage.scan(Scan {
-                prefix,
-                after: None,
-                limit: DELETE_BATCH,
-                projection: Projection::Keys,
-            })?;
+            let page = self
+                .storage
+                .scan(Scan {
+                    prefix,
+                    after: None,
+                    limit: DELETE_BATCH,
+                    projection: Projection::Keys,
+                })?
+                .with_damaged()?;
             // Count keys that the scan no longer lists, because their deletes with unknown outcome
             // were applied.
             let gone = unknown.extract_if(.., |key| !lists(&page, key));
@@ -44,7 +47,8 @@ impl Store {
         Err(Error::CommitUnknown)
     }
 
-    /// Deletes the objects at these keys; on return, all of them are deleted.
+    /// Deletes the objects at these keys. Repeats deletes with unknown outcome, and fails with
+    /// `CommitUnknown` after [`ROUNDS`] attempts.
     pub(crate) fn remove_all(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<()> {
         for keys in keys.chunks(DELETE_BATCH) {
             let mut remaining = keys.to_vec();

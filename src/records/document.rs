@@ -52,8 +52,8 @@ impl<'a> Document<'a> {
         self
     }
 
-    /// Marks the record as a honeytoken: a record that nobody has a reason to read, such as one of
-    /// an invented celebrity.
+    /// Marks the record as a honeytoken: a record that no user has a reason to read, such as the
+    /// record of an invented celebrity.
     ///
     /// A read raises
     /// [`SecurityEvent::HoneytokenRead`](crate::access::SecurityEvent::HoneytokenRead) before the

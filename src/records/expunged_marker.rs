@@ -8,6 +8,7 @@ use crate::records::version_ref::VersionRef;
 use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
+use crate::vault::marker_cache::SearchedVersions;
 
 const VERSIONS_PER_SCAN: usize = 64;
 
@@ -50,18 +51,46 @@ impl Vault {
         version: u64,
         current: &Stored,
     ) -> Result<bool> {
-        let mut found = false;
+        let head = Head::parse(&current.value)?;
+        let known = self.core.markers.get(address, head.version);
+        let mut searched = SearchedVersions {
+            above: version,
+            current: head.version,
+            marker: None,
+        };
+        // Search the version that was current before once more, because a put without an
+        // acknowledgement may have been replaced.
+        let ranges = match known {
+            None => vec![(version, head.version)],
+            Some(known) => {
+                searched.above = version.min(known.above);
+                searched.marker = known.marker;
+                let mut ranges = vec![(version, known.above.saturating_add(1))];
+                if known.current < head.version {
+                    let above = known.current.saturating_sub(1);
+                    ranges.push((above, head.version));
+                }
+                ranges
+            }
+        };
         let mut unreadable = Ok(());
         let mut check = |place, value| match marker_of(cached, address, place, value) {
-            Ok(marker) => found |= marker.is_some(),
+            Ok(marker) => searched.marker = searched.marker.max(marker.map(|found| found.version)),
             Err(error) => unreadable = Err(error),
         };
-        check(Place::Current, current.value.to_vec());
-        let current = Head::parse(&current.value)?.version;
-        self.each_retraction(address, version, current, &mut |_, value| {
-            check(Place::Earlier, value);
-            Ok(())
-        })?;
+        if known.is_none_or(|known| known.current < head.version) {
+            check(Place::Current, current.value.to_vec());
+        }
+        for (above, below) in ranges {
+            self.each_retraction(address, above, below, &mut |_, value| {
+                check(Place::Earlier, value);
+                Ok(())
+            })?;
+        }
+        let found = searched.marker.is_some_and(|marker| marker > version);
+        if unreadable.is_ok() {
+            self.core.markers.insert(address, searched);
+        }
         match found {
             true => Ok(true),
             false => unreadable.map(|()| false),
@@ -78,7 +107,8 @@ impl Vault {
         let (Some(version), address) = (object.version, &object.address) else {
             return Ok(false);
         };
-        let Some(current) = self.core.store.read_one(&storage_keys::current(address))? else {
+        let current = storage_keys::current(address);
+        let Some(current) = self.core.store.read_damaged(&current)? else {
             return Ok(false);
         };
         let below = Head::parse(&current.value).is_ok_and(|head| version < head.version);
@@ -97,28 +127,42 @@ impl Vault {
         below: u64,
         visit: &mut dyn FnMut(u64, Vec<u8>) -> Result<()>,
     ) -> Result<()> {
+        let between = below.saturating_sub(above).saturating_sub(1);
+        if between == 0 {
+            return Ok(());
+        }
+        let limit =
+            usize::try_from(between).map_or(VERSIONS_PER_SCAN, |it| it.min(VERSIONS_PER_SCAN));
         let prefix = storage_keys::earlier_versions(address);
+        let last_key = storage_keys::earlier(address, below.saturating_sub(1));
         let mut after = storage_keys::earlier(address, above);
         loop {
-            let page = self.core.store.storage.scan(Scan {
-                prefix: &prefix,
-                after: Some(&after),
-                limit: VERSIONS_PER_SCAN,
-                projection: Projection::Head(HEAD),
-            })?;
+            let page = self
+                .core
+                .store
+                .storage
+                .scan(Scan {
+                    prefix: &prefix,
+                    after: Some(&after),
+                    limit,
+                    projection: Projection::Head(HEAD),
+                })?
+                .with_damaged()?;
             for ScanItem { key, value, .. } in &page.items {
                 let version = storage_keys::record_of(key).and_then(|(_, version)| version);
                 let head = Head::parse(value);
                 if let (Some(version), Ok(head)) = (version, head)
                     && head.kind == Kind::Retraction
                     && version < below
-                    && let Some(stored) = self.core.store.read_one(key)?
+                    && let Some(stored) = self.core.store.read_damaged(key)?
                 {
                     visit(version, stored.value.into())?;
                 }
             }
             match page.items.into_iter().last() {
-                Some(last) if page.more => after = last.key,
+                Some(last) if page.more && last.key < last_key => {
+                    after = last.key;
+                }
                 _ => return Ok(()),
             }
         }

@@ -40,10 +40,10 @@ impl PrefixScan {
             projection: Projection::Values,
         })?;
         self.ended = !page.more;
-        if let Some(last) = page.items.last() {
-            self.after = Some(last.key.clone());
+        if let Some(end) = page.end() {
+            self.after = Some(end.to_vec());
         }
-        Ok(page.items)
+        Ok(page.with_damaged_ranges().items)
     }
 }
 

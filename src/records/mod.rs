@@ -9,6 +9,7 @@ pub(crate) mod document;
 pub(crate) mod download;
 pub(crate) mod expunged_marker;
 pub(crate) mod list;
+pub(crate) mod live_stream;
 pub(crate) mod read;
 pub(crate) mod stream_owner;
 pub(crate) mod upload;

@@ -131,8 +131,8 @@ impl Vault {
             .core
             .store
             .read_one(&storage_keys::earlier(address, version))?;
-        // Check after the read, whatever the read found. An expunge in progress leaves values that
-        // must not be returned; a completed expunge leaves a gap that is no error.
+        // Check after the read, even if no value was found. An expunge in progress leaves values that
+        // must not be returned. A completed expunge leaves a gap that is no error.
         if self.is_expunged(cached, address, version, &current)? {
             return Ok(None);
         }
@@ -270,12 +270,17 @@ impl Vault {
 
     /// Returns `true` if any storage key begins with `prefix`.
     pub(crate) fn has_any(&self, prefix: &[u8]) -> Result<bool> {
-        let page = self.core.store.storage.scan(Scan {
-            prefix,
-            after: None,
-            limit: 1,
-            projection: Projection::Keys,
-        })?;
+        let page = self
+            .core
+            .store
+            .storage
+            .scan(Scan {
+                prefix,
+                after: None,
+                limit: 1,
+                projection: Projection::Keys,
+            })?
+            .with_damaged()?;
         Ok(!page.items.is_empty() || page.more)
     }
 

@@ -7,32 +7,48 @@ use crate::format::storage_keys;
 use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::store::Store;
 
+/// Owner of a content stream, according to the first stored segment of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamOwner {
+    /// A record whose stream key was given.
+    Record,
+    /// Another record, or none.
+    Other,
+    /// The segment cannot be read.
+    Unknown,
+}
+
 impl Store {
-    /// Returns `true` if one of `keys` sealed the first chunk of the first stored segment of a
-    /// stream.
-    pub(crate) fn is_of_a_record(
+    /// Finds out if one of `keys` sealed the first chunk of the first stored segment of a stream.
+    pub(crate) fn stream_owner(
         &self,
         chart: &ChartId,
         stream: &StreamId,
         keys: &[(CipherSuite, StreamKey)],
-    ) -> Result<bool> {
-        let page = self.storage.scan(Scan {
-            prefix: &storage_keys::segments(chart, stream),
-            after: None,
-            limit: 1,
-            projection: Projection::Head(FIRST_CHUNK),
-        })?;
+    ) -> Result<StreamOwner> {
+        let page = self
+            .storage
+            .scan(Scan {
+                prefix: &storage_keys::segments(chart, stream),
+                after: None,
+                limit: 1,
+                projection: Projection::Head(FIRST_CHUNK),
+            })?
+            .with_damaged()?;
         let Some(ScanItem { key, value, .. }) = page.items.into_iter().next() else {
-            return Ok(false);
+            return Ok(StreamOwner::Other);
         };
+        if value.is_empty() {
+            return Ok(StreamOwner::Unknown);
+        }
         let Some(index) = storage_keys::index_of(&key) else {
-            return Ok(false);
+            return Ok(StreamOwner::Other);
         };
         for (suite, key) in keys {
             if fits((*suite, key), chart, stream, index, &value)? {
-                return Ok(true);
+                return Ok(StreamOwner::Record);
             }
         }
-        Ok(false)
+        Ok(StreamOwner::Other)
     }
 }

@@ -17,6 +17,7 @@ use crate::crypto::{self, ChartId, CipherSuite, StreamId, StreamKey};
 use crate::error::{Error, Result, StorageError};
 use crate::format::envelope::{Intent, Segment, StreamSealer, Unsealed};
 use crate::format::storage_keys;
+use crate::records::live_stream::LiveStream;
 use crate::secret::{AN_OPERATION, wipe_stack};
 use crate::storage::{CommitError, Expect, Operation, Revision, Transaction, Value};
 use crate::vault::Vault;
@@ -48,6 +49,8 @@ pub(crate) struct Upload {
     pub(crate) length: u64,
     pub(crate) intent: Revision,
     started_at: i64,
+    /// Keeps garbage collection from treating the upload as abandoned.
+    _live: LiveStream,
 }
 
 impl Upload {
@@ -69,6 +72,7 @@ pub(crate) struct Uploading {
     key: StreamKey,
     intent: Revision,
     started_at: i64,
+    live: LiveStream,
     sealer: StreamSealer,
     /// Segment being filled; `None` once the content has ended.
     segment: Option<Segment>,
@@ -91,6 +95,7 @@ impl Vault {
         first: Segment,
     ) -> Result<Uploading> {
         let (stream, key) = (crypto::fresh()?, StreamKey::random()?);
+        let live = LiveStream::new(&stream);
         let sealer = StreamSealer::new(suite, &key, chart, &stream)?;
         let intent = Intent {
             suite,
@@ -108,6 +113,7 @@ impl Vault {
             },
             key,
             started_at: intent.started_at,
+            live,
             sealer,
             segment: Some(first),
             batch: Vec::new(),
@@ -287,6 +293,7 @@ impl Uploading {
             length,
             intent: self.intent,
             started_at: self.started_at,
+            _live: self.live,
         }
     }
 }

@@ -17,8 +17,8 @@ pub(crate) struct VersionRef {
 }
 
 impl VersionRef {
-    /// Returns a reference to the version at the storage key `key`; `None` if versions of this
-    /// place have other storage keys.
+    /// Returns a reference to the version at the storage key `key`. Returns `None` if `key` belongs
+    /// to no version of the storage class `place`.
     pub(crate) fn at(chart: &ChartId, place: Place, key: Vec<u8>) -> Option<Self> {
         let (record, version) = storage_keys::record_of(&key)?;
         let fits = match place {
@@ -37,8 +37,8 @@ impl VersionRef {
         })
     }
 
-    /// Returns the head and its data key, after checking the key's commitment to record, version,
-    /// place and kind.
+    /// Returns the head and its data key. Unwrapping checks the storage class; the key's commitment
+    /// checks record, version and kind.
     pub(crate) fn open_head(&self, cached: &CachedEntry, value: &[u8]) -> Result<(Head, DataKey)> {
         let head = match self.version {
             Some(version) => read::earlier_head(value, version)?,

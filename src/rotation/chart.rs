@@ -58,7 +58,7 @@ impl Vault {
     ///
     /// Skips subjects that are erased concurrently. Retries a subject once at the end if other
     /// rotations kept changing its entry. If the retry also fails, the report counts the subject as
-    /// [`contended`](ReencryptionReport::contended). Call again until this count and the count of
+    /// [`contended`](ReencryptionReport::contended). Call again until this count and the number of
     /// unreadable entries are 0.
     ///
     /// # Errors

@@ -119,7 +119,8 @@ impl Vault {
         Ok(census)
     }
 
-    /// Counts the record versions under each key of one subject.
+    /// Counts the record versions under each key of one subject. A version whose key number cannot be
+    /// read is not counted; [`Vault::key_usage`] counts such versions.
     ///
     /// # Errors
     /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Locked`] and errors of the storage.

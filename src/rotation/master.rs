@@ -305,9 +305,9 @@ impl Vault {
             Error::UnknownMasterKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
-            // Entries under the key of a newer header also count as blocking, because an
-            // unauthenticated key number must not justify the destruction of a key. A rotation
-            // walks again under the newer header.
+            // An entry that seems to be sealed under the key of a newer header also blocks. The
+            // entry does not open, so its key number is unauthenticated and must not justify the
+            // destruction of a key. The rotation repeats the scan under the newer header.
             _ => pass.blocking += 1,
         }
     }

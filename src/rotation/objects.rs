@@ -8,7 +8,7 @@ use crate::journal::{self, Act};
 use crate::records::version_ref::VersionRef;
 use crate::rotation::renewal::{RenewalChange, rewrap};
 use crate::rotation::report::ReencryptionReport;
-use crate::storage::{CommitError, Operation, Projection, ScanItem, Transaction};
+use crate::storage::{CommitError, Operation, Projection, ScanItem, StorageError, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, chart_id};
 use crate::vault::progress::Counter;
@@ -28,6 +28,15 @@ pub(super) struct ChartPass {
     pub(super) stale: u64,
     pub(super) blocking: u64,
     pub(super) orphaned: u64,
+}
+
+/// Returns `true` if a rotation must end with this error. Damage of one version only blocks the
+/// destruction of former keys.
+fn is_fatal(error: &Error) -> bool {
+    match error {
+        Error::Storage(error) => *error != StorageError::Damaged,
+        error => matches!(error, Error::Randomness | Error::Locked),
+    }
 }
 
 impl Vault {
@@ -118,7 +127,7 @@ impl Vault {
             return Ok(());
         }
         let keys: Vec<_> = stale.iter().map(|object| &object.key[..]).collect();
-        let values = self.core.store.storage.read(&keys)?;
+        let values = self.core.store.read_each(&keys)?;
         let mut changes = Vec::new();
         for (object, stored) in stale.iter().zip(values) {
             pass.stale += 1;
@@ -136,9 +145,7 @@ impl Vault {
                     self.commit_changes(vec![change], work, report)?;
                 }
                 Ok(change) => changes.push(change),
-                Err(error @ (Error::Storage(_) | Error::Randomness | Error::Locked)) => {
-                    return Err(error);
-                }
+                Err(error) if is_fatal(&error) => return Err(error),
                 // The next pass counts this version, unless the version has changed by then.
                 Err(Error::UnknownPatientKey) => {}
                 Err(_) if self.is_below_a_marker(held, object)? => {
@@ -151,7 +158,7 @@ impl Vault {
                 Err(_) => {
                     // Report damage only if the version is unchanged, because a concurrent put may
                     // have replaced the version and removed its former segments.
-                    let now = self.core.store.read_one(&object.key)?;
+                    let now = self.core.store.read_damaged(&object.key)?;
                     if now.is_some_and(|now| now.revision == revision) {
                         pass.stale -= 1;
                         pass.blocking += 1;
@@ -197,9 +204,10 @@ impl Vault {
                 }
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(CommitError::Conflict { operation }) => {
-                    // On storage that is not transactional, the record may already reference the
-                    // new stream. Either a later check failed, or a client library repeated a
-                    // request and conflicted with its own first attempt.
+                    // Discard the upload only if no record can reference the new stream. On storage
+                    // that is not transactional, the record may already reference the stream:
+                    // either a later check failed, or a client library repeated a request and
+                    // conflicted with its own first attempt.
                     let surely_not = self.core.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1

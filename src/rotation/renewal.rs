@@ -143,7 +143,7 @@ impl Vault {
         let Some(current) = self
             .core
             .store
-            .read_one(&storage_keys::current(&object.address))?
+            .read_damaged(&storage_keys::current(&object.address))?
         else {
             return Ok(None);
         };

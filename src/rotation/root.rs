@@ -7,7 +7,6 @@ use crate::rotation::report::RootRotationReport;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
 
-/// Largest number of slots in a header.
 const SLOTS_MAX: usize = 16;
 
 impl Vault {

@@ -17,7 +17,8 @@ use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
 
-/// Maximum number of patient entries in one scan page.
+/// Maximum number of patient entries in one scan page. The limit bounds memory, because a page
+/// contains whole entries.
 const PAGE_SIZE: usize = 128;
 
 impl Session {
@@ -169,12 +170,15 @@ impl JournalSource for VaultSource {
         let mut known = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.storage().scan(Scan {
-                prefix: storage_keys::ENTRIES,
-                after: after.as_deref(),
-                limit: PAGE_SIZE,
-                projection: Projection::Values,
-            })?;
+            let page = self
+                .storage()
+                .scan(Scan {
+                    prefix: storage_keys::ENTRIES,
+                    after: after.as_deref(),
+                    limit: PAGE_SIZE,
+                    projection: Projection::Values,
+                })?
+                .with_damaged()?;
             let last = page.items.last().map(|entry| entry.key.clone());
             known.extend(
                 page.items

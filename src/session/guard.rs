@@ -197,8 +197,8 @@ impl Session {
         })
     }
 
-    /// Journals a failed operation, and notifies the alarms of stored data that is not authentic or
-    /// of a header that was rolled back.
+    /// Journals a failed operation. Counts an authentication failure, and raises a security event if
+    /// the header was rolled back.
     pub(crate) fn failed(&self, act: &Act, on: AuditTarget<'_>, error: &Error) {
         let outcome = AccessOutcome::of(error);
         self.journal_deferred(act, on, outcome);

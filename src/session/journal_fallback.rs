@@ -15,7 +15,8 @@ use crate::session::guard::AuditTarget;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction};
 use crate::vault::Vault;
 
-/// Maximum number of journal pages in one scan page. A journal page has at most 1 MiB.
+/// Maximum number of journal pages in one scan page. The limit bounds memory, because a journal page
+/// can have 1 MiB.
 const PAGE_SIZE: usize = 16;
 
 /// Report of [`Session::end_journal_fallback`].
@@ -135,12 +136,14 @@ impl Vault {
         let mut report = JournalFallbackReport::default();
         let mut after = Vec::new();
         loop {
-            let page = spool.scan(Scan {
-                prefix: storage_keys::JOURNAL_PAGES,
-                after: Some(&after),
-                limit: PAGE_SIZE,
-                projection: Projection::Values,
-            })?;
+            let page = spool
+                .scan(Scan {
+                    prefix: storage_keys::JOURNAL_PAGES,
+                    after: Some(&after),
+                    limit: PAGE_SIZE,
+                    projection: Projection::Values,
+                })?
+                .with_damaged()?;
             if page.items.is_empty() && page.more {
                 return Err(Error::Contended);
             }

@@ -2,6 +2,7 @@
 
 mod accept_restore;
 mod audit;
+mod backup;
 pub(crate) mod break_glass;
 pub(crate) mod chart_reader;
 pub(crate) mod guard;

@@ -117,7 +117,7 @@ impl<S: Storage> Faulty<S> {
         &self.inner
     }
 
-    /// Returns the count of steps started so far.
+    /// Returns the number of steps started so far.
     pub fn steps(&self) -> u64 {
         self.steps.load(Ordering::SeqCst)
     }
@@ -127,7 +127,7 @@ impl<S: Storage> Faulty<S> {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// Returns the count of delayed commits ([`FaultOutcome::Later`]) that are not applied yet.
+    /// Returns the number of delayed commits ([`FaultOutcome::Later`]) that are not applied yet.
     pub fn under_way(&self) -> usize {
         self.delayed().len()
     }

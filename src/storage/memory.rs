@@ -75,6 +75,10 @@ impl Storage for MemoryStorage {
         true
     }
 
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
         let state = self.reading();
         let last = |prefix: &&[u8]| last_of(&state.objects, prefix);

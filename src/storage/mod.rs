@@ -7,6 +7,10 @@
 pub mod archive;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod damage;
+#[cfg(feature = "file")]
+#[doc = include_str!("../format/directory.md")]
+pub mod directory {}
 #[cfg(feature = "conformance")]
 mod faulty;
 #[cfg(feature = "file")]
@@ -26,6 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use crate::error::{BackendCode, StorageError};
+pub(crate) use damage::read_each;
 #[cfg(feature = "conformance")]
 pub use faulty::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 #[cfg(feature = "file")]
@@ -79,6 +84,15 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// A backend that returns `false` applies operations in order, and a failed transaction may
     /// leave its first operations applied.
     fn is_transactional(&self) -> bool;
+
+    /// Returns `true` if no other process can have written since this storage was opened, and none
+    /// can write while it is open.
+    ///
+    /// Garbage collection then treats every upload that this process did not begin as abandoned.
+    /// The default is `false`, which is always safe.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
 
     /// Returns the greatest key with each of `prefixes`, in the same order; `None` if no key has
     /// the prefix.
@@ -178,6 +192,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn is_transactional(&self) -> bool {
         (**self).is_transactional()
+    }
+
+    fn is_exclusive(&self) -> bool {
+        (**self).is_exclusive()
     }
 
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {

@@ -55,6 +55,10 @@ impl<S: Storage> Storage for PerOperation<S> {
         false
     }
 
+    fn is_exclusive(&self) -> bool {
+        self.inner.is_exclusive()
+    }
+
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
         self.inner.last(prefixes)
     }

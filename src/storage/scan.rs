@@ -44,7 +44,7 @@ pub struct Scan<'a> {
     pub prefix: &'a [u8],
     /// The exclusive lower bound of the requested keys; `None` for no bound.
     pub after: Option<&'a [u8]>,
-    /// The maximum count of keys in the page, at least 1.
+    /// The maximum number of keys in the page, at least 1.
     pub limit: usize,
     /// The part of each value to return.
     pub projection: Projection,

@@ -55,8 +55,8 @@ impl OpenHeader {
 /// Cache of the open header, which is empty once the vault is locked.
 pub(crate) struct HeaderCell {
     cached: RwLock<Option<(Arc<OpenHeader>, Duration)>>,
-    /// Lock of the thread that replaces the header, from before the write until the new header is
-    /// cached.
+    /// Lock for replacing the header. A thread acquires the lock before it writes a new header, and
+    /// releases the lock after the new header is cached.
     changing: Mutex<()>,
 }
 

@@ -1,7 +1,8 @@
 //! Core of a vault: opening, options, header and entry caches, slots, recovery, journaling.
 //!
-//! Guarantees: an acknowledged write stays readable until the record is erased. The vault is
-//! correct after any prefix of any transaction. No change is acknowledged before its last check.
+//! Guarantees: an acknowledged write stays readable until the record is erased. If only the first
+//! operations of a transaction are applied, the vault is still correct. No change is acknowledged
+//! before the last check of its transaction.
 //! Must not know: cipher or key-derivation crates, or the kind of storage, except whether the
 //! storage is transactional.
 
@@ -9,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod entries;
 pub(crate) mod header;
 pub(crate) mod journaling;
+pub(crate) mod marker_cache;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod progress;
@@ -31,6 +33,7 @@ use crate::storage::Storage;
 use entries::EntryCache;
 use header::{HeaderCell, OpenHeader};
 use journaling::JournalHandle;
+use marker_cache::MarkerCache;
 use options::VaultOptions;
 use progress::Counter;
 use progress::ProgressListener;
@@ -77,6 +80,7 @@ pub(crate) struct VaultCore {
     pub(crate) key_removal_delay: Duration,
     pub(crate) threads: NonZeroUsize,
     pub(crate) whole_record_limit: u64,
+    pub(crate) markers: MarkerCache,
     header: HeaderCell,
     entries: EntryCache,
     read_only: AtomicBool,
@@ -185,6 +189,7 @@ impl Vault {
             key_removal_delay,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,
+            markers: MarkerCache::default(),
             header: HeaderCell::new(header, read_at),
             entries: EntryCache::default(),
             read_only: AtomicBool::new(false),

@@ -129,12 +129,14 @@ fn open(
 pub(crate) fn is_empty(storage: &dyn Storage) -> Result<bool> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = storage.scan(Scan {
-            prefix: &[],
-            after: after.as_deref(),
-            limit: 1,
-            projection: Projection::Keys,
-        })?;
+        let page = storage
+            .scan(Scan {
+                prefix: &[],
+                after: after.as_deref(),
+                limit: 1,
+                projection: Projection::Keys,
+            })?
+            .with_damaged()?;
         match (page.items.into_iter().next_back(), page.more) {
             (Some(_), _) => return Ok(false),
             (None, false) => return Ok(true),

@@ -5,10 +5,9 @@ use crate::format::storage_keys;
 use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::Vault;
 
-/// Number of objects in one page.
 const PAGE_SIZE: usize = 256;
-/// Number of patient entries in one page. Entries are small, and a rotation commits a page of them
-/// at once, so a larger page costs fewer syncs.
+/// Number of patient entries in one scan page. A rotation commits all entries of a page at once, so
+/// a larger page costs fewer syncs. Memory stays bounded, because entries are small.
 const ENTRY_PAGE_SIZE: usize = 1024;
 
 impl Vault {
@@ -38,12 +37,14 @@ pub(crate) fn each_page(
     };
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = storage.scan(Scan {
-            prefix,
-            after: after.as_deref(),
-            limit,
-            projection,
-        })?;
+        let page = storage
+            .scan(Scan {
+                prefix,
+                after: after.as_deref(),
+                limit,
+                projection,
+            })?
+            .with_damaged()?;
         if let Some(last) = page.items.last() {
             after = Some(last.key.clone());
         }

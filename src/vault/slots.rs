@@ -8,8 +8,8 @@ use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
 
 impl Vault {
-    /// Returns the slots of the header: their ids, their kinds, and whether each opens the journal
-    /// only. The list does not identify the credentials.
+    /// Returns the slots of the header: their ids, their kinds, and whether each opens only the
+    /// journal. The list does not identify the credentials.
     ///
     /// # Errors
     /// [`Error::Locked`](crate::Error::Locked) and errors of the storage.
@@ -71,8 +71,8 @@ impl Vault {
     /// the same limit; see [`Vault::add_auditor_slot`].
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id; otherwise those of
-    /// [`Vault::add_slot`].
+    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id; errors of the
+    /// credential and of the storage.
     pub fn replace_slot(&self, id: u16, credential: &dyn Credential) -> Result<()> {
         self.change_slot(Operation::ReplaceSlot, id, |header, before| {
             let journal = &before.keyring.active_journal_key().key;

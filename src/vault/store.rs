@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::storage::{CommitError, Committed, Revision, Storage, Stored, Transaction};
+use crate::storage::{CommitError, Committed, Revision, Storage, Stored, Transaction, read_each};
 use crate::vault::ROUNDS;
 use crate::vault::clock::Clock;
 
@@ -18,6 +18,17 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn read_one(&self, key: &[u8]) -> Result<Option<Stored>> {
         Ok(self.storage.read(&[key])?.pop().flatten())
+    }
+
+    /// Reads objects like the storage, but an object that cannot be read appears with an empty
+    /// value, which every reader refuses as malformed.
+    pub(crate) fn read_each(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>> {
+        Ok(read_each(&*self.storage, keys)?)
+    }
+
+    /// Reads an object like [`read_each`](Self::read_each).
+    pub(crate) fn read_damaged(&self, key: &[u8]) -> Result<Option<Stored>> {
+        Ok(self.read_each(&[key])?.pop().flatten())
     }
 
     /// Commits one transaction. A backend that returns no result leaves the outcome unknown.

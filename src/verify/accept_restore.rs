@@ -24,9 +24,10 @@ use crate::vault::{ROUNDS, Vault, scan};
 use crate::verify::journal_scan::describe;
 use crate::verify::report::VerifyReport;
 
-/// Maximum number of journal entries per page of the baseline.
+/// Maximum number of baseline entries per journal page, which keeps a page below its 1 MiB limit.
 const ENTRIES_PER_PAGE: usize = 2048;
-/// Maximum number of journal pages that are copied in one commit.
+/// Maximum number of journal pages that are copied in one commit. The limit bounds the size of the
+/// commit, because a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 64;
 
 /// Report of an accepted restore: the journal pages copied back, the repeated erasures and
@@ -55,7 +56,7 @@ pub struct RestoreReport {
     pub not_erased_again: u64,
     /// Number of records that were expunged again.
     pub expunged_again: u64,
-    /// Number of records that could not be expunged again, because they do not open, or because the
+    /// Number of records that could not be expunged again. Either these records do not open, or the
     /// restore brought back a legal hold or a retention date. Remove the obstacle, then expunge
     /// these records.
     pub not_expunged_again: u64,
@@ -104,7 +105,7 @@ impl Vault {
             &mut |entries| {
                 for entries in entries.chunks(PAGES_AT_ONCE) {
                     let object_keys: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
-                    let stored_pages = self.core.store.storage.read(&object_keys)?;
+                    let stored_pages = self.core.store.read_each(&object_keys)?;
                     let mut puts = Vec::new();
                     for (entry, stored) in entries.iter().zip(stored_pages) {
                         let id = storage_keys::journal_page_of(&entry.key);

@@ -60,7 +60,7 @@ impl Verification {
         if self.report.header.is_none() {
             return Ok(None);
         }
-        let stored = self.vault.core.store.read_one(storage_keys::HEADER)?;
+        let stored = self.vault.core.store.read_damaged(storage_keys::HEADER)?;
         Ok(stored.and_then(|stored| {
             let header = Header::parse(&stored.value).ok()?;
             Some(Target::Header {
@@ -73,7 +73,11 @@ impl Verification {
     fn entry_target(&self, header: &OpenHeader, finding: &EntryFinding) -> Result<Option<Target>> {
         let stored = match finding.entry {
             Some(tag) => {
-                let stored = self.vault.core.store.read_one(&storage_keys::entry(&tag))?;
+                let stored = self
+                    .vault
+                    .core
+                    .store
+                    .read_damaged(&storage_keys::entry(&tag))?;
                 stored.map(|stored| (tag, stored))
             }
             None => None,

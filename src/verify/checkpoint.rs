@@ -13,9 +13,10 @@ impl Vault {
     /// storage cannot change it, such as on paper, in a ticket or in another system. Given the
     /// checkpoint, [`Vault::verify`] detects a rollback of the journal or of the whole storage.
     ///
-    /// Create a checkpoint each day, and before and after each backup. Each opening of the vault
-    /// that writes to the journal starts a chain. If the journal has more than 8,192 chains, the
-    /// page contains only the heads of the newest chains.
+    /// Create a checkpoint each day, and before and after each backup.
+    ///
+    /// If the journal has more than 8,192 chains, the page contains only the heads of the newest
+    /// chains. The number of chains grows with each opening of the vault that writes to the journal.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Locked`], and errors of the storage.

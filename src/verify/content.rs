@@ -6,7 +6,7 @@ use crate::format::envelope::{self, CHUNK, Head, Kind};
 use crate::format::storage_keys;
 use crate::records::download::{Ahead, Download, ReadExtent};
 use crate::records::version_ref::VersionRef;
-use crate::storage::Projection;
+use crate::storage::{Projection, StorageError};
 use crate::vault::entries::CachedEntry;
 use crate::verify::Verification;
 use crate::verify::compare::{ContentCheck, OpenResult, StoredVersion};
@@ -95,6 +95,7 @@ impl Verification {
         self.vault
             .each_page(&prefix, Projection::Keys, &mut |entries| {
                 for entry in entries {
+                    has_gap |= self.missing_values.contains(&entry.key);
                     match storage_keys::index_of(&entry.key) {
                         Some(index) if index == next => next += 1,
                         Some(index) if index > next => {
@@ -128,6 +129,7 @@ fn open_all(download: Download) -> Result<ContentCheck> {
         match ahead.copy(offset, &mut buffer, ReadExtent::Stream) {
             Ok(0) => return Ok(ContentCheck::Whole),
             Ok(bytes) => offset += bytes as u64,
+            Err(Error::Storage(StorageError::Damaged)) => return Ok(ContentCheck::Altered),
             Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
             Err(Error::SegmentMissing) => return Ok(ContentCheck::Missing),
             Err(_) => return Ok(ContentCheck::Altered),

@@ -26,7 +26,7 @@ impl Origin {
             VersionEffect::Expunged => Self::Expunged,
             VersionEffect::Restored => Self::Restored,
             // Treat a rotation as a re-encryption, because a rotation may finish a re-encryption.
-            // The other operations write no version, so only a forged entry claims one.
+            // The other operations write no version, so only a forged entry contains a version.
             VersionEffect::Resealed | VersionEffect::Erased | VersionEffect::None => {
                 Self::Reencrypted
             }

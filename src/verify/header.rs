@@ -21,7 +21,7 @@ impl Verification {
         for round in 0..ROUNDS {
             self.vault.core.store.back_off(round);
             let expected = self.scan.headers.writes.expected(&self.walk);
-            let stored = self.vault.core.store.read_one(storage_keys::HEADER)?;
+            let stored = self.vault.core.store.read_damaged(storage_keys::HEADER)?;
             self.walk.advance(storage, opened, &mut self.scan)?;
             let value = stored.map(|stored| stored.value);
             let finding = self.compare_header(opened, expected, value.as_deref());

@@ -7,7 +7,7 @@ use crate::crypto::Digest;
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::journal::{
-    self, AccessOutcome, ChainHead, Entry, Operation, Page, PageFault, PageId, Target,
+    self, AccessOutcome, ChainHead, Entry, Operation, Page, PageFault, PageId, Target, WriterId,
 };
 use crate::storage::{Projection, Storage};
 use crate::vault::scan;
@@ -134,12 +134,23 @@ impl JournalScan {
                 });
             }
         }
+        self.drop_contradictions_of_altered_pages();
         let accepted = std::mem::take(&mut self.accepted);
         self.findings
             .retain(|finding| !accepted.contains(&*describe(finding)));
         self.findings
             .sort_unstable_by_key(|finding| (finding.writer, finding.page, finding.fault));
         Ok(())
+    }
+
+    /// Removes the finding that an altered page was seen with two digests, because a chain that
+    /// began after the alteration recorded the digest of the altered page.
+    fn drop_contradictions_of_altered_pages(&mut self) {
+        let altered: HashSet<_> = self.findings.iter().filter_map(altered_page).collect();
+        self.findings.retain(|finding| {
+            let page = (finding.writer, finding.page);
+            finding.fault != JournalFault::Forked || !altered.contains(&page)
+        });
     }
 
     /// Adds a page that another page references, or that this process has seen.
@@ -279,6 +290,12 @@ impl JournalVisitor for JournalScan {
         }
         self.headers.add(at, entry) || self.subjects.add(at, entry)
     }
+}
+
+/// Returns the writer and the page of a finding on an altered page.
+fn altered_page(finding: &JournalFinding) -> Option<(Option<WriterId>, u64)> {
+    let is_altered = finding.fault == JournalFault::Altered;
+    is_altered.then_some((finding.writer, finding.page))
 }
 
 /// Returns the text by which an accepted restore journals a finding. The text is stored, so its

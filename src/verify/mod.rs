@@ -1,7 +1,7 @@
 //! Verification of the whole storage against the journal, with a report of every difference.
 //!
 //! ```text
-//! chains of the journal ; header ; patient entries ; then charts, in partitions of their ids:
+//! structures of the storage ; chains of the journal ; header ; patient entries ; then charts, in partitions of their ids:
 //!   journal facts on these charts ; their stored records ; comparison of both
 //! ```
 //! Verification runs online. It reports a mismatch only if the mismatch repeats when the object is
@@ -17,6 +17,7 @@ mod entries;
 mod expectation;
 mod expected_state;
 mod header;
+mod integrity;
 pub(crate) mod journal_scan;
 mod open_entry;
 mod partitions;
@@ -27,7 +28,7 @@ mod report;
 mod subjects;
 mod walk;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
 pub use accept_restore::RestoreReport;
+pub use integrity::StorageFindings;
 use journal_scan::JournalScan;
 use position::END;
 pub use position::VerifyPosition;
@@ -89,10 +91,13 @@ pub struct Verification {
     foreign_objects: u64,
     /// Patient entries that do not open and whose subjects are unknown.
     altered: Vec<PatientTag>,
+    /// Storage keys of the objects whose values are missing, as the storage reports them.
+    missing_values: HashSet<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NextStep {
+    Storage,
     Journal,
     Header,
     Entries,
@@ -105,7 +110,9 @@ impl Vault {
     /// Compares every stored object with the journal, and reports all differences.
     ///
     /// The report lists each record that is altered, missing, unexpected or rolled back. The report
-    /// also states if the header or the journal was cut, reordered, forked or rolled back.
+    /// also states if the header or the journal was cut, reordered, forked or rolled back, and if
+    /// the storage found faults in its own structures, see
+    /// [`Storage::integrity`](crate::storage::Storage::integrity).
     /// Verification runs online: concurrent reads, writes, rotations and erasures cause no
     /// findings. Leftovers of a crash cause no findings either.
     ///
@@ -144,7 +151,7 @@ impl Vault {
             checkpoint: None,
             with_content: false,
             facts_at_once: FACTS_AT_ONCE,
-            next: NextStep::Journal,
+            next: NextStep::Storage,
             resume: VerifyPosition::default(),
             act: self.system_act(Operation::Verify),
             listener: self.watcher(),
@@ -157,6 +164,7 @@ impl Vault {
             incomplete: false,
             foreign_objects: 0,
             altered: Vec::new(),
+            missing_values: HashSet::new(),
         }
     }
 }
@@ -176,8 +184,8 @@ impl Verification {
         self
     }
 
-    /// Continues from the position of an earlier verification. Verification checks the journal, the
-    /// header and the patient entries again, but not the records before the position. The report of
+    /// Continues from the position of an earlier verification. Verification checks the storage, the
+    /// journal, the header and the patient entries again, but not the records before the position. The report of
     /// the earlier verification contains the findings on those records.
     #[must_use]
     pub fn from(mut self, position: VerifyPosition) -> Self {
@@ -199,7 +207,9 @@ impl Verification {
         let charts = match self.next {
             NextStep::Charts(charts) => Some(charts),
             NextStep::End => Some(END),
-            NextStep::Journal | NextStep::Header | NextStep::Entries => self.resume.charts,
+            NextStep::Storage | NextStep::Journal | NextStep::Header | NextStep::Entries => {
+                self.resume.charts
+            }
         };
         VerifyPosition { charts }
     }
@@ -226,9 +236,13 @@ impl Verification {
     pub fn step(&mut self) -> Result<bool> {
         let header = self.vault.header_in_memory()?;
         self.next = match self.next {
-            NextStep::Journal => {
+            NextStep::Storage => {
                 self.vault
                     .journal_before_release(&self.act, Target::Vault, AccessOutcome::Done)?;
+                self.check_storage()?;
+                NextStep::Journal
+            }
+            NextStep::Journal => {
                 self.read_journal(&header)?;
                 NextStep::Header
             }

@@ -17,7 +17,8 @@ use crate::verify::expected_state::{RecordFacts, bucket};
 use crate::verify::records::{ChartScan, Partition};
 use crate::verify::walk::JournalWalk;
 
-/// Maximum number of records that are rechecked together.
+/// Maximum number of records that are rechecked together. These records share the readings of the
+/// journal, and the limit bounds memory.
 const RECHECKED_AT_ONCE: usize = 512;
 
 impl Verification {
@@ -65,12 +66,18 @@ impl Verification {
             let [_, _, first @ ..] = charts.start.to_be_bytes();
             let mut after = [&[class], &first[..]].concat();
             loop {
-                let page = self.vault.core.store.storage.scan(Scan {
-                    prefix: &[class],
-                    after: Some(&after),
-                    limit: 1,
-                    projection: Projection::Keys,
-                })?;
+                let page = self
+                    .vault
+                    .core
+                    .store
+                    .storage
+                    .scan(Scan {
+                        prefix: &[class],
+                        after: Some(&after),
+                        limit: 1,
+                        projection: Projection::Keys,
+                    })?
+                    .with_damaged()?;
                 let Some(entry) = page.items.into_iter().next() else {
                     break;
                 };

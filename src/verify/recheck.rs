@@ -1,5 +1,7 @@
-//! Recheck of mismatches: reads a record between two readings of the journal until the result is
-//! stable, because writers are active concurrently.
+//! Recheck of mismatches, because a concurrent writer can cause a mismatch that is no fault.
+//!
+//! Each round reads the record between two readings of the journal. The verification reports a
+//! mismatch once two rounds agree, or after the last round.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -176,7 +178,12 @@ impl Verification {
         let Some(tag) = mismatch.entry else {
             return Ok(None);
         };
-        let Some(stored) = self.vault.core.store.read_one(&storage_keys::entry(&tag))? else {
+        let Some(stored) = self
+            .vault
+            .core
+            .store
+            .read_damaged(&storage_keys::entry(&tag))?
+        else {
             return Ok(None);
         };
         match self.vault.open_to_verify(header, tag, &stored) {
@@ -199,7 +206,7 @@ impl Verification {
             record: mismatch.record,
         };
         let key = storage_keys::current(&address);
-        if let Some(stored) = self.vault.core.store.read_one(&key)?
+        if let Some(stored) = self.vault.core.store.read_damaged(&key)?
             && let Some(object) = VersionRef::at(&mismatch.chart, Place::Current, key)
         {
             let read = self.read_value(cached, &object, stored.value.into())?;

@@ -14,7 +14,8 @@ use crate::verify::compare::{self, StoredRecord};
 use crate::verify::expected_state::RecordFacts;
 use crate::verify::walk::JournalWalk;
 
-/// Maximum number of values per scan page.
+/// Maximum number of values per scan page. The limit bounds memory, because a page contains whole
+/// values.
 const PAGE: usize = 64;
 
 /// Charts that are verified together, with the journaled facts on their records.
@@ -83,12 +84,18 @@ impl Verification {
     }
 
     fn values(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<ScanPage> {
-        let page = self.vault.core.store.storage.scan(Scan {
-            prefix: &storage_keys::chart(class, chart),
-            after,
-            limit: PAGE,
-            projection: Projection::Values,
-        })?;
+        let page = self
+            .vault
+            .core
+            .store
+            .storage
+            .scan(Scan {
+                prefix: &storage_keys::chart(class, chart),
+                after,
+                limit: PAGE,
+                projection: Projection::Values,
+            })?
+            .with_damaged()?;
         Ok(page)
     }
 

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::crypto::{ChartId, PatientTag, RecordTag, SubjectTag};
 use crate::id::{RecordId, Subject};
 use crate::journal::WriterId;
+use crate::verify::integrity::StorageFindings;
 
 /// Kind of difference between a stored object and the journal.
 ///
@@ -18,7 +19,7 @@ use crate::journal::WriterId;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// The stored bytes were never written at this storage key.
+    /// The stored bytes were never written at this storage key, or cannot be read.
     Altered,
     /// The object is unchanged, but its key was destroyed.
     Unreadable,
@@ -167,7 +168,7 @@ pub enum JournalFault {
     /// The end of a chain or the whole chain is missing, although another chain, a checkpoint or
     /// this process has seen its pages.
     Cut,
-    /// A page was altered, or is stored at the storage key of another page.
+    /// A page was altered, cannot be read, or is stored at the storage key of another page.
     Altered,
     /// A page does not continue the previous page: one of the two was replaced or rolled back.
     Unlinked,
@@ -232,7 +233,7 @@ pub enum CheckpointState {
     Intact,
     /// The page is missing: the journal was cut, or the whole storage was rolled back.
     Gone,
-    /// A different page is stored at this position of the chain.
+    /// A different page is stored at this position of the chain, or the page cannot be read.
     Replaced,
     /// The page is missing or replaced, but a restore was accepted after the checkpoint was
     /// created.
@@ -311,6 +312,8 @@ pub struct Counts {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
+    /// Faults in the structures of the storage. Zeros for a storage that cannot check itself.
+    pub storage: StorageFindings,
     /// Finding on the header.
     pub header: Option<HeaderFinding>,
     /// Findings on the journal.
@@ -337,14 +340,15 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Returns `true` if the storage matches the journal, and the journal matches the checkpoint,
-    /// if any.
+    /// Returns `true` if the storage is whole and matches the journal, and the journal matches the
+    /// checkpoint, if any.
     pub fn is_clean(&self) -> bool {
         let checkpoint = !matches!(
             self.checkpoint,
             Some(CheckpointState::Gone | CheckpointState::Replaced)
         );
         checkpoint
+            && self.storage.is_clean()
             && self.header.is_none()
             && self.journal.is_empty()
             && self.entries.is_empty()

@@ -14,7 +14,7 @@ use crate::journal::{
 use crate::storage::{Projection, Scan, Storage};
 use crate::vault::header::OpenHeader;
 
-/// Maximum number of pages per read.
+/// Maximum number of journal pages per read. The limit bounds memory, because a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 32;
 
 /// Position of a journal entry within a walk.
@@ -253,8 +253,8 @@ impl SeenHeads {
                 let head = self.heads.get(index);
                 head.is_some_and(|(_, head)| sequence <= *head)
             }
-            // A full list omits the oldest chains, so a writer older than all listed writers was
-            // also seen.
+            // A full list omits the oldest chains, so a writer older than all listed writers counts
+            // as seen.
             Err(index) => index == 0 && self.heads.len() >= CHAINS_MAX,
         }
     }
@@ -267,12 +267,14 @@ fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
     loop {
         let end = cursor.next.saturating_add(step);
         let chain = storage_keys::journal_chain(&cursor.writer);
-        let page = storage.scan(Scan {
-            prefix: &chain,
-            after: Some(&[&chain[..], &end.to_be_bytes()].concat()),
-            limit: 1,
-            projection: Projection::Keys,
-        })?;
+        let page = storage
+            .scan(Scan {
+                prefix: &chain,
+                after: Some(&[&chain[..], &end.to_be_bytes()].concat()),
+                limit: 1,
+                projection: Projection::Keys,
+            })?
+            .with_damaged()?;
         if page.items.is_empty() {
             return Ok(end.saturating_add(1));
         }

@@ -66,7 +66,7 @@ fn a_day() -> JournalStage {
 }
 
 #[test]
-fn access_report_lists_actor_purpose_and_operation_of_one_patient_only() {
+fn access_report_lists_every_access_to_requested_patient_only() {
     let stage = a_day();
     let auditor = stage.open();
     let trail = auditor
@@ -88,7 +88,7 @@ fn access_report_lists_actor_purpose_and_operation_of_one_patient_only() {
         })
         .collect();
     let (done, denied) = (AccessOutcome::Done, AccessOutcome::Denied);
-    // The entry of this report is the last one.
+    // The last entry records this report.
     let (last, others) = listed.split_last().unwrap();
     assert_eq!((last.0, last.1), ("privacy.office", AccessKind::Audited));
     assert_eq!(

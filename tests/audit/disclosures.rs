@@ -110,7 +110,7 @@ fn accounting_lists_disclosures_of_one_subject_only() {
 
 #[test]
 fn accounting_covers_six_calendar_years() {
-    // Each row contains the day of the report and the first day that it covers, both at noon.
+    // Each row contains the day of a report and the first day that the report covers, both at noon.
     for (asked, first) in [
         ("2026-11-21", "2020-11-21"),
         ("2028-02-29", "2022-02-28"),

@@ -153,7 +153,7 @@ fn evidence_of_version_never_sealed_is_empty() {
 }
 
 #[test]
-fn evidence_after_journal_alteration_does_not_hold() {
+fn evidence_after_any_alteration_is_not_confirmed() {
     type Change = fn(&JournalStage, &mut SealEvidence);
     let changes: &[(&str, Change)] = &[
         ("the value was altered", |stage, _| {
@@ -219,7 +219,7 @@ fn evidence_after_journal_alteration_does_not_hold() {
 }
 
 #[test]
-fn evidence_after_later_writes_still_holds() {
+fn evidence_after_later_writes_is_confirmed() {
     let stage = history();
     let evidence = evidence(&stage, 1);
     // Another process writes to the same journal.

@@ -30,8 +30,8 @@ fn erased(stage: &JournalStage, day: i64, patient: &str) -> EntryDraft {
     done(garcia(Operation::Erase), at(day).millis(), target)
 }
 
-/// Writes the journal of ten days: slot 7 exists from day 2 to day 6, the auditor's slot 8 from day
-/// 2 on.
+/// Writes the journal of ten days. Slot 7 exists from day 2 to day 6, and the auditor's slot 8 has
+/// existed since day 2.
 fn ten_days() -> JournalStage {
     let stage = JournalStage::new();
     let denied = garcia(Operation::Put).draft(

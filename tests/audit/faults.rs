@@ -19,7 +19,7 @@ fn nine_pages() -> JournalStage {
     stage
 }
 
-/// Returns, in the order of the journal, the version of each entry, and the page and kind of each
+/// Returns the items of the audit trail in order: the version of an entry, or the page and kind of a
 /// fault.
 fn listed_items(stage: &JournalStage) -> Vec<Result<u64, (u64, FaultKind)>> {
     let auditor = stage.open();

@@ -40,7 +40,7 @@ impl JournalStage {
         Self::on(PerOperation::new(MemoryStorage::new()))
     }
 
-    /// Creates the header: `Fixed(1)` opens the vault, `Fixed(2)` opens the journal.
+    /// Creates the header. `Fixed(1)` opens the vault, and `Fixed(2)` opens only the journal.
     fn on(storage: impl Storage + 'static) -> Self {
         let keyring = Keyring::new(NOON).unwrap();
         let (value, root) = Header::create(CipherSuite::default(), &keyring, &Fixed(1)).unwrap();

@@ -271,8 +271,8 @@ fn evidence_lists_each_sealing_of_a_version() {
 fn checkpoint_confirms_evidence_of_earlier_sealings() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
-        // Another process also puts records. The checkpoint contains only the head of that
-        // process's chain.
+        // Another process also puts a record, in its own chain. The checkpoint references a page
+        // of the first process, and that page records the head of the other chain.
         let other = VaultOptions::new().clock(Arc::clone(&clinic.clock) as Arc<dyn Clock>);
         let other = other.open(Arc::clone(&clinic.storage), &Fixed(1)).unwrap();
         let night = session_as(&other, "dr.night", Purpose::Treatment);
@@ -312,10 +312,10 @@ fn checkpoint_of_another_journal_does_not_confirm_evidence() {
         (listed.checkpoint, listed.holds(), listed.is_pinned()),
         (Some(false), false, false)
     );
-    // Restore the storage to a state before the checkpoint, so that the journal no longer matches.
     let checkpoint = clinic.vault.checkpoint().unwrap();
     let pinned = evidence.pinned_by(&checkpoint);
     assert!(audit.confirm(&pinned).unwrap().is_pinned());
+    // Delete the last page, because a journal that was rolled back lacks the checkpoint's page.
     let pages = keys_of(&*clinic.storage, b"j");
     objects::delete(&*clinic.storage, pages.last().unwrap());
     assert_eq!(audit.confirm(&pinned).unwrap().checkpoint, Some(false));

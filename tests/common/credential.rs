@@ -3,8 +3,8 @@
 use chartlock::Error;
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
-/// Credential with a secret of 32 fixed bytes. Its slot parameters identify the credential, as
-/// those of a key service do.
+/// Credential with a secret of 32 fixed bytes. The slot parameters identify the credential, as the
+/// parameters of a key service do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fixed(pub(crate) u8);
 

@@ -1,5 +1,5 @@
-//! Child process that the test kills. It runs every operation that changes a vault, on two threads
-//! with separate patients.
+//! Child process that the test kills. The child runs every operation that changes a vault, on two
+//! threads with separate patients.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -62,8 +62,9 @@ pub(crate) fn print_and_run<T>(
     done
 }
 
-/// Parses a line that [`print_and_run`] printed. Returns the completed operation and its answer, or
-/// `None` for the line that announces an operation.
+/// Parses a line that [`print_and_run`] printed. Returns the completed operation and its answer.
+///
+/// Returns `None` for any other line. Adds an announced operation to `begun`.
 pub(crate) fn parse_line(
     line: &str,
     begun: &mut BTreeMap<String, String>,

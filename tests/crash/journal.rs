@@ -11,13 +11,13 @@ use crate::model::patients;
 
 /// The operation, patient, record name and version of a change. An erasure has neither a record
 /// name nor a version.
-type What = (Operation, String, Option<String>, Option<u64>);
+type ChangeKey = (Operation, String, Option<String>, Option<u64>);
 
 /// Journal entries that must exist, each with its minimum count. A patient may return and be erased
 /// again, so a count may exceed one.
 #[derive(Default, Clone)]
 pub(crate) struct ExpectedEntries {
-    changes: BTreeMap<What, u64>,
+    changes: BTreeMap<ChangeKey, u64>,
     /// The newest checkpoint of the child, and the checkpoint that the parent took before.
     checkpoints: [Option<Checkpoint>; 2],
 }
@@ -68,7 +68,7 @@ impl ExpectedEntries {
 }
 
 /// Counts the journal entries of each write and erasure.
-fn entries(vault: &Vault, is_settled: bool) -> BTreeMap<What, u64> {
+fn entries(vault: &Vault, is_settled: bool) -> BTreeMap<ChangeKey, u64> {
     let session = session(vault);
     let mut trail = session.audit().unwrap();
     for patient in (0..2).flat_map(patients) {

@@ -18,8 +18,8 @@ pub(crate) fn patients(thread: u64) -> [String; 2] {
     [0, 1].map(|patient| format!("patient-{thread}-{patient}"))
 }
 
-/// Labels under which the model stores state without a history: the misfiled record, the holds and
-/// the retention date of a patient.
+/// Labels under which the model stores state without a history: the misfiled record, the legal holds
+/// and the retention date of a patient.
 const SINGLE: [&str; 3] = [MISFILED, "held", "retained"];
 
 /// The versions of a record, each as a digest of its content; `None` for a retraction.
@@ -230,7 +230,7 @@ pub(crate) fn read_chart(vault: &Vault, patient: &str) -> Chart {
     Some(records)
 }
 
-/// Adds the holds and the retention date of a patient.
+/// Adds the legal holds and the retention date of a patient to `records`.
 fn read_restrictions(
     session: &Session,
     subject: &Subject,

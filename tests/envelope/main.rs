@@ -86,8 +86,8 @@ fn inline(opened: &Opened) -> &[u8] {
 #[test]
 fn inline_content_of_every_size_reopens_unchanged() {
     for suite in SUITES {
-        // These sizes cover each position of the content's end within 64 bytes of padding, and both
-        // kinds of padding.
+        // The sizes cover every position of the content's end within a 64-byte padding step, and
+        // both padding rules.
         let sizes = (0..130).chain([1000, 1967, 1968, 2048, 5000, INLINE_MAX]);
         for size in sizes {
             let content: Vec<u8> = (0..size).map(|i| i as u8).collect();
@@ -300,7 +300,7 @@ fn content_streams_reopen_with_segments_in_order_only() {
                 assert_eq!(open.copy(&opener, 0, out), Ok(out.len()));
                 let mut cut = segment.clone();
                 cut.pop();
-                // The opener rejects a segment of a wrong length before it tries a key.
+                // A segment of a wrong length must be refused before a key is tried.
                 assert!(opener.segment(i, cut).is_err());
                 assert!(whole(segment.clone(), i + 1).is_err());
             }

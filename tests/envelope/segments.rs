@@ -88,8 +88,8 @@ fn partial_segment_read_opens_only_its_chunks() {
         let copied = altered(chunk).copy(&opener, 2 * CHUNK, &mut part);
         assert_eq!(copied.is_ok(), chunk != 2);
     }
-    // Set a padding byte to a value other than zero, once after the content and once in a chunk of
-    // padding.
+    // Alter a padding byte: directly after the content, at the end of that chunk, and in a chunk
+    // that contains only padding.
     for offset in [3 * CHUNK + 1, 4 * CHUNK - 1, 5 * CHUNK] {
         let mut plaintext = plaintext.clone();
         plaintext[offset] = 1;

@@ -15,7 +15,7 @@ const NOW: i64 = 1_795_000_000_000;
 const SETUP: i64 = 1_000;
 /// Upper bound on retry back-offs. Longer sleeps are parts of the key removal delay.
 const NAP: Duration = Duration::from_millis(500);
-/// Delay after which upload intents are abandoned on any storage; the limit is 7 days.
+/// Delay of eight days. Upload intents older than seven days are abandoned on any storage.
 pub(crate) const DAYS: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// Clock of a process, which advances only when the scheduler lets a delay pass.

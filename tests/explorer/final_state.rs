@@ -171,7 +171,8 @@ impl FinalState<'_> {
 
     /// Checks that an execution without faults leaves no upload intent and no object of an erased chart.
     ///
-    /// Two concurrent re-encryptions may leave an intent for a live stream, which the collector deletes.
+    /// Two concurrent re-encryptions may leave an intent for a live stream. The collector deletes
+    /// such an intent later.
     fn check_garbage(&self, violations: &mut Vec<String>) {
         if self.faulty {
             return;

@@ -17,8 +17,7 @@ pub(crate) enum Footprint {
     Nothing,
     /// The storage keys that the step accesses.
     Keys(Vec<Access>),
-    /// Every storage key, so the step commutes with no other step: a delay, or the beginning of a
-    /// read.
+    /// Every storage key, so that a delay or the beginning of a read commutes with no other step.
     Everything,
 }
 
@@ -119,17 +118,18 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// Returns `true` if a new chart or stream received a lower id than an earlier one.
+    /// Returns `true` if a new chart or stream received a lower id than an earlier one, and a process
+    /// lists these ids.
     ///
     /// Scans then return the ids in another order than scans in other replays.
     pub(crate) fn is_out_of_order(&self) -> bool {
         self.out_of_order && self.listed
     }
 
-    /// Takes the ids so far as the start state.
+    /// Makes the current ids the start state.
     ///
-    /// Returns false if a process lists ids and the highest id is too high, because new ids would
-    /// rarely be higher.
+    /// Returns false if a process lists ids and an id begins with a byte of 128 or more. New random
+    /// ids would then rarely be higher than the existing ids.
     pub(crate) fn begin(&mut self, listed: bool) -> bool {
         self.out_of_order = false;
         self.listed = listed;

@@ -42,7 +42,7 @@ impl Model<'_> {
         (self.holds(patient)).any(|hold| hold.begun < erasure.ended)
     }
 
-    /// Compares the stored legal holds with the results. No operation of the scenarios lifts a
+    /// Compares the stored legal holds with the results of the operations, none of which lifts a
     /// legal hold.
     pub(crate) fn check_holds(&self, vault: &Vault, violations: &mut Vec<String>) {
         for patient in [0, 1] {

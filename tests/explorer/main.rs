@@ -9,14 +9,14 @@
 //!
 //! | column | meaning |
 //! |---|---|
-//! | name | operations of the setup, if the scenario interrupts it; then those of each process |
+//! | name | operations of each process, after the operations of an interrupted setup |
 //! | `op`, `tx` | `op`: a storage without transactions; `tx`: a storage with transactions |
-//! | `warm`, `cold` | `warm`: each process starts with the header and patient entries in its cache; `cold`: with empty caches |
+//! | `warm`, `cold` | `warm`: each process starts with cached header and patient entries; `cold`: each process starts with empty caches |
 //! | faults | maximum number of faults in an execution, and their kinds: `c` for a crash, `u` for an unknown commit outcome, `o` for a journal outage |
-//! | `bounded`, `endless` | `bounded`: no process stalls longer than the key removal delay; `endless`: a stall may exceed it |
+//! | `bounded`, `endless` | `bounded`: no process stalls longer than the key removal delay; `endless`: a process may stall longer |
 //! | preemptions | maximum number of preemptions in an execution; `-` for no bound |
 //! | executions | executions that ran to their end |
-//! | pruned | executions stopped because an equivalent one was explored |
+//! | pruned | executions stopped because an equivalent execution was explored |
 //! | steps | maximum number of steps in an execution |
 //! | faulty | executions with at least one fault |
 //! | operations | distinct pairs of storage operation and key class |

@@ -1,5 +1,5 @@
-//! Model of the vault, which derives from the results of all operations which versions must, may or
-//! must not be stored.
+//! Model of the vault. The model derives three sets from the results of all operations: versions
+//! that must be stored, may be stored, or must not be stored.
 
 use chartlock::{Error, report::GarbageReport};
 

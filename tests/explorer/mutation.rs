@@ -260,7 +260,9 @@ impl Mutation {
         operation
     }
 
-    /// Returns the storage's reply, with the indexes of operations in their original order.
+    /// Translates the storage's reply to the order in which the caller listed the operations: the
+    /// revisions of a commit, and the index of a conflict. `UnknownIsConflict` also reports an unknown
+    /// outcome as a conflict.
     fn answer(
         self,
         result: Result<Committed, CommitError>,

@@ -138,7 +138,7 @@ impl StartState {
             let vault = open(Arc::clone(&memory), clock, Some(mode)).unwrap();
             vault.checkpoint().unwrap()
         });
-        // Open the vault without a journal, because the count of keys must not write an entry.
+        // Open the vault without a journal, because the number of keys must not write an entry.
         let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
         let usage = vault.key_usage().unwrap();
         let objects = scan_all(&*memory, b"", Projection::Values);
@@ -231,7 +231,7 @@ impl Job {
     }
 }
 
-/// Explores the schedules of a scenario until one violates a rule or the limit is reached.
+/// Explores the schedules of a scenario until a schedule violates a rule or the limit is reached.
 pub(crate) fn explore(scenario: &Scenario) -> Outcome {
     let started = Instant::now();
     let start = StartState::new(scenario);
@@ -307,7 +307,7 @@ fn execute(
         })
         .collect();
     let ended = scheduler.wait();
-    if ended != Ended::Whole {
+    if ended != Ended::Completed {
         return Err(ended);
     }
     let mut all = start.calls.clone();

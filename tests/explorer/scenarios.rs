@@ -10,7 +10,9 @@ use crate::verbs::{Record, Verb, Verb::*};
 
 const X: Record = (0, 0);
 const Y: Record = (0, 1);
+/// Records of a patient without an entry.
 const NEW: Record = (1, 0);
+const NEXT: Record = (1, 1);
 
 /// Setup of a chart with two records, of which the first has two versions.
 const CHART: &[Verb] = &[Put(X), Put(X), Put(Y)];
@@ -26,6 +28,16 @@ pub(crate) const WRITERS: &[Pair] = &[
         "put, put (new patient)",
         &[Put(X)],
         &[&[Put(NEW)], &[Put(NEW)]],
+    ),
+    (
+        "put_many, put put (new patient)",
+        ONE,
+        &[&[PutMany(&[NEW, NEXT])], &[Put(NEW), Put(NEXT)]],
+    ),
+    (
+        "put, put large (new patient)",
+        ONE,
+        &[&[Put(NEW)], &[PutLarge(NEW)]],
     ),
     ("put, put (next)", ONE, &[&[Put(X)], &[Put(X)]]),
     ("put put, put", ONE, &[&[Put(X), Put(X)], &[Put(X)]]),
@@ -113,6 +125,11 @@ pub(crate) const MASTER_ROTATIONS: &[Pair] = &[
         &[&[RotateMaster], &[Put(NEW)]],
     ),
     (
+        "rotate master, put_many (new patient)",
+        ONE,
+        &[&[RotateMaster], &[PutMany(&[NEW, NEXT])]],
+    ),
+    (
         "rotate master, get list",
         ONE,
         &[&[RotateMaster], &[Get(X), List(0)]],
@@ -163,6 +180,11 @@ pub(crate) const ERASURES: &[Pair] = &[
     ("erase, reencrypt", ONE, &[&[Erase(0)], &[Reencrypt(0)]]),
     ("erase, get list", ONE, &[&[Erase(0)], &[Get(X), List(0)]]),
     ("erase, put (new patient)", ONE, &[&[Erase(1)], &[Put(NEW)]]),
+    (
+        "put erase reopen, put (new patient)",
+        ONE,
+        &[&[Put(NEW), Erase(1), ReopenChart(1)], &[Put(NEW)]],
+    ),
 ];
 
 /// Scenarios after an interrupted put, which wrote the earlier version to the history but not the
@@ -319,6 +341,11 @@ pub(crate) const TRIOS: &[Pair] = &[
         "put, rotate master, rotate subject",
         ONE,
         &[&[Put(X)], &[RotateMaster], &[RotateSubject(0)]],
+    ),
+    (
+        "put, put, rotate master (new patient)",
+        ONE,
+        &[&[Put(NEW)], &[Put(NEW)], &[RotateMaster]],
     ),
     (
         "put, rotate master, rotate master",

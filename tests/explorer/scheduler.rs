@@ -19,9 +19,9 @@ use crate::tap::Tap;
 /// Reason why an execution ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    Whole,
+    Completed,
     /// An equivalent execution was explored before.
-    Cut,
+    Pruned,
     /// Random ids had another order than in earlier replays, so the same schedule must run again.
     RunAgain,
 }
@@ -101,7 +101,11 @@ impl Scheduler {
             state.figures.faulty += u64::from(state.faults_used > 0);
         }
         state.figures.depth = state.figures.depth.max(state.events.len());
-        if state.cut { Ended::Cut } else { Ended::Whole }
+        if state.cut {
+            Ended::Pruned
+        } else {
+            Ended::Completed
+        }
     }
 
     /// Moves the search to the next schedule. Returns false if all schedules were explored.

@@ -60,7 +60,7 @@ impl Transition {
 pub(crate) struct Figures {
     /// Executions that ran to their end.
     pub(crate) executions: u64,
-    /// Executions stopped because an equivalent one was explored.
+    /// Executions stopped because an equivalent execution was explored.
     pub(crate) pruned: u64,
     /// Most steps in one execution.
     pub(crate) depth: usize,

@@ -86,8 +86,8 @@ pub(crate) struct Process {
     pub(crate) granted: Option<Act>,
     pub(crate) ended: bool,
     pub(crate) dead: bool,
-    /// `true` if the last step changed the storage. Otherwise a crash would equal a crash before
-    /// that step.
+    /// `true` if the last step changed the storage. Otherwise a crash has the same effect as
+    /// a crash before that step.
     pub(crate) wrote: bool,
     pub(crate) yields: bool,
     /// Number of further replies to journal pages of the process that will be lost.
@@ -176,7 +176,8 @@ impl State {
         match &state.pending {
             None => return,
             Some(Pending::Begin(footprint)) => {
-                // Add no crash here, because it would equal a process without further operations.
+                // Add no crash here, because a crash between operations has the same effect as a
+                // process without further operations.
                 add(Act::Go, footprint.clone());
                 return;
             }

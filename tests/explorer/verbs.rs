@@ -56,8 +56,7 @@ pub(crate) enum Answer {
     /// The number of versions.
     History(Record, usize),
     Listed(u8, Vec<String>),
-    /// The numbers of blocking and of orphaned versions or entries that a rotation or re-encryption
-    /// reported.
+    /// Counts from the report of a rotation or re-encryption: blocking objects, then orphaned ones.
     Rotated(u64, u64),
     Collected(GarbageReport),
     Verified(Box<VerifyReport>),

@@ -1,9 +1,11 @@
-"""Independent reader of chartlock's storage, written from src/format/format.md alone.
+"""Independent reader of chartlock's storage, written from the two pages in src/format alone.
 
     python3 tests/independent vectors tests/vectors/files
-    python3 tests/independent read ARCHIVE --key-file FILE [--json]
-    python3 tests/independent read ARCHIVE --passphrase-file FILE --patient ID [--record NAME]
-    python3 tests/independent read ARCHIVE --key-file FILE --patient ID --record NAME --extract FILE
+    python3 tests/independent read STORAGE --key-file FILE [--json]
+    python3 tests/independent read STORAGE --passphrase-file FILE --patient ID [--record NAME]
+    python3 tests/independent read STORAGE --key-file FILE --patient ID --record NAME --extract FILE
+
+STORAGE is an archive, or the directory of a `FileStorage` that no program has open.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import fresh
 import vectors
 from archive import read_archive
 from credential import Credential, KeyFile, Passphrase
+from directory import read_directory
 from entry import ORGANIZATION, PATIENT, Subject
 from primitives import Refused
 from summary import Walk, readable
@@ -40,11 +43,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("vectors", help="check every vector below a directory")
     command.add_argument("directory", type=Path)
     command.set_defaults(run=check_vectors)
-    command = commands.add_parser("fresh", help="check archives from tests/independent/main.rs")
+    command = commands.add_parser("fresh", help="check vaults from tests/independent/main.rs")
     command.add_argument("directories", type=Path, nargs="+")
     command.set_defaults(run=check_fresh)
-    command = commands.add_parser("read", help="read the archive of a vault")
-    command.add_argument("archive", type=Path)
+    command = commands.add_parser("read", help="read a vault from an archive or a directory")
+    command.add_argument("storage", type=Path)
     credential = command.add_mutually_exclusive_group(required=True)
     credential.add_argument("--key-file", type=Path)
     credential.add_argument("--passphrase-file", type=Path, help="a line end is not part of it")
@@ -71,12 +74,13 @@ def check_fresh(arguments: argparse.Namespace) -> int:
         for directory in arguments.directories
         for what in fresh.check(directory)
     ]
-    print("\n".join(wrong + [f"{len(arguments.directories)} archives, {len(wrong)} differences"]))
+    print("\n".join(wrong + [f"{len(arguments.directories)} vaults, {len(wrong)} differences"]))
     return 1 if wrong else 0
 
 
 def read(arguments: argparse.Namespace) -> int:
-    storage = read_archive(arguments.archive.read_bytes())
+    path = arguments.storage
+    storage = read_directory(path) if path.is_dir() else read_archive(path.read_bytes())
     if arguments.extract:
         return extract(arguments, storage)
     plain = Walk(storage, credential(arguments)).plain

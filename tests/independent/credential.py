@@ -7,6 +7,7 @@ from fields import Fields
 from primitives import Refused, argon2id, sha256
 
 KEY_FILE_START = b"chartlock key file "
+KEY_FILE_MAX = 1024
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,17 @@ class KeyFile:
         return None if parameters else self.read()
 
     def read(self) -> bytes:
-        first = re.split(rb"\r?\n", self.text, maxsplit=1)[0]
-        if first.startswith(KEY_FILE_START) and first != KEY_FILE_START + b"1":
+        if len(self.text) > KEY_FILE_MAX:
+            raise Refused("BadKeyFile")
+        text = self.text.removeprefix(b"\xef\xbb\xbf")
+        first = re.split(rb"[ \t]*\r?(?:\n|\Z)", text, maxsplit=1)[0]
+        if re.fullmatch(KEY_FILE_START + rb"(?!1\Z)[1-9][0-9]*", first):
             raise Refused("Unsupported")
-        line_end = rb"\r?\n"
-        digits = rb"([0-9a-fA-F]{64})" + line_end + rb"([0-9a-fA-F]{8})"
-        whole = KEY_FILE_START + b"1" + line_end + digits + rb"(?:" + line_end + rb")?"
-        found = re.fullmatch(whole, self.text)
+        end = rb"[ \t]*\r?"
+        secret, check = rb"([0-9a-fA-F]{64})", rb"([0-9a-fA-F]{8})"
+        lines = [KEY_FILE_START + b"1", secret, check]
+        whole = rb"\n".join(line + end for line in lines) + rb"(?:\n" + end + rb")?\n?"
+        found = re.fullmatch(whole, text)
         if found is None:
             raise Refused("BadKeyFile")
         secret, check = (bytes.fromhex(group.decode()) for group in found.groups())

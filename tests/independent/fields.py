@@ -7,7 +7,7 @@ from primitives import Refused
 
 T = TypeVar("T")
 
-# A reader must know every extension number from here on.
+# A reader must support every extension with this number or a higher one.
 CRITICAL = 0x8000
 DESTROYED_KEYS = 1
 
@@ -87,7 +87,7 @@ class Fields:
         return [read() for _ in range(count)]
 
     def extensions(self, has_destroyed: bool = True) -> list[int]:
-        """Returns the numbers of destroyed keys, from extension 1; other extensions are unknown."""
+        """Returns the numbers of destroyed keys from extension 1, and ignores other extensions below 0x8000."""
         found = self.many(lambda: (self.u16(), self.take(self.u64())))
         numbers = [number for number, _ in found]
         destroyed = dict(found).get(DESTROYED_KEYS, b"") if has_destroyed else b""

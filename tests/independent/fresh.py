@@ -1,15 +1,19 @@
-"""Check of a new archive: content as the program reported it, and no undetected alteration.
+"""Check of a new vault: content as the program reported it, and no undetected alteration.
 
 The directory holds `vault.clarchive`, `expected.json`, the text `key file` and `auditor`, and the
-`passphrase`. Each of the last three opens a slot.
+`passphrase`. Each of the last three opens a slot. The directory `vault`, if it is there, is the
+`FileStorage` from which the archive was written. Each check then reads the directory.
 """
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from archive import read_archive
 from credential import Credential, KeyFile, Passphrase
+from directory import read_directory
 from primitives import Refused
 from summary import Walk
 from vault import Storage
@@ -22,11 +26,18 @@ def check(directory: Path) -> list[str]:
     auditor = KeyFile((directory / "auditor").read_bytes())
     passphrase = Passphrase((directory / "passphrase").read_bytes())
     storage = read_archive(archive)
+    files = directory / "vault"
+    wrong = []
+    if files.is_dir():
+        if read_directory(files) != storage:
+            wrong.append("the directory contains other objects than the archive")
+        storage = read_directory(files)
+        wrong += undetected_in_directory(files, storage, key_file)
     plain = Walk(storage, key_file).plain
     # The program does not report an entry that only settles another entry.
     reported = [entry for entry in plain["journal"]["entries"] if entry["target"] != 6]
     expected_entries = expected["journal"].pop("entries")
-    wrong = differences(expected_entries, reported, "entry")
+    wrong += differences(expected_entries, reported, "entry")
     wrong += differences(expected, plain, "")
     wrong += differences({"problems": []}, plain, "")
     if Walk(storage, passphrase).plain != plain:
@@ -65,8 +76,58 @@ def undetected_in_archive(archive: bytes) -> list[str]:
     ]
 
 
+def undetected_in_directory(directory: Path, storage: Storage, credential: Credential) -> list[str]:
+    """Lists changes of single files that the reader does not detect.
+
+    A changed byte is also harmless if the reader finds the same objects as before.
+    """
+    files = [path for path in sorted(directory.rglob("*")) if path.is_file() and is_read(path)]
+    names = [path.relative_to(directory) for path in files]
+    segments = [name for name in names if name.parent.name == "segments"]
+    undetected = ["no segment file"] if not segments else []
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "vault"
+
+        def is_detected(name: Path, change: Any) -> bool:
+            shutil.rmtree(copy, ignore_errors=True)
+            for other in names:
+                (copy / other).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(directory / other, copy / other)
+            change(copy / name)
+            return is_refused(lambda: problems(copy, storage, credential))
+
+        for name in names:
+            if not is_detected(name, Path.unlink):
+                undetected.append(f"{name} was removed")
+            if not is_detected(name, lambda path: path.write_bytes(b"")):
+                undetected.append(f"{name} was emptied")
+            length = (directory / name).stat().st_size
+            for at in range(7, length, max(length // 25, 1)):
+                flip = lambda path: path.write_bytes(altered(path.read_bytes(), at))
+                if not is_detected(name, flip) and not is_same(copy, storage):
+                    undetected.append(f"byte {at} of {name}")
+    return undetected
+
+
+def is_read(path: Path) -> bool:
+    """Returns whether a reader of the directory needs a file."""
+    return path.name in ("marker", "vault.db", "vault.db-wal") or path.parent.name == "segments"
+
+
+def problems(directory: Path, storage: Storage, credential: Credential) -> list[str]:
+    found = read_directory(directory)
+    return [] if found == storage else Walk(found, credential).plain["problems"]
+
+
+def is_same(directory: Path, storage: Storage) -> bool:
+    try:
+        return read_directory(directory) == storage
+    except Refused:
+        return False
+
+
 def undetected_in_storage(storage: Storage, credential: Credential) -> list[str]:
-    """Lists undetected alterations in each object; upload intents are not sealed, and not read."""
+    """Lists undetected alterations in each object. The storage must contain no upload intents: they are not sealed."""
     undetected = []
     for key, value in storage.items():
         for at in {0, 3, 5, 17, len(value) // 2, len(value) - 17, len(value) - 1}:

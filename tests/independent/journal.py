@@ -25,7 +25,7 @@ OPERATIONS = {
     29: "count key usage", 30: "collect garbage", 31: "export a recovery kit",
     32: "verify", 33: "make a checkpoint", 34: "accept a restore", 35: "read the journal",
     36: "break the glass", 37: "begin a journal fallback", 38: "end a journal fallback",
-    39: "mark a honeytoken", 40: "disclose",
+    39: "mark a honeytoken", 40: "disclose", 41: "begin a backup", 42: "end a backup",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
 LAST_TIME = 2**63 - 1
@@ -39,7 +39,7 @@ class PageId:
 
 @dataclass(frozen=True)
 class JournalKey:
-    """Journal key. An auditor does not know its number."""
+    """Journal key. The number is unknown if the key is from an auditor slot."""
 
     key: bytes
     number: int | None
@@ -71,7 +71,7 @@ class Target:
     place: int | None = None
 
     def announced(self) -> tuple[PageId, int] | None:
-        """Returns page and index of the entry that this one settles."""
+        """Returns the page and the index of the entry that this entry settles."""
         if self.writer is None or self.sequence is None or self.place is None:
             return None
         return PageId(self.writer, self.sequence), self.place

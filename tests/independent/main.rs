@@ -1,9 +1,8 @@
-//! Archives for the independent reader in Python, with the results that the reader must find in
-//! them.
+//! Vaults for the independent reader in Python, with the results that the reader must find in them.
 //!
-//! This build writes archives with every kind of object, so that a difference between the library
-//! and format.md becomes visible. The test needs no Python; CI runs `python3 tests/independent
-//! fresh` on its output.
+//! This build writes archives and directories with every kind of object, so that a difference
+//! between the library and format.md or directory.md becomes visible. The test needs no Python; CI
+//! runs `python3 tests/independent fresh` on its output.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]
@@ -11,7 +10,8 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,13 +20,15 @@ use chartlock::internals::journal::writers;
 use chartlock::keys::{KeyFile, Passphrase};
 use chartlock::storage::{MemoryStorage, PerOperation, Storage, archive};
 use chartlock::{
-    CipherSuite, Document, Operation, Purpose, RecordId, RecordInfo, Session, Subject, Vault,
-    VaultOptions, access::AccessOutcome,
+    CipherSuite, Document, FileStorage, Operation, Purpose, RecordId, RecordInfo, Session, Subject,
+    Vault, VaultOptions, access::AccessOutcome,
 };
 use common::{record, session, session_as, subject};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+/// Environment variable that makes `child_writes_directory_and_aborts` act.
+const CHILD: &str = "CHARTLOCK_INDEPENDENT_CHILD";
 const PASSPHRASE: &str = "Köder 7, correct horse";
 
 /// Returns bytes of a fixed pattern.
@@ -270,10 +272,15 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Returns the output directory of a vault.
+fn output(name: &str) -> PathBuf {
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    tmp.join("independent").join(name)
+}
+
 /// Writes an archive and its expected results, and asserts that the library verifies the vault
 /// without findings.
-fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
-    let storage: Arc<dyn Storage> = Arc::new(storage);
+fn write(name: &str, suite: CipherSuite, storage: Arc<dyn Storage>) {
     let credentials = Credentials::new();
     let options = VaultOptions::new()
         .cipher_suite(suite)
@@ -283,7 +290,7 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
         .unwrap();
     fill(&vault, &credentials);
     drop(vault);
-    // Opening the vault again starts a second chain, whose first page records the head of the first
+    // Open the vault again to start a second chain, whose first page records the head of the first
     // chain.
     let vault = Vault::open(Arc::clone(&storage), &credentials.passphrase).unwrap();
     assert!(vault.verify(None).unwrap().is_clean());
@@ -293,9 +300,7 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
     archive::write(&storage, &mut archived).unwrap();
     let expected = expected(&archived, &credentials);
     let expected_json = expected.to_string();
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join("independent")
-        .join(name);
+    let directory = output(name);
     fs::create_dir_all(&directory).unwrap();
     let key_file = credentials.key_file.to_text();
     let auditor = credentials.auditor.to_text();
@@ -315,12 +320,55 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
 
 #[test]
 fn aes_vault_with_every_object_kind_is_archived_for_independent_reader() {
-    write("aes", CipherSuite::Aes256Gcm, MemoryStorage::new());
+    let storage = Arc::new(MemoryStorage::new());
+    write("aes", CipherSuite::Aes256Gcm, storage);
 }
 
 /// Uses a storage without transactions, so that the journal announces and settles entries.
 #[test]
 fn chacha20_vault_on_plain_storage_is_archived_for_independent_reader() {
-    let storage = PerOperation::new(MemoryStorage::new());
+    let storage = Arc::new(PerOperation::new(MemoryStorage::new()));
     write("chacha", CipherSuite::ChaCha20Poly1305, storage);
+}
+
+/// Creates a storage in the directory `vault` of an output directory.
+fn create_directory(name: &str) -> Arc<FileStorage> {
+    let directory = output(name).join("vault");
+    let _absent_in_the_first_run = fs::remove_dir_all(&directory);
+    Arc::new(FileStorage::open(directory).unwrap())
+}
+
+fn log_length(name: &str) -> Option<u64> {
+    let log = output(name).join("vault/vault.db-wal");
+    fs::metadata(log).ok().map(|log| log.len())
+}
+
+#[test]
+fn closed_directory_is_left_for_independent_reader() {
+    let storage = create_directory("closed");
+    write("closed", CipherSuite::Aes256Gcm, storage.clone());
+    storage.close().unwrap();
+    assert_eq!(log_length("closed"), None);
+}
+
+#[test]
+fn killed_directory_is_left_with_its_log_for_independent_reader() {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["child_writes_directory_and_aborts", "--exact"]);
+    let expected = output("killed").join("expected.json");
+    let _absent_in_the_first_run = fs::remove_file(&expected);
+    let result = child.env(CHILD, "1").output().unwrap();
+    assert!(!result.status.success());
+    // The child writes this file last.
+    assert!(expected.exists());
+    assert!(log_length("killed").unwrap() > 0);
+}
+
+#[test]
+fn child_writes_directory_and_aborts() {
+    if std::env::var_os(CHILD).is_some() {
+        let storage = create_directory("killed");
+        write("killed", CipherSuite::ChaCha20Poly1305, storage.clone());
+        std::process::abort();
+    }
 }

@@ -15,7 +15,7 @@ AEADS: dict[int, type[AESGCM] | type[ChaCha20Poly1305]] = {1: AESGCM, 2: ChaCha2
 
 
 class Refused(Exception):
-    """Refusal of a value; `failure` is the class that format.md names."""
+    """Refusal of a value; `failure` is the failure class of format.md."""
 
     def __init__(self, failure: str):
         super().__init__(failure)

@@ -27,7 +27,7 @@ CONTENT_TYPES = [
 
 @dataclass(frozen=True)
 class Place:
-    """Storage place of a record value. Only a key under `h` has a version."""
+    """Storage key of a record value. Only a key under `h` contains a version."""
 
     chart: Chart
     rtag: bytes
@@ -74,7 +74,7 @@ def record_tag(patient_name_key: bytes, name: str) -> bytes:
 
 
 def open_head(value: bytes, place: Place) -> Head:
-    """Makes checks 1 to 8: up to the commitment."""
+    """Runs checks 1 to 8, up to the commitment."""
     if len(value) < 96:
         raise Refused("Malformed")
     if value[0] != FORMAT:
@@ -109,7 +109,7 @@ def open_head(value: bytes, place: Place) -> Head:
 
 
 def open_version(value: bytes, place: Place, name: str | None) -> Version:
-    """Makes all checks. Without a name, the name inside must give the record's tag."""
+    """Runs all checks. Without a given name, the sealed name must have the tag in the storage key."""
     head = open_head(value, place)
     body_at = 112 if head.kind == SEGMENTED else 96
     if len(value) < body_at + TAG_LENGTH:

@@ -36,7 +36,7 @@ def check_length(value: bytes) -> None:
 
 
 def open_body(value: bytes, key: bytes, label: bytes, place: bytes) -> Opened:
-    """Opens a value whose length was checked. In the info, `place` is between salt and head."""
+    """Opens a value whose length was checked. In the HKDF info, `place` is between salt and head."""
     salt, stored, sealed = value[8:40], value[40:72], value[72:]
     assert len(sealed) >= TAG_LENGTH
     info = label + salt + place + value[:HEAD_LENGTH]

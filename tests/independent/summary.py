@@ -1,4 +1,4 @@
-"""Summary of an archive, as far as a credential opens it: a structure of plain values."""
+"""Summary of the parts of an archive that a credential opens, as a structure of plain values."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -129,7 +129,7 @@ class Walk:
 
 
 def names_of(target: Target, known: dict[bytes, str]) -> Plain:
-    """Returns the identifier and the record name, if the vault knows them."""
+    """Returns the identifier and the record name, if the vault contains them."""
     tags = {"identifier": target.jsub, "name": target.jnam}
     return {what: known[tag] for what, tag in tags.items() if tag in known}
 
@@ -148,7 +148,7 @@ def plain_header(header: Header) -> Plain:
 
 
 def readable(plain: Plain) -> str:
-    """Formats the summary as lines for people."""
+    """Formats the summary as readable lines."""
     vault, journal = plain["vault"], plain["journal"]
     lines = [f"vault {vault['id']}, suite {vault['suite']}, generation {vault['generation']}"]
     for patient in plain["patients"]:
@@ -174,7 +174,7 @@ def readable(plain: Plain) -> str:
 
 
 def time(millis: int) -> str:
-    """Formats a time as a calendar date, or as a number if the calendar ends before it."""
+    """Formats a time as a calendar date, or as a number if the time is beyond the calendar."""
     try:
         return (EPOCH + timedelta(milliseconds=millis)).isoformat(timespec="milliseconds")
     except OverflowError:

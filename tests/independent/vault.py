@@ -117,7 +117,7 @@ def content_of(vault: Vault, chart: Chart, version: Version) -> tuple[bytes | No
 
 
 def history(vault: Vault, chart: Chart, rtag: bytes) -> list[Version]:
-    """Returns the versions of a record that count, oldest first: "The history"."""
+    """Returns the versions of a record from its last expunged marker on, oldest first: "The history"."""
     record = chart.id + rtag
     value = vault.storage.get(CURRENT + record)
     if value is None:

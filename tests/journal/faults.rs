@@ -221,20 +221,20 @@ macro_rules! fault_tests {
 
 fault_tests! {
     memory
-        page_fault_on_memory_strict_leaves_nothing_unjournaled
-        page_fault_on_memory_grouped_leaves_nothing_unjournaled
+        strict_page_write_fault_on_memory_leaves_nothing_unjournaled
+        grouped_page_write_fault_on_memory_leaves_nothing_unjournaled
     per_operation
-        page_fault_on_per_operation_strict_leaves_nothing_unjournaled
-        page_fault_on_per_operation_grouped_leaves_nothing_unjournaled
+        strict_page_write_fault_on_per_operation_leaves_nothing_unjournaled
+        grouped_page_write_fault_on_per_operation_leaves_nothing_unjournaled
     split
-        page_fault_on_split_strict_leaves_nothing_unjournaled
-        page_fault_on_split_grouped_leaves_nothing_unjournaled
+        strict_page_write_fault_on_split_leaves_nothing_unjournaled
+        grouped_page_write_fault_on_split_leaves_nothing_unjournaled
 }
 #[cfg(feature = "file")]
 fault_tests! {
     file
-        page_fault_on_file_strict_leaves_nothing_unjournaled
-        page_fault_on_file_grouped_leaves_nothing_unjournaled
+        strict_page_write_fault_on_file_leaves_nothing_unjournaled
+        grouped_page_write_fault_on_file_leaves_nothing_unjournaled
 }
 
 everywhere! {

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use chartlock::audit::{Auditor, Exposed};
 use chartlock::internals::journal::{Stage as EntryStage, Target};
-use chartlock::storage::MemoryStorage;
+use chartlock::storage::{MemoryStorage, StorageError};
 use chartlock::{
     Actor, Document, Error, Journaling, Precondition, Purpose, RecordId, Session, Vault,
 };
@@ -142,6 +142,13 @@ const ROWS: &[Row] = rows! {
         "verify the vault, done, vault", "verify the vault, done, vault", "accept a restore, done, vault"
     ] |at| {
         at.clinician.accept_restore("meant", None).unwrap();
+    };
+    "Session::archive" "" ["begin a backup, done, vault", "end a backup, done, vault"] |at| {
+        assert!(at.clinician.archive("nightly", Vec::new()).unwrap().objects > 0);
+    };
+    "Session::backup" "" ["begin a backup, done, vault", "end a backup, failed, vault"] |at| {
+        let failed = at.clinician.backup("nightly", || Err::<(), _>(StorageError::Full));
+        assert_eq!(failed, Err(Error::Storage(StorageError::Full)));
     };
     "Session::put" "rh" ["write a record, done, version"] |at| {
         at.clinician.put(&at.id, b"{}").unwrap();
@@ -422,8 +429,8 @@ fn scene(stage: &Stage) -> (Vault, u16) {
     (stage.open_in(Journaling::Strict), slot)
 }
 
-/// Runs the operation of one row. Returns its journal entries, and the classes of the storage keys
-/// that it wrote.
+/// Runs the operation of one row. Returns the operation's journal entries, and the classes of the
+/// storage keys that the operation wrote.
 ///
 /// The operation that creates a vault runs on an empty storage.
 fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {

@@ -48,8 +48,8 @@ impl Stage {
 
     /// Returns all entries of all chains.
     ///
-    /// Asserts that every page opens and links to the page before it, and that the heads that it
-    /// records are stored pages.
+    /// Asserts that every page opens and links to the page before it. Asserts also that the seen
+    /// heads of each page match the stored pages.
     pub(crate) fn journal(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         for (id, page) in pages(&*self.storage) {
@@ -70,8 +70,8 @@ impl Stage {
         lines
     }
 
-    /// Returns the entries of changes that were done: announced entries that were settled, and
-    /// entries written as done.
+    /// Returns the entries that were written as done, and the announced entries that a later entry
+    /// settled. Omits the entries that only settle another entry.
     pub(crate) fn settled(&self) -> Vec<Line> {
         let lines = self.journal();
         let settled: HashSet<(PageId, u32)> = (lines.iter())

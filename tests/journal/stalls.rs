@@ -41,8 +41,7 @@ impl Gate {
     }
 }
 
-/// Returns a vault with one record, whose page writes pass a gate, and the gate, which is initially
-/// open.
+/// Returns a vault with one record, and an open gate through which the vault writes journal pages.
 fn vault_with_gate(stage: &Stage, mode: Journaling) -> (Vault, Arc<Gate>) {
     let id = record("MRN-1", "a");
     session(&stage.create_in(mode)).put(&id, b"a").unwrap();

@@ -1,5 +1,6 @@
-//! Sealed bodies of keyrings and patient entries: a second implementation reads and writes them,
-//! and the library refuses every body that the format does not allow.
+//! Sealed bodies of keyrings and patient entries. The modules `mirror` and `reseal`, a second
+//! implementation of the format, read and write these bodies. The library must refuse every body
+//! that the format does not allow.
 
 use chartlock::Error;
 use chartlock::internals::keys::{EntryState, Header, PatientEntry};
@@ -14,7 +15,7 @@ fn read_keyring(vault: &Vault) -> Keyring {
     wincode::deserialize_exact(&body).unwrap()
 }
 
-/// Seals a keyring body with the second writer, and parses the resulting header.
+/// Seals a keyring body with the writer in `reseal`, and parses the resulting header.
 fn header_of(vault: &Vault, body: &[u8]) -> Header {
     let value = reseal::with_keyring_body(&vault.value, &vault.root, body);
     Header::parse(&value).unwrap()

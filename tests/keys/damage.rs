@@ -70,14 +70,15 @@ fn header_with_out_of_bounds_fields_is_refused_by_parser() {
         }
         Header::parse(&value).unwrap_err()
     };
-    // The slot counts are 0 and 17. With 17, the parser would read the keyring's bytes as a slot.
+    // A slot count must be between 1 and 16. With 17, the parser would read the keyring's bytes as
+    // a slot.
     assert_eq!(changed(&[(11, &[0])]), Error::Malformed);
     assert_eq!(changed(&[(11, &[17])]), Error::Malformed);
-    // These slot lengths are shorter than the tail, above 4,096, or beyond the end of the value.
+    // A slot length must not be less than the tail, above 4,096, or beyond the end of the value.
     for length in [0, 111, 4097, u32::MAX] {
         assert_eq!(changed(&[(40, &length.to_le_bytes())]), Error::Malformed);
     }
-    // These ciphertext lengths are above 1 MiB.
+    // A ciphertext length must not be above 1 MiB.
     for length in [1024 * 1024 + 1, u32::MAX] {
         assert_eq!(changed(&[(722, &length.to_le_bytes())]), Error::Malformed);
     }
@@ -85,8 +86,8 @@ fn header_with_out_of_bounds_fields_is_refused_by_parser() {
     let id = vault.value[38..40].to_vec();
     assert_eq!(changed(&[(161, &id)]), Error::Malformed);
     assert_eq!(changed(&[(537, &id)]), Error::Malformed);
-    // The format version is checked before the layout, so that a newer format is not reported as
-    // damage.
+    // The parser must check the format version before the layout, so that a newer format is not
+    // reported as damage.
     assert_eq!(changed(&[(8, &[2, 0]), (11, &[0])]), Error::Unsupported);
     assert_eq!(changed(&[(10, &[3])]), Error::Unsupported);
 }

@@ -12,7 +12,7 @@ pub(crate) use crate::common::{Brittle, Fixed};
 pub const SUITES: [CipherSuite; 2] = [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305];
 pub const NOW: i64 = 1_795_000_000_000;
 
-/// Credential of a kind that the other credentials in these tests do not support.
+/// Credential of a kind that no other credential in these tests has.
 #[derive(Debug)]
 pub struct Unknown;
 
@@ -71,7 +71,7 @@ pub fn vault(suite: CipherSuite) -> Vault {
 }
 
 impl Vault {
-    /// Seals the header in its current state, and keeps the bytes as the stored value.
+    /// Seals the header in its current state, and replaces the stored value with the sealed bytes.
     pub fn store(&mut self) {
         let next = self.header.generation() + 1;
         self.value = (self.header)
@@ -110,7 +110,7 @@ pub fn subject() -> Subject {
     crate::common::subject("MRN-1042")
 }
 
-/// Returns each copy of `value` with one bit flipped, and the index of its byte.
+/// Returns each copy of `value` with one bit flipped, together with the index of the changed byte.
 pub fn flips(value: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     (0..value.len() * 8).map(|bit| {
         let mut flipped = value.to_vec();

@@ -185,8 +185,6 @@ fn header_opened_with_former_root_key_returns_root_key_changed() {
         &mut vault.root,
         vault.header.clone().rotate_root(&[&Fixed(1)], &[]).unwrap(),
     );
-    // The first call drops the slot of a credential that must be kept. The second call passes a
-    // credential without a slot.
     vault.store();
     let seen = vault.header.open_keyring(&former).unwrap_err();
     assert_eq!(seen, Error::RootKeyChanged);
@@ -254,8 +252,8 @@ fn root_rotation_refuses_to_lose_unlisted_slots() {
         .unwrap();
     let all = [second, unknown, absent];
     assert_eq!(refused(&[&Fixed(1)], &all), Error::NoSuchSlot);
-    // In one call the slot of a credential to keep is dropped; in the other the credential has no
-    // slot.
+    // A credential to keep must have a slot that is not dropped. `Fixed(2)` has only a dropped
+    // slot, and `Fixed(3)` has none.
     let drop = [second, unknown];
     assert_eq!(refused(&[&Fixed(1), &Fixed(2)], &drop), Error::WrongKey);
     assert_eq!(refused(&[&Fixed(1), &Fixed(3)], &drop), Error::WrongKey);

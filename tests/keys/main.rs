@@ -1,4 +1,4 @@
-//! Tests of the crate's keys module through its internal interface: headers, patient entries,
+//! Tests of the `keys` module through the crate's internal interface: headers, patient entries,
 //! wrapped keys and credentials.
 #![allow(
     clippy::unwrap_used,

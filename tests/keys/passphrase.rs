@@ -18,7 +18,7 @@ fn header_opens_only_with_its_passphrase() {
         let (value, _) = Header::create(suite, &keyring, &passphrase("staple")).unwrap();
         let header = Header::parse(&value).unwrap();
         assert_eq!(header.slots()[0].kind, 1);
-        // The cost in the slot applies, not the credential's cost.
+        // The cost in the slot must apply instead of the credential's cost.
         header.unlock(&Passphrase::new("staple")).unwrap();
         for wrong in ["stapl", "staple ", "Staple", "staplé"] {
             let error = header.unlock(&Passphrase::new(wrong)).unwrap_err();
@@ -45,7 +45,7 @@ fn slot_secret_equals_argon2id_of_passphrase_and_salt() {
     let mut expected = [0; 32];
     chartlock::internals::crypto::argon2id(b"staple", salt, LEAST, &mut expected).unwrap();
     assert_eq!(secret.expose(), &expected);
-    // Each slot of a passphrase must have its own salt.
+    // Every slot must have its own salt, even for the same passphrase.
     let (again, _) = passphrase("staple").enrol(&context()).unwrap();
     assert_ne!(parameters[12..], again[12..]);
 }
@@ -135,7 +135,8 @@ fn planted_passphrase_cost_is_rejected_before_derivation() {
         for (n, number) in [memory, passes, lanes].into_iter().enumerate() {
             altered[44 + 4 * n..48 + 4 * n].copy_from_slice(&u32::to_le_bytes(number));
         }
-        // The second slot opens, and then the keyring's commitment detects the change.
+        // The second slot opens, but the keyring's commitment then detects the change in the first
+        // slot.
         let header = Header::parse(&altered).unwrap();
         let error = header.unlock(&Passphrase::new("staple")).unwrap_err();
         assert_eq!(error, Error::HeaderDamaged);

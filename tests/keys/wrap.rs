@@ -48,7 +48,7 @@ fn every_flipped_bit_of_wrapped_key_is_refused() {
 }
 
 #[test]
-fn data_key_wrapped_twice_has_identical_bytes() {
+fn repeated_wraps_of_data_key_are_identical() {
     let key = PatientKey::random().unwrap();
     let data_key = DataKey::random().unwrap();
     let [once, twice] =

@@ -4,8 +4,8 @@ use std::io::Read;
 
 use zeroize::Zeroizing;
 
-/// The contents that the child puts and reads: the operations that handle each content, and its
-/// length in bytes.
+/// Label and length in bytes of each content that the child puts and reads. The label lists the
+/// operations that handle the content.
 pub(crate) const CONTENTS: [(&str, usize); 8] = [
     ("put, get", 300),
     ("put again, get_version", 60_000),
@@ -16,9 +16,9 @@ pub(crate) const CONTENTS: [(&str, usize); 8] = [
     ("writer, read_at", 2_500_000),
     ("re-encrypted", 3_000),
 ];
-/// The operations for content in JSON, and its length in hexadecimal digits.
+/// Label and length of the content in JSON, which consists of hexadecimal digits.
 pub(crate) const JSON: (&str, usize) = ("put_json, get_json", 400);
-/// The label of the content that the child copies and does not wipe.
+/// Label and length in bytes of the content that the child copies and does not wipe.
 pub(crate) const LEAKED: (&str, usize) = ("copied by the app", 300);
 
 /// A stream of pseudorandom bytes (SplitMix64), determined by a seed and a label.

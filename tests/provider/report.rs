@@ -22,7 +22,7 @@ fn provider_report_versions_match_manifest() {
     let manifest = fs::read_to_string(manifest).unwrap();
     for implementation in implementations(&crypto_report()) {
         let package = format!("{} = ", implementation.package);
-        // Skip a feature of the same name, whose value is a list.
+        // Skip a feature with the package's name, because its value is a list.
         let line = (manifest.lines())
             .find(|line| line.starts_with(&package) && !line.starts_with(&format!("{package}[")))
             .unwrap();

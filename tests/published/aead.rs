@@ -1,7 +1,7 @@
 //! Published vectors of AES-256-GCM and ChaCha20-Poly1305.
 //!
-//! The tests also use vectors with associated data. The ciphertext of such a vector does not depend on
-//! the associated data, but the tag must be refused without that data.
+//! Some vectors have associated data, which this crate never uses. For such a vector, sealing must
+//! yield the published ciphertext, but opening without the associated data must fail.
 
 use chartlock::internals::crypto::provider::active::Cipher;
 use chartlock::{CipherSuite, Error};

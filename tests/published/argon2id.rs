@@ -1,9 +1,10 @@
-//! Published vectors of Argon2id, and vectors that were generated with the reference implementation.
+//! Published vectors of Argon2id, and vectors that were generated with the reference
+//! implementation.
 //!
-//! The published vectors cannot run on this crate: their salts are shorter than this crate's salts,
-//! and the vector of RFC 9106 also has a secret, associated data and a cost below the minimum. The
-//! tests check the published vectors on the `argon2` crate, which this crate calls. The generated
-//! vectors run on this crate.
+//! The published vectors cannot run on this crate, because their salts are shorter than this
+//! crate's salts. The vector of RFC 9106 also has a secret, associated data and a cost below the
+//! minimum. Therefore, the tests run the published vectors on the `argon2` crate, which this crate
+//! calls. The generated vectors run on this crate.
 
 use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use chartlock::internals::crypto;

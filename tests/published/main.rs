@@ -1,5 +1,5 @@
-//! Published test vectors, run on the primitives as this crate calls them: associated data is
-//! empty, nonces have 96 bits, tags have 128 bits, and HKDF begins at Expand. `data/PROVENANCE.md`
+//! Published test vectors, run on the primitives with this crate's parameters: no associated data,
+//! nonces of 96 bits, tags of 128 bits, and only the Expand step of HKDF. `data/PROVENANCE.md`
 //! lists the sources.
 //!
 //! The tests use the provider of this build. Each test asserts the number of vectors that it ran.

@@ -1,4 +1,5 @@
-//! Readers of the vector files: NIST's `.rsp`, text files of that form, and Wycheproof's JSON.
+//! Readers of the vector files: NIST's `.rsp` files, text files in the same form, and Wycheproof's
+//! JSON.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +46,7 @@ pub fn file(path: &str) -> String {
     fs::read_to_string(data.join(path)).unwrap()
 }
 
-/// Parses the records of a text, each of which begins with the field `first`. A line with a single
+/// Parses the records of a text; each record begins with the field `first`. A line with a single
 /// word is a field without a value.
 pub fn from_lines(text: &str, first: &str) -> Vec<Record> {
     let mut records = Vec::new();

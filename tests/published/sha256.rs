@@ -1,4 +1,4 @@
-//! SHA-256, with the validation files that NIST published for FIPS 180-4.
+//! SHA-256 vectors from the validation files that NIST published for FIPS 180-4.
 
 use chartlock::internals::crypto::{Sha256Stream, sha256};
 

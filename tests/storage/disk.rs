@@ -1,5 +1,6 @@
 //! Helpers for a `FileStorage` and the files in its directory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ pub(crate) fn files_with(directory: &Path, planted: &[u8]) -> Vec<PathBuf> {
         .into_iter()
         .filter(|path| {
             let content = match fs::read(path) {
-                // The engine's background threads may delete their files during the search.
+                // SQLite or another thread may delete a file during the search.
                 Err(error) if error.kind() == ErrorKind::NotFound => return false,
                 content => content.unwrap(),
             };
@@ -61,4 +62,45 @@ pub(crate) fn copy_all(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Content of each file, by its path in the directory.
+pub(crate) type Contents = BTreeMap<PathBuf, Vec<u8>>;
+
+/// Returns the content of each file.
+///
+/// Omits the log's shared memory, which SQLite builds anew, and a log of 0 bytes, which means the
+/// same as none.
+pub(crate) fn contents(directory: &Path) -> Contents {
+    let named = files(directory).into_iter().map(|path| {
+        let content = fs::read(&path).unwrap();
+        (path.strip_prefix(directory).unwrap().to_owned(), content)
+    });
+    named
+        .filter(|(name, content)| {
+            !(name.ends_with("vault.db-shm")
+                || name.ends_with("vault.db-wal") && content.is_empty())
+        })
+        .collect()
+}
+
+/// Writes these files into a directory, and deletes all others.
+pub(crate) fn restore(directory: &Path, contents: &Contents) {
+    for path in files(directory) {
+        if !contents.contains_key(path.strip_prefix(directory).unwrap()) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    for (name, content) in contents {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+/// Returns the names of the segment files.
+pub(crate) fn segments(directory: &Path) -> Vec<PathBuf> {
+    let mut names = files(&directory.join("segments"));
+    names.sort();
+    names
 }

@@ -10,6 +10,7 @@ use chartlock::{Error, RecordId, Vault, storage::StorageError};
 
 use crate::child::{can_fail, child_with_fault, directory_from_parent, run_on_small_disk};
 use crate::common::{Fixed, record, scratch, session};
+use crate::disk::segments;
 
 /// Content length in bytes: more than one segment, less than the limit of one commit.
 const LENGTH: usize = (2 << 20) + 5;
@@ -36,9 +37,7 @@ fn content(version: u8) -> Vec<u8> {
 }
 
 fn files(directory: &Path) -> usize {
-    fs::read_dir(directory.join("clinic/values"))
-        .unwrap()
-        .count()
+    segments(&directory.join("clinic")).len()
 }
 
 /// Asserts that each version is complete, and returns the number of versions.
@@ -63,6 +62,7 @@ fn kill_during_large_put_keeps_whole_version() {
         for number in 1..500 {
             let scratch = scratch::quick();
             create(scratch.path());
+            let first = files(scratch.path());
             let fault = format!("signal=SIGKILL:when={number}");
             let name = "large_puts::child_puts_second_version";
             let mut command = child_with_fault(call, &fault, name, scratch.path());
@@ -71,9 +71,9 @@ fn kill_during_large_put_keeps_whole_version() {
             let vault = open(scratch.path());
             let count = versions(&vault);
             assert!(count == 2 || count == 1 && !acknowledged);
-            // Opening the storage removes files that the engine does not reference. Segments that
-            // no version references are garbage.
-            assert!((3..=4).contains(&files(scratch.path())));
+            // The first commit deletes files without a reference. The file of an interrupted put
+            // may have one, because its segments are garbage that a collection removes.
+            assert!((first..=2 * first).contains(&files(scratch.path())));
             let next = content(count as u8 + 1);
             assert_eq!(session(&vault).put(&id(), &next), Ok(count as u64 + 1));
             if output.status.success() {
@@ -126,7 +126,7 @@ fn child_fills_disk_with_large_puts() {
     // The journal entries of the failed put and of the reads use some space.
     let (left, now) = usage();
     assert_eq!(left, some);
-    assert!(now + (128 << 10) > free, "{} bytes lost", free - now);
+    assert!(now + (1 << 20) > free, "{} bytes lost", free - now);
     drop(vault);
     // Each round leaves more free space, until the upload fits.
     let ballast = directory.join("ballast");
@@ -148,10 +148,9 @@ fn child_fills_disk_with_large_puts() {
         }
         refused += 1;
         assert_eq!(versions(&vault), 1);
-        let (left, now) = usage();
-        assert_eq!(left, some);
-        // The journal entries of each round use some space.
-        assert!(now + (128 << 10) > free, "{} bytes lost", free - now);
+        // A disk without any room can also refuse the deletion of what the put had written; then
+        // a garbage collection deletes it.
+        assert!(files(&directory) <= some + refused as usize);
     }
     assert!(refused >= 16, "{refused}");
     // With free space, the vault accepts puts again.

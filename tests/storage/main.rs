@@ -8,6 +8,8 @@
 )]
 
 mod archives;
+#[cfg(all(feature = "file", unix))]
+mod backups;
 mod broken_storages;
 #[cfg(all(feature = "file", unix))]
 mod child;
@@ -17,10 +19,30 @@ mod conformance;
 #[cfg(feature = "file")]
 mod conformance_files;
 #[cfg(all(feature = "file", unix))]
+mod creation;
+#[cfg(all(feature = "file", unix))]
+mod damage;
+#[cfg(all(feature = "file", unix))]
+mod destroyed;
+#[cfg(all(feature = "file", unix))]
 mod disk;
 mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
+#[cfg(all(feature = "file", unix))]
+mod full_disk;
 #[cfg(feature = "file")]
+mod header_copy;
+#[cfg(all(feature = "file", unix))]
 mod large_puts;
+#[cfg(all(feature = "file", unix))]
+mod missing;
+#[cfg(all(feature = "file", unix))]
+mod read_only;
+#[cfg(all(feature = "file", unix))]
+mod salvage;
+#[cfg(all(feature = "file", unix))]
+mod shared;
+#[cfg(all(feature = "file", unix))]
+mod snapshots;
 mod split;

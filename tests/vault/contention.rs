@@ -15,7 +15,7 @@ const THREADS: usize = 6;
 
 everywhere!(
     concurrent_puts_all_become_versions,
-    conditional_puts_at_once_have_one_winner,
+    concurrent_conditional_puts_have_one_winner,
     concurrent_first_puts_create_one_chart,
     concurrent_large_puts_all_become_versions,
     overlapping_batches_all_become_versions,
@@ -79,7 +79,7 @@ fn concurrent_puts_all_become_versions(stage: &Stage) {
     assert_eq!(raw::brute_force(&stage.storage), raw::key_usage(&vaults[1]));
 }
 
-fn conditional_puts_at_once_have_one_winner(stage: &Stage) {
+fn concurrent_conditional_puts_have_one_winner(stage: &Stage) {
     let vaults = open_two(stage);
     let id = record("MRN-1", "Observation/1");
     for version in 0..8 {

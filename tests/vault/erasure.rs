@@ -306,8 +306,8 @@ fn put_delayed_past_erase_and_reopen_returns_erased(stage: &Stage) {
     assert_eq!(raw::counts(&stage.storage)[2..], [2, 0, 0, 0]);
 }
 
-/// Applies some deletes of the erasure late, after the chart is reopened. Their outcome was unknown
-/// to the eraser.
+/// Applies some deletes of the erasure late, after the chart is reopened. The outcome of these
+/// deletes was unknown to the eraser.
 fn late_delete_of_erase_spares_reopened_chart(stage: &Stage) {
     smaller_clinic(&stage.create());
     let patient = subject("MRN-1");

@@ -115,7 +115,7 @@ fn expunge_destroys_every_version(stage: &Stage) {
             (report.versions, report.segments, report.resumed),
             (versions, segments, false)
         );
-        // Files of the storage engine may still contain the replaced values.
+        // Files of the database may still contain the replaced values.
         assert_eq!(report.purge_deferred, stage.directory.is_some());
         assert!(report.not_reached.len() >= 3);
         model.0.remove(&id);

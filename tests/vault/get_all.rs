@@ -11,7 +11,7 @@ use crate::stage::{Stage, content, record, session_on, subject};
 
 everywhere!(
     get_all_yields_the_same_as_get,
-    get_all_of_unknown_subject_is_empty_and_of_erased_fails,
+    get_all_is_empty_for_unknown_and_fails_for_erased_subject,
     get_all_with_damaged_records_yields_an_error_for_each,
     get_all_with_records_beyond_limit_yields_an_error_for_each,
     get_all_during_rotation_yields_every_record,
@@ -65,7 +65,7 @@ fn get_all_yields_the_same_as_get(stage: &Stage) {
     }
 }
 
-fn get_all_of_unknown_subject_is_empty_and_of_erased_fails(stage: &Stage) {
+fn get_all_is_empty_for_unknown_and_fails_for_erased_subject(stage: &Stage) {
     let vault = stage.create();
     let session = session_on(&vault);
     assert!(session.get_all(&subject("MRN-1")).unwrap().next().is_none());

@@ -13,7 +13,7 @@ everywhere!(
     header_rolled_back_past_master_rotation_returns_unknown_master_key,
     slots_can_be_added_replaced_and_removed,
     auditor_slot_opens_only_the_journal,
-    root_key_rotation_drops_the_named_slots,
+    root_key_rotation_drops_requested_slots,
 );
 
 fn open(stage: &Stage, credential: u8) -> Result<Vault, Error> {
@@ -193,7 +193,7 @@ fn auditor_slot_opens_only_the_journal(stage: &Stage) {
     assert_eq!(journal_key(2), Ok(own));
 }
 
-fn root_key_rotation_drops_the_named_slots(stage: &Stage) {
+fn root_key_rotation_drops_requested_slots(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let second = vault.add_slot(&Fixed(2)).unwrap();

@@ -25,7 +25,7 @@ everywhere!(
     hold_after_erase_began_returns_erased,
     stalled_erase_after_hold_returns_on_hold,
     stalled_hold_after_erase_returns_erased,
-    hold_and_erase_at_once_have_one_winner,
+    concurrent_hold_and_erase_have_one_winner,
     hold_with_unknown_outcome_is_placed_once,
     place_hold_interrupted_at_any_step_is_all_or_nothing,
 );
@@ -107,7 +107,7 @@ fn erase_before_retention_ends_returns_retained(stage: &Stage) {
     clock.advance(1);
     assert_erase_refused(stage, &vault, &Error::Retained);
     let never = UNIX_EPOCH.checked_add(Duration::from_secs(1 << 62));
-    // `None` on systems whose clock type has no such time.
+    // `checked_add` returns `None` on systems whose clock type cannot represent this time.
     if never.is_some() {
         let refused = session.retain_until(&patient, never);
         assert_eq!(refused, Err(Error::InvalidMetadata));
@@ -346,7 +346,7 @@ fn stalled_hold_after_erase_returns_erased(stage: &Stage) {
     assert_erased(&stage.open(), &patient);
 }
 
-fn hold_and_erase_at_once_have_one_winner(stage: &Stage) {
+fn concurrent_hold_and_erase_have_one_winner(stage: &Stage) {
     let options = stage.options_under_load();
     let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = stage.open_by(options);

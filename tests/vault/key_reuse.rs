@@ -123,8 +123,8 @@ fn data_keys_and_salts_never_repeat(stage: &Stage) {
         for (thread, vault) in [&vault, &vault, &unreliable].into_iter().enumerate() {
             let (id, session) = (&contended, session_on(vault));
             scope.spawn(move || {
-                // Use different contents: after an unknown outcome, a writer takes an equal version
-                // of the same millisecond for its own.
+                // Use different contents. After an unknown outcome, a writer cannot distinguish its
+                // own version from an equal version of the same millisecond.
                 for turn in 0..10 {
                     session.put(id, &[thread as u8, turn]).unwrap();
                 }

@@ -16,8 +16,11 @@ mod raw;
 #[macro_use]
 mod stage;
 
+mod abandoned_uploads;
+mod call_counts;
 mod clock;
 mod contention;
+mod damage;
 mod edge_cases;
 mod erasure;
 mod expunge;
@@ -29,6 +32,7 @@ mod holds;
 mod input;
 mod key_reuse;
 mod model;
+mod new_subjects;
 mod plaintext_search;
 mod readers;
 mod recovery;

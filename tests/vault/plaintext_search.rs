@@ -40,7 +40,7 @@ fn runs(bytes: &[u8]) -> impl Iterator<Item = &[u8; WINDOW]> {
     windows.filter_map(|window| window.try_into().ok())
 }
 
-/// Tests whether a run has enough different bytes. Images and the storage engine's files also
+/// Tests whether a run has enough different bytes. Images and the database also
 /// contain runs of few different bytes.
 fn is_distinctive(run: &[u8; WINDOW]) -> bool {
     run.iter().collect::<HashSet<_>>().len() > 4
@@ -172,7 +172,7 @@ fn assert_no_plaintext_in_directory(directory: &Path, known: &Known) -> u64 {
             assert_no_plaintext_in_directory(&path, known)
         } else {
             let bytes = match std::fs::read(&path) {
-                // The engine's background threads may delete their files during the search.
+                // A commit may delete segment files during the search.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 bytes => bytes.unwrap(),
             };

@@ -136,8 +136,8 @@ fn kit_with_all_needed_keys_is_restored(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// Requests may arrive late, so an entry under a key that the kit's keyring destroyed does not make
-/// the kit stale.
+/// An entry under a key that the kit's keyring lists as destroyed may come from a late request.
+/// Such an entry must not make the kit stale.
 fn kit_with_orphaned_entry_present_is_restored(stage: &Stage) {
     let vault = stage.create();
     smaller_clinic(&vault);

@@ -1,4 +1,5 @@
-//! Printed values reveal no keys, passphrases, identifiers, names, actors, content or paths.
+//! Search of printed values for secrets: keys, passphrases, identifiers, names, actors, content and
+//! paths.
 
 use std::fmt::{Debug, Display};
 use std::io::ErrorKind;
@@ -337,6 +338,7 @@ fn every_error() -> Vec<Error> {
         TooLarge,
         BeyondLimit,
         Source(ErrorKind::NotFound),
+        Archive(ErrorKind::NotFound),
         UploadExpired,
         Json,
         TooManyVersions,

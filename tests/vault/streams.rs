@@ -191,7 +191,8 @@ fn writer_with_unmet_precondition_returns_conflict(stage: &Stage) {
     assert_eq!(put(Precondition::Absent).unwrap(), 1);
     assert_eq!(error(put(Precondition::Absent)), Error::Conflict);
     assert_eq!(put(Precondition::Version(1)).unwrap(), 2);
-    // The precondition fails only after all segments are stored; the writer removes them.
+    // The precondition fails only after all segments are stored. The writer must remove these
+    // segments.
     let mut writer = session.writer(&id).expecting(Precondition::Version(2));
     writer.write_all(&large).unwrap();
     session.put(&id, b"another's").unwrap();

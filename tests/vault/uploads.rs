@@ -234,7 +234,8 @@ fn log_uploads(uploads: &Uploads, point: &FaultPoint<'_>) {
     }
 }
 
-/// Results of two racing puts, the tested vault's first, and the number of puts of each segment.
+/// Results of two racing puts, and the number of puts of each segment. The tested vault's result is
+/// first.
 type RaceResult = ([Result<u64, Error>; 2], Vec<usize>);
 
 /// Puts to a record that has one version, while another vault puts at the given step. Returns
@@ -319,13 +320,13 @@ fn conditional_large_puts_at_any_step_have_one_winner(stage: &Stage) {
         assert_eq!(stored.len(), 2);
         assert!(stored[1] == bodies[winner]);
         assert!(uploads.iter().all(|count| *count == 1));
-        // The loser leaves nothing behind.
+        // The losing put must remove its segments and its intent.
         let segments = 1 + [2, 1][winner];
         assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 1, segments, 0]);
         step += 1;
     }
-    // The other vault can lose only without transactions, if its put falls between single
-    // operations.
+    // The other vault can lose only on a storage without transactions, where its put can run
+    // between two operations of the tested put.
     assert!(lost[0] >= 6, "{lost:?}");
     assert_eq!(lost[1] > 0, !stage.storage.is_transactional(), "{lost:?}");
 }

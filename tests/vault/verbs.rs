@@ -192,7 +192,7 @@ fn batch_with_invalid_metadata_changes_nothing(stage: &Stage) {
         Err(Error::InvalidMetadata)
     );
     assert_eq!(raw::objects(&stage.storage), before);
-    // An erased subject affects only its own records.
+    // In a batch, an erased subject causes errors only for its own records.
     session.put(&ids[0], b"1").unwrap();
     session
         .erase_subject(ids[0].subject(), "asked for")
@@ -423,7 +423,7 @@ fn json_records_read_back(stage: &Stage) {
     assert_eq!(stored.info().content_type(), Some("application/json"));
     assert_eq!(&stored[..], b"[120,80]");
     assert_eq!(session.get_json::<String>(&id), Err(Error::Json));
-    // The buffer is reallocated several times during serialization.
+    // Use a long list, so that the serialization buffer is reallocated several times.
     let long: Vec<u32> = (0..30_000).collect();
     session.put_json(&id, &long).unwrap();
     assert_eq!(session.get_json(&id), Ok(Some(long)));

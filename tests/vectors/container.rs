@@ -1,4 +1,5 @@
-//! Second implementation of the archive of format.md, and of the fields that describe a vector.
+//! Second implementation of the archive of format.md, and of the fields with which a vector
+//! describes itself.
 
 use std::collections::BTreeMap;
 

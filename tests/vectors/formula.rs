@@ -34,8 +34,8 @@ fn nonce(chunk: u64) -> [u8; 12] {
     nonce
 }
 
-/// Seals chunk `n` of a content stream: Seal(suite, key, n, m) of format.md. All other values use
-/// chunk number 0.
+/// Seals a value under a chunk number: Seal(suite, key, n, m) of format.md. Only the chunks of a
+/// content stream have numbers other than 0.
 pub fn seal(suite: u8, key: &Key, chunk: u64, plain: &[u8]) -> Vec<u8> {
     let nonce = nonce(chunk);
     let nonce = (&nonce).into();
@@ -46,7 +46,7 @@ pub fn seal(suite: u8, key: &Key, chunk: u64, plain: &[u8]) -> Vec<u8> {
     .unwrap()
 }
 
-/// Opens chunk `n` of a content stream: Open(suite, key, n, c) of format.md.
+/// Opens a value under a chunk number: Open(suite, key, n, c) of format.md.
 pub fn open(suite: u8, key: &Key, chunk: u64, sealed: &[u8]) -> Vec<u8> {
     let nonce = nonce(chunk);
     let nonce = (&nonce).into();

@@ -7,7 +7,7 @@ type Change = fn(String) -> String;
 
 pub fn all() -> Files {
     let mut files = Files::new();
-    let cases: [(&str, &str, Change); 3] = [
+    let cases: [(&str, &str, Change); 8] = [
         ("key-file-crlf", "lines that end with CR LF", |text| {
             text.replace('\n', "\r\n")
         }),
@@ -17,6 +17,19 @@ pub fn all() -> Files {
         ("key-file-capitals", "digits in capitals", |text| {
             let (title, digits) = text.split_once('\n').unwrap();
             format!("{title}\n{}", digits.to_uppercase())
+        }),
+        ("key-file-space", "a space behind the digits", |text| {
+            text.trim_end().to_owned() + " \n"
+        }),
+        ("key-file-line", "an empty line behind", |text| text + "\n"),
+        ("key-file-mark", "a byte order mark", |text| {
+            format!("\u{feff}{text}")
+        }),
+        ("key-file-title-space", "a space behind the title", |text| {
+            text.replacen('\n', " \n", 1)
+        }),
+        ("key-file-edited", "all that an editor may change", |text| {
+            format!("\u{feff}{}\r\n", text.replace('\n', " \t\r\n"))
         }),
     ];
     for (name, title, change) in cases {
@@ -31,7 +44,7 @@ pub fn all() -> Files {
 
 pub fn refused() -> Files {
     let mut files = Files::new();
-    let cases: [(&str, &str, &str, Change); 8] = [
+    let cases: [(&str, &str, &str, Change); 12] = [
         ("key-file-empty", "no text", "BadKeyFile", |_| String::new()),
         (
             "key-file-later",
@@ -65,16 +78,34 @@ pub fn refused() -> Files {
             },
         ),
         (
-            "key-file-space",
-            "a space behind the digits",
+            "key-file-lines",
+            "two empty lines behind",
             "BadKeyFile",
-            |text| text.trim_end().to_owned() + " \n",
+            |text| text + "\n\n",
         ),
         (
-            "key-file-line",
-            "an empty line behind",
+            "key-file-long",
+            "more spaces than a reader accepts",
             "BadKeyFile",
-            |text| text + "\n",
+            |text| text + &" ".repeat(1024),
+        ),
+        (
+            "key-file-later-space",
+            "a later kind, and a space behind",
+            "Unsupported",
+            |text| text.replacen("file 1", "file 23 ", 1),
+        ),
+        ("key-file-no-number", "no number", "BadKeyFile", |text| {
+            text.replacen("file 1", "file ", 1)
+        }),
+        ("key-file-zero", "a leading zero", "BadKeyFile", |text| {
+            text.replacen("file 1", "file 02", 1)
+        }),
+        (
+            "key-file-words",
+            "a word behind the number",
+            "BadKeyFile",
+            |text| text.replacen("file 1", "file 1 copy", 1),
         ),
         (
             "key-file-before",

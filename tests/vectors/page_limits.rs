@@ -92,7 +92,7 @@ fn journal_page_with_maximum_entries_opens() {
     page.contexts = vec![empty_context()];
     page.entries = vec![entry(2, Target::Vault)];
     let mut body = wincode::serialize(&page).unwrap();
-    // The body ends with the count of entries, one entry, and the count of extensions.
+    // The body ends with the number of entries, one entry, and the number of extensions.
     let end = body.len();
     let (count, one) = (end - 8 - 24 - 8, end - 8 - 24..end - 8);
     let one = body[one].to_vec();

@@ -16,7 +16,7 @@ pub fn all() -> Files {
     files
 }
 
-/// Adds vectors in which the value of a valid page is altered.
+/// Adds vectors in which the bytes of a valid page are altered.
 fn values(files: &mut Files) {
     type Alter = fn(&mut Vec<u8>);
     let cases: [(&str, &str, &str, Alter); 12] = [
@@ -151,7 +151,7 @@ fn bodies(files: &mut Files) {
             "Malformed",
             |page| {
                 page.entries[0].context = 1;
-                page.entries[0].operation = 41;
+                page.entries[0].operation = 200;
             },
         ),
         (
@@ -170,7 +170,7 @@ fn bodies(files: &mut Files) {
             "an operation that is not known",
             "Unsupported",
             |page| {
-                page.entries[0].operation = 41;
+                page.entries[0].operation = 200;
             },
         ),
         (
@@ -203,7 +203,7 @@ fn bodies(files: &mut Files) {
             "Unsupported",
             |page| {
                 page.subjects.clear();
-                page.entries[0].operation = 41;
+                page.entries[0].operation = 200;
             },
         ),
         (
@@ -271,7 +271,7 @@ fn bodies(files: &mut Files) {
     }
 }
 
-/// Offset of the count of contexts in the body of a page without seen heads.
+/// Offset of the number of contexts in the body of a page without seen heads.
 const CONTEXTS: usize = 2 + 32 + 8 + 8;
 
 fn body_bytes(files: &mut Files) {

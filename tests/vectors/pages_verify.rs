@@ -1,4 +1,4 @@
-//! Checks that open the vectors about the journal with the library.
+//! Checks of the journal vectors against the library.
 
 use std::collections::BTreeSet;
 
@@ -149,7 +149,8 @@ pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
     Ok("ok".into())
 }
 
-/// The tags in the page of the vector `page` must equal the tags of its subject and record.
+/// The tags in the page of the vector `page` must equal the tags that format.md derives for the
+/// subject and the record.
 #[test]
 fn journal_page_tags_match_format() {
     let vector = Vector::parse(&crate::committed()["page"]);

@@ -13,7 +13,7 @@ pub struct Opened {
     pub root: Option<Key>,
 }
 
-/// Keys and body that a writer needs to produce the same value again.
+/// Keys and body from which a writer produces the same value again.
 pub struct OpenedRecord {
     pub key: Vec<u8>,
     pub patient_key: Key,

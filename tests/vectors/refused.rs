@@ -450,7 +450,7 @@ fn entry_bodies(files: &mut Files) {
         world.entry.retention = Some(7);
         let at = world.entry_key();
         let mut body = wincode::serialize(&world.entry).unwrap();
-        // The body ends with the option byte, the time, and the count of extensions.
+        // The body ends with the option byte, the time, and the number of extensions.
         let option = body.len() - 8 - 8 - 1;
         body[option] = 2;
         world.entry_with(&at, &body);

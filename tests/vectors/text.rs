@@ -1,4 +1,4 @@
-//! Agreement of the tables in format.md with the library.
+//! Agreement of the library with the tables in format.md.
 
 use chartlock::internals::envelope::{content_type_code, padded, padme};
 

@@ -1,4 +1,4 @@
-//! Checks that open each committed vector with the library.
+//! Checks of the committed vectors against the library.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};

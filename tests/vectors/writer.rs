@@ -389,8 +389,7 @@ impl World {
         self.put(&version);
     }
 
-    /// Stores versions 1 to `contents.len()`; the last is the current version and the rest are
-    /// earlier versions.
+    /// Stores versions 1 to `contents.len()`. The last one is the current version.
     pub fn put_versions(&mut self, contents: &[&[u8]]) {
         for (content, n) in contents.iter().zip(1..) {
             let mut version = self.version(n, body(&Meta::of(NAME).encode(), content));

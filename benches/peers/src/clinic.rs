@@ -6,8 +6,8 @@ use anyhow::{Result, anyhow, ensure};
 
 use crate::documents::Documents;
 
-/// The directory of a larger clinic data set next to a checkout. Without this directory, the sample
-/// inside the checkout is used.
+/// The directory of a larger clinic data set next to a checkout. Without this directory, the
+/// measurements use the sample inside the checkout.
 const BESIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/clinic");
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data");
 
@@ -18,8 +18,8 @@ pub(crate) struct Clinic {
 }
 
 impl Clinic {
-    /// Reads the records below `directory`; by default, of the data set next to the checkout, or
-    /// else of the sample.
+    /// Reads the records below `directory`. The default is the data set next to the checkout, or
+    /// the sample if there is no data set.
     pub(crate) fn read(directory: Option<PathBuf>) -> Result<Self> {
         let here = || {
             let places = [BESIDE, SAMPLE].map(PathBuf::from);

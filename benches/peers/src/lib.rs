@@ -39,7 +39,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// The default directory for results.
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 
-/// A part of the measurements: the workloads on one topic, and their tables.
+/// A group of workloads on one topic, with the tables of their results.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
     /// The name of the part for `--only`.
@@ -51,9 +51,9 @@ pub(crate) struct Part {
 pub(crate) struct Run<'a> {
     pub(crate) clinic: &'a Clinic,
     pub(crate) quick: bool,
-    /// A directory for files, on the medium to measure.
+    /// The directory for temporary files, on the medium to measure.
     pub(crate) scratch: &'a Path,
-    /// The load of the machine before the run.
+    /// The load average of the machine before the run.
     load_before: f64,
     one_provider: bool,
     /// The second provider's process, built and started on first use.
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
             .transpose()
     }
 
-    /// Returns the count of rounds to run: `rounds`, or a third of them in a quick run.
+    /// Returns the number of rounds to run: `rounds`, or a third of them in a quick run.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.quick {
             rounds.div_ceil(3)

@@ -29,8 +29,8 @@ pub(crate) struct Options {
     /// Directory for scratch files. Default: the system's temporary directory
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) scratch: Option<PathBuf>,
-    /// Run the workloads listed on standard input; a run starts the second provider's program in
-    /// this way
+    /// Run the workloads listed on standard input. The parent process passes this option to the
+    /// second provider's program
     #[arg(long, hide = true)]
     pub(crate) serve: bool,
 }

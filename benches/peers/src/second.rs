@@ -19,7 +19,7 @@ use crate::envelope::{self, Ours};
 use crate::measure::Contender;
 use crate::streams::{self, Direction};
 
-/// A workload that the processes of both providers can run.
+/// A workload that this process can run itself or send to the child process.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Work {
     /// Seals and opens content of this many bytes.

@@ -8,7 +8,7 @@ use chartlock::{Actor, Error, Purpose, RecordReader, Vault};
 use super::{History, NAMES, State, World, id, subject};
 
 impl World {
-    /// Returns `true` if the vault lists the subject; a failed first put may have left an entry
+    /// Returns `true` if the vault lists the subject. A failed first put may leave a patient entry
     /// without records.
     pub(super) fn is_known(&self, who: usize) -> bool {
         let mut subjects = self.session().subjects().unwrap();
@@ -92,7 +92,8 @@ impl World {
     }
 }
 
-/// Reads to the end: later operations may make a reader fail, but never change its content.
+/// Reads to the end. Later operations may make the reader fail, but must never change the content
+/// that it returns.
 pub(super) fn check_reader((reader, expected): (RecordReader, Vec<u8>)) {
     match whole(reader) {
         Ok(content) => assert_eq!(content, expected),

@@ -6,7 +6,7 @@ use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty, StorageE
 
 use super::Disk;
 
-/// A planned fault: skips `after` steps, then returns `action` for `times` steps.
+/// A planned fault: skips `after` fault points, then injects `action` at `times` fault points.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fault {
     after: u64,

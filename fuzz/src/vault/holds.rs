@@ -7,9 +7,10 @@ use chartlock::internals::clock::Clock;
 
 use super::{History, State, VERSIONS, World, id, subject};
 
-/// A day: shorter than the wait before a garbage collection, longer than key removal delays.
+/// The retention period in milliseconds: longer than key removal delays, but shorter than the time
+/// that passes before a garbage collection.
 const RETENTION: i64 = 24 * 60 * 60 * 1000;
-/// The maximum time that passes during one operation.
+/// The maximum time that passes during one operation, in milliseconds.
 const MARGIN: i64 = 60 * 60 * 1000;
 
 /// The hold and the retention date of a subject.
@@ -37,7 +38,7 @@ impl World {
         }
     }
 
-    /// Sets the retention date, or removes it.
+    /// Sets a retention date, or removes the existing date.
     pub(super) fn retain(&mut self, who: usize) {
         let before = self.protection[who];
         let until = match before.until {
@@ -88,8 +89,8 @@ impl World {
         assert!(found.is_some() || !live);
     }
 
-    /// Returns `Some(true)` if the subject is protected, or `None` if the retention date is too
-    /// close to decide.
+    /// Returns `Some(true)` if the subject is protected and `Some(false)` if not. Returns `None` if
+    /// the retention date may pass during the operation.
     pub(super) fn is_protected(&self, who: usize) -> Option<bool> {
         let Protection { hold, until } = self.protection[who];
         let now = self.clock.now();
@@ -101,7 +102,8 @@ impl World {
         }
     }
 
-    /// Expunges a record: all versions lose their content, and a marker follows as a new version.
+    /// Expunges a record. All versions lose their content, and an expunged marker becomes the new
+    /// version.
     pub(super) fn expunge(&mut self, who: usize, what: usize) {
         let before = self.versions(who, what);
         if before.len() + 2 > VERSIONS {
@@ -125,7 +127,7 @@ impl World {
         if outcome.is_err() && now == before {
             return;
         }
-        // An expunge that started before the hold may be finished after it.
+        // An expunge that started before the hold was placed may finish afterwards.
         assert!(
             protected != Some(true) || now == before,
             "expunged despite a hold or retention"

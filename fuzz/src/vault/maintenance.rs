@@ -83,7 +83,8 @@ impl World {
         };
         drop(outcome);
         self.end_faults();
-        // Whether or not the change took effect, one of all credentials must open the vault.
+        // At least one credential must open the vault, even if the outcome of the change is
+        // unknown.
         self.credentials.push(fresh);
         let options = self.options();
         let opens = |key: &KeyFile| options.clone().open(Arc::clone(&self.disk), key).is_ok();
@@ -96,7 +97,7 @@ impl World {
     pub(super) fn rotate_root(&self) -> Result<(), Error> {
         let keep = self.credentials.last().unwrap();
         let slots = self.vault().slots()?;
-        // Find the credential's own slot by trial: drop all slots but one.
+        // Find the slot of the credential by trial: in each attempt, drop all slots except one.
         for own in &slots {
             let others: Vec<u16> = (slots.iter().map(|slot| slot.id))
                 .filter(|id| *id != own.id)
@@ -132,13 +133,13 @@ impl World {
         }
     }
 
-    /// Returns the streams with objects in a class.
+    /// Returns the ids of the streams that have objects in a class.
     fn streams(&self, class: &[u8]) -> BTreeSet<Vec<u8>> {
         let found = self.scan(class, Projection::Keys).into_iter();
         found.map(|(key, _)| key[1..33].to_vec()).collect()
     }
 
-    /// Returns the streams that stored versions reference.
+    /// Returns the ids of the streams that stored versions reference.
     fn named(&self) -> BTreeSet<Vec<u8>> {
         let versions = [b"r", b"h"].map(|class| self.scan(class, Projection::Values));
         let versions = versions.iter().flatten();

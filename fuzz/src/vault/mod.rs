@@ -1,8 +1,8 @@
-//! Fuzz target for a whole vault, compared with a model. A run applies operations, with faults,
-//! crashes and reopenings in between, over storage that is transactional or not.
+//! Fuzz target for a whole vault, compared with a model. A run applies operations to a vault on
+//! transactional or non-transactional storage, with faults, crashes and reopenings in between.
 //!
-//! Every acknowledged version must be readable, byte for byte. A failed operation may or may not
-//! have taken effect, and its effect must then stay the same.
+//! Every acknowledged version must be readable, byte for byte. A failed operation may have taken
+//! effect or not, but the outcome must not change later.
 
 mod compare;
 mod faults;
@@ -24,9 +24,9 @@ use super::clock::{SimulatedClock, options};
 use super::fixed::suite;
 use super::input::Input;
 
-/// The maximum count of operations in one run; longer runs are slow and find nothing new.
+/// The maximum number of operations in one run; longer runs are slow and find no further bugs.
 const OPERATIONS: usize = 48;
-/// The maximum count of versions of one record; more versions are slow and find nothing new.
+/// The maximum number of versions of one record; more versions are slow and find nothing new.
 const VERSIONS: usize = 12;
 const SUBJECTS: [&str; 2] = ["MRN-1042", "é"];
 const NAMES: [&str; 2] = ["Observation/bp", "n"];
@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
         let Some(operation) = input.next() else {
             break;
         };
-        // The byte after each operation plans a fault, or none.
+        // The byte after each operation encodes the planned fault, if any.
         let plan = input.byte();
         let times = if plan & 0x80 == 0 { 0 } else { input.byte() };
         *world.fault.lock().unwrap() = Fault::planned(plan, times);

@@ -14,7 +14,7 @@ impl World {
         }
         let id = id(who, what);
         let outcome = match &content {
-            // Use an upload, which must have the same result.
+            // Upload the content, which must give the same result as a put.
             Some(content) if content.len() % 2 == 1 => {
                 let put = self.session().put_reader(&id, &content[..]);
                 put.map(Some)
@@ -93,8 +93,8 @@ impl World {
         let now = self.stored(who, what);
         let before = self.versions(who, what);
         let added = now.strip_prefix(&before[..]).unwrap();
-        // Added versions must follow the order of the batch; after faults a put may be missing or,
-        // after two faults, stored twice.
+        // Added versions must follow the order of the batch. After one fault, a put may be missing;
+        // after two faults, a put may be stored twice.
         let mut from = 0;
         for version in added {
             let same = |(content, _): &(&Vec<u8>, _)| version.as_ref() == Some(*content);

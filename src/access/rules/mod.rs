@@ -153,8 +153,8 @@ impl Rule {
         let matches = match self.conditions.matches(request) {
             Match::Yes => true,
             Match::No => false,
-            // A permitting rule matches and a denying rule does not, because a denial is final.
-            // After a permission, a second request with labels follows.
+            // Match only a permitting rule, because a second request with labels follows a
+            // permission. A denial without labels would be final.
             Match::DependsOnLabels => self.decision.is_permitted(),
         };
         matches.then(|| self.decision.clone())

@@ -39,7 +39,7 @@ pub(super) fn all(entry: &AuditEntry, pattern: BalpPattern, application: &Applic
     agents.into()
 }
 
-/// Returns the roles of client and server in a pattern.
+/// Returns the agent types of client and server for a BALP pattern.
 fn roles(pattern: BalpPattern) -> (Code, Code) {
     match pattern {
         BalpPattern::Read => (DESTINATION, SOURCE_ROLE),

@@ -10,7 +10,7 @@ pub fn padded(length: usize) -> usize {
     if length < SMALL {
         length.next_multiple_of(64)
     } else {
-        // A body has little more than 1 MiB at most, so the cast to `usize` loses no bits.
+        // A body is at most slightly longer than 1 MiB, so the cast to `usize` loses no bits.
         padme(length as u64) as usize
     }
 }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn padme_follows_the_paper() {
+    fn padme_of_known_lengths_matches_the_paper() {
         for (length, expected) in [
             (0, 0),
             (1, 1),
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_never_shrinks_and_costs_at_most_12_percent() {
+    fn padding_of_long_bodies_adds_at_most_12_percent() {
         for length in (2048..3_000_000).step_by(97) {
             let padded = padded(length);
             assert!(padded >= length && (padded - length) * 100 <= length * 12);

@@ -24,7 +24,6 @@ const WRAPPED_KEY: Range<usize> = 48..HEAD;
 pub const INLINE_MAX: usize = 64 * 1024;
 /// Maximum length of inline content that readers accept: 1 MiB.
 const INLINE_READ_MAX: usize = 1024 * 1024;
-/// Maximum version number of a record.
 const VERSION_MAX: u64 = i64::MAX as u64;
 
 /// The kind of a record value.
@@ -58,7 +57,7 @@ impl Kind {
 }
 
 /// Address of a record, from a request or a storage key and never from a stored value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address {
     /// The chart id.
     pub chart: ChartId,
@@ -390,7 +389,8 @@ pub fn rewrapped(mut value: Vec<u8>, key_number: u32, wrapped: &[u8; 48]) -> Res
 }
 
 /// Returns the digest that identifies a version: SHA-256 of the value from byte 96 on, which
-/// rewrapping keeps. Of segmented content it covers the stream key and the length, not the chunks.
+/// rewrapping keeps. For segmented content, the digest covers the stream key and the length, but not
+/// the chunks.
 ///
 /// # Errors
 /// [`Error::Malformed`] if the value is shorter than a head.

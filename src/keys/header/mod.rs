@@ -19,7 +19,6 @@ use crate::secret::plaintext;
 /// newline translation.
 const MAGIC: [u8; 8] = *b"\x89CLK\r\n\x1a\n";
 const FORMAT: u16 = 1;
-/// The maximum count of slots.
 const SLOTS_MAX: usize = 16;
 /// The number of bytes between the last slot and the sealed keyring: salt 32, commitment 32, length 4.
 const RING_HEAD: usize = 68;
@@ -150,9 +149,10 @@ impl Header {
     /// Auditor slots are skipped, because they contain no root key.
     ///
     /// # Errors
-    /// If no slot fits: [`Error::HeaderDamaged`] if at least one slot opened, else the first
-    /// error of the credential, else [`Error::WrongKey`]. [`Error::HeaderDamaged`] also if the
-    /// sealed keyring does not open; [`Error::Unsupported`] for a keyring of a newer release.
+    /// - If no slot fits: [`Error::HeaderDamaged`] if at least one slot opened, else the first error
+    ///   of the credential, else [`Error::WrongKey`].
+    /// - If a slot fits: [`Error::HeaderDamaged`] if the sealed keyring does not open;
+    ///   [`Error::Unsupported`] for a keyring of a newer release.
     pub fn unlock(&self, credential: &dyn Credential) -> Result<Unlocked> {
         let mut opened = false;
         let mut failed = None;

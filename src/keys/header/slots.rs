@@ -107,9 +107,9 @@ impl Header {
         Ok(())
     }
 
-    /// Draws a new root key and returns it. Enrols each slot that a credential of `keep` opens again
-    /// under the same id, and removes the slots in `drop`. Auditor slots contain no root key, so they
-    /// stay unchanged unless `drop` contains their ids.
+    /// Draws a new root key and returns it. Wraps the new root key in each slot that a credential of
+    /// `keep` opens, under the same slot id. Removes the slots in `drop`. Auditor slots contain no root
+    /// key, so they stay unchanged unless `drop` contains their ids.
     ///
     /// Call this function before any other change to the parsed header. A slot counts as opened only
     /// if its root key derives the keyring's commitment, which covers the parsed slots.

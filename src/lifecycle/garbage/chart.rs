@@ -10,11 +10,12 @@ use crate::id::Subject;
 use crate::keys::entry::EntryState;
 use crate::lifecycle::garbage::Collection;
 use crate::lifecycle::garbage::survey::StreamSurvey;
+use crate::records::live_stream::is_live;
+use crate::records::stream_owner::StreamOwner;
 use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
-/// An hour, in milliseconds.
 const HOUR: i64 = 60 * 60 * 1000;
 /// Age in milliseconds at which an upload counts as abandoned. Its writer has normally given up
 /// earlier. Otherwise the writer finds its intent deleted, and loses only its upload.
@@ -23,7 +24,8 @@ const ABANDONED_AFTER: i64 = 24 * HOUR;
 /// A writer may stall between its check of the intent and the put that references the content. No
 /// check detects such a put; only elapsed time excludes it.
 const ABANDONED_AFTER_STEPS: i64 = 7 * 24 * HOUR;
-/// Maximum number of objects per scan page.
+/// Maximum number of objects per scan page. A page contains only storage keys, and so needs little
+/// memory.
 const PAGE: usize = 256;
 
 #[derive(Default)]
@@ -37,6 +39,15 @@ struct SurveyedChart {
     /// Number of versions that do not open or are missing.
     unsettled: u64,
     under_way: u64,
+}
+
+/// Returns `true` if the start of an upload is further than `bound` from `now`, in either direction.
+///
+/// A start in the future comes from a clock that is ahead of this one. The same bound holds for it,
+/// so that a wrong clock does not protect its upload for ever, and an upload of a process whose clock
+/// is less than `bound` ahead is never removed early.
+fn is_distant(started_at: i64, now: i64, bound: i64) -> bool {
+    started_at.abs_diff(now) > bound.unsigned_abs()
 }
 
 impl Vault {
@@ -168,12 +179,17 @@ impl Vault {
         let mut streams = BTreeSet::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.core.store.storage.scan(Scan {
-                prefix: &prefix,
-                after: after.as_deref(),
-                limit: PAGE,
-                projection: Projection::Keys,
-            })?;
+            let page = self
+                .core
+                .store
+                .storage
+                .scan(Scan {
+                    prefix: &prefix,
+                    after: after.as_deref(),
+                    limit: PAGE,
+                    projection: Projection::Keys,
+                })?
+                .with_damaged()?;
             collection.counter.add(page.items.len() as u64);
             streams.extend(
                 page.items
@@ -200,6 +216,7 @@ impl Vault {
             ABANDONED_AFTER_STEPS
         };
         let now = self.core.store.clock.now();
+        let is_exclusive = self.core.store.storage.is_exclusive();
         let mut intents = Intents::default();
         let prefix = storage_keys::chart(b'w', chart);
         self.each_page(&prefix, Projection::Values, &mut |entries| {
@@ -208,10 +225,14 @@ impl Vault {
                 let Some(stream) = storage_keys::stream_of(&key) else {
                     continue;
                 };
-                // Count an unreadable intent as under way, because its age is unknown.
-                let old = Intent::parse(&value)
-                    .is_ok_and(|intent| now.saturating_sub(intent.started_at) > abandoned_after);
-                if old {
+                let is_abandoned = if is_exclusive {
+                    !is_live(&stream)
+                } else {
+                    // Count an unreadable intent as under way, because its age is unknown.
+                    Intent::parse(&value)
+                        .is_ok_and(|intent| is_distant(intent.started_at, now, abandoned_after))
+                };
+                if is_abandoned {
                     intents.abandoned.push(stream);
                 } else {
                     intents.under_way.insert(stream);
@@ -239,7 +260,8 @@ impl Vault {
     }
 
     /// Removes streams that no record references. A stream that a record's key opens is kept,
-    /// because the reference in that record was altered.
+    /// because the reference in that record was altered. A stream that cannot be read is kept,
+    /// because a record's key may open it.
     fn free(
         &self,
         chart: &ChartId,
@@ -248,15 +270,16 @@ impl Vault {
         collection: &mut Collection<'_>,
     ) -> Result<()> {
         for stream in unreferenced {
-            if self.core.store.is_of_a_record(chart, &stream, keys)? {
-                collection.report.misnamed_streams += 1;
-                continue;
+            let report = &mut collection.report;
+            match self.core.store.stream_owner(chart, &stream, keys)? {
+                StreamOwner::Record => report.misnamed_streams += 1,
+                StreamOwner::Unknown => report.unreadable_streams += 1,
+                StreamOwner::Other => {
+                    let prefix = storage_keys::segments(chart, &stream);
+                    let removed = &mut || report.segments += 1;
+                    self.core.store.remove_under(&prefix, removed)?;
+                }
             }
-            let segments = &mut collection.report.segments;
-            let prefix = storage_keys::segments(chart, &stream);
-            self.core
-                .store
-                .remove_under(&prefix, &mut || *segments += 1)?;
         }
         Ok(())
     }

@@ -26,7 +26,8 @@ use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 use crate::vault::progress::{Counter, Phase};
 
-/// Maximum number of charts per scan of the patient entries.
+/// Maximum number of charts per scan of the patient entries. The limit bounds memory; a lower limit
+/// would need more scans.
 const CHARTS_AT_ONCE: usize = 4096;
 
 struct Collection<'a> {
@@ -39,20 +40,22 @@ impl Vault {
     /// conflict, of re-encryptions, and of erased subjects. Readers and writers continue
     /// concurrently. After an interruption, call this method again.
     ///
-    /// The collector distinguishes running uploads from abandoned uploads by age. It keeps uploads
-    /// that began less than 24 hours ago, because a writer gives up after 24 hours. On
-    /// transactional storage, a writer whose clock is wrong loses at most its upload, and gets an
-    /// error.
+    /// On exclusive storage ([`is_exclusive`](crate::storage::Storage::is_exclusive)), the collector keeps the uploads that this
+    /// process runs, and frees all others at once.
     ///
-    /// On storage that is not transactional, the collector keeps uploads that began less than 7
-    /// days ago. A writer that stalls for days between two operations of a commit can still lose
-    /// its upload.
+    /// On other storage, the collector distinguishes running uploads from abandoned uploads by age.
+    /// It keeps uploads that began less than 24 hours ago, because a writer gives up after 24 hours.
+    /// It also keeps uploads of a clock that is at most 24 hours ahead. On transactional storage, a
+    /// writer whose clock is wrong by more loses at most its upload, and gets an error.
+    ///
+    /// On storage that is not transactional, both limits are 7 days. A writer that stalls for days
+    /// between two operations of a commit, or whose clock is days ahead, can still lose its upload.
     ///
     /// The collector frees nothing that may be needed. It skips charts without a readable patient
     /// entry, and charts in which a record version is missing or does not open. It keeps every
     /// stream that a record's key opens, even if no record references the stream. The report counts
-    /// all of these. **Do not call this method while only a part of a backup is restored**, because
-    /// the content of newer records counts as garbage when only older records are restored.
+    /// all of these. **Do not call this method while only a part of a backup is restored.**
+    /// If only older records are restored, the content of newer records counts as garbage.
     ///
     /// ```
     /// # use chartlock::*;
@@ -95,12 +98,17 @@ impl Vault {
             let mut behind =
                 after.map(|chart| storage_keys::behind(&storage_keys::chart(class, chart)));
             for _ in 0..CHARTS_AT_ONCE {
-                let page = self.core.store.storage.scan(Scan {
-                    prefix: &[class],
-                    after: behind.as_deref(),
-                    limit: 1,
-                    projection: Projection::Keys,
-                })?;
+                let page = self
+                    .core
+                    .store
+                    .storage
+                    .scan(Scan {
+                        prefix: &[class],
+                        after: behind.as_deref(),
+                        limit: 1,
+                        projection: Projection::Keys,
+                    })?
+                    .with_damaged()?;
                 let Some(entry) = page.items.into_iter().next() else {
                     break;
                 };

@@ -14,7 +14,8 @@ use crate::vault::entries::CachedEntry;
 
 /// Length in bytes of the head of a value and the stream id that follows the head.
 const WITH_STREAM: usize = HEAD + 16;
-/// Maximum number of objects per scan page.
+/// Maximum number of objects per scan page. A page contains only the first bytes of each value, and
+/// so needs little memory.
 const PAGE: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,12 +137,17 @@ impl Vault {
     }
 
     fn heads(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<ScanPage> {
-        let page = self.core.store.storage.scan(Scan {
-            prefix: &storage_keys::chart(class, chart),
-            after,
-            limit: PAGE,
-            projection: Projection::Head(WITH_STREAM),
-        })?;
+        let page = self
+            .core
+            .store
+            .storage
+            .scan(Scan {
+                prefix: &storage_keys::chart(class, chart),
+                after,
+                limit: PAGE,
+                projection: Projection::Head(WITH_STREAM),
+            })?
+            .with_damaged()?;
         Ok(page)
     }
 
@@ -234,7 +240,7 @@ impl Vault {
                 let begun = self
                     .core
                     .store
-                    .read_one(&storage_keys::current(address))?
+                    .read_damaged(&storage_keys::current(address))?
                     .is_some();
                 walk.unsettled += u64::from(!begun);
                 histories.insert(address.record, History::Unknown);
@@ -247,7 +253,7 @@ impl Vault {
     /// does not count as a marker. Missing versions below such a retraction then prevent the
     /// collection of the chart.
     fn is_marker(&self, walk: &SurveyWalk<'_>, object: &VersionRef) -> Result<bool> {
-        let Some(stored) = self.core.store.read_one(&object.key)? else {
+        let Some(stored) = self.core.store.read_damaged(&object.key)? else {
             return Ok(false);
         };
         let opened = object
@@ -263,7 +269,7 @@ impl Vault {
             return Ok(());
         }
         let keys: Vec<_> = segmented.iter().map(|object| &object.key[..]).collect();
-        let values = self.core.store.storage.read(&keys)?;
+        let values = self.core.store.read_each(&keys)?;
         for (object, stored) in segmented.iter().zip(values) {
             match open_body(object, walk.held, stored) {
                 Ok(named) => (walk.found)(named),

@@ -18,6 +18,8 @@ pub(super) enum AttemptKind {
     /// Writes a version; contains the indexes of the write's operations.
     Write {
         intent: Option<usize>,
+        /// Check that the record has no earlier version.
+        history: Option<usize>,
         earlier: Option<(usize, u64)>,
         current: usize,
     },
@@ -39,11 +41,11 @@ impl Vault {
         pending: &mut PendingWrite<'_>,
         version: u64,
         kind: &AttemptKind,
-        result: Result<Committed, CommitError>,
+        result: &Result<Committed, CommitError>,
     ) -> Option<WriteOutcome> {
         pending.freshness = Freshness::Fresh;
-        match result {
-            Ok(done) => {
+        match *result {
+            Ok(ref done) => {
                 if let (PendingChange::Expunge { purged }, AttemptKind::Write { .. }) =
                     (pending.job.change, kind)
                 {
@@ -64,34 +66,51 @@ impl Vault {
                 }
                 return Some(Err(error.into()));
             }
-            Err(CommitError::Conflict { operation }) => match kind {
-                AttemptKind::Settle => {}
-                AttemptKind::Write { intent, .. } if *intent == Some(operation) => {
-                    // Either garbage collection removed the intent and deletes the upload, or an
-                    // earlier attempt with unknown outcome was committed and its record references
-                    // the upload.
-                    if pending.maybe_committed.is_none()
-                        && let Some(upload) = pending.upload.take()
-                    {
-                        self.core.store.discard(&upload);
-                    }
-                    pending.intent_collected = pending.upload.is_some();
-                }
-                AttemptKind::Write {
-                    earlier, current, ..
-                } => {
-                    let blocked = earlier.filter(|(index, _)| *index == operation);
-                    pending.orphan_version = blocked.map(|(_, former)| former);
-                    // Treat the version as possibly committed, because a storage that repeats
-                    // requests may conflict with its own first request.
-                    let own_conflict =
-                        operation >= *current && !self.core.store.storage.is_transactional();
-                    pending.maybe_committed =
-                        own_conflict.then_some(version).or(pending.maybe_committed);
-                }
-            },
+            Err(CommitError::Conflict { operation }) => {
+                self.interpret_conflict(pending, version, kind, operation);
+            }
             Err(_) => pending.maybe_committed = Some(version),
         }
         None
+    }
+
+    /// Updates the state of a write after the precondition of an operation failed.
+    fn interpret_conflict(
+        &self,
+        pending: &mut PendingWrite<'_>,
+        version: u64,
+        kind: &AttemptKind,
+        operation: usize,
+    ) {
+        match kind {
+            AttemptKind::Settle => {}
+            AttemptKind::Write { intent, .. } if *intent == Some(operation) => {
+                // Either garbage collection removed the intent and deletes the upload, or an
+                // earlier attempt with unknown outcome was committed and its record references
+                // the upload.
+                if pending.maybe_committed.is_none()
+                    && let Some(upload) = pending.upload.take()
+                {
+                    self.core.store.discard(&upload);
+                }
+                pending.intent_collected = pending.upload.is_some();
+            }
+            AttemptKind::Write {
+                earlier,
+                current,
+                history,
+                ..
+            } => {
+                pending.has_history = *history == Some(operation);
+                let blocked = earlier.filter(|(index, _)| *index == operation);
+                pending.orphan_version = blocked.map(|(_, former)| former);
+                // Treat the version as possibly committed, because a storage that repeats
+                // requests may conflict with its own first request.
+                let own_conflict =
+                    operation >= *current && !self.core.store.storage.is_transactional();
+                pending.maybe_committed =
+                    own_conflict.then_some(version).or(pending.maybe_committed);
+            }
+        }
     }
 }

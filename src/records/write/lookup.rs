@@ -10,15 +10,19 @@ use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::Act;
 use crate::keys::ring::KeyVersion;
-use crate::records::write::{PendingWrite, WriteJob};
+use crate::records::write::{NewSubjects, PendingWrite};
 use crate::storage::{Expect, Revision, Stored};
 use crate::vault::Vault;
-use crate::vault::entries::{CachedEntry, Freshness, chart_id};
+use crate::vault::entries::{
+    CachedEntry, EntryRequest, Freshness, NewSubject, WritableEntry, chart_id,
+};
 
 /// The stored state that a write job builds on: patient entry and current version.
 pub(super) struct WriteContext {
     pub(super) cached: Arc<CachedEntry>,
     pub(super) address: Address,
+    /// `true` if `cached` is not stored yet, and must be stored together with the record.
+    pub(super) is_new_subject: bool,
     /// Version and revision of a stored earlier version that blocked an earlier attempt.
     orphan_version: Option<(u64, Revision)>,
     pub(super) current: Option<Stored>,
@@ -63,66 +67,117 @@ impl Vault {
     /// Returns the chart that a subject's records are written to; creates the patient entry of a
     /// new subject.
     pub(crate) fn chart_for_writing(&self, subject: &Subject, act: &Act) -> Result<ChartId> {
-        let subjects = HashMap::from([(subject, Freshness::Cached)]);
-        let entries = self.entries_for_writing(&subjects, act)?;
-        let cached = entries.get(subject).ok_or(Error::Contended)?;
-        chart_id(cached.as_ref().map_err(Clone::clone)?)
+        let request = EntryRequest {
+            freshness: Freshness::Cached,
+            with_records: false,
+        };
+        let mut entries = self.entries_for_writing(&HashMap::from([(subject, request)]), act)?;
+        match entries.remove(subject).unwrap_or(Err(Error::Contended))? {
+            WritableEntry::Stored(cached) => chart_id(&cached),
+            WritableEntry::New(_) => Err(Error::Contended),
+        }
     }
 
     /// Reads the patient entry and the current version for each job, all in one call. The jobs
     /// share one actor and purpose.
     pub(super) fn read_contexts(
         &self,
-        batch: &[PendingWrite<'_>],
+        batch: &mut [PendingWrite<'_>],
+        new_subjects: &mut NewSubjects,
     ) -> Result<Vec<Result<WriteContext>>> {
-        let Some(PendingWrite {
-            job: WriteJob { act, .. },
-            ..
-        }) = batch.first()
-        else {
-            return Ok(Vec::new());
-        };
-        let mut subjects: HashMap<&Subject, Freshness> = HashMap::new();
-        for pending in batch {
-            let freshness = subjects
-                .entry(pending.job.id.subject())
-                .or_insert(Freshness::Cached);
-            if pending.freshness == Freshness::Fresh {
-                *freshness = Freshness::Fresh;
-            }
-        }
-        let entries = self.entries_for_writing(&subjects, act)?;
+        let entries = self.entries_of_batch(batch, new_subjects)?;
         let mut contexts: Vec<Result<WriteContext>> = batch
             .iter()
             .map(|pending| {
-                let cached = entries.get(pending.job.id.subject());
-                let cached = Arc::clone(
-                    cached
-                        .ok_or(Error::Contended)?
-                        .as_ref()
-                        .map_err(Clone::clone)?,
-                );
+                let subject = pending.job.id.subject();
+                let new = new_subjects.get(subject).map(|new| Ok(new.cached()));
+                let found = new.or_else(|| entries.get(subject).map(Result::as_ref));
+                let cached = found.ok_or(Error::Contended)?.map_err(Clone::clone)?;
                 let address = cached.address(pending.job.id.name())?;
                 let orphan_version = self.read_orphan_version(pending, &address)?;
                 Ok(WriteContext {
-                    cached,
+                    cached: Arc::clone(cached),
                     address,
+                    is_new_subject: new_subjects.contains_key(subject),
                     orphan_version,
                     current: None,
                 })
             })
             .collect();
-        let keys: Vec<_> = contexts
-            .iter()
-            .flatten()
-            .map(|context| storage_keys::current(&context.address))
-            .collect();
+        // A new chart has no record.
+        let stored = |context: &&mut WriteContext| !context.is_new_subject;
+        let stored: Vec<_> = contexts.iter_mut().flatten().filter(stored).collect();
+        if stored.is_empty() {
+            return Ok(contexts);
+        }
+        let keys = stored.iter().map(|it| storage_keys::current(&it.address));
+        let keys: Vec<_> = keys.collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-        let stored = self.core.store.storage.read(&keys)?;
-        for (context, stored) in contexts.iter_mut().flatten().zip(stored) {
-            context.current = stored;
+        let current = self.core.store.read_each(&keys)?;
+        for (context, current) in stored.into_iter().zip(current) {
+            context.current = current;
         }
         Ok(contexts)
+    }
+
+    /// Returns the stored entry of each subject. Entries of new subjects are sealed into
+    /// `new_subjects` instead, if the batch can store them together with the records.
+    fn entries_of_batch(
+        &self,
+        batch: &mut [PendingWrite<'_>],
+        new_subjects: &mut NewSubjects,
+    ) -> Result<HashMap<Subject, Result<Arc<CachedEntry>>>> {
+        let Some(act) = batch.first().map(|pending| pending.job.act.clone()) else {
+            return Ok(HashMap::new());
+        };
+        if !new_subjects.is_empty() {
+            // Read the header before the entries. An attempt under another header can then not be
+            // committed after the entry is found missing.
+            self.reload_header()?;
+        }
+        let entries = self.entries_for_writing(&self.entry_requests(batch), &act)?;
+        let mut stored = HashMap::with_capacity(entries.len());
+        for (subject, entry) in entries {
+            let tried = new_subjects.remove(&subject);
+            let entry = match (entry, tried) {
+                (Ok(WritableEntry::New(new)), Some(tried)) if tried.has_header_of(&new) => {
+                    new_subjects.insert(subject, tried);
+                    continue;
+                }
+                (Ok(WritableEntry::New(new)), tried) => {
+                    forget_attempts(batch, &subject, tried.as_ref());
+                    new_subjects.insert(subject, new);
+                    continue;
+                }
+                (Ok(WritableEntry::Stored(cached)), tried) => {
+                    let tried = tried.filter(|tried| !has_had_chart(&cached, tried));
+                    forget_attempts(batch, &subject, tried.as_ref());
+                    Ok(cached)
+                }
+                (Err(error), _) => Err(error),
+            };
+            stored.insert(subject, entry);
+        }
+        Ok(stored)
+    }
+
+    fn entry_requests<'a>(&self, batch: &[PendingWrite<'a>]) -> HashMap<&'a Subject, EntryRequest> {
+        let mut requests = HashMap::new();
+        for pending in batch {
+            let request = requests
+                .entry(pending.job.id.subject())
+                .or_insert(EntryRequest {
+                    freshness: Freshness::Cached,
+                    with_records: self.core.store.storage.is_transactional(),
+                });
+            if pending.freshness == Freshness::Fresh {
+                request.freshness = Freshness::Fresh;
+            }
+            // Store the entry before the upload, because garbage collection deletes an upload to a
+            // chart without an entry.
+            request.with_records &= !pending.needs_upload();
+        }
+        requests
     }
 
     /// Reads the earlier version that blocked an earlier attempt.
@@ -153,5 +208,26 @@ impl Vault {
     ) -> Result<bool> {
         let now = self.live_entry(pending.job.id.subject())?;
         Ok(now.is_some_and(|now| now.revision == context.cached.revision))
+    }
+}
+
+/// Returns `true` if the chart of an attempt is or was the chart of a stored entry.
+fn has_had_chart(cached: &CachedEntry, tried: &NewSubject) -> bool {
+    let chart = chart_id(tried.cached());
+    chart.is_ok_and(|chart| {
+        chart_id(cached) == Ok(chart) || cached.entry.dead_charts().contains(&chart)
+    })
+}
+
+/// Resets the jobs of a subject whose last attempt, with the entry `tried`, can never be committed:
+/// either the header that the attempt checks was replaced, or the subject has another entry.
+fn forget_attempts(batch: &mut [PendingWrite<'_>], subject: &Subject, tried: Option<&NewSubject>) {
+    let Some(chart) = tried.and_then(|tried| chart_id(tried.cached()).ok()) else {
+        return;
+    };
+    for pending in batch {
+        if pending.job.id.subject() == subject && pending.chart == Some(chart) {
+            pending.forget_attempts();
+        }
     }
 }

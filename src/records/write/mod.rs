@@ -2,13 +2,20 @@
 //! code block shows the order of operations in the notation of the architecture page:
 //!
 //! ```text
-//! put, new      [ put r Absent ; ?p ]
+//! new subject   [ put p Absent ; put r* Absent ; ?v ]                     on transactional storage
+//! put, new      [ ?h|1 Absent ; put r Absent ; ?p ]
 //! put, next     [ put h|n Absent ; put r Unchanged ; ?p ]
 //! put, large    [ put w Absent ] ; [ put s|i Absent ]* ; [ ?w ; (put h|n) ; put r ; ?p ; delete w ]
 //! expunge       [ ?p ; destroying put r = marker Unchanged ; ?p ]         then `lifecycle` deletes the rest
 //! ```
+//! On transactional storage, the entry of a new subject and its first records are one transaction. On
+//! other storage, the entry is put first, with a check of the header, and so is the entry of a
+//! subject whose first record needs an upload.
+//!
 //! The check of the patient entry comes last, so that it detects a rotation or an erasure that was
-//! committed first. No write is acknowledged before this check. The former version is put among the
+//! committed first. No write is acknowledged before this check. A record whose current version is
+//! missing has an earlier version 1, unless the record was expunged, so the check of `h|1` detects
+//! the loss. The former version is put among the
 //! earlier versions before the current version is replaced, so that no prefix of the transaction
 //! loses the former version.
 
@@ -21,16 +28,16 @@ mod put_marker;
 pub(crate) mod seal;
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::crypto::{ChartId, Commitment};
 use crate::error::{Error, Result};
-use crate::format::envelope::{Head, Meta};
-use crate::id::RecordId;
+use crate::format::envelope::{Head, INLINE_MAX, Meta};
+use crate::id::{RecordId, Subject};
 use crate::journal::Act;
 use crate::records::document::{Document, Precondition};
 use crate::records::upload::Upload;
-use crate::vault::entries::Freshness;
+use crate::vault::entries::{Freshness, NewSubject};
 use crate::vault::{ROUNDS, Vault};
 
 /// A request to write one version of one record.
@@ -129,6 +136,9 @@ impl<'a> WriteJob<'a> {
 /// expunge.
 pub(crate) type WriteOutcome = Result<Option<u64>>;
 
+/// Sealed entries of new subjects whose last attempt was not committed, or has an unknown outcome.
+type NewSubjects = HashMap<Subject, NewSubject>;
+
 /// A write job without an outcome, and the facts that its attempts have established.
 struct PendingWrite<'a> {
     job: WriteJob<'a>,
@@ -144,6 +154,8 @@ struct PendingWrite<'a> {
     /// that this job re-encrypted are left out. A concurrent rotation may have re-encrypted the
     /// version under the same key, and `may_have_sealed` must accept that value.
     sealed: Vec<(Commitment, u32)>,
+    /// `true` if the previous attempt found no current version but an earlier version 1.
+    has_history: bool,
     /// Number of the earlier version whose storage key was occupied in a previous attempt. The next
     /// attempt replaces that object if the object and the current version are both unchanged.
     orphan_version: Option<u64>,
@@ -167,10 +179,28 @@ impl<'a> PendingWrite<'a> {
             chart: upload.as_ref().map(|upload| upload.chart),
             maybe_committed: None,
             sealed: Vec::new(),
+            has_history: false,
             orphan_version: None,
             upload,
             intent_collected: false,
         }
+    }
+
+    /// Returns `true` if the content must be uploaded before the version can be written.
+    fn needs_upload(&self) -> bool {
+        self.upload.is_some()
+            || match self.job.change {
+                PendingChange::Content(content) => content.len() > INLINE_MAX,
+                PendingChange::Uploaded => true,
+                PendingChange::Retraction | PendingChange::Expunge { .. } => false,
+            }
+    }
+
+    /// Forgets the attempts of this job, none of which was committed or can be committed.
+    fn forget_attempts(&mut self) {
+        self.chart = None;
+        self.maybe_committed = None;
+        self.sealed.clear();
     }
 
     /// Records the commitment and key number of a sealed value, before the value is sent.
@@ -227,12 +257,13 @@ impl Vault {
         let mut outcomes: Vec<WriteOutcome> = Vec::new();
         outcomes.resize_with(jobs.len(), || Err(Error::Contended));
         let mut waiting: Vec<_> = jobs.into_iter().zip(0..).map(PendingWrite::new).collect();
+        let mut new_subjects = NewSubjects::new();
         let mut round = 0;
         while !waiting.is_empty() && round < ROUNDS {
             self.core.store.back_off(round);
             let (batch, later) = first_of_each_record(waiting);
             let before = batch.len() + later.len();
-            waiting = self.attempt_batch(batch, &mut outcomes);
+            waiting = self.attempt_batch(batch, &mut new_subjects, &mut outcomes);
             waiting.extend(later);
             waiting.sort_by_key(|pending| pending.index);
             // Count only rounds without progress, because several versions of one record need

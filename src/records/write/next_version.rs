@@ -1,10 +1,8 @@
 //! Construction of the transaction that writes the next version.
 
-use std::collections::HashMap;
-
 use crate::crypto::{ChartId, CipherSuite, DataKey, Place};
 use crate::error::{Error, Result};
-use crate::format::envelope::{self, Address, Body, Head, INLINE_MAX, Kind};
+use crate::format::envelope::{self, Body, Head, INLINE_MAX, Kind};
 use crate::format::storage_keys;
 use crate::journal;
 use crate::keys::wrap;
@@ -19,10 +17,6 @@ use crate::records::write::{PendingChange, PendingWrite, WriteJob};
 use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::{Freshness, chart_id};
-
-/// Cache for one batch: maps a chart to `true` if the chart has any earlier version. A chart is
-/// checked only after the current version of one of its records was found absent.
-pub(super) type HistoryPresence = HashMap<ChartId, bool>;
 
 pub(super) enum NextVersion {
     /// There is nothing to retract.
@@ -41,7 +35,6 @@ impl Vault {
         &self,
         pending: &mut PendingWrite<'_>,
         context: &WriteContext,
-        history: &mut HistoryPresence,
         key: DataKey,
     ) -> Result<WriteStep> {
         let chart = chart_id(&context.cached)?;
@@ -88,7 +81,7 @@ impl Vault {
                 }
             }
         }
-        match self.next_version(pending, context, history)? {
+        match self.next_version(pending, context)? {
             NextVersion::Nothing => Ok(WriteStep::Done(Ok(None))),
             NextVersion::Retry => Ok(WriteStep::Retry),
             NextVersion::Version { version, earlier } => {
@@ -102,10 +95,9 @@ impl Vault {
         &self,
         pending: &mut PendingWrite<'_>,
         context: &WriteContext,
-        history: &mut HistoryPresence,
     ) -> Result<NextVersion> {
         let Some(current) = &context.current else {
-            return self.first_version(pending, context, history);
+            return self.first_version(pending, context);
         };
         let (head, data_key) =
             match read::authentic(&context.cached, &context.address, &current.value) {
@@ -153,31 +145,14 @@ impl Vault {
         })
     }
 
+    /// Returns version 1. Only its commit checks that the record has no earlier version, unless
+    /// nothing is to be written.
     fn first_version(
         &self,
         pending: &mut PendingWrite<'_>,
         context: &WriteContext,
-        history: &mut HistoryPresence,
     ) -> Result<NextVersion> {
-        if self.chart_has_history(&context.address, history)?
-            && self.has_earlier(&context.address)?
-        {
-            // Report missing data: the patient entry is freshly read and unchanged, so neither an
-            // erasure nor a concurrent put explains the absence.
-            if pending.freshness == Freshness::Fresh
-                && self
-                    .core
-                    .store
-                    .read_one(&storage_keys::current(&context.address))?
-                    .is_none()
-                && self.entry_unchanged(pending, context)?
-            {
-                return Err(Error::CurrentMissing);
-            }
-            pending.freshness = Freshness::Fresh;
-            return Ok(NextVersion::Retry);
-        }
-        match (pending.job.expected, pending.job.change) {
+        let outcome = match (pending.job.expected, pending.job.change) {
             (Precondition::Version(_), _) => Err(Error::Conflict),
             (_, PendingChange::Retraction) => Ok(NextVersion::Nothing),
             (_, PendingChange::Expunge { .. }) => Err(Error::UnknownRecord),
@@ -185,18 +160,29 @@ impl Vault {
                 version: 1,
                 earlier: None,
             }),
+        };
+        let is_written = matches!(outcome, Ok(NextVersion::Version { .. }));
+        let has_history = match is_written || context.is_new_subject {
+            true => pending.has_history,
+            false => self.has_earlier(&context.address)?,
+        };
+        if !has_history {
+            return outcome;
         }
-    }
-
-    /// Returns `true` if a chart has any earlier version. Checks each chart only once, because most
-    /// charts written in bulk have no earlier version.
-    fn chart_has_history(&self, address: &Address, known: &mut HistoryPresence) -> Result<bool> {
-        if let Some(known) = known.get(&address.chart) {
-            return Ok(*known);
+        // Report missing data: the patient entry is freshly read and unchanged, so neither an
+        // erasure nor a concurrent put explains the absence.
+        if pending.freshness == Freshness::Fresh
+            && self
+                .core
+                .store
+                .read_one(&storage_keys::current(&context.address))?
+                .is_none()
+            && self.entry_unchanged(pending, context)?
+        {
+            return Err(Error::CurrentMissing);
         }
-        let has = self.has_any(&storage_keys::chart(b'h', &address.chart))?;
-        known.insert(address.chart, has);
-        Ok(has)
+        pending.freshness = Freshness::Fresh;
+        Ok(NextVersion::Retry)
     }
 
     /// Replaces a current version under a destroyed key.
@@ -332,25 +318,32 @@ fn version_transaction(
         transaction = std::mem::take(&mut transaction).check(upload.intent_key(), intent);
         next_index()
     });
+    let history = (context.current.is_none() && !context.is_new_subject).then(|| {
+        let key = storage_keys::earlier(&context.address, 1);
+        transaction = std::mem::take(&mut transaction).check(key, Expect::Absent);
+        next_index()
+    });
     let earlier = earlier.map(|(former, value)| {
         let key = storage_keys::earlier(&context.address, former);
         let expect = context.expect_earlier(former);
         transaction = std::mem::take(&mut transaction).put(key, value, expect);
         (next_index(), former)
     });
-    transaction = transaction
-        .put(
-            storage_keys::current(&context.address),
-            value,
-            context.expect_current(),
-        )
-        .check(context.cached.key(), context.cached.expect());
+    transaction = transaction.put(
+        storage_keys::current(&context.address),
+        value,
+        context.expect_current(),
+    );
     let current = next_index();
+    if !context.is_new_subject {
+        transaction = transaction.check(context.cached.key(), context.cached.expect());
+    }
     if let Some(upload) = &pending.upload {
         transaction = transaction.delete(upload.intent_key());
     }
     let kind = AttemptKind::Write {
         intent,
+        history,
         earlier,
         current,
     };

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::format::envelope::{self, Content, Head};
 use crate::format::storage_keys;
 use crate::journal;
+use crate::records::stream_owner::StreamOwner;
 use crate::records::write::commit_reply::{AttemptKind, WriteAttempt};
 use crate::records::write::lookup::WriteContext;
 use crate::records::write::next_version::NextVersion;
@@ -43,7 +44,8 @@ impl Vault {
                 // Check that the version owns the stream, because only the stream's content
                 // authenticates its id. An altered id must not make the expunge delete the content
                 // of another record.
-                (self.core.store.is_of_a_record(chart, &stream, &keys)?).then_some(stream)
+                let owner = self.core.store.stream_owner(chart, &stream, &keys)?;
+                (owner == StreamOwner::Record).then_some(stream)
             }
             _ => None,
         };
@@ -110,6 +112,7 @@ pub(super) fn marker_in_place(
         version,
         kind: AttemptKind::Write {
             intent: None,
+            history: None,
             earlier: None,
             current: 1,
         },

@@ -87,6 +87,7 @@ impl<R: Read> Input<R> {
             objects,
             bytes: self.bytes + DIGEST_BYTES as u64,
             digest: stored,
+            unreadable: 0,
         })
     }
 }

@@ -19,7 +19,7 @@ use std::io::{self, Read, Seek, Write};
 
 use crate::crypto::{Digest, Sha256Stream, equal};
 use crate::storage::{
-    CommitError, Expect, Projection, Scan, ScanItem, Storage, StorageError, Transaction,
+    CommitError, Expect, Projection, Scan, ScanItem, ScanPage, Storage, StorageError, Transaction,
 };
 pub use entries::Entries;
 use output::Output;
@@ -27,11 +27,11 @@ use output::Output;
 const MAGIC: &[u8; 8] = b"\x89CLA\r\n\x1a\n";
 const DIGEST_BYTES: usize = size_of::<Digest>();
 
-/// The maximum count of objects in one commit of a restore.
+/// The maximum number of objects in one commit of a restore.
 const BATCH_OBJECTS: usize = 1000;
 /// The total size of values, in bytes, from which a restore commits its batch.
 const BATCH_BYTES: usize = 8 << 20;
-/// The maximum count of objects in one scan page.
+/// The maximum number of objects in one scan page.
 const PAGE_OBJECTS: usize = 256;
 /// The size of the read buffer and of the write buffer, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -57,29 +57,66 @@ const HEADER_KEY: &[u8] = b"v";
 /// # Ok::<(), archive::ArchiveError>(())
 /// ```
 ///
+/// A storage with snapshots can be written during the archiving. Objects that cannot be read are left
+/// out and counted in [`Report::unreadable`].
+///
 /// # Errors
-/// [`ArchiveError::Changed`] if the storage changed during the archiving, because keys and records of
-/// different times may not match. Other errors if the storage or the output fails. After an error,
-/// the output is not a complete archive.
+/// [`ArchiveError::Changed`] if the storage has no snapshots and was written during the archiving,
+/// because keys and records of different times may not match. Other errors if the storage or the
+/// output fails. An archive is complete only if the function returns its report.
 pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveError> {
+    match storage.snapshot() {
+        Ok(snapshot) => {
+            let mut out = Output::new(out);
+            out.put(MAGIC)?;
+            put_objects(&|scan| snapshot.scan(scan), &mut out, &mut |_| {})?;
+            out.finish()
+        }
+        Err(StorageError::Unsupported) => write_unchanged(storage, out),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Archives a storage that has no snapshots.
+fn write_unchanged(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveError> {
+    let scan_page = |scan: Scan<'_>| storage.scan(scan);
     let mut out = Output::new(out);
     out.put(MAGIC)?;
     let mut before = Sha256Stream::default();
-    walk(storage, Projection::Values, |item| {
-        digest_item(&mut before, item);
-        out.put_object(&item.key, &item.value)
+    put_objects(&scan_page, &mut out, &mut |item| {
+        digest_item(&mut before, item)
     })?;
     // Scan all revisions again, because each object was read at a different time. If all revisions
-    // are the same, no object changed between the scans, so the archive is consistent.
+    // are the same, no object changed in between, so the archive is consistent.
     let mut after = Sha256Stream::default();
-    walk(storage, Projection::Keys, |item| {
-        digest_item(&mut after, item);
+    walk(&scan_page, Projection::Keys, |page| {
+        page.items
+            .iter()
+            .for_each(|item| digest_item(&mut after, item));
         Ok(())
     })?;
     if !equal(&before.finish(), &after.finish()) {
         return Err(ArchiveError::Changed);
     }
     out.finish()
+}
+
+/// Function that scans a storage or a snapshot.
+type ScanPages<'a> = dyn Fn(Scan<'_>) -> Result<ScanPage, StorageError> + 'a;
+
+fn put_objects<W: Write>(
+    scan_page: &ScanPages<'_>,
+    out: &mut Output<W>,
+    visit: &mut dyn FnMut(&ScanItem),
+) -> Result<(), ArchiveError> {
+    walk(scan_page, Projection::Values, |page| {
+        out.count_unreadable(page.unreadable.len());
+        for item in &page.items {
+            visit(item);
+            out.put_object(&item.key, &item.value)?;
+        }
+        Ok(())
+    })
 }
 
 /// Restores an archive into an empty storage, and commits the vault header last.
@@ -162,12 +199,15 @@ pub fn verify(archive: impl Read) -> Result<Report, ArchiveError> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// The count of objects.
+    /// The number of objects.
     pub objects: u64,
     /// The length of the archive in bytes.
     pub bytes: u64,
     /// The SHA-256 at the end of the archive.
     pub digest: [u8; 32],
+    /// The count of objects, or ranges of objects, that could not be read from the storage, and are
+    /// not in the archive. Zero in a report of an archive that was read.
+    pub unreadable: u64,
 }
 
 /// The reason why an archive was not written or read.
@@ -237,21 +277,21 @@ impl Restore<'_> {
 }
 
 fn walk(
-    storage: &dyn Storage,
+    scan_page: &ScanPages<'_>,
     projection: Projection,
-    mut each: impl FnMut(&ScanItem) -> Result<(), ArchiveError>,
+    mut each: impl FnMut(&ScanPage) -> Result<(), ArchiveError>,
 ) -> Result<(), ArchiveError> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = storage.scan(Scan {
+        let page = scan_page(Scan {
             prefix: b"",
             after: after.as_deref(),
             limit: PAGE_OBJECTS,
             projection,
         })?;
-        page.items.iter().try_for_each(&mut each)?;
-        match page.items.last() {
-            Some(last) if page.more => after = Some(last.key.clone()),
+        each(&page)?;
+        match page.end() {
+            Some(end) if page.more => after = Some(end.to_vec()),
             _ => return Ok(()),
         }
     }

@@ -13,6 +13,7 @@ pub(super) struct Output<W: Write> {
     digest: Sha256Stream,
     bytes: u64,
     objects: u64,
+    unreadable: u64,
 }
 
 impl<W: Write> Output<W> {
@@ -22,6 +23,7 @@ impl<W: Write> Output<W> {
             digest: Sha256Stream::default(),
             bytes: 0,
             objects: 0,
+            unreadable: 0,
         }
     }
 
@@ -38,6 +40,10 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
+    pub(super) fn count_unreadable(&mut self, count: usize) {
+        self.unreadable += count as u64;
+    }
+
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.digest.update(bytes);
         self.bytes += bytes.len() as u64;
@@ -52,6 +58,7 @@ impl<W: Write> Output<W> {
             objects: self.objects,
             bytes: self.bytes + DIGEST_BYTES as u64,
             digest,
+            unreadable: self.unreadable,
         })
     }
 }

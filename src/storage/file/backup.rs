@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use super::database::{self, failed, last_number};
 use super::directory::{LockedDirectory, Sharing, absolute, is_empty, new_file, sync_directory};
-use super::marker::MarkerContent;
+use super::file_snapshot::FileSnapshot;
+use super::marker::{MarkerContent, MarkerState};
 use super::readme::{Readme, vault_id};
 use super::schema::{HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;
-use super::snapshot::FileSnapshot;
 use super::sweep::referenced_files;
 use crate::storage::StorageError;
 
@@ -70,8 +70,8 @@ pub(super) fn write(
         report = copy(snapshot, segments, &directory, unfinished, &mut progress)?;
         Ok(())
     };
-    let marker = || snapshot.with(|connection| unfinished_marker(connection));
-    locked.ensure_created(create, marker)?;
+    let marker = || snapshot.with(unfinished_marker);
+    locked.ensure_filled(marker, create)?;
     Ok(report)
 }
 
@@ -80,7 +80,7 @@ fn unfinished_marker(connection: &Connection) -> Result<MarkerContent, StorageEr
         .query_row("select id from storage", (), |row| row.get(0))
         .map_err(failed)?;
     Ok(MarkerContent {
-        is_complete: false,
+        state: MarkerState::Copying,
         id: id.try_into().map_err(|_| StorageError::Damaged)?,
         acknowledged: last_number(connection)?,
     })

@@ -3,14 +3,14 @@
 //! All preconditions of a transaction are checked before its first change. A transaction that
 //! conflicts has therefore changed nothing, and the others of the same group still commit.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection, TransactionBehavior};
 
 use super::database::{failed, last_number};
-use super::read::find;
-use super::row::revision;
-use super::schema::{HEADER_KEY, PADDING_BYTES, is_destroyable, key_sum};
+use super::index::KeyIndex;
+use super::row::{ObjectRow, revision};
+use super::schema::{HEADER_KEY, PADDING_BYTES, PAGE_BYTES, header_sum, is_destroyable, key_sum};
 use super::segments::Extent;
 use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction, Value};
 
@@ -19,9 +19,12 @@ pub(super) type CommitResult = Result<Committed, CommitError>;
 const INSERT: &str = "
     insert into object (revision, key, key_sum, segment, start, length, padding, value)
     values (?1, ?2, ?3, ?4, ?5, ?6, zeroblob(?7), ?8)";
+const ROW: &str = "
+    select revision, key, key_sum, segment, start, length from object where revision = ?1";
 const DELETE: &str = "delete from object where revision = ?1";
 const COPY_HEADER: &str = "
-    insert or replace into header_copy (id, padding, value) values (1, zeroblob(?1), ?2)";
+    insert or replace into header_copy (id, value_sum, padding, value)
+    values (1, ?1, zeroblob(?2), ?3)";
 const DELETE_HEADER_COPY: &str = "delete from header_copy";
 const ADD_REFERENCES: &str = "
     insert into segment (id, objects) values (?1, ?2)
@@ -31,7 +34,7 @@ const REMOVE_REFERENCE: &str = "
 const FORGET_FILE: &str = "
     delete from segment where id = ?1 and objects = 0
         and not exists (select 1 from object where object.segment = ?1)";
-const STORE_NUMBER: &str = "update storage set revisions = ?1";
+const STORE_NUMBER: &str = "update storage set revisions = ?1, copied = max(copied, ?2)";
 
 /// Transaction whose large values are already in a segment file.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub(super) struct GroupEffects {
     pub(super) header: Option<Value>,
     /// Estimate of the pages that the commit added to the write-ahead log.
     pub(super) pages: usize,
+    /// Number of rows that were deleted or replaced.
+    pub(super) deletions: usize,
 }
 
 /// Failure of a whole group.
@@ -67,116 +72,138 @@ pub(super) enum GroupFailure {
 pub(super) fn commit(
     connection: &mut Connection,
     group: &[&PreparedTransaction],
+    copied: u64,
 ) -> Result<(Vec<CommitResult>, GroupEffects), GroupFailure> {
     let nothing = GroupFailure::Nothing;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| nothing(failed(error)))?;
-    let mut changes = Changes {
-        connection: &transaction,
-        last: last_number(&transaction).map_err(nothing)?,
-        effects: GroupEffects::default(),
-    };
-    let first = changes.last;
-    let mut results = Vec::with_capacity(group.len());
-    for prepared in group {
-        results.push(changes.apply(prepared).map_err(nothing)?);
-    }
-    let (last, mut effects) = (changes.last, changes.effects);
-    effects.number = last;
-    if last == first && effects.pages == 0 {
+    let (results, effects) = apply_all(&transaction, group, copied).map_err(nothing)?;
+    if effects.pages == 0 {
         // Nothing changed, so nothing is written. Dropping the transaction rolls it back.
         return Ok((results, effects));
     }
     match transaction.commit().map_err(failed) {
         Ok(()) => Ok((results, effects)),
         // SQLite reports a full disk before the end of the commit is in the log.
-        Err(StorageError::Full) => Err(GroupFailure::Nothing(StorageError::Full)),
+        Err(StorageError::Full) => Err(nothing(StorageError::Full)),
         Err(_) => Err(GroupFailure::Uncertain),
     }
 }
 
-struct Changes<'a> {
-    connection: &'a Connection,
+/// Applies the transactions of a group. An error concerns the whole group.
+fn apply_all(
+    connection: &Connection,
+    group: &[&PreparedTransaction],
+    copied: u64,
+) -> Result<(Vec<CommitResult>, GroupEffects), StorageError> {
+    let prepare = |sql| connection.prepare_cached(sql).map_err(failed);
+    let mut changes = Changes {
+        connection,
+        index: KeyIndex::new(connection)?,
+        row: prepare(ROW)?,
+        insert: prepare(INSERT)?,
+        delete: prepare(DELETE)?,
+        last: last_number(connection)?,
+        effects: GroupEffects::default(),
+    };
+    let results: Result<_, _> = group
+        .iter()
+        .map(|prepared| changes.apply(prepared))
+        .collect();
+    let results = results?;
+    if changes.effects.pages > 0 {
+        changes.store_number(copied)?;
+    }
+    Ok((results, changes.effects))
+}
+
+struct Changes<'c> {
+    connection: &'c Connection,
+    index: KeyIndex<'c>,
+    row: CachedStatement<'c>,
+    insert: CachedStatement<'c>,
+    delete: CachedStatement<'c>,
+    /// Greatest revision that was used.
     last: u64,
     effects: GroupEffects,
 }
 
-/// Row of a key within a transaction: before it, or as changed by its earlier operations.
-#[derive(Debug, Clone)]
+/// Row of a key within a transaction.
+#[derive(Debug)]
 struct KeyState {
+    /// Revision before the transaction.
+    before: Option<i64>,
+    /// Revision after the operations so far.
     revision: Option<i64>,
-    stored: Option<super::row::ObjectRow>,
 }
+
+impl KeyState {
+    /// Returns `true` if an operation of the transaction replaced or deleted the stored row.
+    fn is_changed(&self) -> bool {
+        self.before != self.revision
+    }
+}
+
+type KeyStates<'t> = BTreeMap<&'t [u8], KeyState>;
 
 impl Changes<'_> {
     /// Applies one transaction. The outer error concerns the whole group.
     fn apply(&mut self, prepared: &PreparedTransaction) -> Result<CommitResult, StorageError> {
-        let operations = prepared.transaction.operations();
-        let mut keys: BTreeMap<&[u8], KeyState> = BTreeMap::new();
-        let mut committed = Committed::default();
         let first = self.last;
+        let mut keys = BTreeMap::new();
+        match self.check(prepared.transaction.operations(), &mut keys) {
+            Ok(committed) => {
+                self.write(prepared, &keys, &committed)?;
+                Ok(Ok(committed))
+            }
+            Err(error) => {
+                self.last = first;
+                Ok(Err(error))
+            }
+        }
+    }
+
+    /// Checks the preconditions of all operations, and assigns the revisions of the puts.
+    fn check<'t>(&mut self, operations: &'t [Operation], keys: &mut KeyStates<'t>) -> CommitResult {
+        let mut committed = Committed::default();
         for (index, operation) in operations.iter().enumerate() {
             let state = match keys.entry(operation.key()) {
-                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::btree_map::Entry::Vacant(unknown) => {
-                    let stored = match find(self.connection, operation.key()) {
-                        Ok(stored) => stored,
-                        // Only this transaction meets the damage.
-                        Err(error) => {
-                            self.last = first;
-                            return Ok(Err(error.into()));
-                        }
-                    };
-                    unknown.insert(KeyState {
-                        revision: stored.as_ref().map(|row| row.revision),
-                        stored,
-                    })
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let before = self.index.revision(operation.key())?;
+                    let revision = before;
+                    unknown.insert(KeyState { before, revision })
                 }
             };
             if !operation.admits(state.revision.map(revision).as_ref()) {
-                self.last = first;
-                return Ok(Err(CommitError::Conflict { operation: index }));
+                return Err(CommitError::Conflict { operation: index });
             }
             match operation {
                 Operation::Check { .. } => {}
                 Operation::Delete { .. } => state.revision = None,
-                Operation::Put { .. } => {
+                Operation::Put {
+                    key, destroying, ..
+                } => {
                     self.last += 1;
-                    state.revision =
-                        Some(i64::try_from(self.last).map_err(|_| StorageError::Full)?);
+                    state.revision = Some(signed(self.last)?);
+                    committed.deferred |= *destroying && !is_destroyable(key);
                 }
             }
-            committed.revisions.push(match operation {
-                Operation::Delete { .. } => None,
-                _ => state.revision.map(revision),
-            });
-            if let Operation::Put {
-                key,
-                destroying: true,
-                ..
-            } = operation
-            {
-                committed.deferred |= !is_destroyable(key);
-            }
+            committed.revisions.push(state.revision.map(revision));
         }
-        self.write(prepared, &keys, &committed)?;
-        Ok(Ok(committed))
+        Ok(committed)
     }
 
     fn write(
         &mut self,
         prepared: &PreparedTransaction,
-        keys: &BTreeMap<&[u8], KeyState>,
+        keys: &KeyStates<'_>,
         committed: &Committed,
     ) -> Result<(), StorageError> {
-        let mut has_put = false;
-        for (key, state) in keys {
-            let before = state.stored.as_ref().map(|row| row.revision);
-            if before != state.revision
-                && let Some(row) = &state.stored
-            {
-                self.delete(key, row)?;
+        for (key, state) in keys.iter().filter(|(_, state)| state.is_changed()) {
+            if let Some(revision) = state.before {
+                self.delete(key, revision)?;
             }
         }
         let operations = prepared.transaction.operations().iter().enumerate();
@@ -184,23 +211,25 @@ impl Changes<'_> {
             let Operation::Put { key, value, .. } = operation else {
                 continue;
             };
-            let number = keys.get(key.as_slice()).and_then(|state| state.revision);
-            // A later operation of the same transaction replaced this value.
-            if number.map(super::row::revision).as_ref() != revision.as_ref() {
-                continue;
-            }
-            if let Some(number) = number {
+            let last = keys.get(key.as_slice()).and_then(|state| state.revision);
+            // Otherwise a later operation of the transaction replaced the value.
+            if let Some(number) = last
+                && Some(super::row::revision(number)) == *revision
+            {
                 self.insert(number, key, value, prepared.extents.get(&index))?;
-                has_put = true;
             }
         }
-        if !has_put && self.effects.pages > 0 {
-            self.last += 1;
-            self.execute(
-                STORE_NUMBER,
-                [i64::try_from(self.last).map_err(|_| StorageError::Full)?],
-            )?;
-        }
+        Ok(())
+    }
+
+    /// Stores the number of this commit. Every commit does so, because an older write-ahead log
+    /// then brings back an older number, and opening compares the number with the marker.
+    fn store_number(&mut self, copied: u64) -> Result<(), StorageError> {
+        // A commit that only deletes needs a number of its own.
+        self.last += 1;
+        self.execute(STORE_NUMBER, [signed(self.last)?, signed(copied)?])?;
+        self.effects.number = self.last;
+        self.effects.pages += 1;
         Ok(())
     }
 
@@ -217,31 +246,44 @@ impl Changes<'_> {
             0
         };
         let inline: &[u8] = if extent.is_some() { &[] } else { value };
-        let unsigned = |number: u64| i64::try_from(number).map_err(|_| StorageError::TooLarge);
+        let (segment, start, length) = match extent {
+            Some(extent) => (
+                Some(extent.file),
+                Some(signed(extent.start)?),
+                Some(signed(extent.length)?),
+            ),
+            None => (None, None, None),
+        };
         let row = (
             number,
             key,
             key_sum(key),
-            extent.map(|extent| extent.file),
-            extent.map(|extent| unsigned(extent.start)).transpose()?,
-            extent.map(|extent| unsigned(extent.length)).transpose()?,
+            segment,
+            start,
+            length,
             padding as i64,
             inline,
         );
-        self.execute(INSERT, row)?;
+        self.insert.execute(row).map_err(failed)?;
         if let Some(extent) = extent {
             self.execute(ADD_REFERENCES, (extent.file, 1))?;
         }
         if key == HEADER_KEY {
-            self.execute(COPY_HEADER, (PADDING_BYTES as i64, inline))?;
+            let row = (header_sum(inline), PADDING_BYTES as i64, inline);
+            self.execute(COPY_HEADER, row)?;
             self.effects.header = Some(value.clone());
         }
-        self.effects.pages += 3 + (padding + inline.len()) / super::schema::PAGE_BYTES;
+        self.effects.pages += 3 + (padding + inline.len()) / PAGE_BYTES;
         Ok(())
     }
 
-    fn delete(&mut self, key: &[u8], row: &super::row::ObjectRow) -> Result<(), StorageError> {
-        if self.execute(DELETE, [row.revision])? != 1 {
+    fn delete(&mut self, key: &[u8], revision: i64) -> Result<(), StorageError> {
+        let row = {
+            let mut rows = self.row.query([revision]).map_err(failed)?;
+            let row = rows.next().map_err(failed)?.ok_or(StorageError::Damaged)?;
+            ObjectRow::read(row)?
+        };
+        if row.key != key || self.delete.execute([revision]).map_err(failed)? != 1 {
             return Err(StorageError::Damaged);
         }
         if key == HEADER_KEY {
@@ -254,6 +296,7 @@ impl Changes<'_> {
             }
         }
         self.effects.pages += 2;
+        self.effects.deletions += 1;
         Ok(())
     }
 
@@ -261,4 +304,8 @@ impl Changes<'_> {
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         statement.execute(row).map_err(failed)
     }
+}
+
+fn signed(number: u64) -> Result<i64, StorageError> {
+    i64::try_from(number).map_err(|_| StorageError::TooLarge)
 }

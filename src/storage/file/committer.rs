@@ -4,7 +4,6 @@
 //! by its commit; the marker; the answers; then deletions of unreferenced segment files. A crash
 //! before the commit leaves segment files without a reference, which a later opening deletes.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,22 +13,20 @@ use rusqlite::Connection;
 use super::commit::{CommitResult, GroupEffects, GroupFailure, PreparedTransaction, commit};
 use super::connections::Connections;
 use super::database::{Checkpoint, copy_log, empty_log, has_log};
+use super::file_snapshot::Snapshots;
 use super::marker::Marker;
 use super::readme::{Readme, vault_id};
 use super::recovery::{recover, settle_log, sync_emptied_log};
 use super::reserve::Reserve;
-use super::schema::SEGMENT_VALUE_BYTES;
-use super::segments::{Extent, Segments};
-use super::snapshot::Snapshots;
+use super::segments::Segments;
+use super::shrink::{Shrinker, page_count};
+use super::space::{frees_any_space, frees_space, is_destroying, is_uncertain};
+use super::ticket::{Group, Ticket};
 use crate::group_commit::{Election, lock};
-use crate::storage::limits::check_sizes;
-use crate::storage::{CommitError, Operation, StorageError, Transaction, Value};
+use crate::storage::{CommitError, StorageError, Transaction};
 
 /// Pages after which the write-ahead log is copied into the database: 32 MiB.
 const CHECKPOINT_PAGES: usize = 4000;
-
-/// Size of the values of one segment file, in bytes. A larger call of `commit` writes more files.
-const SEGMENT_FILE_BYTES: usize = 16 << 20;
 
 /// Parts of the storage that a commit writes.
 #[derive(Debug)]
@@ -48,22 +45,18 @@ pub(super) struct Committer {
     waiting: Mutex<Vec<Arc<Ticket>>>,
     election: Election,
     state: Mutex<State>,
+    is_recovered: AtomicBool,
     is_stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    is_recovered: bool,
     /// `true` while destroyed values may still be in the write-ahead log.
     is_purge_due: bool,
     pages_since_checkpoint: usize,
-}
-
-/// Call of `commit`.
-#[derive(Debug)]
-struct Ticket {
-    transactions: Vec<Result<PreparedTransaction, StorageError>>,
-    results: Mutex<Option<Vec<CommitResult>>>,
+    /// Number of a commit that the database file contains without the log; 0 if unknown.
+    copied: u64,
+    shrinker: Shrinker,
 }
 
 impl Committer {
@@ -73,6 +66,7 @@ impl Committer {
             waiting: Mutex::default(),
             election: Election::default(),
             state: Mutex::default(),
+            is_recovered: AtomicBool::new(false),
             is_stopped: AtomicBool::new(false),
         }
     }
@@ -95,14 +89,13 @@ impl Committer {
             let stopped = |_: &_| Err(StorageError::Stopped.into());
             return transactions.iter().map(stopped).collect();
         }
-        let prepared = prepare_all(transactions, target.segments);
+        if let Err(error) = self.ensure_recovered(target, transactions) {
+            return transactions.iter().map(|_| Err(error.into())).collect();
+        }
+        let ticket = Arc::new(Ticket::new(transactions, target.segments));
         if target.segments.has_failed_sync() {
             self.stop();
         }
-        let ticket = Arc::new(Ticket {
-            transactions: prepared,
-            results: Mutex::new(None),
-        });
         lock(&self.waiting).push(Arc::clone(&ticket));
         if let Some(_leader) = self.election.lead_unless(|| ticket.is_done()) {
             let group = Group(std::mem::take(&mut *lock(&self.waiting)));
@@ -116,7 +109,7 @@ impl Committer {
     fn commit_group(&self, target: &CommitTarget<'_>, mut group: Group) {
         let results = {
             let tickets = group.0.iter();
-            let prepared = tickets.flat_map(|ticket| ticket.transactions.iter().flatten());
+            let prepared = tickets.flat_map(|ticket| ticket.prepared());
             let prepared: Vec<_> = prepared.collect();
             let mut writer = target.connections.writer();
             match writer.as_mut() {
@@ -139,10 +132,7 @@ impl Committer {
         group: &[&PreparedTransaction],
     ) -> Vec<CommitResult> {
         let mut state = lock(&self.state);
-        if let Err(error) = self.recover(target, connection, &mut state) {
-            return all(group, error.into());
-        }
-        match self.attempt(target, connection, group) {
+        match self.attempt(target, connection, group, state.copied) {
             Ok((results, effects)) => {
                 self.finish(target, connection, &mut state, group, results, effects)
             }
@@ -160,24 +150,6 @@ impl Committer {
             }
             Err(GroupFailure::Nothing(error)) => all(group, error.into()),
         }
-    }
-
-    /// Recovers what an earlier process left, before the first write of this one.
-    fn recover(
-        &self,
-        target: &CommitTarget<'_>,
-        connection: &mut Connection,
-        state: &mut State,
-    ) -> Result<(), StorageError> {
-        if state.is_recovered {
-            return Ok(());
-        }
-        let directory = target.connections.directory();
-        self.sync_names(directory)?;
-        recover(connection, directory, target.segments, self.is_exclusive)?;
-        state.is_recovered = true;
-        target.reserve.refill();
-        Ok(())
     }
 
     /// Makes the name of the write-ahead log durable, and the names that a killed process left.
@@ -200,7 +172,7 @@ impl Committer {
         target: &CommitTarget<'_>,
         connection: &mut Connection,
     ) -> Result<(), StorageError> {
-        self.recover(target, connection, &mut lock(&self.state))
+        self.recover(target, connection, false)
     }
 
     /// Copies the log into the database before the connection is closed.
@@ -209,11 +181,56 @@ impl Committer {
         directory: &Path,
         connection: &mut Connection,
     ) -> Result<Checkpoint, StorageError> {
-        if lock(&self.state).is_recovered || !has_log(directory)? {
+        if self.is_recovered() || !has_log(directory)? {
             return empty_log(connection);
         }
         self.sync_names(directory)?;
         settle_log(connection, directory)
+    }
+
+    /// Recovers what an earlier process left, before the first commit writes a segment file: the
+    /// sweep takes each file without a reference for a leftover.
+    fn ensure_recovered(
+        &self,
+        target: &CommitTarget<'_>,
+        transactions: &[Transaction],
+    ) -> Result<(), StorageError> {
+        if self.is_recovered() {
+            return Ok(());
+        }
+        let mut writer = target.connections.writer();
+        let connection = writer.as_mut().ok_or(StorageError::Stopped)?;
+        self.recover(target, connection, transactions.iter().any(frees_space))
+    }
+
+    /// Recovers unless another thread did. On a full disk, deletions may use the reserve.
+    fn recover(
+        &self,
+        target: &CommitTarget<'_>,
+        connection: &mut Connection,
+        frees_space: bool,
+    ) -> Result<(), StorageError> {
+        if self.is_recovered() {
+            return Ok(());
+        }
+        let directory = target.connections.directory();
+        self.sync_names(directory)?;
+        let mut recover = || recover(connection, directory, target.segments, self.is_exclusive);
+        let copied = match recover() {
+            Err(StorageError::Full) if frees_space => {
+                target.reserve.give_up();
+                recover()?
+            }
+            result => result?,
+        };
+        lock(&self.state).copied = copied;
+        target.reserve.refill(page_count(connection));
+        self.is_recovered.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn is_recovered(&self) -> bool {
+        self.is_recovered.load(Ordering::SeqCst)
     }
 
     /// Commits a group. On a full disk, makes room once: by emptying the log, and for deletions by
@@ -223,22 +240,24 @@ impl Committer {
         target: &CommitTarget<'_>,
         connection: &mut Connection,
         group: &[&PreparedTransaction],
+        copied: u64,
     ) -> Result<(Vec<CommitResult>, GroupEffects), GroupFailure> {
         let full = GroupFailure::Nothing(StorageError::Full);
-        match commit(connection, group) {
+        match commit(connection, group, copied) {
             Err(failure) if failure == full => {}
             result => return result,
         }
-        if group
-            .iter()
-            .any(|prepared| frees_space(&prepared.transaction))
-        {
+        if frees_any_space(group) {
             target.reserve.give_up();
+            match commit(connection, group, copied) {
+                Err(failure) if failure == full => {}
+                result => return result,
+            }
         }
         if empty_log(connection).is_err_and(|error| error != StorageError::Full) {
             return Err(GroupFailure::Uncertain);
         }
-        commit(connection, group)
+        commit(connection, group, copied)
     }
 
     fn finish(
@@ -259,6 +278,7 @@ impl Committer {
             target.readme.update(vault_id(&header));
         }
         state.pages_since_checkpoint += effects.pages;
+        self.shrink(connection, state, effects.deletions);
         let destroying: Vec<_> = group
             .iter()
             .map(|one| is_destroying(&one.transaction))
@@ -269,12 +289,15 @@ impl Committer {
             state.is_purge_due = !self.purge(target.connections.directory(), connection);
             if !state.is_purge_due {
                 state.pages_since_checkpoint = 0;
+                state.copied = effects.number;
             }
         } else if state.pages_since_checkpoint >= CHECKPOINT_PAGES {
             state.pages_since_checkpoint = 0;
-            // A full disk leaves the log in place, which is no failure.
-            if copy_log(connection).is_err_and(|error| error != StorageError::Full) {
-                self.stop();
+            match copy_log(connection) {
+                Ok(Checkpoint::Emptied) => state.copied = effects.number,
+                // A full disk leaves the log in place, which is no failure.
+                Ok(Checkpoint::Blocked) | Err(StorageError::Full) => {}
+                Err(_) => self.stop(),
             }
         }
         for (is_destroying, result) in destroying.iter().zip(&mut results) {
@@ -282,8 +305,34 @@ impl Committer {
                 committed.deferred |= *is_destroying && state.is_purge_due;
             }
         }
-        target.reserve.refill();
+        if target.reserve.is_given_up() {
+            // The log may have taken the room of the reserve. A full disk leaves it in place.
+            if empty_log(connection).is_err_and(is_uncertain) {
+                self.stop();
+            }
+        }
+        target.reserve.refill(page_count(connection));
         results
+    }
+
+    /// Frees unused pages for a short time. The group is already durable, so a failure to free pages
+    /// is none of the group.
+    fn shrink(&self, connection: &Connection, state: &mut State, deletions: usize) {
+        let shrunk = state.shrinker.after_commit(connection, deletions);
+        match shrunk {
+            Ok(shrunk) => {
+                state.pages_since_checkpoint += shrunk.pages;
+                if shrunk.is_finished {
+                    state.pages_since_checkpoint = 0;
+                    // The file shrinks only when the whole log is copied.
+                    if empty_log(connection).is_err_and(is_uncertain) {
+                        self.stop();
+                    }
+                }
+            }
+            Err(error) if is_uncertain(error) => self.stop(),
+            Err(_) => {}
+        }
     }
 
     /// Empties the write-ahead log, which contains destroyed values. Returns `true` on success.
@@ -306,105 +355,4 @@ impl Committer {
 
 fn all(group: &[&PreparedTransaction], error: CommitError) -> Vec<CommitResult> {
     group.iter().map(|_| Err(error)).collect()
-}
-
-fn is_destroying(transaction: &Transaction) -> bool {
-    let destroys = |operation: &Operation| matches!(operation, Operation::Put { destroying, .. } if *destroying);
-    transaction.operations().iter().any(destroys)
-}
-
-fn frees_space(transaction: &Transaction) -> bool {
-    let is_delete = |operation: &Operation| matches!(operation, Operation::Delete { .. });
-    is_destroying(transaction) || transaction.operations().iter().any(is_delete)
-}
-
-/// Checks transactions, and writes their large values into segment files.
-fn prepare_all(
-    transactions: &[Transaction],
-    segments: &Segments,
-) -> Vec<Result<PreparedTransaction, StorageError>> {
-    transactions
-        .iter()
-        .map(|transaction| {
-            check_sizes(transaction)?;
-            Ok(PreparedTransaction {
-                extents: write_large_values(transaction, segments)?,
-                transaction: transaction.clone(),
-            })
-        })
-        .collect()
-}
-
-fn write_large_values(
-    transaction: &Transaction,
-    segments: &Segments,
-) -> Result<HashMap<usize, Extent>, StorageError> {
-    let operations = transaction.operations().iter().enumerate();
-    let large: Vec<(usize, &Value)> = operations
-        .filter_map(|(index, operation)| match operation {
-            Operation::Put { value, .. } if value.len() >= SEGMENT_VALUE_BYTES => {
-                Some((index, value))
-            }
-            _ => None,
-        })
-        .collect();
-    let mut extents = HashMap::new();
-    for values in large.chunks(SEGMENT_FILE_BYTES / SEGMENT_VALUE_BYTES) {
-        let bytes: Vec<&Value> = values.iter().map(|(_, value)| *value).collect();
-        let written = segments.write(&bytes);
-        if written.is_err() {
-            delete_files(&extents, segments);
-        }
-        extents.extend(values.iter().map(|(index, _)| *index).zip(written?));
-    }
-    Ok(extents)
-}
-
-fn delete_files(extents: &HashMap<usize, Extent>, segments: &Segments) {
-    segments.delete(extents.values().map(|extent| extent.file));
-}
-
-impl Ticket {
-    fn is_done(&self) -> bool {
-        lock(&self.results).is_some()
-    }
-
-    /// Stores the next results, one for each transaction that was committed.
-    fn set(&self, committed: &mut impl Iterator<Item = CommitResult>) {
-        let results = self.transactions.iter().map(|prepared| match prepared {
-            Ok(_) => committed.next().unwrap_or(Err(CommitError::Unknown)),
-            Err(error) => Err((*error).into()),
-        });
-        *lock(&self.results) = Some(results.collect());
-    }
-
-    fn take_results(&self) -> Vec<CommitResult> {
-        let unknown = || self.transactions.iter().map(|_| Err(CommitError::Unknown));
-        lock(&self.results)
-            .take()
-            .unwrap_or_else(|| unknown().collect())
-    }
-
-    /// Deletes the segment files of transactions that certainly were not committed.
-    fn discard_unused_files(&self, results: &[CommitResult], segments: &Segments) {
-        for (prepared, result) in self.transactions.iter().flatten().zip(results) {
-            if matches!(
-                result,
-                Err(CommitError::Conflict { .. } | CommitError::Io(_))
-            ) {
-                delete_files(&prepared.extents, segments);
-            }
-        }
-    }
-}
-
-/// Group whose callers get `Unknown` if the leader panics.
-struct Group(Vec<Arc<Ticket>>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        for ticket in self.0.drain(..) {
-            ticket.set(&mut std::iter::empty());
-        }
-    }
 }

@@ -65,7 +65,16 @@ impl Connections {
             }
             Err(TryLockError::WouldBlock) => {}
         }
-        self.reader()?.read(read)
+        let unopened = match self.reader() {
+            Ok(reader) => return reader.read(read),
+            Err(error) => error,
+        };
+        // The process may have no file left for a further connection. Waiting for the writer is
+        // slower, but succeeds.
+        match self.writer().as_ref() {
+            Some(writer) => read(writer),
+            None => Err(unopened),
+        }
     }
 
     pub(super) fn directory(&self) -> &Path {

@@ -1,23 +1,18 @@
 //! Database connections: flags, settings, checks at opening, and the mapping of SQLite's errors.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 
-use super::directory::{DATABASE, WAL};
+use super::directory::{DATABASE, SEGMENTS, WAL};
+use super::log::log_contains;
 use super::marker::{MarkerContent, StorageId};
 use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
 use crate::storage::{BackendCode, StorageError};
-
-const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// Position of the versions for writing and for reading in the file's header, and their value in a
-/// database with a write-ahead log.
-const VERSIONS_AT: usize = 18;
-const LOG_VERSIONS: [u8; 2] = [2, 2];
 
 /// Waiting time for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,8 +33,12 @@ pub(super) enum Role {
 /// Creates the database file of a new storage and syncs it.
 pub(super) fn create(directory: &Path, marker: &MarkerContent) -> Result<(), StorageError> {
     let path = directory.join(DATABASE);
+    if has_log(directory)? || fs::read_dir(directory.join(SEGMENTS))?.next().is_some() {
+        // A creation writes neither. These files belong to a complete storage.
+        return Err(StorageError::Damaged);
+    }
     if path.try_exists()? {
-        discard_unfinished(&path)?;
+        discard_unfinished(directory, &path)?;
     }
     super::directory::new_file(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -51,14 +50,14 @@ pub(super) fn create(directory: &Path, marker: &MarkerContent) -> Result<(), Sto
     set(&connection, "synchronous", 2)?;
     let transaction = connection.unchecked_transaction().map_err(failed)?;
     transaction.execute_batch(CREATE).map_err(failed)?;
-    let insert = "insert into storage (id, layout, revisions) values (?1, ?2, 0)";
+    let insert = "insert into storage (id, layout, revisions, copied) values (?1, ?2, 0, 0)";
     let row = (marker.id.as_slice(), LAYOUT);
     transaction.execute(insert, row).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     use_log(&connection)?;
     connection.close().map_err(|(_, error)| failed(error))?;
     File::open(&path)?.sync_all()?;
-    check_file(directory)
+    Ok(())
 }
 
 /// Switches a database to a write-ahead log.
@@ -78,10 +77,9 @@ fn use_log(connection: &Connection) -> Result<(), StorageError> {
 }
 
 /// Deletes the database of a creation that did not finish, unless it contains an object.
-fn discard_unfinished(path: &Path) -> Result<(), StorageError> {
+fn discard_unfinished(directory: &Path, path: &Path) -> Result<(), StorageError> {
     if fs::metadata(path)?.len() > 0 {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let connection = connect(directory, Role::Writer, 1 << 20)?;
         let objects = "select count(*) from (select 1 from object limit 1)";
         let tables = "select count(*) from sqlite_schema where name = 'object'";
         let count = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
@@ -158,22 +156,16 @@ fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(), StorageE
         .map_err(failed)
 }
 
-/// Checks the database file before SQLite opens it. SQLite takes an empty file for a new database
-/// and discards its write-ahead log. Without a log, SQLite deletes a rollback journal to commit, but
-/// does not make the deletion durable, so a power cut could undo a commit.
+/// Checks the database file before SQLite opens it, because SQLite takes an empty file for a new
+/// database and discards its write-ahead log.
+///
+/// The file is not opened here: closing it would release the locks of other connections of this
+/// process.
 pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
-    let mut header = [0; VERSIONS_AT + LOG_VERSIONS.len()];
-    let mut file = match File::open(directory.join(DATABASE)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(StorageError::Damaged);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    match file.read_exact(&mut header) {
-        Ok(()) if header.starts_with(SQLITE_MAGIC) && header.ends_with(&LOG_VERSIONS) => Ok(()),
-        Ok(()) => Err(StorageError::Damaged),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(StorageError::Damaged),
+    match fs::metadata(directory.join(DATABASE)) {
+        Ok(metadata) if metadata.len() >= PAGE_BYTES as u64 => Ok(()),
+        Ok(_) => Err(StorageError::Damaged),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StorageError::Damaged),
         Err(error) => Err(error.into()),
     }
 }
@@ -184,16 +176,19 @@ pub(super) fn check_origin(
     directory: &Path,
     marker: &MarkerContent,
 ) -> Result<(), StorageError> {
-    let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+    // One view, because another process may commit or compact in between.
+    let view = connection.unchecked_transaction().map_err(failed)?;
+    let number = |sql: &str| view.query_row(sql, (), |row| row.get::<_, i64>(0));
     if number("pragma application_id").map_err(failed)? != i64::from(APPLICATION_ID) {
         return Err(StorageError::Foreign);
     }
     if number("pragma user_version").map_err(failed)? != i64::from(user_version(&marker.id)) {
         return Err(StorageError::Foreign);
     }
-    let (id, layout): (Vec<u8>, i64) = connection
-        .query_row("select id, layout from storage", (), |row| {
-            Ok((row.get(0)?, row.get(1)?))
+    let sql = "select id, layout, revisions, copied from storage";
+    let (id, layout, revisions, copied): (Vec<u8>, i64, i64, i64) = view
+        .query_row(sql, (), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
         .optional()
         .map_err(failed)?
@@ -204,17 +199,56 @@ pub(super) fn check_origin(
     if id != marker.id {
         return Err(StorageError::Foreign);
     }
-    if last_number(connection)? < marker.acknowledged {
+    // The log also brings its own number, so an older log is noticed although rows of the database
+    // are newer.
+    let is_older = u64::try_from(revisions).is_ok_and(|number| number < marker.acknowledged);
+    let has_log = has_log(directory)?;
+    if is_older {
         return Err(StorageError::Damaged);
     }
-    if !has_log(directory)? {
-        let pages = number("pragma page_count").map_err(failed)?;
-        let bytes = u64::try_from(pages).unwrap_or(0) * PAGE_BYTES as u64;
-        if fs::metadata(directory.join(DATABASE))?.len() < bytes {
-            return Err(StorageError::Damaged);
-        }
+    if has_log {
+        check_below_log(directory, &marker.id, copied)?;
+    }
+    let pages = number("pragma page_count").map_err(failed)?;
+    let pages = u32::try_from(pages).map_err(|_| StorageError::Damaged)?;
+    let whole = fs::metadata(directory.join(DATABASE))?.len() / PAGE_BYTES as u64;
+    let whole = u32::try_from(whole).unwrap_or(u32::MAX);
+    if whole < pages && !(has_log && log_contains(&directory.join(WAL), whole + 1..=pages)?) {
+        return Err(StorageError::Damaged);
     }
     Ok(())
+}
+
+/// Checks that the header of the database file says that it has a write-ahead log. Without it SQLite
+/// would delete a rollback journal to commit, and not make the deletion durable, so a power cut
+/// could undo a commit.
+pub(super) fn check_mode(connection: &Connection) -> Result<(), StorageError> {
+    let pragma = "pragma journal_mode";
+    let mode: String = connection
+        .query_row(pragma, (), |row| row.get(0))
+        .map_err(failed)?;
+    if mode == "wal" {
+        Ok(())
+    } else {
+        Err(StorageError::Damaged)
+    }
+}
+
+/// Checks that the log belongs to the database file below it: the same storage, and no older copy
+/// without commits that had been copied into the file before the log began.
+fn check_below_log(directory: &Path, id: &StorageId, copied: i64) -> Result<(), StorageError> {
+    let sql = "select id, revisions from storage";
+    let file = connect(directory, Role::Immutable, 1 << 20);
+    let row = file.and_then(|file| {
+        let row = file.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)));
+        row.map_err(failed)
+    });
+    match row {
+        Ok((own, _)) if own != *id => Err(StorageError::Foreign),
+        Ok((_, number)) if number < copied => Err(StorageError::Damaged),
+        // After a power cut during a copy, only file and log together can be read.
+        Ok::<(StorageId, i64), _>(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Returns `true` if the write-ahead log contains anything.
@@ -226,12 +260,9 @@ pub(super) fn has_log(directory: &Path) -> Result<bool, StorageError> {
     }
 }
 
-/// Returns the greatest revision that the storage ever used.
-///
-/// Each put uses the next number as the revision of its row. A commit that only deletes stores the
-/// number in the table `storage`, so that no number is used twice.
+/// Returns the greatest number that the storage ever used as a revision. Every commit stores it.
 pub(super) fn last_number(connection: &Connection) -> Result<u64, StorageError> {
-    let sql = "select max(coalesce((select max(revision) from object), 0), revisions) from storage";
+    let sql = "select revisions from storage";
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     let last: i64 = statement.query_row((), |row| row.get(0)).map_err(failed)?;
     u64::try_from(last).map_err(|_| StorageError::Damaged)

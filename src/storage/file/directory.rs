@@ -9,7 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::marker::{MARKER, MarkerContent};
+use super::marker::{MARKER, MarkerContent, MarkerState};
 use super::readme::README;
 use crate::storage::StorageError;
 
@@ -46,12 +46,10 @@ pub(super) struct LockedDirectory {
 impl LockedDirectory {
     /// Locks the directory of a storage. Creates the directory if it is absent.
     pub(super) fn lock(path: &Path, sharing: Sharing) -> Result<Self, StorageError> {
-        if !path.try_exists()? {
+        if !path.try_exists().map_err(path_failed)? {
             create_directory(path)?;
         }
-        if content(path)? == DirectoryContent::Foreign {
-            return Err(StorageError::Foreign);
-        }
+        check_content(path)?;
         let mut options = OpenOptions::new();
         let file = private(options.create(true).truncate(false).write(true));
         let lock = file.open(path.join(LOCK))?;
@@ -70,35 +68,35 @@ impl LockedDirectory {
         })
     }
 
-    /// Creates the storage with `create` if the directory is empty or an earlier creation did not
-    /// finish. Returns the content of the marker.
-    pub(super) fn ensure_created(
+    /// Returns the marker of a complete storage, or fills an empty directory with `fill`.
+    ///
+    /// An unfinished creation is repeated. An unfinished backup is an error, because an empty
+    /// storage in its place would hide that the copy is incomplete.
+    pub(super) fn ensure_filled(
         &self,
-        create: impl FnOnce(&MarkerContent) -> Result<(), StorageError>,
         new: impl FnOnce() -> Result<MarkerContent, StorageError>,
+        fill: impl FnOnce(&MarkerContent) -> Result<(), StorageError>,
     ) -> Result<MarkerContent, StorageError> {
         let unfinished = match MarkerContent::read(&self.path)? {
-            Some(marker) if marker.is_complete => return Ok(marker),
-            // An interrupted backup. It is never continued, because its source is unknown.
-            Some(unfinished) if unfinished.acknowledged > 0 => return Err(StorageError::Damaged),
-            Some(unfinished) => unfinished,
-            None if content(&self.path)? == DirectoryContent::Empty => {
+            Some(marker) if marker.state == MarkerState::Complete => return Ok(marker),
+            Some(marker) if marker.state == MarkerState::Creating => marker,
+            None if is_empty(&self.path)? => {
                 restrict_directory(&self.path)?;
                 sync_parents(&self.path)?;
                 let unfinished = new()?;
                 unfinished.write(&self.path)?;
                 unfinished
             }
-            None => return Err(StorageError::Damaged),
+            _ => return Err(StorageError::Damaged),
         };
         let segments = self.path.join(SEGMENTS);
         if !segments.try_exists()? {
             new_directory(&segments)?;
         }
-        create(&unfinished)?;
+        fill(&unfinished)?;
         sync_directory(&self.path)?;
         let complete = MarkerContent {
-            is_complete: true,
+            state: MarkerState::Complete,
             ..unfinished
         };
         complete.write(&self.path)?;
@@ -136,11 +134,33 @@ pub(super) fn is_empty(path: &Path) -> Result<bool, StorageError> {
     Ok(content(path)? == DirectoryContent::Empty)
 }
 
-fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
-    let entries = fs::read_dir(path).map_err(|error| match error.kind() {
+/// Refuses a directory of another program or of another layout.
+pub(super) fn check_content(path: &Path) -> Result<(), StorageError> {
+    let content = content(path)?;
+    if !path.join(MARKER).exists() && is_former_layout(path) {
+        return Err(StorageError::Layout);
+    }
+    if content == DirectoryContent::Foreign {
+        return Err(StorageError::Foreign);
+    }
+    Ok(())
+}
+
+/// Returns `true` for a directory of layout 1, which had another engine.
+fn is_former_layout(path: &Path) -> bool {
+    let layout = fs::read(path.join("engine").join("layout"));
+    layout.is_ok_and(|text| text.starts_with(b"chartlock storage layout"))
+}
+
+fn path_failed(error: io::Error) -> StorageError {
+    match error.kind() {
         io::ErrorKind::NotADirectory => StorageError::NotADirectory,
         _ => error.into(),
-    })?;
+    }
+}
+
+fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
+    let entries = fs::read_dir(path).map_err(path_failed)?;
     let mut content = DirectoryContent::Empty;
     let mut has_other_files = false;
     for entry in entries {
@@ -189,10 +209,7 @@ fn create_directory(path: &Path) -> Result<(), StorageError> {
             Ok(()) => {}
             // Another process created the directory in between.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Err(StorageError::NotADirectory);
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(path_failed(error)),
         }
     }
     Ok(())

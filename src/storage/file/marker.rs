@@ -25,7 +25,9 @@ pub(super) const MARKER: &str = "marker";
 
 const MAGIC: &[u8; 20] = b"chartlock storage 2\n";
 /// Magic of a marker whose storage is still being created.
-const UNFINISHED: &[u8; 20] = b"chartlock creation2\n";
+const CREATING: &[u8; 20] = b"chartlock creation2\n";
+/// Magic of a marker whose storage is a backup that is still being written.
+const COPYING: &[u8; 20] = b"chartlock  backup 2\n";
 const FIELDS_AT: usize = MAGIC.len() + ID_BYTES;
 const FIELD_BYTES: usize = 16;
 const MARKER_BYTES: usize = FIELDS_AT + 2 * FIELD_BYTES;
@@ -34,10 +36,30 @@ const ID_BYTES: usize = 16;
 /// Random identifier of one storage directory. Copies and backups keep it.
 pub(super) type StorageId = [u8; ID_BYTES];
 
+/// State of a storage directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MarkerState {
+    /// The creation of an empty storage did not finish. The next opening repeats it.
+    Creating,
+    /// A backup into the directory did not finish, so the directory is no storage.
+    Copying,
+    Complete,
+}
+
+impl MarkerState {
+    fn magic(self) -> &'static [u8; 20] {
+        match self {
+            Self::Creating => CREATING,
+            Self::Copying => COPYING,
+            Self::Complete => MAGIC,
+        }
+    }
+}
+
 /// Content of a marker file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MarkerContent {
-    pub(super) is_complete: bool,
+    pub(super) state: MarkerState,
     pub(super) id: StorageId,
     /// Number of the last commit that was acknowledged, or of an earlier one after a power cut.
     pub(super) acknowledged: u64,
@@ -57,9 +79,10 @@ impl MarkerContent {
 
     fn parse(bytes: &[u8]) -> Result<Self, StorageError> {
         let (magic, rest) = bytes.split_first_chunk().ok_or(StorageError::Damaged)?;
-        let is_complete = match magic {
-            MAGIC => true,
-            UNFINISHED => false,
+        let state = match magic {
+            MAGIC => MarkerState::Complete,
+            CREATING => MarkerState::Creating,
+            COPYING => MarkerState::Copying,
             other if other.starts_with(b"chartlock storage ") => return Err(StorageError::Layout),
             _ => return Err(StorageError::Damaged),
         };
@@ -69,7 +92,7 @@ impl MarkerContent {
         }
         let acknowledged = fields.chunks_exact(FIELD_BYTES).filter_map(parse_field);
         Ok(Self {
-            is_complete,
+            state,
             id: *id,
             acknowledged: acknowledged.max().ok_or(StorageError::Damaged)?,
         })
@@ -77,9 +100,8 @@ impl MarkerContent {
 
     /// Replaces the marker of a directory durably.
     pub(super) fn write(&self, directory: &Path) -> Result<(), StorageError> {
-        let magic = if self.is_complete { MAGIC } else { UNFINISHED };
         let field = field(self.acknowledged);
-        let parts: [&[u8]; 4] = [magic, &self.id, &field, &field];
+        let parts: [&[u8]; 4] = [self.state.magic(), &self.id, &field, &field];
         write_durably(directory, MARKER, &parts.concat())?;
         Ok(())
     }

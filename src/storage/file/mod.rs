@@ -4,44 +4,55 @@
 //! error and never an empty storage; damage of one byte affects only the objects that it hits. Must
 //! not know: cryptographic keys, plaintext, or more of a value than the vault id in the header.
 //!
-//! `format/directory.md` describes the files.
+//! `format/directory.md` is the normative text of the files.
 
 mod backup;
+mod check;
 mod commit;
 mod committer;
 mod connections;
 mod database;
 mod directory;
-mod integrity;
+mod directory_lock;
+mod file_snapshot;
+mod header_copy;
+mod index;
+mod key_scan;
+mod log;
 mod marker;
 mod options;
 mod positioned;
+mod prepare;
 mod read;
 mod readme;
 mod recovery;
+mod repair;
 mod reserve;
 mod row;
 mod salvage;
-mod scan;
 mod schema;
 mod segments;
-mod snapshot;
+mod shrink;
+mod space;
 mod store;
 mod sweep;
+mod ticket;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use backup::BackupReport;
+use file_snapshot::FileSnapshot;
+use header_copy::HeaderCopies;
 pub use options::FileOptions;
 pub use salvage::SalvageReport;
-use snapshot::FileSnapshot;
+use schema::HEADER_KEY;
 use store::Store;
 
 use crate::storage::{
-    CommitError, Committed, Integrity, Scan, ScanPage, Snapshot, Storage, StorageError, Stored,
-    Transaction,
+    CommitError, Committed, Expect, Integrity, Scan, ScanPage, Snapshot, Storage, StorageError,
+    Stored, Transaction,
 };
 
 /// Storage in one directory of a local file system, for one process, or several with
@@ -57,6 +68,9 @@ use crate::storage::{
 /// [`backup`](Self::backup) copies a storage that is in use. Do not copy an open directory by other
 /// means: a copy of its files at different times is damaged. Network file systems are not
 /// supported, because they lack the locks and the shared memory that SQLite needs.
+///
+/// [`storage::directory`](crate::storage::directory) describes the files, also for programs in other
+/// languages.
 ///
 /// ```
 /// use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
@@ -115,7 +129,9 @@ impl FileStorage {
 
     /// Returns unused space of the database to the file system.
     ///
-    /// Commits wait meanwhile, for some 10 ms per 50 MB of unused space.
+    /// Commits do the same in small steps while more than a quarter of the database is unused. This
+    /// call returns everything at once. Commits wait meanwhile, for some 10 ms per 50 MB of unused
+    /// space.
     ///
     /// # Errors
     /// Returns an error if the disk fails or is full. The storage stays usable after
@@ -149,10 +165,33 @@ impl FileStorage {
         )
     }
 
+    /// Replaces a damaged vault header by its second copy. Returns `true` if it was replaced.
+    ///
+    /// Both copies are written by the same commit, so the second copy is never older than the
+    /// first. Each copy has the same checksum; only a copy that fits it replaces one that does not.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] if the header's row cannot be replaced; then use
+    /// [`salvage`](Self::salvage). Other errors if the disk fails or is full.
+    pub fn repair_header(&self) -> Result<bool, StorageError> {
+        self.store.check_process()?;
+        let read = |connection: &_| Ok(HeaderCopies::read(connection).replacement());
+        let Some(header) = self.store.connections.read(read)? else {
+            return Ok(false);
+        };
+        let put = Transaction::new().put(HEADER_KEY, header, Expect::Any);
+        match self.commit(&[put]).pop() {
+            Some(Ok(_)) => Ok(true),
+            Some(Err(CommitError::Io(error))) => Err(error),
+            _ => Err(StorageError::Stopped),
+        }
+    }
+
     /// Copies all objects that are still readable from a damaged storage directory into another
     /// storage.
     ///
-    /// Salvage needs no marker and no index, and does not change the damaged directory. `target`
+    /// Salvage needs no marker and no index, and does not change the damaged directory. It may
+    /// copy the database into the directory for temporary files. `target`
     /// gets each object with its key; an object that `target` already contains is not replaced.
     ///
     /// # Errors
@@ -174,12 +213,10 @@ impl fmt::Debug for FileStorage {
 impl Storage for FileStorage {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
         self.store.check_process()?;
-        self.store.connections.read(|connection| {
-            let segments = &self.store.segments;
-            keys.iter()
-                .map(|key| read::read(connection, segments, key))
-                .collect()
-        })
+        let store = &self.store;
+        store
+            .connections
+            .read(|connection| read::read_all(connection, &store.segments, keys))
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
@@ -187,7 +224,7 @@ impl Storage for FileStorage {
         let store = &self.store;
         store
             .connections
-            .read(|connection| scan::scan(connection, &store.segments, scan))
+            .read(|connection| key_scan::scan(connection, &store.segments, scan))
     }
 
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
@@ -211,6 +248,10 @@ impl Storage for FileStorage {
         true
     }
 
+    fn is_exclusive(&self) -> bool {
+        self.store.is_exclusive()
+    }
+
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
         self.store.check_process()?;
         Ok(Box::new(FileSnapshot::new(Arc::clone(&self.store))?))
@@ -218,7 +259,7 @@ impl Storage for FileStorage {
 
     fn integrity(&self) -> Result<Integrity, StorageError> {
         self.store.check_process()?;
-        integrity::check(
+        check::check(
             &FileSnapshot::new(Arc::clone(&self.store))?,
             &self.store.segments,
         )

@@ -3,17 +3,54 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::database::failed;
-use super::row::{ObjectRow, blob, value};
+use super::index::KeyIndex;
+use super::key_scan::end_of;
+use super::row::{ObjectRow, value};
 use super::schema::key_sum;
 use super::segments::Segments;
 use crate::storage::{StorageError, Stored};
 
+// SQLite reads a column from the index where it can. The subquery makes it read the key from the
+// table, because an entry of a damaged index can lead to the row of another key.
 const LOOKUP: &str = "
-    select revision, key, key_sum, segment, start, length, value from object where key = ?1";
-const NEXT: &str = "select key, key_sum from object where key > ?1 order by key limit 1";
-const PREVIOUS: &str = "select key, key_sum from object where key < ?1 order by key desc limit 1";
+    select revision, key, key_sum, segment, start, length, value from object
+    where revision = (select revision from object where key = ?1)";
 const LAST: &str = "
     select key, key_sum from object where key >= ?1 and key < ?2 order by key desc limit 1";
+
+/// Object that a lookup found, or the reason why its value could not be read.
+type Found = (ObjectRow, Result<Stored, StorageError>);
+
+/// Returns the objects with these keys, all at the same time; `None` for an absent key.
+///
+/// The absence of a single key is confirmed, because the caller may rely on it. A call for several
+/// keys prepares a commit, and the commit confirms the absences that it relies on.
+pub(super) fn read_all(
+    connection: &Connection,
+    segments: &Segments,
+    keys: &[&[u8]],
+) -> Result<Vec<Option<Stored>>, StorageError> {
+    if let [key] = keys {
+        return Ok(vec![read(connection, segments, key)?]);
+    }
+    // The lookups share one read transaction, which saves their file locks. A snapshot is inside a
+    // transaction already.
+    let needs_transaction = connection.is_autocommit();
+    if needs_transaction {
+        execute(connection, "begin")?;
+    }
+    let found = look_up_all(connection, segments, keys);
+    if needs_transaction {
+        execute(connection, "rollback")?;
+    }
+    keys.iter()
+        .zip(found?)
+        .map(|(key, found)| match found {
+            Some(found) => settle(connection, segments, key, found),
+            None => Ok(None),
+        })
+        .collect()
+}
 
 /// Returns the object with a key, or `None` if the key is certainly absent.
 pub(super) fn read(
@@ -21,78 +58,65 @@ pub(super) fn read(
     segments: &Segments,
     key: &[u8],
 ) -> Result<Option<Stored>, StorageError> {
-    let (row, stored) = match lookup(connection, segments, key)? {
-        Some(found) => found,
-        None => return Ok(None),
-    };
-    match stored {
-        Ok(stored) => Ok(Some(stored)),
-        // A commit may have replaced the object and deleted the segment file in between.
-        Err(error) => match lookup(connection, segments, key)? {
-            Some((again, _)) if again == row => Err(error),
+    match look_up_all(connection, segments, &[key])?.pop().flatten() {
+        Some(found) => settle(connection, segments, key, found),
+        None if KeyIndex::new(connection)?.revision(key)?.is_none() => Ok(None),
+        // A concurrent commit stored the object after the lookup. Otherwise the index leads to no
+        // row.
+        None => match look_up_all(connection, segments, &[key])?.pop().flatten() {
             Some((_, stored)) => stored.map(Some),
-            None => Ok(None),
+            None => Err(StorageError::Damaged),
         },
     }
 }
 
-type Found = (ObjectRow, Result<Stored, StorageError>);
+fn look_up_all(
+    connection: &Connection,
+    segments: &Segments,
+    keys: &[&[u8]],
+) -> Result<Vec<Option<Found>>, StorageError> {
+    let mut statement = connection.prepare_cached(LOOKUP).map_err(failed)?;
+    let look_up = |key: &&[u8]| {
+        let mut rows = statement.query([*key]).map_err(failed)?;
+        let Some(row) = rows.next().map_err(failed)? else {
+            return Ok(None);
+        };
+        let object = ObjectRow::read(row)?;
+        if object.key != *key {
+            return Err(StorageError::Damaged);
+        }
+        let stored = value(row, 6, &object, segments, usize::MAX).map(|value| Stored {
+            value,
+            revision: object.revision(),
+        });
+        Ok(Some((object, stored)))
+    };
+    keys.iter().map(look_up).collect()
+}
 
-fn lookup(
+fn execute(connection: &Connection, sql: &str) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    statement.execute(()).map_err(failed)?;
+    Ok(())
+}
+
+/// Repeats the lookup of an object whose segment file could not be read, because a commit may have
+/// replaced the object and deleted the file in between.
+fn settle(
     connection: &Connection,
     segments: &Segments,
     key: &[u8],
-) -> Result<Option<Found>, StorageError> {
-    let mut statement = connection.prepare_cached(LOOKUP).map_err(failed)?;
-    let mut rows = statement.query([key]).map_err(failed)?;
-    let Some(row) = rows.next().map_err(failed)? else {
-        confirm_absence(connection, key)?;
-        return Ok(None);
+    (row, stored): Found,
+) -> Result<Option<Stored>, StorageError> {
+    let error = match stored {
+        Ok(stored) => return Ok(Some(stored)),
+        Err(error) => error,
     };
-    let object = ObjectRow::read(row)?;
-    if object.key != key {
-        return Err(StorageError::Damaged);
+    match look_up_all(connection, segments, &[key])?.pop().flatten() {
+        Some((again, _)) if again == row => Err(error),
+        Some((_, stored)) => stored.map(Some),
+        None => Ok(None),
     }
-    let stored = value(row, 6, &object, segments, usize::MAX).map(|value| Stored {
-        value,
-        revision: object.revision(),
-    });
-    Ok(Some((object, stored)))
-}
-
-/// Returns the row of a key without its value, or `None` if the key is certainly absent.
-pub(super) fn find(connection: &Connection, key: &[u8]) -> Result<Option<ObjectRow>, StorageError> {
-    let sql = "select revision, key, key_sum, segment, start, length from object where key = ?1";
-    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-    let mut rows = statement.query([key]).map_err(failed)?;
-    match rows.next().map_err(failed)? {
-        Some(row) => {
-            let object = ObjectRow::read(row)?;
-            if object.key == key {
-                Ok(Some(object))
-            } else {
-                Err(StorageError::Damaged)
-            }
-        }
-        None => confirm_absence(connection, key).map(|()| None),
-    }
-}
-
-/// Confirms that a key which a lookup did not find is absent.
-///
-/// A changed byte in the index can change the key of one entry. A lookup of the original key then
-/// ends beside this entry, so one of the two neighbours does not fit its checksum.
-fn confirm_absence(connection: &Connection, key: &[u8]) -> Result<(), StorageError> {
-    for sql in [NEXT, PREVIOUS] {
-        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-        let mut rows = statement.query([key]).map_err(failed)?;
-        if let Some(row) = rows.next().map_err(failed)?
-            && key_sum(blob(row, 0)?) != row.get::<_, i64>(1).map_err(failed)?
-        {
-            return Err(StorageError::Damaged);
-        }
-    }
-    Ok(())
 }
 
 /// Returns the greatest key with a prefix.
@@ -101,8 +125,7 @@ pub(super) fn last(
     prefix: &[u8],
 ) -> Result<Option<Vec<u8>>, StorageError> {
     let mut statement = connection.prepare_cached(LAST).map_err(failed)?;
-    let end = super::scan::end_of(prefix);
-    let found = statement.query_row((prefix, end), |row| {
+    let found = statement.query_row((prefix, end_of(prefix)), |row| {
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
     });
     match found.optional().map_err(failed)? {

@@ -1,4 +1,4 @@
-//! The page that tells whoever finds the directory what it is.
+//! READ-ME-FIRST: a page that explains the directory to people who find it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::storage::file::directory::write_durably;
 pub(super) const README: &str = "READ-ME-FIRST";
 const HEADER_MAGIC: &[u8] = b"\x89CLK\r\n\x1a\n";
 
-/// Keeps the page up to date.
+/// Writer of the page.
 #[derive(Debug)]
 pub(super) struct Readme {
     directory: PathBuf,
@@ -22,12 +22,12 @@ impl Readme {
         }
     }
 
-    /// Writes the page unless it says this already.
+    /// Writes the page unless the file already has this text.
     pub(super) fn update(&self, vault: Option<VaultId>) {
         let text = text(vault);
-        let standing = fs::read(self.directory.join(README)).unwrap_or_default();
-        if standing != text.as_bytes() {
-            // No record depends on it, and the next opening tries again.
+        let current = fs::read(self.directory.join(README)).unwrap_or_default();
+        if current != text.as_bytes() {
+            // No record depends on the page, and the next opening tries again.
             let _best_effort = write_durably(&self.directory, README, text.as_bytes());
         }
     }
@@ -35,7 +35,7 @@ impl Readme {
 
 pub(super) type VaultId = [u8; 16];
 
-/// The vault id in a vault header.
+/// Returns the vault id in a vault header.
 pub(super) fn vault_id(header: &[u8]) -> Option<VaultId> {
     header
         .strip_prefix(HEADER_MAGIC)?
@@ -50,26 +50,38 @@ fn text(vault: Option<VaultId>) -> String {
         None => "none yet".to_owned(),
     };
     format!(
-        "chartlock storage, layout 1, record format 1
+        "chartlock storage, layout 2, record format 1
 vault id: {vault}
 
-This directory holds encrypted health records, written by the Rust crate
-chartlock. Nothing in it can be read without a credential of the vault: a
-passphrase, a key file, or whatever else was enrolled. None of these is kept
-here. Without one, nobody can recover the records, the crate's authors included.
+This directory contains encrypted health records. The Rust crate chartlock wrote
+them. To read them, you need a credential of the vault: a passphrase, a key file,
+or another credential that was added to it. No credential is stored here. Without
+one, nobody can recover the records, including the authors of the crate.
 
-To open it, use the crate:
+To open the records, use the crate:
 
     let storage = chartlock::FileStorage::open(\"this directory\")?;
     let vault = chartlock::Vault::open(storage, &credential)?;
 
-Do not edit, rename or delete anything in here, not even what looks unused.
-Do not copy it while a program has it open: close every program that uses it
-first, or let the crate write an archive (chartlock::storage::archive).
+Do not edit, rename or delete any file here, even if it looks unused.
 
-engine/   the records, in tables and a journal of the storage engine
-values/   the vault header, patient entries and content segments
-lock      held by the program that has the storage open
+To make a backup while a program uses the directory, let the program call
+FileStorage::backup. A plain copy of a directory in use is damaged. To copy the
+directory with other tools, first close every program that uses it. Then copy
+all files together.
+
+vault.db        the records, in an SQLite database
+vault.db-wal    the newest records, which are not yet in vault.db; never delete it
+vault.db-shm    an index of vault.db-wal, while a program uses the directory
+segments/       large records, in parts
+marker          shows that the storage is complete
+lock            locked by the program that uses the directory
+reserve         space that is given up when the disk is full
+
+If a file is missing or damaged, chartlock refuses to open the directory and
+changes nothing. Bring the file back or restore a backup. Otherwise,
+FileStorage::salvage copies what is still readable into another storage.
+The documentation of the crate describes the files (storage::directory).
 "
     )
 }

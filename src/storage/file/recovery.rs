@@ -13,7 +13,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::database::{Checkpoint, empty_log, failed, has_log};
+use super::database::{Checkpoint, empty_log, failed, has_log, last_number};
 use super::directory::{WAL, sync_directory};
 use super::positioned::{read_at, write_at};
 use super::segments::Segments;
@@ -23,17 +23,20 @@ use crate::storage::StorageError;
 /// Bytes of the log that are written again at a time.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// Empties the write-ahead log and deletes segment files without a reference.
+/// Empties the write-ahead log and deletes segment files without a reference. Returns the number of
+/// a commit that the database file now contains without the log, or 0 if it is unknown.
 pub(super) fn recover(
     connection: &mut Connection,
     directory: &Path,
     segments: &Segments,
     is_exclusive: bool,
-) -> Result<(), StorageError> {
+) -> Result<u64, StorageError> {
+    let copied = last_number(connection)?;
     let emptied = settle_log(connection, directory)?;
     if !is_exclusive {
         // Other processes use the log and write segment files.
-        return Ok(());
+        let is_copied = emptied == Checkpoint::Emptied;
+        return Ok(if is_copied { copied } else { 0 });
     }
     if emptied == Checkpoint::Blocked {
         // A reader of another process uses the log.
@@ -41,8 +44,12 @@ pub(super) fn recover(
     }
     let known = referenced_files(connection)?;
     let listed = segments.list()?;
-    segments.delete(listed.into_iter().filter(|file| !known.contains(file)));
-    Ok(())
+    // A missing file shows that database and files are not of the same time. The others may then
+    // belong to a newer database, so nothing is deleted.
+    if known.is_subset(&listed) {
+        segments.delete(listed.difference(&known).copied());
+    }
+    Ok(copied)
 }
 
 /// Makes the log of an earlier process durable, and copies it into the database.

@@ -1,64 +1,109 @@
-//! Reserve: a file that is deleted to make room for deletions on a full disk.
+//! Reserve: a file that is deleted to make room for deletions on a full disk. Its room is enough to
+//! empty the write-ahead log and to erase a subject.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::directory::{RESERVE, new_file};
+use super::directory::{DATABASE, RESERVE, private};
+use super::schema::PAGE_BYTES;
 use crate::group_commit::lock;
 
-/// Size of the reserve, in bytes. It is enough for the log and the tree pages of an erasure.
-const RESERVE_BYTES: usize = 4 << 20;
-/// Time after which a missing reserve is written again.
-const REFILL_AFTER: Duration = Duration::from_secs(30);
+/// Largest room for the commits of an erasure, in bytes. A smaller storage needs less.
+const ERASURE_BYTES_MAX: u64 = 4 << 20;
+const ERASURE_BYTES_MIN: u64 = 512 << 10;
+/// Room for the puts that follow the last extension of the reserve, in bytes: an extension fails
+/// while this much is free, and puts then use it.
+const MARGIN_BYTES: u64 = 512 << 10;
+/// The size of the reserve is a multiple of this, in bytes, so that it is rarely extended.
+const STEP_BYTES: u64 = 256 << 10;
+/// Smallest reserve that is kept, in bytes.
+const RESERVE_BYTES_MIN: u64 = 256 << 10;
+/// Room that must be left beside the reserve, in bytes.
+const ROOM_BYTES: u64 = 128 << 10;
+/// Time after which a reserve that could not be written is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Reserve {
     path: PathBuf,
-    missing_since: Mutex<Option<Instant>>,
+    state: Mutex<ReserveState>,
+    database: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReserveState {
+    /// Present with this size, in bytes; 0 for a missing file.
+    Present(u64),
+    /// Deleted for a commit that needed its room.
+    GivenUp,
+    /// Missing since the disk was too full for it.
+    NoRoom(Instant),
 }
 
 impl Reserve {
     pub(super) fn new(directory: &Path) -> Self {
         let path = directory.join(RESERVE);
-        let is_missing = !path.exists();
+        let size = fs::metadata(&path).map_or(0, |file| file.len());
         Self {
             path,
-            missing_since: Mutex::new(is_missing.then(Instant::now)),
+            state: Mutex::new(ReserveState::Present(size)),
+            database: directory.join(DATABASE),
         }
     }
 
     /// Deletes the reserve.
     pub(super) fn give_up(&self) {
         let _may_be_missing = fs::remove_file(&self.path);
-        *lock(&self.missing_since) = Some(Instant::now());
+        *lock(&self.state) = ReserveState::GivenUp;
     }
 
-    /// Writes the reserve again some time after it was given up.
-    pub(super) fn refill(&self) {
-        let mut missing_since = lock(&self.missing_since);
-        if missing_since.is_some_and(|since| since.elapsed() >= REFILL_AFTER) {
-            *missing_since = match self.write() {
-                Ok(()) => None,
-                // The disk is still too full.
-                Err(_) => Some(Instant::now()),
-            };
+    pub(super) fn is_given_up(&self) -> bool {
+        *lock(&self.state) == ReserveState::GivenUp
+    }
+
+    /// Writes or extends the reserve if it is too small, at once after it was given up. Otherwise the
+    /// next puts would take its room, and the next deletion would find none.
+    ///
+    /// The write-ahead log can be emptied only after the database file has grown to `pages` pages, so
+    /// the reserve contains this growth too.
+    pub(super) fn refill(&self, pages: u64) {
+        let mut state = lock(&self.state);
+        let database = fs::metadata(&self.database).map_or(0, |file| file.len());
+        let growth = (pages * PAGE_BYTES as u64).saturating_sub(database);
+        let erasure = database.clamp(ERASURE_BYTES_MIN, ERASURE_BYTES_MAX);
+        let size = (growth + erasure + MARGIN_BYTES).next_multiple_of(STEP_BYTES);
+        match *state {
+            ReserveState::Present(present) if present >= size => return,
+            ReserveState::NoRoom(since) if since.elapsed() < RETRY_AFTER => return,
+            _ => {}
         }
+        *state = match self.write(size) {
+            Ok(()) => ReserveState::Present(size),
+            Err(_) => ReserveState::NoRoom(Instant::now()),
+        };
     }
 
     /// Writes real bytes, because a sparse file reserves nothing. Nothing depends on its content,
-    /// so it is not synced.
-    fn write(&self) -> io::Result<()> {
-        let mut file = new_file(&self.path)?;
+    /// so it is not synced. A smaller file than `size` is kept, but counts as an error.
+    fn write(&self, size: u64) -> io::Result<()> {
+        let mut file = private(OpenOptions::new().append(true).create(true)).open(&self.path)?;
         let block = [0xa5; 64 << 10];
-        for _ in 0..RESERVE_BYTES / block.len() {
-            if let Err(error) = file.write_all(&block) {
-                let _best_effort = fs::remove_file(&self.path);
-                return Err(error);
-            }
+        let before = file.metadata()?.len();
+        let mut written = before;
+        let mut result = Ok(());
+        while written < size + ROOM_BYTES && result.is_ok() {
+            result = file.write_all(&block);
+            written = file.metadata()?.len();
         }
-        Ok(())
+        let kept = written.saturating_sub(ROOM_BYTES).max(before);
+        if kept < RESERVE_BYTES_MIN {
+            fs::remove_file(&self.path)?;
+        } else {
+            file.set_len(kept)?;
+        }
+        result
     }
 }

@@ -7,9 +7,11 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use super::database::{self, Role, failed};
-use super::directory::absolute;
+use super::directory::{absolute, check_content};
+use super::header_copy::HeaderCopies;
+use super::repair::Scratch;
 use super::row::{ObjectRow, value};
-use super::schema::{COLUMNS, HEADER_KEY};
+use super::schema::{COLUMNS, HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;
 use crate::storage::{CommitError, Expect, Storage, StorageError, Transaction, Value};
 
@@ -48,7 +50,13 @@ pub(super) fn salvage(
     target: &dyn Storage,
 ) -> Result<SalvageReport, StorageError> {
     let directory = absolute(directory)?;
-    let source = connect(&directory)?;
+    match check_content(&directory).and_then(|()| database::check_file(&directory)) {
+        Err(StorageError::Io(std::io::ErrorKind::NotFound)) => return Err(StorageError::Damaged),
+        checked => checked?,
+    }
+    // Before the connection, so that it is deleted after the connection was closed.
+    let scratch = Scratch::new()?;
+    let source = connect(&directory, &scratch)?;
     let mut salvage = Salvage {
         segments: Segments::new(&directory),
         target,
@@ -58,11 +66,12 @@ pub(super) fn salvage(
         unreadable: HashSet::new(),
         report: SalvageReport::default(),
     };
+    // First, because a damaged header would otherwise take its place in the target.
+    salvage.copy_header(&source)?;
     // Each path reaches rows that damage hides from the others.
     salvage.copy_rows(&source, "order by revision")?;
     salvage.copy_rows(&source, "order by revision desc")?;
     salvage.copy_by_index(&source)?;
-    salvage.copy_header(&source)?;
     salvage.flush()?;
     salvage.report.objects = salvage.copied.len() as u64;
     let unreadable = salvage.unreadable.difference(&salvage.copied);
@@ -70,22 +79,34 @@ pub(super) fn salvage(
     Ok(salvage.report)
 }
 
-/// Opens the database with its log, or without the log if the log cannot be read.
-fn connect(directory: &Path) -> Result<Connection, StorageError> {
-    let with_log = database::connect(directory, Role::Reader, 1 << 20);
-    match with_log.and_then(|connection| probe(&connection).map(|()| connection)) {
-        Ok(connection) => Ok(connection),
-        Err(_) => {
-            let connection = database::connect(directory, Role::Immutable, 1 << 20)?;
-            probe(&connection)?;
-            Ok(connection)
+/// Opens the database with its log, or without the log if the log cannot be read, or a copy with a
+/// new first page.
+fn connect(directory: &Path, scratch: &Scratch) -> Result<Connection, StorageError> {
+    for role in [Role::Reader, Role::Immutable] {
+        let connection = database::connect(directory, role, 1 << 20);
+        if let Ok(connection) = connection
+            && probe(&connection, directory, scratch).unwrap_or(false)
+        {
+            return Ok(connection);
         }
+    }
+    let connection = scratch.repair(directory)?;
+    match probe(&connection, directory, scratch) {
+        Ok(true) => Ok(connection),
+        _ => Err(StorageError::Damaged),
     }
 }
 
-fn probe(connection: &Connection) -> Result<(), StorageError> {
-    let sql = "select count(*) from sqlite_schema";
-    connection.query_row(sql, (), |_| Ok(())).map_err(failed)
+/// Returns `true` if the first page is sound.
+fn probe(
+    connection: &Connection,
+    directory: &Path,
+    scratch: &Scratch,
+) -> Result<bool, StorageError> {
+    let pages = connection.query_row("pragma page_count", (), |row| row.get::<_, i64>(0));
+    let bytes = std::fs::metadata(database::path(directory))?.len();
+    let is_whole = u64::try_from(pages.map_err(failed)?).unwrap_or(0) >= bytes / PAGE_BYTES as u64;
+    Ok(is_whole && scratch.has_same_tables(connection)?)
 }
 
 struct Salvage<'a> {
@@ -127,10 +148,7 @@ impl Salvage<'_> {
             }
             let found = source.prepare_cached(&by_key).and_then(|mut statement| {
                 let mut rows = statement.query([&after])?;
-                Ok(match rows.next()? {
-                    Some(row) => Some(self.copy_row(row)),
-                    None => None,
-                })
+                Ok(rows.next()?.map(|row| self.copy_row(row)))
             });
             match found {
                 Ok(Some(copied)) => copied?,
@@ -158,15 +176,11 @@ impl Salvage<'_> {
         }
     }
 
-    /// Copies the second copy of the vault header if the first was not found.
+    /// Copies the second copy of the vault header if the first is damaged.
     fn copy_header(&mut self, source: &Connection) -> Result<(), StorageError> {
-        if self.copied.contains(HEADER_KEY) {
-            return Ok(());
-        }
-        let sql = "select value from header_copy";
-        if let Ok(header) = source.query_row(sql, (), |row| row.get::<_, Vec<u8>>(0)) {
+        if let Some(header) = HeaderCopies::read(source).replacement() {
             self.report.used_header_copy = true;
-            self.put(HEADER_KEY.to_vec(), header.into())?;
+            self.put(HEADER_KEY.to_vec(), header)?;
         }
         Ok(())
     }

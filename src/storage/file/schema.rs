@@ -1,8 +1,7 @@
 //! Tables of the database, and the classes of keys that are stored in a special way.
 //!
-//! `format/directory.md` describes the same tables for readers in other languages.
-
-use crate::crypto::sha256;
+//! `format/directory.md` describes the same tables. A change here needs a change there, and in
+//! `tests/independent/directory.py`.
 
 /// `application_id` of the database file: "CLKD".
 pub(super) const APPLICATION_ID: i32 = 0x434c_4b44;
@@ -32,7 +31,8 @@ pub(super) const CREATE: &str = "
     create table storage (
         id blob not null,
         layout integer not null,
-        revisions integer not null
+        revisions integer not null,
+        copied integer not null
     ) strict;
     create table object (
         revision integer primary key,
@@ -52,6 +52,7 @@ pub(super) const CREATE: &str = "
     ) strict;
     create table header_copy (
         id integer primary key check (id = 1),
+        value_sum integer not null,
         padding blob not null,
         value blob not null
     ) strict;
@@ -65,11 +66,15 @@ pub(super) fn is_destroyable(key: &[u8]) -> bool {
     key == HEADER_KEY || key.first() == Some(&b'p')
 }
 
-/// Returns the checksum that the key index stores beside each key.
+/// Returns the checksum of the vault header: CRC-32, as in zlib.
+pub(super) fn header_sum(header: &[u8]) -> i64 {
+    crc32fast::hash(header).into()
+}
+
+/// Returns the checksum that the key index stores beside each key: CRC-32, as in zlib.
 ///
 /// SQLite has no page checksums, so a changed byte in the index could make a lookup miss an
 /// existing key. The checksum reveals the changed key.
 pub(super) fn key_sum(key: &[u8]) -> i64 {
-    let [a, b, c, d, ..] = sha256(&[key]);
-    i64::from(u32::from_be_bytes([a, b, c, d]))
+    crc32fast::hash(key).into()
 }

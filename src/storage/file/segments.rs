@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::directory::{SEGMENTS, new_file, sync_directory};
+use super::directory_lock::DirectoryLock;
 use super::positioned::read_at;
 use crate::crypto;
 use crate::group_commit::lock;
@@ -37,6 +38,8 @@ pub(super) struct Segments {
 #[derive(Debug, Default)]
 struct Deferred {
     snapshots: usize,
+    /// Lock of the directory while this process has snapshots.
+    shared: Option<DirectoryLock>,
     files: HashSet<i64>,
 }
 
@@ -128,42 +131,52 @@ impl Segments {
         }
     }
 
-    /// Deletes files that nothing references, or lets them wait for a snapshot.
+    /// Deletes files that nothing references, or lets them wait for a snapshot of this or of
+    /// another process.
     ///
     /// The names are not synced: a file that comes back after a power cut is swept by a later
     /// opening.
     pub(super) fn delete(&self, files: impl IntoIterator<Item = i64>) {
         let mut deferred = lock(&self.deferred);
-        for file in files {
-            if deferred.snapshots > 0 {
-                deferred.files.insert(file);
-            } else {
-                let _a_later_opening_sweeps_it = fs::remove_file(self.file(file));
-            }
+        deferred.files.extend(files);
+        if deferred.snapshots > 0 || deferred.files.is_empty() {
+            return;
+        }
+        // A snapshot that begins later sees the commit that removed the references.
+        let Ok(Some(_exclusive)) = DirectoryLock::try_exclusive(&self.path) else {
+            return;
+        };
+        for file in std::mem::take(&mut deferred.files) {
+            let _a_later_opening_sweeps_it = fs::remove_file(self.file(file));
         }
     }
 
-    /// Prevents deletions until `release` is called.
-    pub(super) fn hold(&self) {
-        lock(&self.deferred).snapshots += 1;
+    /// Prevents deletions by all processes until `release` is called.
+    pub(super) fn hold(&self) -> Result<(), StorageError> {
+        let mut deferred = lock(&self.deferred);
+        if deferred.snapshots == 0 {
+            deferred.shared = Some(DirectoryLock::shared(&self.path)?);
+        }
+        deferred.snapshots += 1;
+        Ok(())
     }
 
     /// Ends one `hold`, and deletes the files that waited for the last one.
     pub(super) fn release(&self) {
-        let files = {
+        {
             let mut deferred = lock(&self.deferred);
             deferred.snapshots = deferred.snapshots.saturating_sub(1);
             if deferred.snapshots > 0 {
                 return;
             }
-            std::mem::take(&mut deferred.files)
-        };
-        self.delete(files);
+            deferred.shared = None;
+        }
+        self.delete([]);
     }
 
     /// Returns the numbers of all segment files in the directory.
-    pub(super) fn list(&self) -> Result<Vec<i64>, StorageError> {
-        let mut numbers = Vec::new();
+    pub(super) fn list(&self) -> Result<HashSet<i64>, StorageError> {
+        let mut numbers = HashSet::new();
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             let number = name.to_str().and_then(parse_name);

@@ -8,16 +8,20 @@ use rusqlite::config::DbConfig;
 
 use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
-use super::database::{self, Role, check_file, check_origin, connect, empty_log, failed};
-use super::directory::{LockedDirectory, Sharing, absolute};
-use super::marker::{Marker, MarkerContent};
+use super::database::{
+    self, Role, check_file, check_mode, check_origin, connect, empty_log, failed,
+};
+use super::directory::{LockedDirectory, Sharing, absolute, check_content};
+use super::file_snapshot::Snapshots;
+use super::marker::{Marker, MarkerContent, MarkerState};
 use super::options::FileOptions;
 use super::read;
 use super::readme::{Readme, vault_id};
 use super::reserve::Reserve;
 use super::schema::HEADER_KEY;
 use super::segments::Segments;
-use super::snapshot::Snapshots;
+use super::shrink::free_all;
+use super::space::is_uncertain;
 use crate::crypto;
 use crate::storage::{CommitError, Committed, StorageError, Transaction};
 
@@ -34,6 +38,7 @@ pub(super) struct Store {
     reserve: Reserve,
     /// `None` for a storage that is open read-only.
     locked: Option<LockedDirectory>,
+    is_exclusive: bool,
 }
 
 impl Store {
@@ -42,10 +47,22 @@ impl Store {
         let path = absolute(path)?;
         let locked = LockedDirectory::lock(&path, options.sharing)?;
         let create = |marker: &MarkerContent| database::create(&path, marker);
-        let marker = locked.ensure_created(create, new_marker)?;
+        let marker = locked.ensure_filled(new_marker, create)?;
         check_file(&path)?;
-        let writer = connect(&path, Role::Writer, options.cache_bytes)?;
-        check_origin(&writer, &path, &marker)?;
+        let connect = || {
+            let writer = connect(&path, Role::Writer, options.cache_bytes)?;
+            check_mode(&writer)?;
+            check_origin(&writer, &path, &marker)?;
+            Ok(writer)
+        };
+        let writer = match connect() {
+            // The log's shared memory needs room, without which nothing could be deleted.
+            Err(StorageError::Full) => {
+                Reserve::new(&path).give_up();
+                connect()?
+            }
+            writer => writer?,
+        };
         let is_exclusive = options.sharing == Sharing::Exclusive;
         let connections = Connections::new(&path, Some(writer), Role::Reader);
         let store = Self::new(&path, connections, is_exclusive, Some(locked));
@@ -64,9 +81,16 @@ impl Store {
     /// Opens an existing storage for reading, while another process may write it.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, StorageError> {
         let path = absolute(path)?;
+        match check_content(&path) {
+            // A directory that is absent may be on a medium that is not mounted.
+            Err(StorageError::Io(std::io::ErrorKind::NotFound)) => {
+                return Err(StorageError::Damaged);
+            }
+            checked => checked?,
+        }
         // The marker before the database: a commit in between only makes the database newer.
         let marker = MarkerContent::read(&path)?.ok_or(StorageError::Damaged)?;
-        if !marker.is_complete {
+        if marker.state != MarkerState::Complete {
             return Err(StorageError::Damaged);
         }
         check_file(&path)?;
@@ -100,7 +124,13 @@ impl Store {
             readme: Readme::new(directory),
             reserve: Reserve::new(directory),
             locked,
+            is_exclusive,
         }
+    }
+
+    /// Returns `true` if no other process can write while the storage is open.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.is_exclusive
     }
 
     /// Refuses to work in a forked child, which shares no locks with its parent.
@@ -145,16 +175,11 @@ impl Store {
             return Err(StorageError::Stopped);
         }
         self.committer.prepare_write(&self.target(), connection)?;
-        vacuum(connection)?;
-        match empty_log(connection) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                if error != StorageError::Full {
-                    self.committer.stop();
-                }
-                Err(error)
-            }
+        let compacted = free_all(connection, |connection| empty_log(connection).map(|_| ()));
+        if compacted.is_err_and(is_uncertain) {
+            self.committer.stop();
         }
+        compacted
     }
 
     /// Copies the log into the database and closes the connections. Later calls do nothing.
@@ -197,16 +222,6 @@ pub(super) fn forget(store: &Arc<Store>) {
     std::mem::forget(Arc::clone(store));
 }
 
-/// Steps the vacuum to its end; SQLite frees one page a step.
-fn vacuum(connection: &rusqlite::Connection) -> Result<(), StorageError> {
-    let mut statement = connection
-        .prepare("pragma incremental_vacuum")
-        .map_err(failed)?;
-    let mut rows = statement.query(()).map_err(failed)?;
-    while rows.next().map_err(failed)?.is_some() {}
-    Ok(())
-}
-
 fn check_reader(path: &Path, role: Role, marker: &MarkerContent) -> Result<(), StorageError> {
     let connection = connect(path, role, 1 << 20)?;
     check_origin(&connection, path, marker)
@@ -215,7 +230,7 @@ fn check_reader(path: &Path, role: Role, marker: &MarkerContent) -> Result<(), S
 fn new_marker() -> Result<MarkerContent, StorageError> {
     let id = crypto::fresh().map_err(|_| StorageError::Io(std::io::ErrorKind::Other))?;
     Ok(MarkerContent {
-        is_complete: false,
+        state: MarkerState::Creating,
         id,
         acknowledged: 0,
     })

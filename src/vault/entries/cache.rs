@@ -8,7 +8,8 @@ use crate::id::Subject;
 use crate::vault::CACHE_LIFETIME;
 use crate::vault::entries::CachedEntry;
 
-/// Largest number of cached entries.
+/// Largest number of cached entries. At this number, the cache drops all expired entries, or all
+/// entries if none is expired.
 const CAPACITY: usize = 8192;
 
 type Map = HashMap<Subject, (Arc<CachedEntry>, Duration)>;

@@ -62,7 +62,7 @@ pub(super) enum EntryPutResult {
 }
 
 impl CachedEntry {
-    /// Records the revision and the master key of the stored value.
+    /// Updates the revision and the master key number after a successful put of the entry.
     pub(super) fn mark_stored(&mut self, header: &OpenHeader, revision: Revision) {
         self.revision = revision;
         self.master = header.keyring.active_master().number;
@@ -83,8 +83,6 @@ impl Vault {
         mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
     ) -> Result<Option<(Arc<CachedEntry>, bool)>> {
         self.require_writable()?;
-        // Assume a deferred purge after an unknown outcome, because the reply that confirms the
-        // purge was lost.
         let mut deferred = false;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
@@ -118,6 +116,8 @@ impl Vault {
                         deferred |= latest;
                     }
                     EntryPutResult::Retry => {
+                        // Assume a deferred purge, because the put may have been committed and the
+                        // reply that confirms the purge may be lost.
                         deferred = destroying;
                         continue;
                     }

@@ -1,22 +1,36 @@
 //! Patient entries for a write, loaded from storage or created if missing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use crate::crypto;
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::journal::{Act, Operation};
-use crate::keys::entry::PatientEntry;
 use crate::keys::sealed_entry::EntryHead;
-use crate::storage::{CommitError, Expect, Revision};
+use crate::storage::{CommitError, Expect};
 use crate::vault::entries::change::{EntryPut, EntryPutResult, put_result, sealed_under_newer};
-use crate::vault::entries::{CachedEntry, Freshness};
+use crate::vault::entries::{CachedEntry, Freshness, NewSubject};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 
-/// Subject, with its writable entry or the error that prevents the write.
-type WritableEntry<'a> = (&'a Subject, Result<Arc<CachedEntry>>);
+/// Requirements on the patient entry of one subject for a write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntryRequest {
+    pub(crate) freshness: Freshness,
+    /// `true` if a missing entry is only sealed, because the caller stores the entry together with
+    /// the subject's first records. The storage must be transactional.
+    pub(crate) with_records: bool,
+}
+
+/// Patient entry that records can be sealed under.
+pub(crate) enum WritableEntry {
+    Stored(Arc<CachedEntry>),
+    /// The subject has no entry. The caller must store this entry together with the records.
+    New(NewSubject),
+}
+
+/// Subject, with its stored entry or the error that prevents the write.
+type WrittenDraft<'a> = (&'a Subject, Result<Arc<CachedEntry>>);
 
 enum NewEntry {
     Usable(Arc<CachedEntry>),
@@ -28,13 +42,13 @@ enum NewEntry {
 impl Vault {
     /// Returns writable patient entries of the given subjects.
     ///
-    /// Missing entries are created, and entries under a former master key are sealed under the
-    /// active one. All new values become durable in one commit.
+    /// Missing entries are created or sealed, as each request requires. Entries under a former
+    /// master key are sealed under the active one. All stored values become durable in one commit.
     pub(crate) fn entries_for_writing(
         &self,
-        subjects: &HashMap<&Subject, Freshness>,
+        subjects: &HashMap<&Subject, EntryRequest>,
         act: &Act,
-    ) -> Result<HashMap<Subject, Result<Arc<CachedEntry>>>> {
+    ) -> Result<HashMap<Subject, Result<WritableEntry>>> {
         self.require_writable()?;
         let mut ready = HashMap::with_capacity(subjects.len());
         for round in 0..ROUNDS {
@@ -46,31 +60,40 @@ impl Vault {
             };
             let mut drafts = Vec::new();
             let mut retry = false;
-            for (subject, freshness) in subjects {
+            for (subject, request) in subjects {
                 if ready.contains_key(*subject) {
                     continue;
                 }
                 let freshness = if round == 0 {
-                    *freshness
+                    request.freshness
                 } else {
                     Freshness::Fresh
                 };
-                match self.draft_for_writing(&header, subject, freshness) {
-                    Ok(NewEntry::Usable(cached)) => {
-                        drop(ready.insert((*subject).clone(), Ok(cached)))
-                    }
+                let entry = match self.draft_for_writing(&header, subject, freshness) {
+                    Ok(NewEntry::Usable(cached)) => Ok(WritableEntry::Stored(cached)),
+                    Ok(NewEntry::ToWrite(cached, Expect::Absent)) if request.with_records => self
+                        .seal_new_subject(&header, *cached, act)
+                        .map(WritableEntry::New),
                     Ok(NewEntry::ToWrite(cached, expect)) => {
-                        drafts.push((*subject, cached, expect))
+                        drafts.push((*subject, cached, expect));
+                        continue;
                     }
-                    Ok(NewEntry::Retry) => retry = true,
-                    Err(error) => drop(ready.insert((*subject).clone(), Err(error))),
-                }
+                    Ok(NewEntry::Retry) => {
+                        retry = true;
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                };
+                ready.insert((*subject).clone(), entry);
             }
             if drafts.is_empty() && !retry {
                 return Ok(ready);
             }
             for (subject, written) in self.write_drafts(&header, drafts, act)? {
-                ready.insert(subject.clone(), written);
+                ready.insert(subject.clone(), written.map(WritableEntry::Stored));
+            }
+            if ready.len() == subjects.len() {
+                return Ok(ready);
             }
         }
         for subject in subjects.keys() {
@@ -100,20 +123,22 @@ impl Vault {
         }
         let read_at = self.core.store.clock.uptime();
         let Some((tag, stored)) = self.stored_entry(subject)? else {
-            return self.new_draft(header, subject, Expect::Absent);
+            let new = Box::new(self.new_entry(header, subject)?);
+            return Ok(NewEntry::ToWrite(new, Expect::Absent));
         };
         let revision = stored.revision.clone();
         let head = EntryHead::parse(&stored.value)?;
         let mut cached = match self.open_entry(tag, stored) {
             // Replace an entry whose unacknowledged write arrived after its master key was
-            // destroyed. Only a key number that this keyring records as destroyed proves such a
-            // late write. After the restore of an old header, the number is merely unknown, and
-            // replacing the entry would lose the whole chart.
+            // destroyed. Only the keyring's list of destroyed key numbers proves such a late write.
+            // After the restore of an old header, the key may be missing from the keyring without
+            // having been destroyed. Replacing the entry would then lose the whole chart.
             Err(Error::UnknownMasterKey)
                 if !self.core.store.storage.is_transactional()
                     && header.keyring.was_destroyed(head.master) =>
             {
-                return self.new_draft(header, subject, Expect::Unchanged(revision));
+                let new = Box::new(self.new_entry(header, subject)?);
+                return Ok(NewEntry::ToWrite(new, Expect::Unchanged(revision)));
             }
             // Retry, because a concurrent rotation sealed the entry under a newer master key.
             Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {
@@ -134,23 +159,6 @@ impl Vault {
         Ok(NewEntry::Usable(cached))
     }
 
-    fn new_draft(
-        &self,
-        header: &OpenHeader,
-        subject: &Subject,
-        expect: Expect,
-    ) -> Result<NewEntry> {
-        let name = &header.keyring.active_name_key().key;
-        let cached = CachedEntry {
-            tag: crypto::patient_tag(name, subject.kind(), subject.identifier())?,
-            master: header.keyring.active_master().number,
-            revision: Revision::new(&[]),
-            entry: PatientEntry::new(subject.clone(), self.core.store.clock.now())?,
-            journal_tag: OnceLock::new(),
-        };
-        Ok(NewEntry::ToWrite(Box::new(cached), expect))
-    }
-
     /// Writes drafted entries in one commit. The result omits entries that met a conflict, and the
     /// caller reads these entries again.
     fn write_drafts<'a>(
@@ -158,7 +166,7 @@ impl Vault {
         header: &OpenHeader,
         mut drafts: Vec<(&'a Subject, Box<CachedEntry>, Expect)>,
         act: &Act,
-    ) -> Result<Vec<WritableEntry<'a>>> {
+    ) -> Result<Vec<WrittenDraft<'a>>> {
         let read_at = self.core.store.clock.uptime();
         let act = &act.to(Operation::Prepare);
         let changes = drafts

@@ -3,6 +3,7 @@
 mod cache;
 pub(crate) mod change;
 mod for_update;
+mod new_subject;
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +20,8 @@ use crate::storage::{Expect, Revision, ScanItem, Stored};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 pub(crate) use cache::EntryCache;
+pub(crate) use for_update::{EntryRequest, WritableEntry};
+pub(crate) use new_subject::NewSubject;
 
 /// Decrypted patient entry, with the revision at which the entry was read.
 #[derive(Debug)]

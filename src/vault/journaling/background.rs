@@ -13,7 +13,7 @@ use crate::vault::journaling::{GROUPED_WITHIN, JournalHealth};
 pub(super) struct Background {
     shared: Arc<Shared>,
     thread: Mutex<Option<(JoinHandle<()>, u32)>>,
-    /// Id of the process that called `wake` last.
+    /// Id of the process that called `wake` last. Another id on the next call reveals a fork.
     process: AtomicU32,
 }
 
@@ -95,8 +95,8 @@ impl Shared {
                 stop = woken.unwrap_or_else(PoisonError::into_inner);
             }
             if !*stop {
-                // Wait for more entries, so that they share one page. Half of the promised time
-                // remains for the write.
+                // Wait for more entries, so that they share one page. The wait takes half of the time
+                // limit for durability, and the other half remains for the write.
                 let waited = self.woken.wait_timeout(stop, GROUPED_WITHIN / 2);
                 stop = waited.unwrap_or_else(PoisonError::into_inner).0;
             }

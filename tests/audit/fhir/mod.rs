@@ -267,7 +267,7 @@ fn list_event_contains_query_in_base64() {
     let event = done_event(Operation::List, 0);
     let query = &event["entity"][1];
     assert_eq!(query["query"], "cmVjb3Jkcz9zdWJqZWN0PU1STi0x");
-    // This text encodes b"subjects".
+    // The expected text is the output of Python's base64.b64encode(b"subjects").
     let all = done_event(Operation::ListSubjects, 0);
     assert_eq!(all["entity"][0]["query"], "c3ViamVjdHM=");
 }

@@ -14,7 +14,7 @@ everywhere!(
     collection_with_missing_entry_spares_the_chart,
     collection_with_unreadable_version_spares_the_chart,
     collection_with_missing_version_spares_the_chart,
-    collection_with_altered_stream_name_spares_content,
+    collection_with_altered_stream_id_spares_content,
     collection_with_unreadable_intent_spares_its_segments,
     collection_on_locked_or_read_only_vault_is_refused,
 );
@@ -175,7 +175,7 @@ fn collection_with_missing_version_spares_the_chart(stage: &Stage) {
 
 /// A stream id is not authenticated until a chunk opens. Therefore, the collector must spare all
 /// content, even if a stored id is unused or belongs to another version or to garbage.
-fn collection_with_altered_stream_name_spares_content(stage: &Stage) {
+fn collection_with_altered_stream_id_spares_content(stage: &Stage) {
     let before = two_patients(stage);
     let current = objects_of_first(stage, b'r');
     let current = current.into_iter().find(|(_, value)| value[2] == 2);

@@ -116,7 +116,7 @@ fn assert_collects_nothing(stage: &Stage, time: i64) -> GarbageReport {
 }
 
 /// Stops a large put after all segments are stored, before its record is written.
-fn stop_before_record(_: u64, point: &FaultPoint<'_>) -> FaultAction {
+pub(crate) fn stop_before_record(_: u64, point: &FaultPoint<'_>) -> FaultAction {
     match point {
         FaultPoint::Commit([Operation::Check { key, .. }, ..]) if key[0] == b'w' => {
             FaultAction::Stop

@@ -24,7 +24,7 @@ fn writes(point: &FaultPoint<'_>, class: u8) -> bool {
         if raw::puts(operations).any(|(key, _)| key[0] == class))
 }
 
-/// Returns the number of the active master key, and those of the former ones.
+/// Returns the number of the active master key, and the numbers of the former master keys.
 fn masters(vault: &chartlock::Vault) -> (u32, Vec<u32>) {
     let masters = vault.key_usage().unwrap().masters;
     let active = masters.iter().find(|master| master.active).unwrap();

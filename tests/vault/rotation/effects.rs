@@ -258,7 +258,7 @@ fn rotation_with_deferred_purge_reports_it(stage: &Stage) {
                 Report::Master(report) => report.purge_deferred,
                 Report::Subject(report) => report.purge_deferred,
             };
-            // Files of the storage engine may still contain the replaced values.
+            // Files of the database may still contain the replaced values.
             let allowed = deferred && stage.directory.is_some();
             assert!(deferred == expected || allowed, "{rotation:?}");
         }

@@ -143,7 +143,7 @@ fn reencryption_with_unknown_outcome_keeps_records_readable(stage: &Stage) {
     }
 }
 
-/// Re-encryption stores one new stream in addition to the existing ones, not all of them at once.
+/// Re-encryption must never store more than one new stream in addition to the existing streams.
 fn reencryption_stores_one_extra_stream_at_a_time(stage: &Stage) {
     let model = put_large(&stage.create(), &[1, 1, 2]);
     let storage = stage.shared();

@@ -23,7 +23,7 @@ everywhere!(
     version_under_destroyed_patient_key_is_blocking_or_orphaned,
 );
 
-/// Key number that exists with a probability of only one in 2^32.
+/// Key number that no key has. A random key number equals this number with a probability of 2^-32.
 const UNKNOWN_NUMBER: [u8; 4] = [0x5a; 4];
 
 struct Clinic<'a> {
@@ -43,14 +43,15 @@ impl<'a> Clinic<'a> {
         }
     }
 
-    /// Returns an object of the first patient in a class: entry, current or earlier version.
+    /// Returns the first patient's first object of a class: an entry, a current or an earlier
+    /// version.
     fn object(&self, class: u8) -> (Vec<u8>, Vec<u8>) {
         let mut objects = raw::objects_of(&*self.stage.storage, &[class]);
         objects.retain(|key, _| raw::belongs_to(self.stage, key, "MRN-1"));
         objects.pop_first().unwrap()
     }
 
-    /// Stores an altered value under the key, and returns it.
+    /// Stores an altered value under the key, and returns the altered value.
     fn alter(&self, key: &[u8], value: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut altered = value.to_vec();
         change(&mut altered);

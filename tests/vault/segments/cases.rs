@@ -263,7 +263,8 @@ impl<'a> Cases<'a> {
     }
 }
 
-/// Returns the identity of a state: the address ranges up to the last stored value.
+/// Returns the deduplication key of a state: the address ranges of each value. Trailing absent
+/// values are ignored.
 fn identity(state: &State<'_>) -> Vec<Option<Vec<AddressRange>>> {
     let present = state.iter().rposition(Option::is_some);
     let state = &state[..present.map_or(0, |last| last + 1)];
@@ -274,8 +275,8 @@ fn identity(state: &State<'_>) -> Vec<Option<Vec<AddressRange>>> {
         .collect()
 }
 
-/// Returns the address ranges of pieces, adjacent ranges joined. Equal ciphertexts always have
-/// equal addresses, because sealed bytes do not repeat.
+/// Returns the address ranges of the pieces, with adjacent ranges joined. Equal ciphertexts always
+/// have equal addresses, because no sequence of sealed bytes occurs twice.
 pub(super) fn address_ranges(pieces: &[&[u8]]) -> Vec<AddressRange> {
     let mut address_ranges: Vec<AddressRange> = Vec::new();
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {

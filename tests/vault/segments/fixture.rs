@@ -13,8 +13,8 @@ use crate::stage::Stage;
 pub(super) struct Stream {
     /// Storage key of the version that references the stream.
     pub(super) named_at: Vec<u8>,
-    /// Common prefix of the segment keys: the class `s`, the chart id and the stream id, 16 bytes
-    /// each.
+    /// Common prefix of the segment keys: the class byte `s`, then the chart id and the stream id,
+    /// each of 16 bytes.
     pub(super) prefix: Vec<u8>,
     pub(super) segments: Vec<Vec<u8>>,
 }

@@ -151,7 +151,7 @@ fn altered_streams_of_several_segments_are_detected() {
 
 /// Replaces a record's stream id: reads must return none of the other stream's content.
 #[test]
-fn record_with_another_stream_id_reads_nothing() {
+fn record_with_another_stream_id_returns_no_content() {
     for length in [0, 1, CHUNK, CHUNK + 1, SEGMENT + 1] {
         let fixture = Fixture::new(Stage::memory(), length);
         let [ours, ..] = ids();
@@ -182,7 +182,7 @@ fn record_with_another_stream_id_reads_nothing() {
 
 /// Alters chunks of padding: `get` detects the damage, and a reader does not read these chunks.
 #[test]
-fn altered_padding_fails_get_and_spares_reader() {
+fn altered_padding_fails_get_but_not_reader() {
     let fixture = Fixture::new(Stage::memory_other_suite(), 5 * SEGMENT + 1);
     let [ours, ..] = ids();
     let stream = &fixture.versions[1];

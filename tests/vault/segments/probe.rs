@@ -51,7 +51,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Reads the stream in each state and restores the original; then reads the restored stream.
+    /// Reads the stream in each state. At the end, also reads the restored original stream.
     pub(super) fn all(&self, states: &[State<'_>], everything: impl Fn(usize) -> bool) -> Tally {
         let original = &self.stream.segments;
         let mut tally = Tally::default();
@@ -88,7 +88,7 @@ impl<'a> Probe<'a> {
     }
 
     /// Reads the whole record, or only the damage and the chunk before the damage, because opening
-    /// intact content takes long.
+    /// intact content is slow.
     fn read(&self, damage: &Damage, case: usize, everything: bool) {
         let single_threaded = case.is_multiple_of(2);
         let session = session_on(&self.vaults[case % 2]);
@@ -134,7 +134,8 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Asserts that a sequential read returns all bytes before the first damage, and none after it.
+    /// Asserts that a sequential read returns all bytes before the first damage, and no byte after
+    /// the damage.
     fn read_in_order(
         &self,
         reader: &mut RecordReader,

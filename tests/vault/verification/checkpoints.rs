@@ -35,7 +35,7 @@ fn checkpoint_reveals_storage_rollback(stage: &Stage) {
     assert!(!report.is_clean());
 }
 
-/// Rolls the storage back to before several reads, which only the journal records.
+/// Rolls the storage back to a state before several reads, which only the journal records.
 fn checkpoint_reveals_journal_rollback(stage: &Stage) {
     let vault = stage.create();
     clinic(&vault);

@@ -8,7 +8,7 @@ use crate::raw;
 use crate::stage::{Stage, record, session_on};
 
 everywhere!(
-    versions_below_marker_are_not_missed,
+    verify_after_expunge_and_puts_is_clean,
     undone_expunge_is_found,
     versions_left_below_marker_are_leftovers,
     forged_version_below_marker_is_found,
@@ -33,7 +33,7 @@ fn of_record(key: &[u8]) -> impl Fn(&[u8]) -> bool {
     move |of| matches!(of[0], b'r' | b'h') && of[1..33] == key[1..33]
 }
 
-fn versions_below_marker_are_not_missed(stage: &Stage) {
+fn verify_after_expunge_and_puts_is_clean(stage: &Stage) {
     expunge_record(stage);
     let vault = stage.open();
     let id = record("MRN-1", "Allergy/1");

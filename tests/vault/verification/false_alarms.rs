@@ -132,7 +132,8 @@ fn verify_after_lost_commits_is_clean(stage: &Stage) {
     });
 }
 
-/// Resumes verification from each recorded position, which must find the remaining findings.
+/// Resumes verification from every recorded position. The resumed verification must cover exactly
+/// the remaining records.
 fn verify_in_steps_resumes_from_any_position(stage: &Stage) {
     let vault = stage.create();
     small_clinic(&vault);

@@ -173,7 +173,8 @@ fn tamper(tampering: Tampering, former: &[Objects], now: &Objects) -> Objects {
 #[derive(Debug, Default)]
 struct Expected {
     records: BTreeSet<Vec<u8>>,
-    /// Records whose wrapped data key alone was restored: no finding if that key opens.
+    /// Records of which only the head, the commitment or the wrapped data key changed. A finding is
+    /// allowed but not required, because such a version may still open.
     rewrapped: BTreeSet<Vec<u8>>,
     entries: usize,
     header: bool,

@@ -10,9 +10,9 @@ use crate::raw;
 use crate::stage::{Shared, Stage, record, session_on};
 
 everywhere!(
-    cut_tail_seen_by_later_chain_is_found,
+    cut_tail_recorded_by_later_chain_is_found,
     cut_tail_of_own_chain_is_found,
-    cut_tail_of_unseen_changes_is_found,
+    cut_tail_with_change_entries_is_found,
     removed_chain_is_found,
     removed_page_is_found,
     altered_page_is_found,
@@ -51,7 +51,7 @@ pub(super) fn longest(storage: &Shared) -> Vec<Vec<u8>> {
     longest
 }
 
-fn cut_tail_seen_by_later_chain_is_found(stage: &Stage) {
+fn cut_tail_recorded_by_later_chain_is_found(stage: &Stage) {
     let first = three_chains(stage).remove(0);
     remove(&stage.storage, &first[first.len() - 2..]);
     let report = verify(stage);
@@ -73,7 +73,7 @@ fn cut_tail_of_own_chain_is_found(stage: &Stage) {
 }
 
 /// The changed records show that journal entries are missing.
-fn cut_tail_of_unseen_changes_is_found(stage: &Stage) {
+fn cut_tail_with_change_entries_is_found(stage: &Stage) {
     let vault = stage.create();
     clinic(&vault);
     vault.checkpoint().unwrap();

@@ -162,8 +162,8 @@ fn header_rollback_is_found(stage: &Stage) {
     assert_eq!(report.header.unwrap().kind, FindingKind::RolledBack);
 }
 
-/// Rolls objects back and rotates until they are as new as the journal requires. The loss of the
-/// earlier change must still be found.
+/// Rolls a patient entry and the header back, and then changes both more often than before. Verify
+/// must still report the rollback.
 fn rollback_followed_by_rotation_is_found(stage: &Stage) {
     clinic(&stage.create());
     let snapshot = raw::all_objects(&stage.storage);

@@ -1,4 +1,4 @@
-//! Envelope of age: a file key for each message, wrapped for the holder of an X25519 key.
+//! Envelope of age: a file key for each message, wrapped for an X25519 recipient.
 
 use age::x25519::Identity;
 use anyhow::Result;

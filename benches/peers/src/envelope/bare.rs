@@ -47,7 +47,7 @@ impl Envelope for AesGcm {
     }
 }
 
-/// Copies the content into a buffer that has capacity for tag and key.
+/// Copies the content into a buffer that has capacity for the tag and the key.
 fn with_room(content: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(content.len() + TAG + KEY);
     sealed.extend_from_slice(content);

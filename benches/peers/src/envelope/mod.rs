@@ -51,11 +51,11 @@ const CRATES: [&str; 7] = [
     "aws-lc-rs",
 ];
 
-/// The context that rivals bind to the content, if they support it: patient and record name.
+/// The patient and the record name, which rivals that support associated data bind to the content.
 #[cfg(feature = "envelope")]
 const CONTEXT: &str = "MRN-1042/Observation/bp-2026-11-21";
 
-/// Sealed content, as a contender returns it.
+/// Output of [`Envelope::seal`].
 pub(crate) enum Sealed {
     /// A single sealed message.
     Whole(Vec<u8>),
@@ -75,7 +75,7 @@ impl Sealed {
     }
 }
 
-/// An envelope: turns content into self-contained sealed bytes, and back.
+/// An implementation that seals content into self-contained bytes and opens these bytes again.
 pub(crate) trait Envelope {
     fn name(&self) -> String;
 

@@ -8,7 +8,7 @@ use crate::measure::{Quantity, Table};
 use crate::second::Work;
 
 const ROUNDS: usize = 9;
-/// The count of records in the sample.
+/// The number of records to measure, spread evenly over the clinic's records.
 const RECORDS: usize = 1000;
 
 pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {

@@ -91,7 +91,7 @@ pub(crate) fn interleave(contenders: &mut [Contender<'_>], rounds: usize) -> Res
     Ok(series)
 }
 
-/// Returns the pairs of series to compare; the first `ours` series belong to chartlock. Each later
+/// Returns the pairs of series to compare. The first `ours` series belong to chartlock. Each later
 /// chartlock series is compared with the first one, and each chartlock series with each rival.
 pub(crate) fn pairs(series: &[Series], ours: usize) -> impl Iterator<Item = (&Series, &Series)> {
     let (ours, rivals) = series.split_at_checked(ours).unwrap_or_default();

@@ -28,7 +28,7 @@ impl Ratio {
     }
 
     #[cfg(any(test, feature = "store"))]
-    /// Creates a ratio without a spread, for values that are measured once or do not vary.
+    /// Creates a ratio without a spread, for values that are measured once or are constant.
     pub(crate) fn exact(ratio: f64) -> Self {
         Self {
             median: ratio,
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn spread_is_the_middle_half() {
+    fn spread_is_the_interquartile_range() {
         let ratio = Ratio::of(&series(&[10; 5]), &series(&[50, 10, 40, 20, 30]));
         assert_eq!((ratio.lower, ratio.median, ratio.upper), (2.0, 3.0, 4.0));
     }

@@ -1,4 +1,5 @@
-//! Workloads that write: ingest, charts and disk use of the ingested records, single puts, rotation.
+//! Workloads that write: ingest, single puts and key rotation. The ingested records also serve to
+//! measure chart reads and disk use.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -13,13 +14,13 @@ use super::{disk, works};
 use crate::Run;
 use crate::measure::{Contender, Row, interleave};
 
-/// The count of measured batches that all stores ingest. The file store stops there, because it is
-/// slow: it syncs every record.
+/// The number of measured batches that all stores ingest. The file store ingests no further batches,
+/// because its sync of every record is slow.
 const SLOW_BATCHES: usize = 10;
 const CHART_ROUNDS: usize = 31;
 const PUT_ROUNDS: usize = 25;
 const ROTATIONS: usize = 2;
-/// The count of records that each store contains before single puts are measured.
+/// The number of records that each store contains before single puts are measured.
 const STANDING: usize = 3000;
 
 /// The workloads to measure.
@@ -100,7 +101,8 @@ pub(super) fn measure(run: &Run<'_>, scope: Scope) -> Result<Changes> {
     Ok(changes)
 }
 
-/// Measures ingest: all stores in the first batches, all but the file store in later ones.
+/// Measures ingest: all stores in the first batches, and all stores except the file store in later
+/// batches.
 fn ingest(peers: &Peers, load: &Load<'_>) -> Result<Vec<Row>> {
     let work = "ingest by 1,000";
     let contenders = peers.all().map(|peer| works::ingest(peer, load));

@@ -96,7 +96,8 @@ fn rows(work: &str, peers: [&mut dyn Peer; 4], plain: usize, directory: &Path) -
     Ok(rows)
 }
 
-/// Returns the bytes of a directory once they no longer change.
+/// Waits until the size of a directory stops changing, for about [`PATIENCE`] at most. Returns the
+/// size in bytes.
 fn settled(directory: &Path) -> Result<u64> {
     let start = Instant::now();
     let mut bytes = bytes_on_disk(directory)?;

@@ -16,7 +16,7 @@ use crate::measure::{Contender, Quantity, Ratio, Row, Side, Table, Target, inter
 /// The environment variable with the path of the file to which the measured child process writes
 /// its memory use. The parent process sets the variable for that child only.
 const MEMORY: &str = "CHARTLOCK_PEERS_MEMORY";
-/// The environment variable that overrides the count of records in the large store.
+/// The environment variable that overrides the number of records in the large store.
 const RECORDS: &str = "CHARTLOCK_PEERS_RECORDS";
 
 const SMALL: usize = 30_000;
@@ -118,7 +118,7 @@ fn times(run: &Run<'_>, directory: &Path, records: usize) -> Result<Vec<Row>> {
         works::gets(&small, &few, SMALL),
     ];
     let mut rows = vec![row(run, "random warm get", gets, records)?];
-    // Start at a number above those that the measured process used.
+    // Skip the record numbers that the measured process used, because these records exist already.
     let next = [Cell::new(LATER), Cell::new(LATER)];
     let [of_large, of_small] = &next;
     let puts = [

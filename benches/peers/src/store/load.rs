@@ -7,21 +7,21 @@ use chartlock::{RecordId, Subject};
 use crate::clinic::Clinic;
 use crate::documents::Format;
 
-/// The count of records of each patient.
+/// The number of records of each patient.
 pub(super) const CHART: usize = 300;
-/// The count of records that each visit adds.
+/// The number of records that each visit adds.
 const VISIT: usize = 10;
-/// The distance between successive visitors; a prime, so that all patients visit before one visits
-/// again.
+/// The distance between the numbers of successive visitors. A prime distance makes every patient
+/// visit once before any patient visits again.
 const STRIDE: usize = 7919;
-/// The count of records in a batch.
+/// The number of records in a batch.
 pub(super) const BATCH: usize = 1000;
 
 /// The source of the records' contents.
 enum Contents<'a> {
     /// The clinic's FHIR resources in order, repeated as needed.
     Resources(Vec<&'a [u8]>),
-    /// Pieces of the given size in bytes, cut from these bytes.
+    /// Pieces of one file's content, each of the given size in bytes.
     Pieces(&'a [u8], usize),
 }
 
@@ -63,7 +63,6 @@ impl<'a> Load<'a> {
         })
     }
 
-    /// Returns the count of records.
     pub(super) fn records(&self) -> usize {
         self.records
     }
@@ -82,7 +81,8 @@ impl<'a> Load<'a> {
         Ok(RecordId::new(Self::subject(patient)?, &name)?)
     }
 
-    /// Returns the id of a record after those of the load, for one of the patients.
+    /// Returns the id of an additional record, which is not part of the load, for one of the load's
+    /// patients.
     pub(super) fn later_id(&self, number: usize) -> Result<RecordId> {
         let patient = mixed(number as u64) as usize % self.patients();
         let name = format!("Note/{number:08}");
@@ -101,7 +101,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// A sequence of random numbers that is the same in every run.
+/// A sequence of pseudorandom numbers that is the same in every run.
 pub(super) struct Picks(u64);
 
 impl Picks {

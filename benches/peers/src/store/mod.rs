@@ -33,7 +33,7 @@ const SLOW: &str = include_str!("slow_flushes.md");
 const ROTATION: &str = include_str!("rotation.md");
 const DISK: &str = include_str!("disk.md");
 
-/// Returns the count of records that the workloads use.
+/// Returns the number of records that the workloads use.
 fn records(run: &Run<'_>) -> usize {
     if run.quick { 30_000 } else { 300_000 }
 }
@@ -64,7 +64,7 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     ])
 }
 
-/// Adds the slower flushes to each row's label, because one plot shows rows of several tables.
+/// Appends the flush delay to each row's label, because one plot shows the rows of several tables.
 fn slower(rows: Vec<Row>) -> Vec<Row> {
     let says = |row: Row| Row {
         work: format!("{}, flushes 1 ms slower", row.work),

@@ -11,7 +11,7 @@ use crate::Run;
 use crate::measure::{Row, interleave};
 
 const ROUNDS: usize = 41;
-/// The count of records in the file store, which gets fewer records because filling syncs each
+/// The number of records in the file store, which gets fewer records because filling syncs each
 /// record.
 const FILES: usize = 10_000;
 

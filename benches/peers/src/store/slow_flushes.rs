@@ -64,7 +64,8 @@ pub(super) fn run_inner(run: &Run<'_>, rows: &Path) -> Result<()> {
     fs::write(rows, text).context("writing the rows")
 }
 
-/// Returns the rows of the store table and the rows of the rotation table.
+/// Runs the measurements in a child process with slower flushes. Returns the rows of the store
+/// table and the rows of the rotation table.
 pub(super) fn measure(run: &Run<'_>) -> Result<(Vec<Row>, Vec<Row>)> {
     let library = compiled(run.scratch)?;
     let rows = run.scratch.join("rows.json");

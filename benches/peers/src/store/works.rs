@@ -12,17 +12,18 @@ use super::load::{BATCH, CHART, Load, Picks};
 use super::peers::{Handle, Item, Peer, Rotate};
 use crate::measure::{Contender, Row, Series};
 
-/// The count of gets in a round.
+/// The number of gets in a round.
 const GETS: usize = 500;
-/// The count of gets, and of charts, after which the cache is assumed to be warm.
+/// The number of gets, or of charts, after which the cache is assumed to be warm.
 const WARM_GETS: usize = 20_000;
 const WARM_CHARTS: usize = 160;
-/// The count of charts in a round.
+/// The number of charts in a round.
 const CHARTS: usize = 4;
-/// The count of puts in a round, by all threads together.
+/// The number of puts in a round, by all threads together.
 const PUTS: usize = 240;
 
-/// Puts the next batch of a load. The contender's time is the time of one batch.
+/// Creates a contender that puts the next batch of a load. The contender's time is the time of one
+/// batch.
 pub(super) fn ingest<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
     let mut handle = peer.handle()?;
     let mut next = 0;
@@ -56,7 +57,8 @@ fn put_batch(
     Ok(start.elapsed())
 }
 
-/// Gets some of the first `records` records. The contender's time is the time of one get.
+/// Creates a contender that gets random records among the first `records`. The contender's time is
+/// the time of one get.
 pub(super) fn gets<'a>(
     peer: &'a dyn Peer,
     load: &'a Load<'_>,
@@ -80,7 +82,8 @@ pub(super) fn gets<'a>(
     }))
 }
 
-/// Reads whole charts of random patients. The contender's time is the time of one chart.
+/// Creates a contender that reads whole charts of random patients. The contender's time is the time
+/// of one chart.
 pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
     let mut handle = peer.handle()?;
     let mut picks = Picks::new();
@@ -110,7 +113,7 @@ pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Conte
     }))
 }
 
-/// Checks that the stored charts equal the load.
+/// Checks that five random charts equal the load.
 pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
     let mut handle = peer.handle()?;
     let mut picks = Picks::new();
@@ -132,8 +135,9 @@ pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Puts one record per durable write, from `threads` threads at once. The contender's time is the
-/// total time divided by the count of puts. `next` is the number of the next record.
+/// Creates a contender that puts one record per durable write, from `threads` threads at once. The
+/// contender's time is the total time divided by the number of puts. `next` is the number of the
+/// next record.
 pub(super) fn puts<'a>(
     peer: &'a dyn Peer,
     load: &'a Load<'_>,
@@ -155,7 +159,8 @@ pub(super) fn puts<'a>(
     }))
 }
 
-/// Returns the time from the start of the first thread to the end of the last one.
+/// Puts the items with one thread for each handle. Returns the time from the start of the first
+/// thread to the end of the last one.
 fn side_by_side(
     handles: &mut [Box<dyn Handle + Send + '_>],
     items: &[Item<'_>],
@@ -196,7 +201,7 @@ pub(super) fn check_puts(peer: &dyn Peer, load: &Load<'_>, end: usize) -> Result
     super::peers::check(peer, ids.iter().zip(contents))
 }
 
-/// Replaces the store's top-level key.
+/// Creates a contender that replaces the store's top-level key.
 pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
     Contender::new(peer.name(), move || {
         let start = Instant::now();
@@ -205,7 +210,7 @@ pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
     })
 }
 
-/// Checks some of the first `records` records of a load.
+/// Checks random records among the first `records` of a load.
 pub(super) fn check_some(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Result<()> {
     let mut picks = Picks::new();
     let numbers: Vec<_> = (0..500).map(|_| picks.below(records)).collect();
@@ -215,8 +220,8 @@ pub(super) fn check_some(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Re
     super::peers::check(peer, ids.iter().zip(contents))
 }
 
-/// Compares chartlock, the first series, with each other series. The target applies to SQLCipher,
-/// in its fastest configuration.
+/// Compares chartlock, the first series, with each other series. The target applies only to the
+/// fastest configuration of SQLCipher.
 pub(super) fn rows(work: &str, series: &[Series], target: Option<f64>) -> Vec<Row> {
     let Some((ours, rivals)) = series.split_first() else {
         return Vec::new();

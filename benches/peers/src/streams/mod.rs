@@ -36,7 +36,7 @@ pub(crate) enum Direction {
     Open,
 }
 
-/// Returns test content without long repetitions.
+/// Returns test content that repeats after 2 KiB.
 pub(crate) fn content(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|place| (place >> 3) as u8).collect()
 }
@@ -67,8 +67,8 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     for (verb, series) in [("seal + open", &both), ("seal", &sealed), ("open", &opened)] {
         let work = format!("{verb} {} MiB", length >> 20);
         let both = verb == "seal + open";
-        // Show sealing and opening separately only for the defaults; the target applies to their
-        // sum.
+        // Show sealing and opening separately only for chartlock's defaults, because the target
+        // applies to their sum.
         let shown = |ours: &Series| both || ours.name == ours::NAME;
         let pairs = pairs(series, ours).filter(|(ours, _)| shown(ours));
         rows.extend(pairs.map(|(ours, rival)| {
@@ -85,8 +85,8 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     }])
 }
 
-/// Measures all contenders, chartlock's first, and also returns the count of chartlock's
-/// contenders: default threads, one thread, second provider.
+/// Measures all contenders, chartlock's first. Returns their series and the number of chartlock's
+/// contenders, which differ in threads and provider.
 fn series(
     run: &Run<'_>,
     content: &[u8],

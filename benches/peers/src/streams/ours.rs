@@ -32,7 +32,7 @@ pub(crate) fn ours(
         None => NAME.to_owned(),
     };
     Ok(match direction {
-        // Every round uses a new vault, so that memory does not grow.
+        // Use a new vault in every round, so that memory does not grow.
         Direction::Seal => Contender::new(name, move || put(&vault(threads)?, content)),
         Direction::Open => {
             let vault = vault(threads)?;

@@ -1,4 +1,4 @@
-//! Common trait of the rivals' streams, and their measuring rounds.
+//! Common trait of the rivals' streams, and the rounds that measure them.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -42,7 +42,7 @@ pub(super) fn opening<'a>(stream: &'a dyn Stream, content: &'a [u8]) -> Result<C
     }))
 }
 
-/// Checker that pieces, joined in order, equal the whole expected content.
+/// Checker that compares pieces of content, in order, with the expected content.
 pub(super) struct Same<'a> {
     left: &'a [u8],
     differs: bool,

@@ -16,7 +16,6 @@ pub const CHUNK: usize = 64 * 1024;
 const SEGMENT_CHUNKS: usize = 16;
 /// Number of plaintext bytes in a full segment.
 pub const SEGMENT: usize = CHUNK * SEGMENT_CHUNKS;
-/// Number of bytes in a sealed chunk with its tag.
 const SEALED_CHUNK: usize = CHUNK + TAG;
 
 /// Returns the number of segments for content of `length` bytes; `None` for more than 2^32-1

@@ -156,7 +156,7 @@ impl OpenSegment {
         out: &mut [u8],
     ) -> Result<usize> {
         let mut content = self.chunk(opener, chunk)?.get(within..).unwrap_or_default();
-        // Reading from memory cannot fail.
+        // The error never occurs, because reading from memory cannot fail.
         content.read(out).map_err(|_| Error::Malformed)
     }
 

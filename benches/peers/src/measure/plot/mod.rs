@@ -9,7 +9,7 @@ pub(crate) use sizes::size;
 
 use super::Table;
 
-/// Returns the plots of these tables: for each plot its file name, its description and the picture.
+/// Returns the plots of these tables: the file name, the description and the picture of each plot.
 pub(super) fn all(tables: &[&Table]) -> Result<Vec<(&'static str, String, String)>> {
     let mut plots = Vec::new();
     if let Some(picture) = ratios::plot(tables)? {

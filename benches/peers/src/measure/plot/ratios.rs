@@ -141,8 +141,8 @@ impl Scale {
         self.left + (share.clamp(0.0, 1.0) * f64::from(WIDTH)).round() as i32
     }
 
-    /// Returns the marks of the scale: powers of ten, and also 2 and 5 times these powers if the
-    /// space allows.
+    /// Returns the marks of the scale: the powers of ten and, if the space allows, 2 and 5 times
+    /// these powers.
     fn marks(&self) -> Vec<(f64, String)> {
         let decades = (self.high / self.low).log10();
         let steps: &[f64] = if decades < 2.5 {

@@ -45,8 +45,7 @@ fn lines(table: &Table) -> Vec<Line> {
                 continue;
             };
             match lines.iter_mut().find(|line| line.name == name) {
-                // Add chartlock's point only once, although the row of each rival contains the
-                // point.
+                // Add chartlock's point only once, because the row of each rival repeats the point.
                 Some(line) if line.points.last().is_some_and(|last| last.0 == point.0) => {}
                 Some(line) => line.points.push(point),
                 None => lines.push(Line {
@@ -128,7 +127,7 @@ fn range(lines: &[Line], of: impl Fn(&(f64, f64)) -> f64) -> (f64, f64) {
     })
 }
 
-/// Formats a size in the largest unit that divides it.
+/// Formats a size in B, KiB or MiB, rounded to a whole number.
 pub(crate) fn size(bytes: f64) -> String {
     match bytes {
         bytes if bytes < 1024.0 => format!("{bytes:.0} B"),

@@ -25,7 +25,7 @@ pub(super) const CACHE_BYTES: usize = 64 << 20;
 /// A record to put.
 pub(super) type Item<'a> = (&'a RecordId, &'a [u8]);
 
-/// A store of records in a directory. A put returns only after its record is synced.
+/// A store of records in a directory. A put returns only after the record is synced.
 pub(super) trait Peer: Sync {
     fn name(&self) -> &'static str;
 
@@ -68,8 +68,8 @@ pub(super) fn check<'a>(peer: &dyn Peer, items: impl Iterator<Item = Item<'a>>) 
     Ok(())
 }
 
-/// Returns the key under which the unencrypted stores keep a record: the patient, then the record's
-/// name.
+/// Returns the key under which the unencrypted stores store a record: the patient, then the
+/// record's name.
 fn plain_key(id: &RecordId) -> Vec<u8> {
     [chart_key(id.subject()).as_slice(), id.name().as_bytes()].concat()
 }

@@ -11,8 +11,8 @@ use super::{Handle, Item, Peer, Rotate};
 
 pub(crate) struct Ours {
     directory: PathBuf,
-    /// The credential that opens the vault. A passphrase would only make opening slower, which is
-    /// not measured.
+    /// The credential that opens the vault. A key file is used, because a passphrase would slow
+    /// down opening, which is not measured.
     key: KeyFile,
     // This field is `None` only while the vault is reopened.
     vault: Option<Vault>,

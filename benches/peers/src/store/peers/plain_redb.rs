@@ -64,7 +64,7 @@ impl Handle for Plain<'_> {
     }
 
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
-        // Keep redb's default durability, because it makes a transaction durable when its commit
+        // Keep redb's default durability, with which a transaction is durable when its commit
         // returns.
         let transaction = self.0.begin_write()?;
         let mut table = transaction.open_table(RECORDS)?;

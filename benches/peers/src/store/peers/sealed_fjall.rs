@@ -14,7 +14,7 @@ use rand::rngs::SysRng;
 use super::{Handle, Item, Peer, Rotate, chart_key, name_in, plain_fjall, plain_key};
 
 const NONCE: usize = 12;
-/// The count of records that are re-encrypted in one durable batch.
+/// The number of records that are re-encrypted in one durable batch.
 const BATCH: usize = 1000;
 
 pub(crate) struct SealedFjall {

@@ -1,7 +1,7 @@
 //! Rival SQLCipher: an encrypted SQLite, configured for durable commits and for speed.
 //!
-//! The table is a rowid table with an index, because a table WITHOUT ROWID moves the excess of rows
-//! above a quarter of a page to overflow pages.
+//! The table is a rowid table with an index. A table WITHOUT ROWID would store the part of a row
+//! that exceeds about a quarter of a page in overflow pages.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -75,9 +75,9 @@ fn connect(file: &Path, key: u8) -> Result<Connection> {
          PRAGMA temp_store = MEMORY;"
     ))?;
     connection.busy_timeout(Duration::from_secs(60))?;
-    // Check the provider, because SQLite without encryption ignores `PRAGMA key`. The pragma
-    // `cipher_provider` returns no row there, so the query fails. All measurements use OpenSSL's
-    // provider.
+    // Check the provider, because SQLite without encryption ignores `PRAGMA key`. Without
+    // encryption, `PRAGMA cipher_provider` returns no row, so the query fails. All measurements use
+    // OpenSSL's provider.
     let provider: String =
         connection.pragma_query_value(None, "cipher_provider", |row| row.get(0))?;
     ensure!(provider == "openssl", "SQLCipher runs on {provider}");

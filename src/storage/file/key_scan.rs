@@ -5,6 +5,7 @@ use std::ops::Bound;
 use rusqlite::{Connection, Row};
 
 use super::database::failed;
+use super::index::KeyIndex;
 use super::row::{ObjectRow, blob, unsigned, value};
 use super::schema::key_sum;
 use super::segments::Segments;
@@ -16,19 +17,27 @@ use crate::storage::{
 /// Size after which a page ends, in bytes of values.
 const PAGE_VALUE_BYTES: usize = 8 << 20;
 
-/// Columns 6 and 7 are the whole length and the projected value.
+/// Columns 6 to 8 are the whole length, the projected value, and the key of the index entry.
+///
+/// The join makes SQLite read the key from the table, because an entry of a damaged index can lead
+/// to the row of another key, or to none.
 const BY_INDEX: &str = "
-    select revision, key, key_sum, segment, start, length,
-        coalesce(length, length(value)), coalesce(substr(value, 1, ?3), x'')
-    from object where key >= ?1 and key < ?2 order by key";
+    select o.revision, o.key, o.key_sum, o.segment, o.start, o.length,
+        coalesce(o.length, length(o.value)), coalesce(substr(o.value, 1, ?3), x''), entry.key
+    from object as entry indexed by object_by_key
+        left join object as o on o.revision = entry.revision
+    where entry.key >= ?1 and entry.key < ?2 order by entry.key";
 /// Keys and lengths only. SQLite reads no overflow page for the length.
 const KEYS_BY_INDEX: &str = "
-    select revision, key, key_sum, segment, start, length, coalesce(length, length(value)), x''
-    from object where key >= ?1 and key < ?2 and ?3 = 0 order by key";
+    select o.revision, o.key, o.key_sum, o.segment, o.start, o.length,
+        coalesce(o.length, length(o.value)), x'', entry.key
+    from object as entry indexed by object_by_key
+        left join object as o on o.revision = entry.revision
+    where entry.key >= ?1 and entry.key < ?2 and ?3 = 0 order by entry.key";
 /// The same from the table alone, for keys whose index entries cannot be read.
 const BY_TABLE: &str = "
     select revision, key, key_sum, segment, start, length,
-        coalesce(length, length(value)), coalesce(substr(value, 1, ?3), x'')
+        coalesce(length, length(value)), coalesce(substr(value, 1, ?3), x''), key
     from object not indexed where key >= ?1 and key < ?2 order by key limit ?4";
 const NEXT_KEY: &str = "
     select key, key_sum from object where key >= ?1 and key < ?2 order by key limit 1";
@@ -52,7 +61,24 @@ pub(super) fn scan(
         limit: scan.limit.max(1),
     };
     let mut page = ScanPage::default();
-    while request.collect(&mut from, &mut page) == Err(StorageError::Damaged) {
+    if request.is_damaged_beside(&from)? {
+        return request.collect_from_table(&from, page);
+    }
+    let mut failed_at = None;
+    loop {
+        match request.collect(&mut from, &mut page) {
+            Err(StorageError::Damaged) => {}
+            collected => {
+                collected?;
+                break;
+            }
+        }
+        // A commit may have deleted an object and its segment file since the statement began. The
+        // second attempt does not find the object.
+        if failed_at.as_ref() != Some(&from) {
+            failed_at = Some(from.clone());
+            continue;
+        }
         let Some(key) = request.damaged_key(&from) else {
             return request.collect_from_table(&from, page);
         };
@@ -61,6 +87,9 @@ pub(super) fn scan(
             first: key.clone(),
             last: key,
         });
+    }
+    if !page.more && request.is_damaged_beside(&from)? {
+        return request.collect_from_table(&from, page);
     }
     Ok(page)
 }
@@ -100,6 +129,9 @@ impl Request<'_> {
 
     fn item(&self, row: &Row<'_>) -> Result<ScanItem, StorageError> {
         let object = ObjectRow::read(row)?;
+        if object.key != blob(row, 8)? {
+            return Err(StorageError::Damaged);
+        }
         let bytes = match self.projection {
             Projection::Keys => 0,
             Projection::Head(bytes) => bytes,
@@ -115,6 +147,15 @@ impl Request<'_> {
             revision: object.revision(),
             key: object.key,
         })
+    }
+
+    /// Returns `true` if the index is damaged beside a key where a page begins or ends. The page could
+    /// then begin too late or end too early.
+    fn is_damaged_beside(&self, key: &[u8]) -> Result<bool, StorageError> {
+        match KeyIndex::new(self.connection)?.revision(key) {
+            Err(StorageError::Damaged) => Ok(true),
+            checked => checked.map(|_| false),
+        }
     }
 
     /// Returns the next key of the index if only its row or value is damaged.

@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 
 use super::database::failed;
+use super::file_snapshot::FileSnapshot;
 use super::row::unsigned;
 use super::segments::{Extent, Segments};
-use super::snapshot::FileSnapshot;
 use crate::storage::{Integrity, StorageError};
 
 /// Maximum number of faults that SQLite lists.

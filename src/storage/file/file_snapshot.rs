@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::database::{failed, last_number};
 use super::store::{Store, forget};
-use super::{read, scan};
+use super::{key_scan, read};
 use crate::group_commit::lock;
 use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
 
@@ -32,7 +32,7 @@ pub(super) struct ReadTransaction {
 impl FileSnapshot {
     pub(super) fn new(store: Arc<Store>) -> Result<Self, StorageError> {
         // Before the transaction begins, so that no file that it references is deleted.
-        store.segments.hold();
+        store.segments.hold()?;
         let transaction = match ReadTransaction::begin(&store) {
             Ok(transaction) => Arc::new(transaction),
             Err(error) => {
@@ -57,16 +57,11 @@ impl FileSnapshot {
 
 impl Snapshot for FileSnapshot {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        self.with(|connection| {
-            let segments = &self.store.segments;
-            keys.iter()
-                .map(|key| read::read(connection, segments, key))
-                .collect()
-        })
+        self.with(|connection| read::read_all(connection, &self.store.segments, keys))
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        self.with(|connection| scan::scan(connection, &self.store.segments, scan))
+        self.with(|connection| key_scan::scan(connection, &self.store.segments, scan))
     }
 }
 

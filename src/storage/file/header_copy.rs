@@ -1,0 +1,46 @@
+//! Second copy of the vault header, which every commit of a header writes with its checksum.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::database::failed;
+use super::schema::{HEADER_KEY, header_sum};
+use crate::storage::{StorageError, Value};
+
+/// Both copies of the vault header.
+pub(super) struct HeaderCopies {
+    /// Value under the header's key; `None` if it is absent or cannot be read.
+    first: Option<Value>,
+    /// Second copy; `None` if it is absent, cannot be read, or does not fit its checksum.
+    second: Option<Value>,
+    sum: Option<i64>,
+}
+
+impl HeaderCopies {
+    pub(super) fn read(connection: &Connection) -> Self {
+        let first = "select value from object where key = ?1";
+        let first = connection.query_row(first, [HEADER_KEY], |row| row.get::<_, Vec<u8>>(0));
+        let second = read_second(connection).ok().flatten();
+        let sum = second.as_ref().map(|(sum, _)| *sum);
+        let fits = |(sum, value): &(i64, Vec<u8>)| header_sum(value) == *sum;
+        Self {
+            first: first.ok().map(Value::from),
+            second: second.filter(fits).map(|(_, value)| value.into()),
+            sum,
+        }
+    }
+
+    /// Returns the second copy if it is whole and the first is not.
+    pub(super) fn replacement(self) -> Option<Value> {
+        let is_whole = |first: &Value| self.sum.is_none_or(|sum| header_sum(first) == sum);
+        match &self.first {
+            Some(first) if is_whole(first) => None,
+            _ => self.second,
+        }
+    }
+}
+
+fn read_second(connection: &Connection) -> Result<Option<(i64, Vec<u8>)>, StorageError> {
+    let sql = "select value_sum, value from header_copy";
+    let row = connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)));
+    row.optional().map_err(failed)
+}

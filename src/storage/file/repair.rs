@@ -1,0 +1,87 @@
+//! Copy of a damaged database with a new first page, for salvage.
+//!
+//! The first page holds only the description of the tables, which is the same in every storage. One
+//! damaged byte in it can make all objects unreadable.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::database::{self, Role, failed};
+use super::directory::{DATABASE, SEGMENTS, WAL, new_directory, private};
+use super::marker::{MarkerContent, MarkerState};
+use super::schema::PAGE_BYTES;
+use crate::crypto;
+use crate::storage::StorageError;
+
+/// Scratch directory, which is deleted when the value is dropped.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Creates an empty database in a new directory. Its tables have the same pages as in every
+    /// storage.
+    pub(super) fn new() -> Result<Self, StorageError> {
+        let random = crypto::fresh::<8>().map_err(|_| StorageError::Io(io::ErrorKind::Other))?;
+        let name = format!("chartlock-salvage-{:016x}", u64::from_be_bytes(random));
+        let scratch = Self(std::env::temp_dir().join(name));
+        new_directory(&scratch.0)?;
+        new_directory(&scratch.0.join(SEGMENTS))?;
+        let marker = MarkerContent {
+            state: MarkerState::Creating,
+            id: [0; 16],
+            acknowledged: 0,
+        };
+        database::create(&scratch.0, &marker)?;
+        Ok(scratch)
+    }
+
+    /// Returns `true` if a database describes the tables as every storage does.
+    pub(super) fn has_same_tables(&self, connection: &Connection) -> Result<bool, StorageError> {
+        let own = database::connect(&self.0, Role::Immutable, 1 << 20)?;
+        Ok(tables(connection)? == tables(&own)?)
+    }
+
+    /// Replaces the empty database by the damaged one, except for its first page.
+    pub(super) fn repair(&self, directory: &Path) -> Result<Connection, StorageError> {
+        let path = self.0.join(DATABASE);
+        let mut first = Vec::new();
+        let page = PAGE_BYTES as u64;
+        fs::File::open(&path)?.take(page).read_to_end(&mut first)?;
+        fs::copy(directory.join(DATABASE), &path)?;
+        let pages = u32::try_from(fs::metadata(&path)?.len() / page).unwrap_or(u32::MAX);
+        set_size(&mut first, pages).ok_or(StorageError::Damaged)?;
+        let mut file = private(OpenOptions::new().write(true)).open(&path)?;
+        file.write_all(&first)?;
+        drop(file);
+        if database::has_log(directory)? {
+            fs::copy(directory.join(WAL), self.0.join(WAL))?;
+        }
+        database::connect(&self.0, Role::Reader, 1 << 20)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _best_effort = fs::remove_dir_all(&self.0);
+    }
+}
+
+type Table = (String, i64, Option<String>);
+
+fn tables(connection: &Connection) -> Result<Vec<Table>, StorageError> {
+    let sql = "select name, rootpage, sql from sqlite_schema order by rootpage";
+    let mut statement = connection.prepare(sql).map_err(failed)?;
+    let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let tables: Result<_, _> = rows.map_err(failed)?.collect();
+    tables.map_err(failed)
+}
+
+/// Sets the number of pages, which SQLite believes if the two change counters are equal.
+fn set_size(first: &mut [u8], pages: u32) -> Option<()> {
+    let counter: [u8; 4] = first.get(24..28)?.try_into().ok()?;
+    first.get_mut(28..32)?.copy_from_slice(&pages.to_be_bytes());
+    first.get_mut(92..96)?.copy_from_slice(&counter);
+    Some(())
+}

@@ -1,0 +1,150 @@
+//! Return of free database pages to the file system, a few after each commit.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::database::failed;
+use crate::storage::StorageError;
+
+/// Number of free pages that commits may leave in the database for later commits.
+const FREE_PAGES_MAX: i64 = 1000;
+
+/// Deletions after which the number of free pages is read again.
+const DELETIONS_BETWEEN_CHECKS: usize = 16;
+
+/// Pages that are freed before the clock is read again.
+const STEP_PAGES: i64 = 32;
+
+/// Time that one commit spends on freeing pages, without its sync.
+const COMMIT_TIME: Duration = Duration::from_millis(10);
+
+/// Pages that [`free_all`] frees in one database transaction, which bounds the write-ahead log.
+const TRANSACTION_PAGES: i64 = 4000;
+
+/// State of the return of free pages.
+#[derive(Debug)]
+pub(super) struct Shrinker {
+    deletions: usize,
+    /// `true` while commits free pages, and before the first commit of an opening.
+    is_active: bool,
+    has_freed: bool,
+    /// `true` after damage prevented the return of a page.
+    is_disabled: bool,
+}
+
+impl Default for Shrinker {
+    fn default() -> Self {
+        Self {
+            deletions: 0,
+            is_active: true,
+            has_freed: false,
+            is_disabled: false,
+        }
+    }
+}
+
+/// Result of [`Shrinker::after_commit`].
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shrunk {
+    /// Number of pages that were freed.
+    pub(super) pages: usize,
+    /// `true` if these were the last ones. The file shrinks when the log is copied.
+    pub(super) is_finished: bool,
+}
+
+impl Shrinker {
+    /// Frees pages for a short time after a commit with so many deletions.
+    ///
+    /// Starts when more than 1,000 pages and a quarter of all pages are free, and continues with
+    /// each commit until few are free.
+    pub(super) fn after_commit(
+        &mut self,
+        connection: &Connection,
+        deletions: usize,
+    ) -> Result<Shrunk, StorageError> {
+        self.deletions += deletions;
+        if self.is_disabled || !(self.is_active || self.deletions >= DELETIONS_BETWEEN_CHECKS) {
+            return Ok(Shrunk::default());
+        }
+        self.deletions = 0;
+        let free = count(connection, "pragma freelist_count")?;
+        let is_due = free > FREE_PAGES_MAX
+            && (self.has_freed || free * 4 > count(connection, "pragma page_count")?);
+        self.is_active = is_due;
+        if !is_due {
+            let is_finished = std::mem::take(&mut self.has_freed);
+            return Ok(Shrunk {
+                pages: 0,
+                is_finished,
+            });
+        }
+        match free_pages(connection, free - FREE_PAGES_MAX, COMMIT_TIME) {
+            Ok(pages) => {
+                self.has_freed = true;
+                Ok(Shrunk {
+                    pages,
+                    is_finished: false,
+                })
+            }
+            // Damage concerns only this page. Reading and writing go on.
+            Err(StorageError::Damaged) => {
+                self.is_disabled = true;
+                Ok(Shrunk::default())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Frees up to about `limit` pages in one database transaction. Returns their number.
+fn free_pages(connection: &Connection, limit: i64, time: Duration) -> Result<usize, StorageError> {
+    let start = Instant::now();
+    let transaction =
+        Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(failed)?;
+    let mut freed = 0;
+    while freed < limit && start.elapsed() < time {
+        let pages = step(&transaction)?;
+        if pages == 0 {
+            break;
+        }
+        freed += pages;
+    }
+    transaction.commit().map_err(failed)?;
+    Ok(usize::try_from(freed).unwrap_or(0))
+}
+
+/// Frees a few pages. Steps the statement to its end, because SQLite frees one page a step.
+fn step(connection: &Connection) -> Result<i64, StorageError> {
+    let sql = format!("pragma incremental_vacuum({STEP_PAGES})");
+    let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
+    let before = count(connection, "pragma freelist_count")?;
+    let mut rows = statement.query(()).map_err(failed)?;
+    while rows.next().map_err(failed)?.is_some() {}
+    Ok(before - count(connection, "pragma freelist_count")?)
+}
+
+/// Frees all free pages. Calls `copy_log` after each transaction.
+pub(super) fn free_all(
+    connection: &Connection,
+    mut copy_log: impl FnMut(&Connection) -> Result<(), StorageError>,
+) -> Result<(), StorageError> {
+    loop {
+        let pages = free_pages(connection, TRANSACTION_PAGES, Duration::MAX)?;
+        copy_log(connection)?;
+        if pages == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn count(connection: &Connection, pragma: &str) -> Result<i64, StorageError> {
+    let mut statement = connection.prepare_cached(pragma).map_err(failed)?;
+    statement.query_row((), |row| row.get(0)).map_err(failed)
+}
+
+/// Returns the number of pages of the database, including those that are only in the log.
+pub(super) fn page_count(connection: &Connection) -> u64 {
+    let pages = count(connection, "pragma page_count").unwrap_or(0);
+    u64::try_from(pages).unwrap_or(0)
+}

@@ -1,0 +1,49 @@
+//! Transactions and errors that concern the room on the disk.
+
+use super::commit::PreparedTransaction;
+use super::schema::is_destroyable;
+use crate::storage::{Expect, Operation, StorageError, Transaction};
+
+pub(super) fn is_destroying(transaction: &Transaction) -> bool {
+    let destroys = |operation: &Operation| matches!(operation, Operation::Put { destroying, .. } if *destroying);
+    transaction.operations().iter().any(destroys)
+}
+
+pub(super) fn frees_any_space(group: &[&PreparedTransaction]) -> bool {
+    group.iter().any(|one| frees_space(&one.transaction))
+}
+
+/// Returns `true` for the transactions of an erasure or of another deletion, which may use the
+/// reserve.
+///
+/// A put that also deletes a leftover is no deletion. A replaced header or patient entry does not
+/// grow, and an erasure ends with one.
+pub(super) fn frees_space(transaction: &Transaction) -> bool {
+    let operations = transaction.operations();
+    let count = |is: fn(&Operation) -> bool| operations.iter().filter(|one| is(one)).count();
+    let deletions = count(|operation| matches!(operation, Operation::Delete { .. }));
+    let puts = count(|operation| matches!(operation, Operation::Put { .. }));
+    is_destroying(transaction)
+        || (deletions > 0 && deletions >= puts)
+        || operations.iter().any(replaces_entry)
+}
+
+fn replaces_entry(operation: &Operation) -> bool {
+    match operation {
+        Operation::Put { key, expect, .. } => {
+            is_destroyable(key) && matches!(expect, Expect::Unchanged(_))
+        }
+        Operation::Delete { .. } | Operation::Check { .. } => false,
+    }
+}
+
+/// Returns `true` if a write or a sync failed for another reason than a lack of space or a lock of
+/// another process.
+pub(super) fn is_uncertain(error: StorageError) -> bool {
+    let harmless = [
+        StorageError::Full,
+        StorageError::TimedOut,
+        StorageError::Damaged,
+    ];
+    !harmless.contains(&error)
+}

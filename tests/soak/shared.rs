@@ -1,0 +1,82 @@
+//! Soak of one vault by two processes that share its storage.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use chartlock::storage::FileOptions;
+use chartlock::{FileStorage, Vault};
+
+use crate::common::{Fixed, scratch};
+use crate::maintenance::Place;
+use crate::measure::{Peak, Times};
+use crate::{MEMORY_BYTES, assert_clean, duration, reopen_and_verify, soak};
+
+const DIRECTORY: &str = "CHARTLOCK_SOAK_DIRECTORY";
+const PROCESS: &str = "CHARTLOCK_SOAK_PROCESS";
+const PROCESSES: u64 = 2;
+const THREADS_EACH: u64 = 4;
+
+#[test]
+fn soak_of_two_processes_stays_bounded_and_clean() {
+    if let Some(parent) = std::env::var_os(DIRECTORY).map(PathBuf::from) {
+        return work(&parent);
+    }
+    let scratch = scratch::quick();
+    let directory = scratch.path().join("vault");
+    drop(Vault::create(FileStorage::open(&directory).unwrap(), &Fixed(1)).unwrap());
+    let children: Vec<_> = (0..PROCESSES)
+        .map(|process| spawn(scratch.path(), process))
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(output.status.success(), "{text}");
+        println!("{text}");
+    }
+    reopen_and_verify(&directory);
+}
+
+fn spawn(parent: &Path, process: u64) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "shared::soak_of_two_processes_stays_bounded_and_clean",
+            "--nocapture",
+        ])
+        .env(DIRECTORY, parent)
+        .env(PROCESS, process.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Runs one of the processes.
+fn work(parent: &Path) {
+    let process: u64 = std::env::var(PROCESS).unwrap().parse().unwrap();
+    let shared = FileOptions::new().shared();
+    let storage = Arc::new(shared.open(parent.join("vault")).unwrap());
+    let vault = Vault::open(Arc::clone(&storage), &Fixed(1)).unwrap();
+    let place = Place {
+        storage,
+        copies: parent.to_owned(),
+    };
+    let first = process * THREADS_EACH;
+    let (times, peak) = (Times::default(), Peak::default());
+    let end = Instant::now() + duration(5);
+    soak(
+        &vault,
+        &place,
+        first..first + THREADS_EACH,
+        end,
+        &times,
+        &peak,
+    );
+    times.print();
+    peak.print();
+    assert!(peak.memory() < MEMORY_BYTES, "the memory grew");
+    assert_clean(&vault);
+}

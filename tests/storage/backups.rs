@@ -1,0 +1,161 @@
+//! Online backup of a `FileStorage`.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use chartlock::storage::{Expect, FileStorage, Storage, StorageError, Transaction};
+
+use crate::common::objects::{objects_of, value_of};
+use crate::common::scratch;
+use crate::disk::{commit, contents, put, segments};
+use crate::snapshots::SetOnDrop;
+
+const LARGE: usize = 300_000;
+const WRITERS: u8 = 4;
+
+#[test]
+fn backup_beside_writers_has_whole_transactions() {
+    let scratch = scratch::quick();
+    let storage = FileStorage::open(scratch.path().join("clinic")).unwrap();
+    let done = AtomicBool::new(false);
+    let acknowledged: Vec<AtomicU32> = (0..WRITERS).map(|_| AtomicU32::new(0)).collect();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (storage, done, acknowledged) =
+                (&storage, &done, &acknowledged[usize::from(writer)]);
+            scope.spawn(move || write_pairs(storage, writer, done, acknowledged));
+        }
+        let _done = SetOnDrop(&done);
+        while acknowledged
+            .iter()
+            .any(|count| count.load(Ordering::SeqCst) == 0)
+        {
+            std::thread::yield_now();
+        }
+        for round in 0..5 {
+            let before: Vec<_> = acknowledged
+                .iter()
+                .map(|count| count.load(Ordering::SeqCst))
+                .collect();
+            let copy = scratch.path().join(round.to_string());
+            let mut last = (0, 0);
+            let report = storage
+                .backup(&copy, |done, total| last = (done, total))
+                .unwrap();
+            assert!(report.bytes > 0 && last.0 == last.1, "{last:?}");
+            let copy = FileStorage::open(&copy).unwrap();
+            assert!(copy.integrity().unwrap().is_clean());
+            for writer in 0..WRITERS {
+                assert!(pair(&copy, writer) >= before[usize::from(writer)]);
+            }
+            assert_eq!(objects_of(&copy, b"").len() as u64, report.objects);
+        }
+    });
+}
+
+/// Commits pairs of keys with the same count, and a large value with it.
+fn write_pairs(storage: &FileStorage, writer: u8, done: &AtomicBool, acknowledged: &AtomicU32) {
+    for count in 1_u32.. {
+        if done.load(Ordering::SeqCst) {
+            return;
+        }
+        let transaction = Transaction::new()
+            .put([b'p', writer], count.to_be_bytes(), Expect::Any)
+            .put([b'r', writer], count.to_be_bytes(), Expect::Any)
+            .put([b's', writer], vec![count as u8; LARGE], Expect::Any);
+        commit(storage, transaction).unwrap();
+        acknowledged.store(count, Ordering::SeqCst);
+    }
+}
+
+/// Returns the count of a writer, which all its keys must have.
+fn pair(storage: &FileStorage, writer: u8) -> u32 {
+    let value = |kind| value_of(storage, &[kind, writer]).unwrap();
+    assert_eq!(value(b'p'), value(b'r'));
+    let count = u32::from_be_bytes(value(b'r').try_into().unwrap());
+    assert!(value(b's') == vec![count as u8; LARGE]);
+    count
+}
+
+#[test]
+fn backup_equals_original_and_revisions_never_repeat() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path().join("clinic")).unwrap();
+    put(&storage, b"v", b"header");
+    put(&storage, b"r1", b"1");
+    put(&storage, b"s1", &vec![1; LARGE]);
+    let report = storage
+        .backup(scratch.path().join("copy"), |_, _| {})
+        .unwrap();
+    assert_eq!((report.objects, report.segment_files), (3, 1));
+    let later = put(&storage, b"r1", b"2");
+    let copy = FileStorage::open(scratch.path().join("copy")).unwrap();
+    assert_eq!(value_of(&copy, b"r1"), Some(b"1".to_vec()));
+    assert_eq!(value_of(&copy, b"s1"), Some(vec![1; LARGE]));
+    // Otherwise a precondition of one branch could hold on the other.
+    assert_ne!(put(&copy, b"r1", b"3"), later);
+    put(&storage, b"s1", b"small");
+    assert_eq!(segments(&scratch.path().join("clinic")).len(), 0);
+    assert_eq!(value_of(&copy, b"s1"), Some(vec![1; LARGE]));
+}
+
+#[test]
+fn backup_into_directory_with_content_changes_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path().join("clinic")).unwrap();
+    put(&storage, b"r1", b"1");
+    let (photos, used) = (scratch.path().join("photos"), scratch.path().join("used"));
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("one.jpg"), b"jpeg").unwrap();
+    put(&FileStorage::open(&used).unwrap(), b"r1", b"other");
+    for (directory, expected) in [
+        (&photos, StorageError::Foreign),
+        (&used, StorageError::NotEmpty),
+    ] {
+        let before = contents(directory);
+        assert_eq!(storage.backup(directory, |_, _| {}), Err(expected));
+        assert_eq!(contents(directory), before);
+    }
+    let own = storage.backup(scratch.path().join("clinic"), |_, _| {});
+    assert_eq!(own, Err(StorageError::InUse));
+    let file = photos.join("one.jpg");
+    assert_eq!(
+        storage.backup(file, |_, _| {}),
+        Err(StorageError::NotADirectory)
+    );
+}
+
+#[test]
+fn interrupted_backup_is_no_storage() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path().join("clinic")).unwrap();
+    for number in 0..200_u8 {
+        put(&storage, &[b'r', number], &[number; 9000]);
+    }
+    put(&storage, b"s1", &vec![1; LARGE]);
+    let copy = scratch.path().join("copy");
+    let interrupted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        storage.backup(&copy, |done, total| {
+            assert!(done < total, "the test interrupts here")
+        })
+    }));
+    assert!(interrupted.is_err());
+    for _ in 0..2 {
+        assert_eq!(FileStorage::open(&copy).unwrap_err(), StorageError::Damaged);
+        assert_eq!(
+            FileStorage::open_read_only(&copy).unwrap_err(),
+            StorageError::Damaged
+        );
+    }
+    // The original is not affected.
+    storage
+        .backup(scratch.path().join("second"), |_, _| {})
+        .unwrap();
+    assert!(
+        !commit(
+            &storage,
+            Transaction::new().put_destroying(b"p1", b"1", Expect::Any)
+        )
+        .unwrap()
+        .deferred
+    );
+}

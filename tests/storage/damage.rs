@@ -1,0 +1,349 @@
+//! Flipped bytes in the files of a `FileStorage`.
+//!
+//! The storage does not authenticate values: the vault does. A flipped byte of a value can
+//! therefore be served here. Keys, revisions and absences must be right.
+//!
+//! SQLite's pages have no checksums. A flipped byte in an inner page of the key index can hide the
+//! keys below it, which only `integrity` notices.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use chartlock::storage::{
+    Expect, FileStorage, MemoryStorage, Projection, Revision, Scan, ScanPage, Storage,
+    StorageError, Transaction,
+};
+
+use crate::common::objects::objects_of;
+use crate::common::scratch;
+use crate::disk::{Contents, commit, contents, put, restore};
+
+/// Revision and value of each key.
+type Found = BTreeMap<Vec<u8>, (Revision, Vec<u8>)>;
+
+/// Storage with every kind of file, and with inner pages in table and index.
+struct Sound {
+    files: Contents,
+    objects: Found,
+}
+
+impl Sound {
+    fn new() -> Self {
+        let scratch = scratch::quick();
+        let storage = FileStorage::open(scratch.path()).unwrap();
+        put(&storage, b"v", &[1; 500]);
+        let put_all = |transaction: Transaction, numbers: std::ops::Range<u32>| {
+            let all = numbers.fold(transaction, |transaction, number| {
+                let key = [b"r".as_slice(), &[7; 28], &number.to_be_bytes()].concat();
+                let value = [number.to_le_bytes(); 40].concat();
+                transaction.put(key, value, Expect::Any)
+            });
+            commit(&storage, all).unwrap();
+        };
+        put_all(Transaction::new(), 0..400);
+        put(&storage, b"r-long", &[3; 20_000]);
+        put(&storage, b"s1", &vec![4; 256 << 10]);
+        put_all(Transaction::new().delete(b"r-long"), 400..440);
+        for number in 0..4 {
+            put(&storage, &[b'p', number], &[number; 400]);
+        }
+        put(&storage, b"r-long", &[5; 30_000]);
+        // Copies most into the database file, so that both files have current pages.
+        let header = Transaction::new().put_destroying(b"v", vec![6; 500], Expect::Any);
+        assert!(!commit(&storage, header).unwrap().deferred);
+        put_all(Transaction::new(), 440..444);
+        Self {
+            files: contents(scratch.path()),
+            objects: found(&storage),
+        }
+    }
+}
+
+fn scan_page(storage: &dyn Storage, after: Option<&[u8]>) -> Result<ScanPage, StorageError> {
+    storage.scan(Scan {
+        prefix: b"",
+        after,
+        limit: 50,
+        projection: Projection::Values,
+    })
+}
+
+fn found(storage: &FileStorage) -> Found {
+    let page = |after: Option<&[u8]>| scan_page(storage, after).unwrap();
+    let mut all = Found::new();
+    loop {
+        let last = all
+            .last_key_value()
+            .map(|(key, _): (&Vec<u8>, _)| key.clone());
+        let page = page(last.as_deref());
+        let more = page.more;
+        all.extend(
+            page.items
+                .into_iter()
+                .map(|item| (item.key, (item.revision, item.value.to_vec()))),
+        );
+        if !more {
+            return all;
+        }
+    }
+}
+
+/// What a flipped byte did.
+#[derive(Debug, Default)]
+struct Outcome {
+    refused: bool,
+    /// Objects that a read or a scan names as damaged.
+    damaged: usize,
+    /// Objects that a read or a scan does not find. Only an unclean integrity check admits any.
+    hidden: usize,
+    changed_values: usize,
+    is_clean: bool,
+}
+
+/// Opens a storage with a flipped byte, and checks everything that it serves.
+fn examine(directory: &Path, sound: &Found, what: &str) -> Outcome {
+    let mut outcome = Outcome::default();
+    let storage = match FileStorage::open(directory) {
+        Ok(storage) => storage,
+        Err(error) => {
+            let expected = [
+                StorageError::Damaged,
+                StorageError::Foreign,
+                StorageError::Layout,
+            ];
+            let is_expected =
+                expected.contains(&error) || matches!(error, StorageError::Backend(_));
+            assert!(is_expected, "{what}: {error:?}");
+            outcome.refused = true;
+            return outcome;
+        }
+    };
+    outcome.is_clean = storage
+        .integrity()
+        .is_ok_and(|integrity| integrity.is_clean());
+    for (key, (revision, value)) in sound {
+        match storage.read(&[key]) {
+            Ok(mut stored) => match stored.remove(0) {
+                Some(stored) => {
+                    assert_eq!(stored.revision, *revision, "{what}: wrong revision");
+                    outcome.changed_values += usize::from(stored.value != *value);
+                }
+                None => outcome.hidden += 1,
+            },
+            Err(_) => outcome.damaged += 1,
+        }
+    }
+    let (scanned, unreadable) = examine_scan(&storage, sound, what);
+    let is_named = |key: &Vec<u8>| {
+        unreadable
+            .iter()
+            .any(|(first, last)| first <= key && key <= last)
+    };
+    let missed = sound
+        .keys()
+        .filter(|key| !scanned.contains(key) && !is_named(key));
+    outcome.hidden += missed.count();
+    let named = sound.keys().filter(|key| is_named(key)).count();
+    outcome.damaged = outcome.damaged.max(named);
+    let absent = storage.read(&[b"absent"]);
+    assert!(!absent.is_ok_and(|found| found[0].is_some()));
+    assert!(
+        outcome.hidden == 0 || !outcome.is_clean,
+        "{what}: hidden and clean: {outcome:?}"
+    );
+    outcome
+}
+
+type Ranges = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Scans page by page, and returns the keys and the unreadable ranges.
+fn examine_scan(storage: &FileStorage, sound: &Found, what: &str) -> (Vec<Vec<u8>>, Ranges) {
+    let (mut keys, mut ranges) = (Vec::new(), Ranges::new());
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = match scan_page(storage, after.as_deref()) {
+            Ok(page) => page,
+            Err(_) => {
+                // The scan names everything that follows as unreadable.
+                ranges.push((after.unwrap_or_default(), vec![u8::MAX; 65]));
+                return (keys, ranges);
+            }
+        };
+        after = page.end().map(<[u8]>::to_vec);
+        for item in page.items {
+            let (revision, _) = sound
+                .get(&item.key)
+                .unwrap_or_else(|| panic!("{what}: wrong key"));
+            assert_eq!(item.revision, *revision, "{what}: wrong revision in scan");
+            keys.push(item.key);
+        }
+        let unreadable = page.unreadable.into_iter();
+        ranges.extend(unreadable.map(|range| (range.first, range.last)));
+        if !page.more {
+            return (keys, ranges);
+        }
+    }
+}
+
+/// Positions to flip: all, or a sample that is the same in each run.
+fn positions(files: &Contents) -> Vec<(PathBuf, u64)> {
+    let parts = files.iter().filter(|(name, _)| {
+        name.starts_with("segments")
+            || ["vault.db", "vault.db-wal", "marker"]
+                .iter()
+                .any(|own| name.ends_with(own))
+    });
+    let is_long = std::env::var_os("CHARTLOCK_LONG").is_some();
+    let mut state = 7_u64;
+    let mut random = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let mut positions = Vec::new();
+    for (name, content) in parts {
+        let length = content.len() as u64;
+        if is_long {
+            positions.extend((0..length).map(|at| (name.clone(), at)));
+            continue;
+        }
+        let count = if name.ends_with("vault.db") { 260 } else { 30 };
+        positions.extend((0..count).map(|_| (name.clone(), random() % length)));
+        if name.ends_with("vault.db") {
+            // Page headers, cell pointers and the database header are small but decisive.
+            for page in 0..length / 8192 {
+                positions.push((name.clone(), page * 8192 + random() % 24));
+            }
+            positions.extend((0..100).step_by(3).map(|at| (name.clone(), at)));
+        }
+    }
+    positions
+}
+
+/// Puts the files back. Opening and dropping a storage may change the log and the database.
+fn put_back(directory: &Path, sound: &Contents) {
+    for name in ["vault.db", "vault.db-wal", "marker"] {
+        fs::write(directory.join(name), &sound[Path::new(name)]).unwrap();
+    }
+    let _may_be_absent = fs::remove_file(directory.join("vault.db-shm"));
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    // Each position gets another bit, so that the sample has all of them.
+    byte[0] ^= 1 << (at.wrapping_mul(2_654_435_761) >> 16 & 7);
+    file.write_all_at(&byte, at).unwrap();
+}
+
+#[test]
+fn flipped_byte_costs_only_what_it_hits() {
+    let sound = Sound::new();
+    let scratch = scratch::quick();
+    let directory = scratch.path();
+    restore(directory, &sound.files);
+    let (mut refused, mut changed, mut damaged, mut hidden, mut total) = (0, 0, 0, 0, 0);
+    for (name, at) in positions(&sound.files) {
+        put_back(directory, &sound.files);
+        let path = directory.join(&name);
+        flip(&path, at);
+        let what = format!("{}:{at}", name.display());
+        let outcome = examine(directory, &sound.objects, &what);
+        if !outcome.refused && name.starts_with("segments") {
+            assert!(
+                outcome.damaged == 0 && outcome.changed_values == 1,
+                "{what}"
+            );
+        }
+        if name.ends_with("vault.db-wal") {
+            assert!(
+                outcome.refused || outcome.changed_values == 0,
+                "{what}: {outcome:?}"
+            );
+        }
+        if outcome.refused || outcome.damaged + outcome.hidden > 0 {
+            put_back(directory, &sound.files);
+            flip(&path, at);
+            check_salvage(directory, &sound.objects, &what);
+        }
+        if name.starts_with("segments") {
+            flip(&path, at);
+        }
+        total += 1;
+        refused += usize::from(outcome.refused);
+        changed += usize::from(outcome.changed_values > 0);
+        damaged += usize::from(outcome.damaged > 0);
+        hidden += usize::from(outcome.hidden > 0);
+    }
+    println!(
+        "{total} flips: {refused} refused, {changed} changed a value, {damaged} named objects, {hidden} hid objects"
+    );
+    assert!(refused > 20 && changed > 20 && damaged > 5);
+    put_back(directory, &sound.files);
+    let storage = FileStorage::open(directory).unwrap();
+    assert!(found(&storage) == sound.objects && storage.integrity().unwrap().is_clean());
+}
+
+/// Most objects of one database page.
+const PAGE_OBJECTS: usize = 60;
+
+/// Asserts that salvage brings out everything except what one page holds.
+fn check_salvage(directory: &Path, sound: &Found, what: &str) {
+    let target = MemoryStorage::new();
+    let report = FileStorage::salvage(directory, &target);
+    let report = report.unwrap_or_else(|error| panic!("{what}: salvage failed: {error:?}"));
+    let objects = objects_of(&target, b"");
+    assert_eq!(objects.len() as u64, report.objects, "{what}");
+    assert!(
+        objects.keys().all(|key| sound.contains_key(key)),
+        "{what}: a wrong key"
+    );
+    let lost = sound.len() - objects.len();
+    let wrong = objects
+        .iter()
+        .filter(|(key, value)| sound[*key].1 != **value)
+        .count();
+    assert!(
+        lost <= PAGE_OBJECTS,
+        "{what}: salvage lost {lost} of {}",
+        sound.len()
+    );
+    assert!(wrong <= PAGE_OBJECTS, "{what}: salvage changed {wrong}");
+}
+
+#[test]
+fn scan_with_failing_segment_file_returns_error() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("vault");
+    let storage = FileStorage::open(&directory).unwrap();
+    let large = vec![7; 256 << 10];
+    let put =
+        Transaction::new()
+            .put(b"r0", b"small", Expect::Absent)
+            .put(b"r1", large, Expect::Absent);
+    assert!(storage.commit(&[put])[0].is_ok());
+    let mut segments = std::fs::read_dir(directory.join("segments")).unwrap();
+    let segment = segments.next().unwrap().unwrap().path();
+    std::fs::remove_file(&segment).unwrap();
+    // The system refuses to open a link to itself. The file is neither missing nor cut.
+    std::os::unix::fs::symlink(&segment, &segment).unwrap();
+    let scan = |projection| {
+        storage.scan(Scan {
+            prefix: b"r",
+            after: None,
+            limit: 10,
+            projection,
+        })
+    };
+    assert_eq!(scan(Projection::Keys).unwrap().items.len(), 2);
+    assert!(matches!(scan(Projection::Values), Err(StorageError::Io(_))));
+    assert!(matches!(storage.read(&[b"r1"]), Err(StorageError::Io(_))));
+}

@@ -1,0 +1,202 @@
+//! Full disks: the storage reports them, goes on reading, and accepts commits again later.
+
+use std::fs;
+use std::path::Path;
+
+use chartlock::storage::{
+    CommitError, Expect, FileStorage, Projection, Scan, Storage, StorageError, Transaction,
+};
+
+use crate::child::{directory_from_parent, run_on_small_disk};
+use crate::common::objects::value_of;
+use crate::common::scratch;
+use crate::disk::{commit, put, segments};
+
+const FULL: CommitError = CommitError::Io(StorageError::Full);
+/// Least size of the file that a large storage deletes to make room for deletions, in bytes.
+const RESERVE: usize = 4 << 20;
+
+/// Fills the disk to the last byte with a file beside the storage.
+fn fill(directory: &Path) -> std::path::PathBuf {
+    let ballast = directory.join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    for block in [1 << 20, 4096, 1] {
+        while std::io::Write::write_all(&mut file, &vec![0xee; block]).is_ok() {}
+    }
+    assert!(scratch::free_bytes(directory) < 4096);
+    ballast
+}
+
+fn record(number: u32) -> Vec<u8> {
+    [b"r".as_slice(), &number.to_be_bytes()].concat()
+}
+
+fn records(storage: &FileStorage) -> usize {
+    let scan = Scan {
+        prefix: b"r",
+        after: None,
+        limit: 10_000,
+        projection: Projection::Head(1),
+    };
+    let page = storage.scan(scan).unwrap();
+    assert!(!page.more && page.unreadable.is_empty());
+    page.items.len()
+}
+
+/// Commits records until the disk is full, and returns their number.
+fn commit_until_full(storage: &FileStorage, first: u32) -> u32 {
+    let mut number = first;
+    loop {
+        let put = Transaction::new().put(record(number), vec![8; 20_000], Expect::Absent);
+        match commit(storage, put) {
+            Ok(_) => number += 1,
+            Err(error) => {
+                assert_eq!(error, FULL);
+                return number;
+            }
+        }
+    }
+}
+
+#[test]
+fn commits_on_full_disk_lose_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = "full_disk::child_fills_disk_with_commits";
+    run_on_small_disk(12, name, scratch.path());
+}
+
+#[test]
+fn child_fills_disk_with_commits() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
+    let clinic = directory.join("clinic");
+    let storage = FileStorage::open(&clinic).unwrap();
+    put(&storage, b"p1", b"patient");
+    put(&storage, b"s1", &vec![7; 2 << 20]);
+    let mut written = 0;
+    for round in 0..3_u8 {
+        written = commit_until_full(&storage, written);
+        assert!(round > 0 || written > 50, "{written}");
+        for _ in 0..3 {
+            let large = Transaction::new().put(b"s2", vec![7; 2 << 20], Expect::Any);
+            assert_eq!(commit(&storage, large), Err(FULL));
+            assert_eq!(segments(&clinic).len(), 1, "a refused segment was left");
+        }
+        // Reading goes on.
+        assert_eq!(value_of(&storage, b"p1"), Some(b"patient".to_vec()));
+        assert_eq!(records(&storage), written as usize);
+        let snapshot = storage.snapshot().unwrap();
+        assert!(snapshot.read(&[b"s1"]).unwrap()[0].is_some());
+        drop(snapshot);
+        // The same handle goes on when there is room.
+        let megabytes = [14, 16, 60][usize::from(round)];
+        let size = format!("remount,size={megabytes}m");
+        let mount = std::process::Command::new("mount")
+            .args(["-o", &size])
+            .arg(&directory)
+            .status();
+        assert!(mount.unwrap().success());
+        put(&storage, b"x1", &[round; 100]);
+    }
+    storage.close().unwrap();
+    let storage = FileStorage::open(&clinic).unwrap();
+    assert_eq!(records(&storage), written as usize);
+    assert!(storage.integrity().unwrap().is_clean());
+    put(&storage, b"r", b"goes on");
+}
+
+#[test]
+fn deletions_on_full_disk_use_the_reserve() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = "full_disk::child_deletes_on_full_disk";
+    run_on_small_disk(72, name, scratch.path());
+}
+
+#[test]
+fn child_deletes_on_full_disk() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
+    let clinic = directory.join("clinic");
+    let storage = FileStorage::open(&clinic).unwrap();
+    for number in 0..300 {
+        put(&storage, &record(number), &[8; 20_000]);
+        put(&storage, &[b'p', number as u8], &[9; 400]);
+    }
+    put(&storage, b"s1", &vec![1; 300_000]);
+    storage.close().unwrap();
+    // The first commit of an opening writes the reserve of a large storage.
+    let storage = FileStorage::open(&clinic).unwrap();
+    put(&storage, b"x1", b"1");
+    let reserve = clinic.join("reserve");
+    assert!(fs::metadata(&reserve).unwrap().len() >= RESERVE as u64);
+    for is_reopened in [false, true] {
+        let storage = if is_reopened {
+            // The log of the crashed process is still there.
+            copy_open(&clinic, &directory.join("crashed"));
+            FileStorage::open(directory.join("crashed")).unwrap()
+        } else {
+            FileStorage::open_read_only(&clinic).unwrap()
+        };
+        assert_eq!(records(&storage), 300);
+    }
+    let ballast = fill(&directory);
+    let put_record = || Transaction::new().put(b"x2", vec![1; 20_000], Expect::Any);
+    assert_eq!(commit(&storage, put_record()), Err(FULL));
+    assert!(reserve.exists(), "a put must not use the reserve");
+    let erase = Transaction::new()
+        .put_destroying([b'p', 1], b"tombstone", Expect::Any)
+        .delete(record(1))
+        .delete(b"s1");
+    assert!(!commit(&storage, erase).unwrap().deferred);
+    assert_eq!(segments(&clinic).len(), 0);
+    for number in 100..200 {
+        commit(&storage, Transaction::new().delete(record(number))).unwrap();
+    }
+    assert_eq!(records(&storage), 199);
+    // A process that opens the full disk after a crash can delete, too.
+    let crashed = FileStorage::open(directory.join("crashed"));
+    let crashed = crashed.unwrap_or_else(|error| panic!("opening the crashed storage: {error:?}"));
+    let erased = commit(&crashed, Transaction::new().delete(record(1)));
+    let free = scratch::free_bytes(&directory);
+    assert!(erased.is_ok(), "{erased:?}, {free} bytes free");
+    assert_eq!(records(&crashed), 299);
+    drop(crashed);
+    // Puts use the space of the deleted objects. Compacting needs space of its own.
+    commit(&storage, put_record()).unwrap();
+    fs::remove_file(ballast).unwrap();
+    storage.compact().unwrap();
+    put(&storage, b"s1", &vec![1; 2 << 20]);
+    assert!(storage.integrity().unwrap().is_clean());
+}
+
+/// Copies the files of an open storage that nobody writes.
+fn copy_open(from: &Path, to: &Path) {
+    crate::disk::copy_all(from, to);
+    assert!(fs::metadata(to.join("vault.db-wal")).unwrap().len() > 0);
+}
+
+#[test]
+fn erased_space_returns_to_file_system() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    for number in 0..200 {
+        put(&storage, &record(number), &[8; 50_000]);
+    }
+    put(&storage, b"s1", &vec![1; 1 << 20]);
+    let size = || -> u64 {
+        let all = crate::disk::files(scratch.path()).into_iter();
+        all.filter(|file| !file.ends_with("reserve"))
+            .map(|file| fs::metadata(file).unwrap().len())
+            .sum()
+    };
+    assert!(size() > 10 << 20);
+    for number in 0..200 {
+        commit(&storage, Transaction::new().delete(record(number))).unwrap();
+    }
+    commit(&storage, Transaction::new().delete(b"s1")).unwrap();
+    storage.compact().unwrap();
+    assert!(size() < 1 << 20, "{}", size());
+    assert!(storage.integrity().unwrap().is_clean());
+}

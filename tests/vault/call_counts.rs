@@ -1,0 +1,271 @@
+//! Storage calls of the verbs, counted at the storage interface. The vault is on transactional
+//! storage, with grouped journaling, records up to the inline limit, and no conflict.
+
+use std::sync::{Arc, Mutex};
+
+use chartlock::storage::{
+    CommitError, Committed, Expect, MemoryStorage, PerOperation, Scan, ScanPage, Storage,
+    StorageError, Stored, Transaction,
+};
+use chartlock::{Document, Precondition, RecordId, Vault, VaultOptions};
+
+use crate::common::clock::ManualClock;
+use crate::common::{self, Fixed, record, session, subject};
+use crate::raw;
+
+/// A storage that notes its calls: the verb, and the classes of the keys in their order.
+#[derive(Debug)]
+struct Counted<S> {
+    inner: S,
+    calls: Mutex<Vec<String>>,
+}
+
+impl<S> Counted<S> {
+    fn note(&self, verb: &str, keys: &[&[u8]]) {
+        let mut classes: Vec<u8> = keys.iter().filter_map(|key| key.first().copied()).collect();
+        classes.dedup();
+        let classes = String::from_utf8(classes).unwrap();
+        // The background thread may flush queued entries at any time.
+        if verb != "commit" || classes != "j" {
+            self.calls.lock().unwrap().push(format!("{verb} {classes}"));
+        }
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+}
+
+impl<S: Storage> Storage for Counted<S> {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.note("read", keys);
+        self.inner.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+        self.note("scan", &[scan.prefix]);
+        self.inner.scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let operations = transactions.iter().flat_map(Transaction::operations);
+        let keys: Vec<_> = operations.map(|operation| operation.key()).collect();
+        self.note("commit", &keys);
+        self.inner.commit(transactions)
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.inner.is_transactional()
+    }
+}
+
+struct World<S> {
+    storage: Arc<Counted<S>>,
+    vault: Vault,
+}
+
+impl<S: Storage + 'static> World<S> {
+    /// Returns a vault whose journal chain has begun, with one subject and one record.
+    fn new(inner: S) -> Self {
+        let storage = Arc::new(Counted {
+            inner,
+            calls: Mutex::default(),
+        });
+        let options = VaultOptions::new().clock(Arc::new(ManualClock::default()));
+        let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+        session(&vault).put(&record("P0", "R0"), b"first").unwrap();
+        storage.take();
+        Self { storage, vault }
+    }
+
+    fn calls_of<T>(&self, verb: impl FnOnce() -> T) -> (T, Vec<String>) {
+        self.storage.take();
+        let answer = verb();
+        (answer, self.storage.take())
+    }
+}
+
+/// Puts `count` records of one subject in one call, and returns the calls.
+fn put_many(world: &World<MemoryStorage>, patient: &str, count: usize) -> Vec<String> {
+    let ids: Vec<RecordId> = (0..count)
+        .map(|n| record(patient, &format!("many/{n}")))
+        .collect();
+    let documents = ids.iter().map(|id| (id, Document::from(b"content")));
+    let (puts, calls) = world.calls_of(|| session(&world.vault).put_many(documents).unwrap());
+    assert!(puts.into_iter().all(|put| put == Ok(1)));
+    let (found, _) = world.calls_of(|| session(&world.vault).get(&ids[count - 1]));
+    assert_eq!(found.unwrap().unwrap()[..], *b"content");
+    calls
+}
+
+#[test]
+fn get_of_current_version_makes_one_call() {
+    let world = World::new(MemoryStorage::new());
+    let (found, calls) = world.calls_of(|| session(&world.vault).get(&record("P0", "R0")));
+    assert!(found.unwrap().is_some());
+    assert_eq!(calls, ["read r"]);
+}
+
+#[test]
+fn put_of_next_version_makes_two_calls() {
+    let world = World::new(MemoryStorage::new());
+    let (put, calls) = world.calls_of(|| session(&world.vault).put(&record("P0", "R0"), b"next"));
+    assert_eq!(put, Ok(2));
+    assert_eq!(calls, ["read r", "commit hrpj"]);
+}
+
+#[test]
+fn put_of_new_record_makes_two_calls() {
+    let world = World::new(MemoryStorage::new());
+    let (put, calls) = world.calls_of(|| session(&world.vault).put(&record("P0", "R1"), b"new"));
+    assert_eq!(put, Ok(1));
+    assert_eq!(calls, ["read r", "commit hrpj"]);
+}
+
+#[test]
+fn first_put_of_subject_is_one_commit() {
+    let world = World::new(MemoryStorage::new());
+    let session = session(&world.vault);
+    let (put, calls) = world.calls_of(|| session.put(&record("P1", "R0"), b"first"));
+    assert_eq!(put, Ok(1));
+    // One call less than the three that the design allows: a new chart has no record to read.
+    assert_eq!(calls, ["read p", "commit prvj"]);
+    // The commit filled the cache.
+    let (put, calls) = world.calls_of(|| session.put(&record("P1", "R0"), b"second"));
+    assert_eq!(put, Ok(2));
+    assert_eq!(calls, ["read r", "commit hrpj"]);
+    assert!(world.vault.verify(None).unwrap().is_clean());
+}
+
+#[test]
+fn first_put_of_subject_with_steps_puts_entry_first() {
+    let world = World::new(PerOperation::new(MemoryStorage::new()));
+    let put = || session(&world.vault).put(&record("P1", "R0"), b"first");
+    let (put, calls) = world.calls_of(put);
+    assert_eq!(put, Ok(1));
+    assert_eq!(calls, ["read p", "commit pv", "read r", "commit hrp"]);
+}
+
+#[test]
+fn first_put_of_subject_with_upload_puts_entry_first() {
+    let world = World::new(MemoryStorage::new());
+    let large = vec![7; 100_000];
+    let (put, calls) = world.calls_of(|| session(&world.vault).put(&record("P1", "R0"), &large));
+    assert_eq!(put, Ok(1));
+    let expected = ["read p", "commit pvj", "read r", "commit w", "commit s"];
+    assert_eq!(calls[..5], expected);
+    assert!(world.vault.verify(None).unwrap().is_clean());
+}
+
+#[test]
+fn put_many_makes_one_commit_for_each_1024_records() {
+    let world = World::new(MemoryStorage::new());
+    assert_eq!(put_many(&world, "P0", 1024).len(), 2);
+    assert_eq!(put_many(&world, "P1", 1024), ["read p", "commit prvj"]);
+    // The records after the first 1,024 wait until the entry of the subject is stored.
+    let expected = ["read p", "commit prvj", "read r", "commit hrp"];
+    let calls = put_many(&world, "P2", 1025);
+    assert_eq!(calls[..3], expected[..3]);
+    assert_eq!(calls.len(), 4);
+    assert!(world.vault.verify(None).unwrap().is_clean());
+}
+
+#[test]
+fn put_many_of_new_subjects_makes_one_commit() {
+    let world = World::new(MemoryStorage::new());
+    let ids: Vec<RecordId> = (0..20)
+        .map(|n| record(&format!("N{}", n % 10), &format!("R{n}")))
+        .collect();
+    let documents = ids.iter().map(|id| (id, Document::from(b"content")));
+    let (puts, calls) = world.calls_of(|| session(&world.vault).put_many(documents).unwrap());
+    assert!(puts.into_iter().all(|put| put == Ok(1)));
+    let commits = calls.iter().filter(|call| call.starts_with("commit"));
+    assert_eq!(commits.count(), 1);
+    assert!(world.vault.verify(None).unwrap().is_clean());
+}
+
+/// A write that stores nothing creates no patient entry on transactional storage.
+#[test]
+fn refused_first_write_creates_no_entry() {
+    let world = World::new(MemoryStorage::new());
+    let session = session(&world.vault);
+    let id = record("P1", "R0");
+    let put = || session.put_if(&id, Precondition::Version(1), b"x");
+    let (put, calls) = world.calls_of(put);
+    assert!(put.is_err());
+    let retracted = session.retract(&id);
+    assert_eq!(retracted, Ok(None));
+    assert!(calls.iter().all(|call| !call.starts_with("commit p")));
+    assert_eq!(session.list(&subject("P1")).unwrap().count(), 0);
+}
+
+/// The search for expunged markers is cached, so that reading all versions one by one is linear.
+#[test]
+fn get_of_each_version_makes_two_reads_of_values() {
+    const VERSIONS: u64 = 300;
+    let world = World::new(MemoryStorage::new());
+    let id = record("P0", "R0");
+    let session = session(&world.vault);
+    for version in 2..=VERSIONS {
+        assert_eq!(session.put(&id, b"next"), Ok(version));
+    }
+    let read = |version| {
+        let (found, calls) = world.calls_of(|| session.get_version(&id, version).unwrap());
+        assert_eq!(found.unwrap().version(), version);
+        calls
+    };
+    // The first read searches all later versions, 64 in each scan.
+    let first = read(1);
+    assert_eq!(first[..2], ["read r", "read h"]);
+    assert!(first.len() as u64 <= 3 + VERSIONS / 64);
+    for version in 2..VERSIONS {
+        assert_eq!(read(version), ["read r", "read h"]);
+    }
+    // A put adds one version to search.
+    session.put(&id, b"next").unwrap();
+    assert_eq!(read(7), ["read r", "read h", "scan h"]);
+    assert_eq!(read(7), ["read r", "read h"]);
+}
+
+/// Reading from the last version to the first searches one more version each time.
+#[test]
+fn get_of_each_version_backwards_scans_one_key() {
+    let world = World::new(MemoryStorage::new());
+    let id = record("P0", "R0");
+    let session = session(&world.vault);
+    for _ in 2..=100 {
+        session.put(&id, b"next").unwrap();
+    }
+    for version in (1..100).rev() {
+        let (found, calls) = world.calls_of(|| session.get_version(&id, version).unwrap());
+        assert!(found.is_some());
+        assert!(calls.len() <= 3, "{calls:?}");
+    }
+}
+
+/// A cached search must not hide a marker of another handle.
+#[test]
+fn expunge_by_another_handle_hides_versions_of_cached_search() {
+    let world = World::new(MemoryStorage::new());
+    let id = record("P0", "R0");
+    let session = session(&world.vault);
+    for _ in 2..=6 {
+        session.put(&id, b"next").unwrap();
+    }
+    assert!(session.get_version(&id, 1).unwrap().is_some());
+    let kept = raw::objects(&world.storage);
+    let other = Vault::open(Arc::clone(&world.storage), &Fixed(1)).unwrap();
+    common::session(&other).expunge(&id, "asked for").unwrap();
+    common::session(&other).put(&id, b"after").unwrap();
+    assert_eq!(session.get_version(&id, 8).unwrap().unwrap()[..], *b"after");
+    // An expunge that was interrupted leaves versions, which must not be returned.
+    let left = kept.iter().filter(|(key, _)| key[0] == b'h');
+    let left = left.fold(Transaction::new(), |transaction, (key, value)| {
+        transaction.put(&key[..], &value[..], Expect::Absent)
+    });
+    assert!(world.storage.commit(&[left])[0].is_ok());
+    for version in 1..=6 {
+        assert!(session.get_version(&id, version).unwrap().is_none());
+        assert!(session.get_version(&id, version).unwrap().is_none());
+    }
+}

@@ -1,0 +1,234 @@
+//! One changed byte in the files of `FileStorage`: it costs only the object that it hits.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chartlock::storage::{FileStorage, Storage};
+use chartlock::verify::{FindingKind, JournalFault};
+use chartlock::{Document, RecordId, Vault, VaultOptions};
+use tempfile::TempDir;
+
+use crate::common::{Fixed, scratch};
+use crate::raw;
+use crate::stage::{content, record, session_on, subject};
+
+const PATIENTS: u64 = 8;
+const RECORDS: u64 = 40;
+/// Most records that one byte may cost: those of one page of the database, or of one patient entry.
+const LOST_MAX: usize = RECORDS as usize;
+
+fn options() -> VaultOptions {
+    VaultOptions::new().without_background()
+}
+
+fn id(patient: u64, number: u64) -> RecordId {
+    record(&format!("MRN-{patient}"), &format!("Observation/{number}"))
+}
+
+/// Directory with a closed storage, and the path of its database.
+struct Directory {
+    path: PathBuf,
+    _scratch: TempDir,
+}
+
+impl Directory {
+    /// Creates a vault whose records have no more than a few kilobytes.
+    fn of_small_records() -> Self {
+        Self::filled(|vault| {
+            for patient in 0..PATIENTS {
+                let records: Vec<_> = (0..RECORDS).map(|number| id(patient, number)).collect();
+                let bytes = content(patient, 900);
+                let puts = records.iter().map(|id| (id, Document::from(&bytes)));
+                for outcome in session_on(vault).put_many(puts).unwrap() {
+                    outcome.unwrap();
+                }
+            }
+        })
+    }
+
+    fn filled(fill: impl FnOnce(&Vault)) -> Self {
+        let scratch = scratch::quick();
+        let path = scratch.path().join("vault");
+        let storage = FileStorage::open(&path).unwrap();
+        let vault = options().create(storage, &Fixed(1)).unwrap();
+        fill(&vault);
+        drop(vault);
+        Self {
+            path,
+            _scratch: scratch,
+        }
+    }
+
+    fn database(&self) -> Vec<u8> {
+        fs::read(self.path.join("vault.db")).unwrap()
+    }
+
+    fn open(&self) -> Option<(Arc<FileStorage>, Vault)> {
+        let storage = Arc::new(FileStorage::open(&self.path).ok()?);
+        let vault = options().open(Arc::clone(&storage), &Fixed(1)).ok()?;
+        Some((storage, vault))
+    }
+
+    /// Runs `check` while one byte of the database is changed, and restores the files.
+    fn with_changed_byte(&self, offset: usize, check: impl FnOnce()) {
+        let copy = copy_of(&self.path);
+        let mut bytes = self.database();
+        bytes[offset] ^= 16;
+        fs::write(self.path.join("vault.db"), bytes).unwrap();
+        check();
+        fs::remove_dir_all(&self.path).unwrap();
+        fs::rename(copy, &self.path).unwrap();
+    }
+}
+
+fn copy_of(directory: &Path) -> PathBuf {
+    let copy = directory.with_file_name("copy");
+    copy_all(directory, &copy);
+    copy
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy_all(&path, &target),
+            false => drop(fs::copy(&path, &target).unwrap()),
+        }
+    }
+}
+
+/// Returns the number of records that `get` returns. No record may be absent.
+#[track_caller]
+fn readable(vault: &Vault) -> usize {
+    let session = session_on(vault);
+    let ids = (0..PATIENTS).flat_map(|patient| (0..RECORDS).map(move |number| id(patient, number)));
+    let found = ids.filter_map(|id| session.get(&id).ok());
+    found
+        .inspect(|found| assert!(found.is_some(), "absent"))
+        .count()
+}
+
+/// Returns the number of records that `list` returns. No record may be left out without an error.
+#[track_caller]
+fn listed(vault: &Vault) -> usize {
+    let mut whole = 0;
+    for patient in 0..PATIENTS {
+        let Ok(list) = session_on(vault).list(&subject(&format!("MRN-{patient}"))) else {
+            continue;
+        };
+        let (found, failed): (Vec<_>, Vec<_>) = list.partition(Result::is_ok);
+        assert!(
+            !failed.is_empty() || found.len() as u64 == RECORDS,
+            "left out"
+        );
+        whole += found.len();
+    }
+    whole
+}
+
+#[test]
+fn changed_byte_among_the_records_costs_only_what_it_hit() {
+    let directory = Directory::of_small_records();
+    let total = (PATIENTS * RECORDS) as usize;
+    let length = directory.database().len();
+    let (mut refused, mut damaged) = (0, 0);
+    for case in 0..30 {
+        let offset = length * case / 30 + 263 * case;
+        directory.with_changed_byte(offset, || {
+            let Some((storage, vault)) = directory.open() else {
+                refused += 1;
+                return;
+            };
+            let found = readable(&vault).min(listed(&vault));
+            assert!(found + LOST_MAX >= total, "byte {offset}: {found}");
+            let report = vault.verify(None).unwrap();
+            assert!(found == total || !report.is_clean(), "byte {offset}");
+            let archived = session_on(&vault).archive("nightly", std::io::sink());
+            assert!(archived.unwrap().objects > 0);
+            vault.rotate_master_key().unwrap();
+            // A damaged index misleads other lookups after each change of the same page.
+            let found = readable(&vault);
+            assert!(found + LOST_MAX >= total, "byte {offset}: {found}");
+            damaged += usize::from(!report.is_clean());
+            drop(storage);
+        });
+    }
+    assert!(refused <= 3, "{refused}");
+    assert!(damaged >= 10, "{damaged}");
+}
+
+#[test]
+fn changed_byte_in_a_journal_page_leaves_the_records_readable() {
+    let directory = Directory::of_small_records();
+    let (storage, vault) = directory.open().unwrap();
+    let pages = raw::objects_of(&*storage, b"j");
+    drop((storage, vault));
+    let database = directory.database();
+    for page in pages.values() {
+        // Overflow pages divide long values, so search for the first bytes only.
+        let start = database
+            .windows(200)
+            .position(|bytes| bytes == &page[..200]);
+        directory.with_changed_byte(start.unwrap() + 150, || {
+            let (_, vault) = directory.open().unwrap();
+            assert_eq!(readable(&vault), (PATIENTS * RECORDS) as usize);
+            session_on(&vault).put(&id(1, 1), b"next").unwrap();
+            let report = vault.verify(None).unwrap();
+            let faults: Vec<_> = report.journal.iter().map(|found| found.fault).collect();
+            assert_eq!(faults, [JournalFault::Altered]);
+            assert!(report.records.is_empty());
+        });
+    }
+}
+
+#[test]
+fn missing_segment_file_costs_its_content_and_is_reported() {
+    let large = [record("MRN-1", "CT/1"), record("MRN-2", "CT/1")];
+    let directory = Directory::filled(|vault| {
+        for (id, seed) in large.iter().zip(1..) {
+            session_on(vault).put(id, &content(seed, 1 << 20)).unwrap();
+        }
+    });
+    let mut files: Vec<_> = fs::read_dir(directory.path.join("segments"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    fs::remove_file(&files[0]).unwrap();
+    let (storage, vault) = directory.open().unwrap();
+    let session = session_on(&vault);
+    let whole = large
+        .iter()
+        .filter(|id| matches!(session.get(id), Ok(Some(_))));
+    assert_eq!(whole.count(), 1);
+    let missing = storage.integrity().unwrap().missing_values.len() as u64;
+    let report = vault.verify(None).unwrap();
+    assert!(missing > 0 && report.storage.missing_values == missing);
+    let [finding] = &report.records[..] else {
+        panic!("{report:#?}");
+    };
+    assert_eq!(finding.kind, FindingKind::ContentMissing);
+    assert!(large.contains(&finding.id().unwrap()));
+}
+
+#[test]
+fn backup_of_vault_in_use_opens_and_verifies() {
+    let directory = Directory::of_small_records();
+    let (storage, vault) = directory.open().unwrap();
+    let copy = directory.path.with_file_name("backup");
+    let session = session_on(&vault);
+    let report = session.backup("nightly", || {
+        storage.backup(&copy, |_, _| {
+            assert!(session.put(&id(1, 1), b"meanwhile").is_ok())
+        })
+    });
+    assert!(report.unwrap().objects > PATIENTS * RECORDS);
+    let vault = options()
+        .open(FileStorage::open(&copy).unwrap(), &Fixed(1))
+        .unwrap();
+    assert!(vault.verify(None).unwrap().is_clean());
+    assert_eq!(readable(&vault), (PATIENTS * RECORDS) as usize);
+}

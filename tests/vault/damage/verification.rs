@@ -1,0 +1,123 @@
+//! Verification of a storage with unreadable objects, and of the storage's check of itself.
+
+use chartlock::verify::{CheckpointState, FindingKind, VerifyReport};
+
+use chartlock::storage::Integrity;
+
+use super::{NAMES, PATIENTS, Scene};
+use crate::stage::{Stage, subject};
+
+everywhere!(
+    verify_reports_each_unreadable_version,
+    verify_reports_unreadable_segment_only_with_content,
+    verify_reports_unreadable_entry_and_header,
+    verify_reports_unreadable_page_of_checkpoint,
+    verify_reports_faults_of_storage,
+    verify_names_record_whose_value_is_missing,
+);
+
+/// Returns the kinds and record names of the findings on the first patient's records.
+#[track_caller]
+fn found(report: &VerifyReport) -> Vec<(FindingKind, Option<&str>)> {
+    assert!(!report.is_clean() && report.journal.is_empty());
+    let first = Some(subject(PATIENTS[0]));
+    assert!(report.records.iter().all(|found| found.subject == first));
+    let found = report.records.iter();
+    found
+        .map(|found| (found.kind, found.name.as_deref()))
+        .collect()
+}
+
+fn verify_reports_each_unreadable_version(stage: &Stage) {
+    let scene = Scene::new(stage);
+    for class in *b"rh" {
+        // The name of a record is inside its versions.
+        let name = Some(NAMES[0]).filter(|_| class == b'h');
+        for key in scene.keys(class) {
+            scene.damage(&key);
+            let report = scene.open().verify(None).unwrap();
+            let [(kind, known)] = found(&report)[..] else {
+                panic!("{report:#?}");
+            };
+            assert_eq!(kind, FindingKind::Altered);
+            assert!(known == name || class == b'r' && known == Some(NAMES[0]));
+            assert_eq!(report.counts.records, 6);
+        }
+    }
+    scene.assert_whole();
+}
+
+fn verify_reports_unreadable_segment_only_with_content(stage: &Stage) {
+    let scene = Scene::new(stage);
+    for key in scene.keys(b's') {
+        scene.damage(&key);
+        assert!(scene.vault.verify(None).unwrap().is_clean());
+        let report = scene.open().verification().with_content().finish().unwrap();
+        assert_eq!(
+            found(&report),
+            [(FindingKind::ContentAltered, Some(NAMES[1]))]
+        );
+    }
+    scene.assert_whole();
+}
+
+fn verify_reports_unreadable_entry_and_header(stage: &Stage) {
+    let scene = Scene::new(stage);
+    let entry = scene.keys(b'p').remove(0);
+    scene.damage(&entry);
+    let report = scene.vault.verify(None).unwrap();
+    let [finding] = &report.entries[..] else {
+        panic!("{report:#?}");
+    };
+    assert_eq!(finding.kind, FindingKind::Altered);
+    assert!(report.records.is_empty() && report.journal.is_empty());
+    scene.damage(&b"v".to_vec());
+    let report = scene.vault.verify(None).unwrap();
+    let header = report.header.unwrap();
+    assert_eq!((header.kind, header.stored), (FindingKind::Altered, None));
+    assert!(report.records.is_empty() && report.journal.is_empty());
+    scene.assert_whole();
+}
+
+fn verify_reports_unreadable_page_of_checkpoint(stage: &Stage) {
+    let scene = Scene::new(stage);
+    let checkpoint = scene.vault.checkpoint().unwrap();
+    let pages = crate::raw::objects_of(&stage.storage, b"j");
+    let page = pages.last_key_value().unwrap().0;
+    scene.damage(page);
+    let report = scene.vault.verify(Some(&checkpoint)).unwrap();
+    assert_eq!(report.checkpoint, Some(CheckpointState::Replaced));
+    assert_eq!(report.journal.len(), 1);
+    scene.assert_whole();
+}
+
+fn verify_reports_faults_of_storage(stage: &Stage) {
+    let scene = Scene::new(stage);
+    scene.storage.set_integrity(Integrity {
+        structure_faults: 2,
+        missing_values: vec![b"s1".to_vec()],
+    });
+    let report = scene.vault.verify(None).unwrap();
+    assert!(!report.is_clean());
+    let json = serde_json::to_value(&report).unwrap();
+    let storage = serde_json::json!({ "structure_faults": 2, "missing_values": 1 });
+    assert_eq!(json["storage"], storage);
+    scene.storage.set_integrity(Integrity::default());
+    scene.assert_whole();
+}
+
+fn verify_names_record_whose_value_is_missing(stage: &Stage) {
+    let scene = Scene::new(stage);
+    scene.storage.set_integrity(Integrity {
+        structure_faults: 0,
+        missing_values: scene.keys(b's'),
+    });
+    let report = scene.vault.verify(None).unwrap();
+    assert_eq!(report.storage.missing_values, 1);
+    assert_eq!(
+        found(&report),
+        [(FindingKind::ContentMissing, Some(NAMES[1]))]
+    );
+    scene.storage.set_integrity(Integrity::default());
+    scene.assert_whole();
+}
