@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::load::{BATCH, Load};
 use super::peers::{
-    Files, Ours, Peer, PlainFjall, PlainRedb, Rotate, SealedFjall, Sharing, SqlCipher,
+    Files, Ours, Peer, PlainRedb, PlainSqlite, Rotate, SealedFjall, Sharing, SqlCipher,
 };
 use super::{disk, works};
 use crate::Run;
@@ -43,7 +43,7 @@ pub(super) struct Changes {
 struct Peers {
     ours: Ours,
     sqlcipher: SqlCipher,
-    fjall: PlainFjall,
+    sqlite: PlainSqlite,
     redb: PlainRedb,
     files: Files,
 }
@@ -53,7 +53,7 @@ impl Peers {
         Ok(Self {
             ours: Ours::create(&directory.join("ours"))?,
             sqlcipher: SqlCipher::create(&directory.join("sqlcipher"), Sharing::Own)?,
-            fjall: PlainFjall::create(&directory.join("fjall"))?,
+            sqlite: PlainSqlite::create(&directory.join("sqlite"))?,
             redb: PlainRedb::create(&directory.join("redb"))?,
             files: Files::create(&directory.join("files"))?,
         })
@@ -61,13 +61,13 @@ impl Peers {
 
     /// Returns all stores except the file store, chartlock first.
     fn engines(&self) -> [&dyn Peer; 4] {
-        [&self.ours, &self.sqlcipher, &self.fjall, &self.redb]
+        [&self.ours, &self.sqlcipher, &self.sqlite, &self.redb]
     }
 
     /// Returns all stores, chartlock first.
     fn all(&self) -> [&dyn Peer; 5] {
-        let [ours, sqlcipher, fjall, redb] = self.engines();
-        [ours, sqlcipher, fjall, redb, &self.files]
+        let [ours, sqlcipher, sqlite, redb] = self.engines();
+        [ours, sqlcipher, sqlite, redb, &self.files]
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn measure(run: &Run<'_>, scope: Scope) -> Result<Changes> {
         let engines: [&mut dyn Peer; 4] = [
             &mut peers.ours,
             &mut peers.sqlcipher,
-            &mut peers.fjall,
+            &mut peers.sqlite,
             &mut peers.redb,
         ];
         changes.disk = disk::of_ingested(engines, &load, &directory)?;

@@ -8,7 +8,7 @@ use chartlock::RecordId;
 
 use super::load::{BATCH, Load};
 use super::peers::{
-    Item, Ours, Peer, PlainFjall, PlainRedb, Sharing, SqlCipher, bytes_on_disk, check,
+    Item, Ours, Peer, PlainRedb, PlainSqlite, Sharing, SqlCipher, bytes_on_disk, check,
 };
 use crate::Run;
 use crate::clinic::Clinic;
@@ -26,9 +26,9 @@ pub(super) fn of_clinic(run: &Run<'_>) -> Result<Vec<Row>> {
     std::fs::create_dir(&directory)?;
     let mut ours = Ours::create(&directory.join("ours"))?;
     let mut sqlcipher = SqlCipher::create(&directory.join("sqlcipher"), Sharing::Own)?;
-    let mut fjall = PlainFjall::create(&directory.join("fjall"))?;
+    let mut sqlite = PlainSqlite::create(&directory.join("sqlite"))?;
     let mut redb = PlainRedb::create(&directory.join("redb"))?;
-    let all: [&mut dyn Peer; 4] = [&mut ours, &mut sqlcipher, &mut fjall, &mut redb];
+    let all: [&mut dyn Peer; 4] = [&mut ours, &mut sqlcipher, &mut sqlite, &mut redb];
     let items = items(run.clinic);
     for peer in &all {
         let mut handle = peer.handle()?;
@@ -70,7 +70,7 @@ pub(super) fn of_ingested(
 }
 
 /// The directory of each store, by its position in the list of stores.
-const DIRECTORIES: [&str; 4] = ["ours", "sqlcipher", "fjall", "redb"];
+const DIRECTORIES: [&str; 4] = ["ours", "sqlcipher", "sqlite", "redb"];
 
 fn rows(work: &str, peers: [&mut dyn Peer; 4], plain: usize, directory: &Path) -> Result<Vec<Row>> {
     let plain = Side {

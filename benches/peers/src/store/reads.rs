@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::load::Load;
-use super::peers::{Files, Ours, Peer, PlainFjall, PlainRedb, Sharing, SqlCipher};
+use super::peers::{Files, Ours, Peer, PlainRedb, PlainSqlite, Sharing, SqlCipher};
 use super::works;
 use crate::Run;
 use crate::measure::{Row, interleave};
@@ -42,14 +42,14 @@ fn gets(
     let records = load.records();
     let mut ours = Ours::create(&directory.join("ours"))?;
     let mut sqlcipher = SqlCipher::create(&directory.join("sqlcipher"), Sharing::Own)?;
-    let mut fjall = PlainFjall::create(&directory.join("fjall"))?;
+    let mut sqlite = PlainSqlite::create(&directory.join("sqlite"))?;
     let mut redb = PlainRedb::create(&directory.join("redb"))?;
     let mut files = Files::create(&directory.join("files"))?;
     let files_hold = records.min(FILES);
     let all: [(&mut dyn Peer, usize); 5] = [
         (&mut ours, records),
         (&mut sqlcipher, records),
-        (&mut fjall, records),
+        (&mut sqlite, records),
         (&mut redb, records),
         (&mut files, files_hold),
     ];
@@ -61,7 +61,7 @@ fn gets(
     let all: [(&dyn Peer, usize); 5] = [
         (&ours, records),
         (&sqlcipher, records),
-        (&fjall, records),
+        (&sqlite, records),
         (&redb, records),
         (&files, files_hold),
     ];

@@ -2,8 +2,8 @@
 
 mod files;
 mod ours;
-mod plain_fjall;
 mod plain_redb;
+mod plain_sqlite;
 mod sealed_fjall;
 mod sqlcipher;
 
@@ -14,8 +14,8 @@ use chartlock::{RecordId, Subject};
 
 pub(super) use self::files::Files;
 pub(super) use self::ours::Ours;
-pub(super) use self::plain_fjall::PlainFjall;
 pub(super) use self::plain_redb::PlainRedb;
+pub(super) use self::plain_sqlite::PlainSqlite;
 pub(super) use self::sealed_fjall::SealedFjall;
 pub(super) use self::sqlcipher::{Sharing, SqlCipher};
 

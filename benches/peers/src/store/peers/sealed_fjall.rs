@@ -7,11 +7,12 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key};
 use anyhow::{Context, Result, anyhow};
 use chartlock::{RecordId, Subject};
-use fjall::{Database, Keyspace, PersistMode};
+use fjall::config::CompressionPolicy;
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use super::{Handle, Item, Peer, Rotate, chart_key, name_in, plain_fjall, plain_key};
+use super::{CACHE_BYTES, Handle, Item, Peer, Rotate, chart_key, name_in, plain_key};
 
 const NONCE: usize = 12;
 /// The number of records that are re-encrypted in one durable batch.
@@ -29,7 +30,7 @@ impl SealedFjall {
         Ok(Self {
             directory: directory.to_owned(),
             key: random_key()?,
-            open: Some(plain_fjall::open(directory)?),
+            open: Some(open_database(directory)?),
         })
     }
 
@@ -41,6 +42,23 @@ impl SealedFjall {
             key: &self.key,
         })
     }
+}
+
+/// Opens the database without compression, which sealed records resist.
+fn open_database(directory: &Path) -> Result<(Database, Keyspace)> {
+    let database = Database::builder(directory)
+        .cache_size(CACHE_BYTES as u64)
+        .journal_compression(CompressionType::None)
+        .max_journaling_size(64 << 20)
+        .open()?;
+    let options = || {
+        KeyspaceCreateOptions::default()
+            .data_block_compression_policy(CompressionPolicy::disabled())
+            .index_block_compression_policy(CompressionPolicy::disabled())
+            .max_memtable_size(8 << 20)
+    };
+    let keyspace = database.keyspace("records", options)?;
+    Ok((database, keyspace))
 }
 
 fn random_key() -> Result<Aes256Gcm> {
@@ -84,7 +102,7 @@ impl Peer for SealedFjall {
 
     fn reopen(&mut self) -> Result<()> {
         drop(self.open.take());
-        self.open = Some(plain_fjall::open(&self.directory)?);
+        self.open = Some(open_database(&self.directory)?);
         Ok(())
     }
 }

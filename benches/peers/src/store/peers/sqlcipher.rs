@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{CACHE_BYTES, Handle, Item, Peer, Rotate};
 
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
     CREATE TABLE records (patient TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, content BLOB NOT NULL);
     CREATE UNIQUE INDEX by_patient ON records (patient, name, version);";
 const INSERT: &str = "INSERT INTO records (patient, name, version, content) VALUES (?1, ?2, 1, ?3)";
@@ -55,8 +55,12 @@ impl SqlCipher {
     }
 
     fn first(&self) -> MutexGuard<'_, Option<Connection>> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.first)
     }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn raw_key(key: u8) -> String {
@@ -166,7 +170,7 @@ impl Handle for One<'_> {
     }
 }
 
-fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
+pub(super) fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
     // Take the write lock at the start, where SQLite waits up to the busy timeout. A read
     // transaction that becomes a writer fails with `SQLITE_BUSY` at once if another connection is
     // writing.
@@ -180,7 +184,11 @@ fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
     Ok(())
 }
 
-fn get(connection: &Connection, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+pub(super) fn get(
+    connection: &Connection,
+    id: &RecordId,
+    take: &mut dyn FnMut(&[u8]),
+) -> Result<()> {
     let mut select = connection.prepare_cached(SELECT)?;
     select.query_row(params![id.subject().identifier(), id.name()], |row| {
         take(row.get_ref(0)?.as_blob()?);
@@ -189,7 +197,7 @@ fn get(connection: &Connection, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> R
     Ok(())
 }
 
-fn chart(
+pub(super) fn chart(
     connection: &Connection,
     subject: &Subject,
     take: &mut dyn FnMut(&str, &[u8]),
