@@ -330,9 +330,9 @@ fn scan_with_failing_segment_file_returns_error() {
             .put(b"r0", b"small", Expect::Absent)
             .put(b"r1", large, Expect::Absent);
     assert!(storage.commit(&[put])[0].is_ok());
-    let mut segments = std::fs::read_dir(directory.join("segments")).unwrap();
+    let mut segments = fs::read_dir(directory.join("segments")).unwrap();
     let segment = segments.next().unwrap().unwrap().path();
-    std::fs::remove_file(&segment).unwrap();
+    fs::remove_file(&segment).unwrap();
     // The system refuses to open a link to itself. The file is neither missing nor cut.
     std::os::unix::fs::symlink(&segment, &segment).unwrap();
     let scan = |projection| {
