@@ -287,13 +287,16 @@ const CONTROL: Effort = Effort {
     at_most: 2,
 };
 
+/// Selects the syncs of a kind by the path of the file.
+type IsOfKind = fn(&str) -> bool;
+
 /// Negative control: each kind of sync is necessary.
 #[test]
 fn omitted_kind_of_sync_is_detected() {
     if !trace::can_record() {
         return;
     }
-    let kinds: [(&str, fn(&str) -> bool); 7] = [
+    let kinds: [(&str, IsOfKind); 7] = [
         ("marker", |path| path.ends_with("/marker.new")),
         ("database", |path| path.ends_with("/vault.db")),
         ("log", |path| path.ends_with("/vault.db-wal")),
