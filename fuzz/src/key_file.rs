@@ -58,6 +58,11 @@ fn with_line_ends(text: &[u8], which: u8) -> Vec<u8> {
     lines.flatten().collect()
 }
 
+/// The byte order mark that some editors write before the text.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+/// Maximum length of a text, in bytes.
+const LONGEST: usize = 1024;
+
 fn on_disk(text: &[u8]) -> Result<KeyFile, Error> {
     let name = format!("chartlock-fuzz-{}.key", std::process::id());
     let path = std::env::temp_dir().join(name);
@@ -86,9 +91,7 @@ fn assert_result(text: &[u8], result: &Result<KeyFile, Error>) {
             assert_eq!(*KeyFile::from_text(&expected).unwrap().to_text(), expected);
         }
         (None, Err(error)) => {
-            let title = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let title = title.strip_suffix(b"\r").unwrap_or(title);
-            let later = title.starts_with(b"chartlock key file ") && title != TITLE.as_bytes();
+            let later = is_later(text);
             let expected = if later {
                 Error::Unsupported
             } else {
@@ -104,16 +107,46 @@ fn assert_result(text: &[u8], result: &Result<KeyFile, Error>) {
     }
 }
 
+/// Returns `true` if the first line states a later format.
+fn is_later(text: &[u8]) -> bool {
+    let title = text.strip_prefix(MARK).unwrap_or(text);
+    let title = title
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let Ok(title) = std::str::from_utf8(title) else {
+        return false;
+    };
+    let number = trimmed(title).strip_prefix("chartlock key file ");
+    number.is_some_and(|number| {
+        text.len() <= LONGEST
+            && number != "1"
+            && !number.starts_with('0')
+            && !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+fn trimmed(line: &str) -> &str {
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    line.trim_end_matches([' ', '\t'])
+}
+
 /// Returns the normalized text of a valid key file.
 fn normalized(text: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(text).ok()?.replace("\r\n", "\n");
-    let (title, digits) = text.split_at_checked(TITLE.len())?;
-    let digits = digits.strip_suffix('\n').unwrap_or(digits);
-    let plain = format!("{title}{}\n", digits.to_ascii_lowercase());
-    let mut secret = [0; 32];
-    for (place, byte) in secret.iter_mut().enumerate() {
-        let digits = plain.get(TITLE.len() + 1 + 2 * place..)?.get(..2)?;
-        *byte = u8::from_str_radix(digits, 16).ok()?;
+    let parsed = std::str::from_utf8(text.strip_prefix(MARK).unwrap_or(text)).ok()?;
+    let mut lines = parsed.split('\n');
+    let (title, secret, check) = (lines.next()?, lines.next()?, lines.next()?);
+    let is_end = trimmed(lines.next().unwrap_or_default()).is_empty()
+        && lines.next().unwrap_or_default().is_empty()
+        && lines.next().is_none();
+    let [title, secret, check] = [title, secret, check].map(trimmed);
+    let digits = format!("{secret}\n{check}").to_ascii_lowercase();
+    let plain = format!("{title}\n{digits}\n");
+    let mut bytes = [0; 32];
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(secret.get(2 * place..)?.get(..2)?, 16).ok()?;
     }
-    (plain == text_of(&secret)).then_some(plain)
+    let is_valid = is_end && text.len() <= LONGEST && plain == text_of(&bytes);
+    is_valid.then_some(plain)
 }
