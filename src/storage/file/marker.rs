@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::directory::{private, write_durably};
-use super::positioned::write_at;
+use super::positioned::{read_at, write_at};
 use crate::crypto::sha256;
 use crate::group_commit::lock;
 use crate::storage::StorageError;
@@ -140,6 +140,23 @@ struct Written {
     next_field: u64,
 }
 
+impl Written {
+    /// Opens the file, and chooses the older field for the next number. A power cut can have
+    /// damaged one field, and another can damage the field that is written next.
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = private(OpenOptions::new().read(true).write(true)).open(path)?;
+        let mut fields = [0; 2 * FIELD_BYTES];
+        read_at(&file, &mut fields, FIELDS_AT as u64)?;
+        let (first, second) = fields.split_at(FIELD_BYTES);
+        let is_first_older = parse_field(first) <= parse_field(second);
+        Ok(Self {
+            file,
+            acknowledged: 0,
+            next_field: if is_first_older { 0 } else { 1 },
+        })
+    }
+}
+
 impl Marker {
     /// Creates the handle; the file is opened by the first commit.
     pub(super) fn new(directory: &Path) -> Self {
@@ -154,11 +171,7 @@ impl Marker {
         let mut written = lock(&self.written);
         let marker = match written.take() {
             Some(marker) => marker,
-            None => Written {
-                file: private(OpenOptions::new().write(true)).open(&self.path)?,
-                acknowledged: 0,
-                next_field: 0,
-            },
+            None => Written::open(&self.path)?,
         };
         let marker = written.insert(marker);
         if number > marker.acknowledged {
