@@ -22,10 +22,12 @@ struct Known(HashSet<[u8; WINDOW]>);
 
 /// Source of the database schema, whose text a file storage contains.
 const SCHEMA: &[u8] = include_bytes!("../../src/storage/file/schema.rs");
+/// Source of the text that a file storage contains for people.
+const README: &[u8] = include_bytes!("../../src/storage/file/readme.rs");
 
 impl Known {
     fn add(&mut self, bytes: &[u8]) {
-        let schema: HashSet<_> = runs(SCHEMA).collect();
+        let schema: HashSet<_> = runs(SCHEMA).chain(runs(README)).collect();
         let known = runs(bytes).filter(|run| is_distinctive(run) && !schema.contains(run));
         self.0.extend(known);
     }

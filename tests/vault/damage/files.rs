@@ -100,33 +100,53 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// Returns the number of records that `get` returns. No record may be absent.
-#[track_caller]
-fn readable(vault: &Vault) -> usize {
-    let session = session_on(vault);
-    let ids = (0..PATIENTS).flat_map(|patient| (0..RECORDS).map(move |number| id(patient, number)));
-    let found = ids.filter_map(|id| session.get(&id).ok());
-    found
-        .inspect(|found| assert!(found.is_some(), "absent"))
-        .count()
+/// Records of all patients, as `get` or `list` returns them.
+#[derive(Debug, Default)]
+struct Seen {
+    readable: usize,
+    /// Records that are absent or left out without an error.
+    hidden: usize,
 }
 
-/// Returns the number of records that `list` returns. No record may be left out without an error.
-#[track_caller]
-fn listed(vault: &Vault) -> usize {
-    let mut whole = 0;
-    for patient in 0..PATIENTS {
-        let Ok(list) = session_on(vault).list(&subject(&format!("MRN-{patient}"))) else {
-            continue;
-        };
-        let (found, failed): (Vec<_>, Vec<_>) = list.partition(Result::is_ok);
-        assert!(
-            !failed.is_empty() || found.len() as u64 == RECORDS,
-            "left out"
-        );
-        whole += found.len();
+impl Seen {
+    fn by_get(vault: &Vault) -> Self {
+        let session = session_on(vault);
+        let mut seen = Self::default();
+        for patient in 0..PATIENTS {
+            for number in 0..RECORDS {
+                match session.get(&id(patient, number)) {
+                    Ok(Some(_)) => seen.readable += 1,
+                    Ok(None) => seen.hidden += 1,
+                    Err(_) => {}
+                }
+            }
+        }
+        seen
     }
-    whole
+
+    fn by_list(vault: &Vault) -> Self {
+        let mut seen = Self::default();
+        for patient in 0..PATIENTS {
+            let Ok(list) = session_on(vault).list(&subject(&format!("MRN-{patient}"))) else {
+                continue;
+            };
+            let (found, failed): (Vec<_>, Vec<_>) = list.partition(Result::is_ok);
+            seen.readable += found.len();
+            if failed.is_empty() {
+                seen.hidden += RECORDS as usize - found.len();
+            }
+        }
+        seen
+    }
+
+    /// Asserts that the damage cost little and hid nothing. A changed byte in an inner page of an
+    /// index can hide the records below this page, which only the check of the storage notices.
+    #[track_caller]
+    fn assert_local(&self, has_structure_faults: bool, offset: usize) {
+        let total = (PATIENTS * RECORDS) as usize;
+        let is_local = self.hidden == 0 && self.readable + LOST_MAX >= total;
+        assert!(is_local || has_structure_faults, "byte {offset}: {self:?}");
+    }
 }
 
 #[test]
@@ -142,16 +162,22 @@ fn changed_byte_among_the_records_costs_only_what_it_hit() {
                 refused += 1;
                 return;
             };
-            let found = readable(&vault).min(listed(&vault));
-            assert!(found + LOST_MAX >= total, "byte {offset}: {found}");
+            let seen = [Seen::by_get(&vault), Seen::by_list(&vault)];
             let report = vault.verify(None).unwrap();
-            assert!(found == total || !report.is_clean(), "byte {offset}");
+            let has_structure_faults = report.storage.structure_faults > 0;
+            for seen in &seen {
+                seen.assert_local(has_structure_faults, offset);
+                assert!(
+                    seen.readable == total || !report.is_clean(),
+                    "byte {offset}"
+                );
+            }
             let archived = session_on(&vault).archive("nightly", std::io::sink());
             assert!(archived.unwrap().objects > 0);
-            vault.rotate_master_key().unwrap();
+            let rotated = vault.rotate_master_key();
+            assert!(rotated.is_ok() || has_structure_faults);
             // A damaged index misleads other lookups after each change of the same page.
-            let found = readable(&vault);
-            assert!(found + LOST_MAX >= total, "byte {offset}: {found}");
+            Seen::by_get(&vault).assert_local(has_structure_faults, offset);
             damaged += usize::from(!report.is_clean());
             drop(storage);
         });
@@ -174,7 +200,8 @@ fn changed_byte_in_a_journal_page_leaves_the_records_readable() {
             .position(|bytes| bytes == &page[..200]);
         directory.with_changed_byte(start.unwrap() + 150, || {
             let (_, vault) = directory.open().unwrap();
-            assert_eq!(readable(&vault), (PATIENTS * RECORDS) as usize);
+            let seen = Seen::by_get(&vault);
+            assert_eq!(seen.readable, (PATIENTS * RECORDS) as usize);
             session_on(&vault).put(&id(1, 1), b"next").unwrap();
             let report = vault.verify(None).unwrap();
             let faults: Vec<_> = report.journal.iter().map(|found| found.fault).collect();
@@ -230,5 +257,6 @@ fn backup_of_vault_in_use_opens_and_verifies() {
         .open(FileStorage::open(&copy).unwrap(), &Fixed(1))
         .unwrap();
     assert!(vault.verify(None).unwrap().is_clean());
-    assert_eq!(readable(&vault), (PATIENTS * RECORDS) as usize);
+    let seen = Seen::by_get(&vault);
+    assert_eq!(seen.readable, (PATIENTS * RECORDS) as usize);
 }
