@@ -85,7 +85,8 @@ impl Operation {
 
 /// An ordered list of operations that a storage commits together.
 ///
-/// Each key may appear at most once among the puts and deletes of one transaction.
+/// Each key may appear at most once among the puts and deletes of one transaction. A precondition
+/// is checked against the state after the earlier operations of the same transaction.
 ///
 /// ```
 /// # use chartlock::storage::{Expect, Transaction};

@@ -17,6 +17,9 @@ use crate::storage::{CommitError, Committed, Storage, StorageError, Stored, Tran
 /// Checks that a storage fulfils the [`Storage`] contract. `make` must return a new, empty storage
 /// for each check.
 ///
+/// The storage must accept keys of 1 to 64 bytes and values of 0 bytes to 2 MiB. The kit does not
+/// try larger ones, which a backend may refuse with [`StorageError::TooLarge`].
+///
 /// ```
 /// use chartlock::storage::{MemoryStorage, conformance};
 ///
