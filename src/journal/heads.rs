@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, JOURNAL_PAGES, WriterId, journal_page_of};
 use crate::journal::page::ChainHead;
-use crate::storage::{Projection, Scan, Storage, read_each};
+use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 
 const KEYS_PER_SCAN: usize = 256;
 
@@ -141,14 +141,15 @@ impl PageScan {
 }
 
 fn keys_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<PageScan> {
-    let page = storage
-        .scan(Scan {
+    let page = scan_page(
+        storage,
+        Scan {
             prefix,
             after: Some(after),
             limit: KEYS_PER_SCAN,
             projection: Projection::Keys,
-        })?
-        .with_damaged()?;
+        },
+    )?;
     if page.items.is_empty() && page.more {
         return Err(Error::Contended);
     }
@@ -181,14 +182,15 @@ pub fn digest_of(storage: &dyn Storage, page: &PageId) -> Result<Option<Digest>>
 fn first_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Option<PageId>> {
     let mut after = after.to_vec();
     loop {
-        let page = storage
-            .scan(Scan {
+        let page = scan_page(
+            storage,
+            Scan {
                 prefix,
                 after: Some(&after),
                 limit: 1,
                 projection: Projection::Keys,
-            })?
-            .with_damaged()?;
+            },
+        )?;
         match (page.items.into_iter().next(), page.more) {
             (Some(item), _) => match journal_page_of(&item.key) {
                 Some(page) => return Ok(Some(page)),

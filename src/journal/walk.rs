@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId, journal_page_of};
 use crate::journal::page::{Page, PageHead};
-use crate::storage::{Projection, Scan, Storage};
+use crate::storage::{Projection, Scan, Storage, scan_page};
 
 const PAGES_PER_SCAN: usize = 32;
 
@@ -97,14 +97,15 @@ impl Cursor {
         });
         let before = self.next;
         loop {
-            let page = storage
-                .scan(Scan {
+            let page = scan_page(
+                storage,
+                Scan {
                     prefix: &storage_keys::journal_chain(&self.writer),
                     after: after.as_deref(),
                     limit,
                     projection: Projection::Values,
-                })?
-                .with_damaged()?;
+                },
+            )?;
             // Detect an empty scan page with more items to follow, because the page has no key from
             // which the scan could continue.
             let stuck = page.more && page.items.is_empty();

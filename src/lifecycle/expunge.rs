@@ -108,17 +108,12 @@ impl Vault {
         let prefix = storage_keys::earlier_versions(address);
         let mut seen = None;
         loop {
-            let page = self
-                .core
-                .store
-                .storage
-                .scan(Scan {
-                    prefix: &prefix,
-                    after: None,
-                    limit: PAGE,
-                    projection: Projection::Values,
-                })?
-                .with_damaged()?;
+            let page = self.core.store.scan(Scan {
+                prefix: &prefix,
+                after: None,
+                limit: PAGE,
+                projection: Projection::Values,
+            })?;
             let chart = &address.chart;
             let objects = page.items.into_iter().filter_map(|entry| {
                 let object = VersionRef::at(chart, Place::Earlier, entry.key)?;

@@ -22,15 +22,12 @@ impl Store {
         let mut round = 0;
         while round < ROUNDS {
             self.back_off(round);
-            let page = self
-                .storage
-                .scan(Scan {
-                    prefix,
-                    after: None,
-                    limit: DELETE_BATCH,
-                    projection: Projection::Keys,
-                })?
-                .with_damaged()?;
+            let page = self.scan(Scan {
+                prefix,
+                after: None,
+                limit: DELETE_BATCH,
+                projection: Projection::Keys,
+            })?;
             // Count keys that the scan no longer lists, because their deletes with unknown outcome
             // were applied.
             let gone = unknown.extract_if(.., |key| !lists(&page, key));

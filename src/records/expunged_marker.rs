@@ -137,17 +137,12 @@ impl Vault {
         let last_key = storage_keys::earlier(address, below.saturating_sub(1));
         let mut after = storage_keys::earlier(address, above);
         loop {
-            let page = self
-                .core
-                .store
-                .storage
-                .scan(Scan {
-                    prefix: &prefix,
-                    after: Some(&after),
-                    limit,
-                    projection: Projection::Head(HEAD),
-                })?
-                .with_damaged()?;
+            let page = self.core.store.scan(Scan {
+                prefix: &prefix,
+                after: Some(&after),
+                limit,
+                projection: Projection::Head(HEAD),
+            })?;
             for ScanItem { key, value, .. } in &page.items {
                 let version = storage_keys::record_of(key).and_then(|(_, version)| version);
                 let head = Head::parse(value);

@@ -270,17 +270,12 @@ impl Vault {
 
     /// Returns `true` if any storage key begins with `prefix`.
     pub(crate) fn has_any(&self, prefix: &[u8]) -> Result<bool> {
-        let page = self
-            .core
-            .store
-            .storage
-            .scan(Scan {
-                prefix,
-                after: None,
-                limit: 1,
-                projection: Projection::Keys,
-            })?
-            .with_damaged()?;
+        let page = self.core.store.scan(Scan {
+            prefix,
+            after: None,
+            limit: 1,
+            projection: Projection::Keys,
+        })?;
         Ok(!page.items.is_empty() || page.more)
     }
 

@@ -26,15 +26,12 @@ impl Store {
         stream: &StreamId,
         keys: &[(CipherSuite, StreamKey)],
     ) -> Result<StreamOwner> {
-        let page = self
-            .storage
-            .scan(Scan {
-                prefix: &storage_keys::segments(chart, stream),
-                after: None,
-                limit: 1,
-                projection: Projection::Head(FIRST_CHUNK),
-            })?
-            .with_damaged()?;
+        let page = self.scan(Scan {
+            prefix: &storage_keys::segments(chart, stream),
+            after: None,
+            limit: 1,
+            projection: Projection::Head(FIRST_CHUNK),
+        })?;
         let Some(ScanItem { key, value, .. }) = page.items.into_iter().next() else {
             return Ok(StreamOwner::Other);
         };

@@ -13,7 +13,7 @@ use crate::id::{RecordId, Subject};
 use crate::journal::{AccessOutcome, Operation};
 use crate::session::Session;
 use crate::session::guard::AuditTarget;
-use crate::storage::{Projection, Scan, ScanItem, Storage};
+use crate::storage::{Projection, Scan, ScanItem, Storage, scan_page};
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
 
@@ -170,15 +170,15 @@ impl JournalSource for VaultSource {
         let mut known = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self
-                .storage()
-                .scan(Scan {
+            let page = scan_page(
+                self.storage(),
+                Scan {
                     prefix: storage_keys::ENTRIES,
                     after: after.as_deref(),
                     limit: PAGE_SIZE,
                     projection: Projection::Values,
-                })?
-                .with_damaged()?;
+                },
+            )?;
             let last = page.items.last().map(|entry| entry.key.clone());
             known.extend(
                 page.items

@@ -12,7 +12,7 @@ use crate::id::check_reason;
 use crate::journal::{AccessOutcome, Operation, PageKeys};
 use crate::session::Session;
 use crate::session::guard::AuditTarget;
-use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction};
+use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction, scan_page};
 use crate::vault::Vault;
 
 /// Maximum number of journal pages in one scan page. The limit bounds memory, because a journal page
@@ -136,14 +136,15 @@ impl Vault {
         let mut report = JournalFallbackReport::default();
         let mut after = Vec::new();
         loop {
-            let page = spool
-                .scan(Scan {
+            let page = scan_page(
+                spool,
+                Scan {
                     prefix: storage_keys::JOURNAL_PAGES,
                     after: Some(&after),
                     limit: PAGE_SIZE,
                     projection: Projection::Values,
-                })?
-                .with_damaged()?;
+                },
+            )?;
             if page.items.is_empty() && page.more {
                 return Err(Error::Contended);
             }

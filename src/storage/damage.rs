@@ -4,7 +4,7 @@
 //! value as malformed, so the object counts as damaged and never as absent, and no precondition
 //! matches its revision.
 
-use crate::storage::{Revision, ScanItem, ScanPage, Storage, StorageError, Stored, Value};
+use crate::storage::{Revision, Scan, ScanItem, ScanPage, Storage, StorageError, Stored, Value};
 
 impl ScanPage {
     /// Returns the page with an item for each object that could not be read.
@@ -12,7 +12,7 @@ impl ScanPage {
     /// # Errors
     /// [`StorageError::Damaged`] if a range of more than one key could not be read, because the keys
     /// of its objects are unknown.
-    pub(crate) fn with_damaged(self) -> Result<Self, StorageError> {
+    fn with_damaged(self) -> Result<Self, StorageError> {
         if self
             .unreadable
             .iter()
@@ -43,6 +43,15 @@ impl ScanPage {
             .sort_unstable_by(|one, other| one.key.cmp(&other.key));
         self
     }
+}
+
+/// Scans one page, with an item for each object that could not be read.
+///
+/// # Errors
+/// [`StorageError::Damaged`] if a range of more than one key could not be read; other errors if the
+/// backend fails.
+pub(crate) fn scan_page(storage: &dyn Storage, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+    storage.scan(scan)?.with_damaged()
 }
 
 /// Reads objects in one call. If the call meets damage, reads each object alone.

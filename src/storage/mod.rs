@@ -30,7 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use crate::error::{BackendCode, StorageError};
-pub(crate) use damage::read_each;
+pub(crate) use damage::{read_each, scan_page};
 #[cfg(feature = "conformance")]
 pub use faulty::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 #[cfg(feature = "file")]

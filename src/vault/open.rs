@@ -9,7 +9,7 @@ use crate::journal::{AccessOutcome, Act, Operation, Target};
 use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
-use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction};
+use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction, scan_page};
 use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::options::VaultOptions;
@@ -129,14 +129,15 @@ fn open(
 pub(crate) fn is_empty(storage: &dyn Storage) -> Result<bool> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = storage
-            .scan(Scan {
+        let page = scan_page(
+            storage,
+            Scan {
                 prefix: &[],
                 after: after.as_deref(),
                 limit: 1,
                 projection: Projection::Keys,
-            })?
-            .with_damaged()?;
+            },
+        )?;
         match (page.items.into_iter().next_back(), page.more) {
             (Some(_), _) => return Ok(false),
             (None, false) => return Ok(true),

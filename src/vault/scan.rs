@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::format::storage_keys;
-use crate::storage::{Projection, Scan, ScanItem, Storage};
+use crate::storage::{Projection, Scan, ScanItem, Storage, scan_page};
 use crate::vault::Vault;
 
 const PAGE_SIZE: usize = 256;
@@ -37,14 +37,15 @@ pub(crate) fn each_page(
     };
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = storage
-            .scan(Scan {
+        let page = scan_page(
+            storage,
+            Scan {
                 prefix,
                 after: after.as_deref(),
                 limit,
                 projection,
-            })?
-            .with_damaged()?;
+            },
+        )?;
         if let Some(last) = page.items.last() {
             after = Some(last.key.clone());
         }

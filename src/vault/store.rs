@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::storage::{CommitError, Committed, Revision, Storage, Stored, Transaction, read_each};
+use crate::storage::{
+    CommitError, Committed, Revision, Scan, ScanPage, Storage, Stored, Transaction, read_each,
+    scan_page,
+};
 use crate::vault::ROUNDS;
 use crate::vault::clock::Clock;
 
@@ -18,6 +21,11 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn read_one(&self, key: &[u8]) -> Result<Option<Stored>> {
         Ok(self.storage.read(&[key])?.pop().flatten())
+    }
+
+    /// Scans one page, with an item for each object that could not be read.
+    pub(crate) fn scan(&self, scan: Scan<'_>) -> Result<ScanPage> {
+        Ok(scan_page(&*self.storage, scan)?)
     }
 
     /// Reads objects like the storage, but an object that cannot be read appears with an empty

@@ -66,18 +66,12 @@ impl Verification {
             let [_, _, first @ ..] = charts.start.to_be_bytes();
             let mut after = [&[class], &first[..]].concat();
             loop {
-                let page = self
-                    .vault
-                    .core
-                    .store
-                    .storage
-                    .scan(Scan {
-                        prefix: &[class],
-                        after: Some(&after),
-                        limit: 1,
-                        projection: Projection::Keys,
-                    })?
-                    .with_damaged()?;
+                let page = self.vault.core.store.scan(Scan {
+                    prefix: &[class],
+                    after: Some(&after),
+                    limit: 1,
+                    projection: Projection::Keys,
+                })?;
                 let Some(entry) = page.items.into_iter().next() else {
                     break;
                 };

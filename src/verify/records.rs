@@ -84,18 +84,12 @@ impl Verification {
     }
 
     fn values(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<ScanPage> {
-        let page = self
-            .vault
-            .core
-            .store
-            .storage
-            .scan(Scan {
-                prefix: &storage_keys::chart(class, chart),
-                after,
-                limit: PAGE,
-                projection: Projection::Values,
-            })?
-            .with_damaged()?;
+        let page = self.vault.core.store.scan(Scan {
+            prefix: &storage_keys::chart(class, chart),
+            after,
+            limit: PAGE,
+            projection: Projection::Values,
+        })?;
         Ok(page)
     }
 

@@ -11,7 +11,7 @@ use crate::journal::{
     self, AccessOutcome, Cursor, Entry, Operation, Page, PageFault, PageId, PageKeys, Stage,
     Target, WriterId,
 };
-use crate::storage::{Projection, Scan, Storage};
+use crate::storage::{Projection, Scan, Storage, scan_page};
 use crate::vault::header::OpenHeader;
 
 /// Maximum number of journal pages per read. The limit bounds memory, because a page can have 1 MiB.
@@ -267,14 +267,15 @@ fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
     loop {
         let end = cursor.next.saturating_add(step);
         let chain = storage_keys::journal_chain(&cursor.writer);
-        let page = storage
-            .scan(Scan {
+        let page = scan_page(
+            storage,
+            Scan {
                 prefix: &chain,
                 after: Some(&[&chain[..], &end.to_be_bytes()].concat()),
                 limit: 1,
                 projection: Projection::Keys,
-            })?
-            .with_damaged()?;
+            },
+        )?;
         if page.items.is_empty() {
             return Ok(end.saturating_add(1));
         }

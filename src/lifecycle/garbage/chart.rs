@@ -179,17 +179,12 @@ impl Vault {
         let mut streams = BTreeSet::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self
-                .core
-                .store
-                .storage
-                .scan(Scan {
-                    prefix: &prefix,
-                    after: after.as_deref(),
-                    limit: PAGE,
-                    projection: Projection::Keys,
-                })?
-                .with_damaged()?;
+            let page = self.core.store.scan(Scan {
+                prefix: &prefix,
+                after: after.as_deref(),
+                limit: PAGE,
+                projection: Projection::Keys,
+            })?;
             collection.counter.add(page.items.len() as u64);
             streams.extend(
                 page.items

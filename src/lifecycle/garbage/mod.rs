@@ -98,17 +98,12 @@ impl Vault {
             let mut behind =
                 after.map(|chart| storage_keys::behind(&storage_keys::chart(class, chart)));
             for _ in 0..CHARTS_AT_ONCE {
-                let page = self
-                    .core
-                    .store
-                    .storage
-                    .scan(Scan {
-                        prefix: &[class],
-                        after: behind.as_deref(),
-                        limit: 1,
-                        projection: Projection::Keys,
-                    })?
-                    .with_damaged()?;
+                let page = self.core.store.scan(Scan {
+                    prefix: &[class],
+                    after: behind.as_deref(),
+                    limit: 1,
+                    projection: Projection::Keys,
+                })?;
                 let Some(entry) = page.items.into_iter().next() else {
                     break;
                 };

@@ -137,17 +137,12 @@ impl Vault {
     }
 
     fn heads(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<ScanPage> {
-        let page = self
-            .core
-            .store
-            .storage
-            .scan(Scan {
-                prefix: &storage_keys::chart(class, chart),
-                after,
-                limit: PAGE,
-                projection: Projection::Head(WITH_STREAM),
-            })?
-            .with_damaged()?;
+        let page = self.core.store.scan(Scan {
+            prefix: &storage_keys::chart(class, chart),
+            after,
+            limit: PAGE,
+            projection: Projection::Head(WITH_STREAM),
+        })?;
         Ok(page)
     }
 
