@@ -347,3 +347,31 @@ fn scan_with_failing_segment_file_returns_error() {
     assert!(matches!(scan(Projection::Values), Err(StorageError::Io(_))));
     assert!(matches!(storage.read(&[b"r1"]), Err(StorageError::Io(_))));
 }
+
+#[test]
+fn read_of_several_keys_takes_no_damaged_key_for_absent() {
+    let scratch = scratch::quick();
+    let directory = scratch.path().join("vault");
+    let key = |number: u8| [b"r".as_slice(), &[number; 30]].concat();
+    let storage = FileStorage::open(&directory).unwrap();
+    for number in 0..40 {
+        put(&storage, &key(number), b"sealed");
+    }
+    storage.close().unwrap();
+    let sound = fs::read(directory.join("vault.db")).unwrap();
+    let (sought, other) = (key(20), key(30));
+    let places = sound.windows(sought.len()).enumerate();
+    let places: Vec<_> = places
+        .filter(|(_, window)| *window == sought)
+        .map(|(at, _)| at)
+        .collect();
+    assert_eq!(places.len(), 2, "one key in the table, one in the index");
+    for at in places {
+        let mut damaged = sound.clone();
+        damaged[at + 9] ^= 4;
+        fs::write(directory.join("vault.db"), damaged).unwrap();
+        let storage = FileStorage::open(&directory).unwrap();
+        let found = storage.read(&[&sought, &other]);
+        assert!(!found.is_ok_and(|found| found[0].is_none()), "byte {at}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Lookups by key.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::database::failed;
 use super::index::KeyIndex;
@@ -21,21 +21,16 @@ const LAST: &str = "
 /// Object that a lookup found, or the reason why its value could not be read.
 type Found = (ObjectRow, Result<Stored, StorageError>);
 
-/// Returns the objects with these keys, all at the same time; `None` for an absent key.
-///
-/// The absence of a single key is confirmed, because the caller may rely on it. A call for several
-/// keys prepares a commit, and the commit confirms the absences that it relies on.
+/// Returns the objects with these keys, all at the same time; `None` for a key that is certainly
+/// absent.
 pub(super) fn read_all(
     connection: &Connection,
     segments: &Segments,
     keys: &[&[u8]],
 ) -> Result<Vec<Option<Stored>>, StorageError> {
-    if let [key] = keys {
-        return Ok(vec![read(connection, segments, key)?]);
-    }
-    // The lookups share one read transaction, which saves their file locks. A snapshot is inside a
-    // transaction already.
-    let needs_transaction = connection.is_autocommit();
+    // Several lookups share one read transaction, which saves their file locks. A snapshot is inside
+    // a transaction already.
+    let needs_transaction = keys.len() > 1 && connection.is_autocommit();
     if needs_transaction {
         execute(connection, "begin")?;
     }
@@ -58,40 +53,46 @@ pub(super) fn read(
     segments: &Segments,
     key: &[u8],
 ) -> Result<Option<Stored>, StorageError> {
-    match look_up_all(connection, segments, &[key])?.pop().flatten() {
-        Some(found) => settle(connection, segments, key, found),
-        None if KeyIndex::new(connection)?.revision(key)?.is_none() => Ok(None),
-        // A concurrent commit stored the object after the lookup. Otherwise the index leads to no
-        // row.
-        None => match look_up_all(connection, segments, &[key])?.pop().flatten() {
-            Some((_, stored)) => stored.map(Some),
-            None => Err(StorageError::Damaged),
-        },
-    }
+    Ok(read_all(connection, segments, &[key])?.pop().flatten())
 }
 
+/// Looks keys up, and confirms the absence of each key that is not found.
 fn look_up_all(
     connection: &Connection,
     segments: &Segments,
     keys: &[&[u8]],
 ) -> Result<Vec<Option<Found>>, StorageError> {
     let mut statement = connection.prepare_cached(LOOKUP).map_err(failed)?;
-    let look_up = |key: &&[u8]| {
-        let mut rows = statement.query([*key]).map_err(failed)?;
-        let Some(row) = rows.next().map_err(failed)? else {
-            return Ok(None);
-        };
-        let object = ObjectRow::read(row)?;
-        if object.key != *key {
-            return Err(StorageError::Damaged);
+    let confirmed = |key: &&[u8]| match look_up(&mut statement, segments, key)? {
+        None if KeyIndex::new(connection)?.revision(key)?.is_some() => {
+            // A concurrent commit stored the object after the lookup. Otherwise the index leads to
+            // no row.
+            let again = look_up(&mut statement, segments, key)?;
+            again.ok_or(StorageError::Damaged).map(Some)
         }
-        let stored = value(row, 6, &object, segments, usize::MAX).map(|value| Stored {
-            value,
-            revision: object.revision(),
-        });
-        Ok(Some((object, stored)))
+        found => Ok(found),
     };
-    keys.iter().map(look_up).collect()
+    keys.iter().map(confirmed).collect()
+}
+
+fn look_up(
+    statement: &mut CachedStatement<'_>,
+    segments: &Segments,
+    key: &[u8],
+) -> Result<Option<Found>, StorageError> {
+    let mut rows = statement.query([key]).map_err(failed)?;
+    let Some(row) = rows.next().map_err(failed)? else {
+        return Ok(None);
+    };
+    let object = ObjectRow::read(row)?;
+    if object.key != key {
+        return Err(StorageError::Damaged);
+    }
+    let stored = value(row, 6, &object, segments, usize::MAX).map(|value| Stored {
+        value,
+        revision: object.revision(),
+    });
+    Ok(Some((object, stored)))
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), StorageError> {
