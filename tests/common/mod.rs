@@ -9,7 +9,10 @@
 )]
 
 pub(crate) mod brittle;
+#[cfg(unix)]
+pub(crate) mod child;
 pub(crate) mod clock;
+pub(crate) mod content;
 pub(crate) mod credential;
 pub(crate) mod ids;
 pub(crate) mod journal;

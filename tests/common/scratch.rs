@@ -1,5 +1,6 @@
 //! Scratch directories, in memory where possible.
 
+use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -43,4 +44,18 @@ pub(crate) fn free_bytes(path: &Path) -> u64 {
 #[cfg(not(unix))]
 pub(crate) fn free_bytes(_: &Path) -> u64 {
     0
+}
+
+/// Copies a directory with everything in it.
+pub(crate) fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_all(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

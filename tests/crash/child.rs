@@ -9,8 +9,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use chartlock::{Checkpoint, Document, Error, Precondition, RecordId, Session, Subject, Vault};
 
+use crate::common::content::{MISFILED, NAMES, Random, batch, content};
 use crate::common::{Fixed, session, subject};
-use crate::content::{MISFILED, NAMES, Random, batch, content};
 use crate::model::patients;
 use crate::place;
 

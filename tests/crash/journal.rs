@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chartlock::audit::AuditItem;
 use chartlock::{Checkpoint, Operation, RecordId, Vault, verify::CheckpointState};
 
+use crate::common::content::NAMES;
 use crate::common::{session, subject};
-use crate::content::NAMES;
 use crate::model::patients;
 
 /// The operation, patient, record name and version of a change. An erasure has neither a record

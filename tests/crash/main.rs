@@ -19,7 +19,6 @@
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
-mod content;
 mod journal;
 mod model;
 mod place;
@@ -35,7 +34,7 @@ use std::thread;
 use std::time::Duration;
 
 use child::{DIRECTORY, SEED, parse_line};
-use content::Random;
+use common::content::Random;
 use model::Model;
 
 /// The number of kills for each directory. More kills would slow the comparison, because the vault

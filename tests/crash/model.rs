@@ -9,8 +9,8 @@ use std::time::UNIX_EPOCH;
 use chartlock::storage::Storage;
 use chartlock::{Error, RecordId, Session, Subject, Vault};
 
+use crate::common::content::{MISFILED, NAMES, batch, content};
 use crate::common::{Fixed, session, subject};
-use crate::content::{MISFILED, NAMES, batch, content};
 use crate::journal::ExpectedEntries;
 use crate::place;
 

@@ -7,9 +7,9 @@ use std::thread;
 
 use chartlock::{FileStorage, Vault};
 
-use crate::child::{assert_success, child_after, directory_from_parent};
+use crate::common::child::{assert_success, child_after, directory_from_parent};
+use crate::common::content::Random;
 use crate::common::{Fixed, session};
-use crate::content::Random;
 use crate::moment::{assert_clean, reopen_and_check};
 use crate::patients::Patients;
 

@@ -17,14 +17,8 @@
 )]
 
 mod ballast;
-#[path = "../storage/child.rs"]
-#[allow(dead_code)]
-mod child;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../crash/content.rs"]
-#[allow(dead_code)]
-mod content;
 mod limits;
 mod moment;
 mod patients;
@@ -32,8 +26,8 @@ mod read_only;
 
 use std::path::Path;
 
-use child::{assert_success, child_after, directory_from_parent};
-use content::Random;
+use common::child::{assert_success, child_after, directory_from_parent};
+use common::content::Random;
 
 /// Mounts a tmpfs of 64 MiB.
 const TMPFS: &str = "mount -t tmpfs -o size=64m none \"$1\"";

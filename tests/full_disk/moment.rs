@@ -7,8 +7,8 @@ use chartlock::audit::AuditItem;
 use chartlock::{ErrorKind, FileStorage, Operation, Purpose, Vault};
 
 use crate::ballast::Ballast;
+use crate::common::content::Random;
 use crate::common::{Fixed, session, session_as, subject};
-use crate::content::Random;
 use crate::patients::Patients;
 
 /// Erased on the full disk.

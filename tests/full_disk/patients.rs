@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chartlock::{Document, Error, ErrorKind, RecordId, Session};
 
+use crate::common::content::{Random, content};
 use crate::common::record;
-use crate::content::{Random, content};
 
 const NAMES: [&str; 4] = ["a", "b", "large", "huge"];
 

@@ -7,9 +7,9 @@ use chartlock::storage::StorageError;
 use chartlock::{ErrorKind, FileStorage, Vault};
 
 use crate::ballast::InodeBallast;
-use crate::child::directory_from_parent;
+use crate::common::child::directory_from_parent;
+use crate::common::content::Random;
 use crate::common::{Fixed, session};
-use crate::content::Random;
 use crate::moment::{assert_clean, reopen_and_check};
 use crate::patients::Patients;
 use crate::{ext4, run_after};

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::child::parse_line;
+use crate::common::content::Random;
 use crate::common::scratch;
-use crate::content::Random;
 use crate::cut::{Cut, Effort, cuts};
 use crate::disk::{Disk, Tree, When, digest};
 use crate::image::{BackupImage, Shelf, State, lay_out, open_all, read_tree};

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::content::Random;
+use crate::common::content::Random;
 use crate::disk::{Disk, Id, SECTOR, When};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! without a power cut.
 
 use crate::campaign::{Campaign, FalseSyncs, Outcome, Run};
-use crate::content;
+use crate::common::content;
 use crate::cut::Effort;
 use crate::script::every_verb_on_one;
 use crate::{assert_no_failures, trace};

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use chartlock::storage::{FileStorage, Storage};
 use chartlock::{Error, Vault};
 
+use crate::common::content::Random;
 use crate::common::{Fixed, ids, session};
-use crate::content::Random;
 use crate::disk::{Content, Tree};
 use crate::model::{Model, read_chart};
 use crate::place;

@@ -27,8 +27,6 @@ mod campaign;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../crash/content.rs"]
-mod content;
 mod cut;
 mod disk;
 mod faults;
@@ -47,7 +45,7 @@ mod trace;
 use std::time::{Duration, Instant};
 
 use campaign::{Campaign, FalseSyncs, Outcome, Run};
-use content::{Random, seed};
+use common::content::{Random, seed};
 use cut::Effort;
 use script::{EVERY_VERB, every_verb_on_one};
 

@@ -13,8 +13,8 @@ use chartlock::storage::{FileStorage, Storage};
 use chartlock::{Error, Journaling, Vault, VaultOptions};
 
 use crate::child::{ok, print_and_run, run_verb};
+use crate::common::content::Random;
 use crate::common::{Fixed, record, session};
-use crate::content::Random;
 use crate::place;
 
 pub(crate) const ROOT: &str = "CHARTLOCK_POWER_DIRECTORY";

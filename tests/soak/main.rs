@@ -18,9 +18,6 @@
 mod backup;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../crash/content.rs"]
-#[allow(dead_code)]
-mod content;
 mod maintenance;
 mod measure;
 mod model;
@@ -36,8 +33,8 @@ use std::time::{Duration, Instant};
 
 use chartlock::storage::Storage;
 use chartlock::{FileStorage, Vault};
+use common::content::Random;
 use common::{Fixed, scratch, session};
-use content::Random;
 use maintenance::Place;
 use measure::{Peak, Times, stored_bytes, used_bytes};
 use worker::Worker;

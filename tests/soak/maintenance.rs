@@ -9,7 +9,7 @@ use chartlock::{FileStorage, Vault};
 
 use crate::assert_clean;
 use crate::common::Fixed;
-use crate::content::Random;
+use crate::common::content::Random;
 use crate::measure::Times;
 
 /// Storage below the vault, and the place of its copies.

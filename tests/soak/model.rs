@@ -5,8 +5,8 @@ use std::io::Read;
 
 use chartlock::{Error, RecordId, Session, Subject};
 
+use crate::common::content::content;
 use crate::common::subject;
-use crate::content::content;
 
 /// Expected records of one patient.
 pub(crate) struct ChartModel {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use chartlock::{Document, Error, Precondition, Session, Vault};
 
+use crate::common::content::{MISFILED, NAMES, Random, batch, content};
 use crate::common::session;
-use crate::content::{MISFILED, NAMES, Random, batch, content};
 use crate::maintenance::{Place, maintain};
 use crate::measure::Times;
 use crate::model::ChartModel;

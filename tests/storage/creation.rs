@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use chartlock::storage::{FileStorage, MemoryStorage, Storage, StorageError};
 
-use crate::child::{assert_success, child, child_after, directory_from_parent};
+use crate::common::child::{assert_success, child, child_after, directory_from_parent};
 use crate::common::objects::value_of;
 use crate::disk::{contents, put};
 

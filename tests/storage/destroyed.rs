@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
 
-use crate::child::{child, directory_from_parent, exit_on_first_panic};
+use crate::common::child::{child, directory_from_parent, exit_on_first_panic};
 use crate::common::objects::value_of;
 use crate::common::scratch;
-use crate::disk::{commit, copy_all, files, files_with, put};
+use crate::disk::{commit, files, files_with, put};
 
 /// Length of the pieces that are searched for, in bytes.
 const PIECE: usize = 16;
@@ -258,7 +258,7 @@ fn first_commit_after_crash_purges_former_values() {
     put(&storage, b"p1", planted);
     put(&storage, b"p1", b"later");
     let copy = tempfile::tempdir().unwrap();
-    copy_all(scratch.path(), copy.path());
+    scratch::copy_all(scratch.path(), copy.path());
     assert_eq!(files_with(copy.path(), planted).len(), 1);
     let storage = FileStorage::open(copy.path()).unwrap();
     put(&storage, b"r1", b"1");

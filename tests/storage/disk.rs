@@ -51,19 +51,6 @@ pub(crate) fn files_with(directory: &Path, planted: &[u8]) -> Vec<PathBuf> {
         .collect()
 }
 
-pub(crate) fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_all(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// Content of each file, by its path in the directory.
 pub(crate) type Contents = BTreeMap<PathBuf, Vec<u8>>;
 

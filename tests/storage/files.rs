@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use chartlock::storage::{CommitError, Expect, FileStorage, Storage, StorageError, Transaction};
 
-use crate::child::{
+use crate::common::child::{
     assert_success, can_fail, child, child_with_fault, directory_from_parent, exit_on_first_panic,
 };
 use crate::common::objects::value_of;

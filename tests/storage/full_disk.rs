@@ -7,7 +7,7 @@ use chartlock::storage::{
     CommitError, Expect, FileStorage, Projection, Scan, Storage, StorageError, Transaction,
 };
 
-use crate::child::{directory_from_parent, run_on_small_disk};
+use crate::common::child::{directory_from_parent, run_on_small_disk};
 use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{commit, put, segments};
@@ -173,7 +173,7 @@ fn child_deletes_on_full_disk() {
 
 /// Copies the files of an open storage that nobody writes.
 fn copy_open(from: &Path, to: &Path) {
-    crate::disk::copy_all(from, to);
+    scratch::copy_all(from, to);
     assert!(fs::metadata(to.join("vault.db-wal")).unwrap().len() > 0);
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use chartlock::storage::FileStorage;
 use chartlock::{Error, RecordId, Vault, storage::StorageError};
 
-use crate::child::{can_fail, child_with_fault, directory_from_parent, run_on_small_disk};
+use crate::common::child::{can_fail, child_with_fault, directory_from_parent, run_on_small_disk};
 use crate::common::{Fixed, record, scratch, session};
 use crate::disk::segments;
 

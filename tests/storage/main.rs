@@ -11,8 +11,6 @@ mod archives;
 #[cfg(all(feature = "file", unix))]
 mod backups;
 mod broken_storages;
-#[cfg(all(feature = "file", unix))]
-mod child;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chartlock::storage::{Expect, FileStorage, Storage, StorageError, Transaction};
 
-use crate::child::{assert_success, child, child_after, directory_from_parent};
+use crate::common::child::{assert_success, child, child_after, directory_from_parent};
 use crate::common::objects::value_of;
 use crate::common::scratch;
-use crate::disk::{commit, contents, copy_all, put};
+use crate::disk::{commit, contents, put};
 use crate::snapshots::SetOnDrop;
 
 fn both(count: u64) -> Transaction {
@@ -96,7 +96,7 @@ fn read_only_opening_of_crashed_storage_changes_nothing() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r1", b"1");
     let copy = tempfile::tempdir().unwrap();
-    copy_all(scratch.path(), copy.path());
+    scratch::copy_all(scratch.path(), copy.path());
     let before = contents(copy.path());
     let reader = FileStorage::open_read_only(copy.path()).unwrap();
     assert_eq!(value_of(&reader, b"r1"), Some(b"1".to_vec()));

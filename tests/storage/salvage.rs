@@ -5,7 +5,8 @@ use std::fs;
 use chartlock::storage::{Expect, FileStorage, MemoryStorage, Storage, StorageError, Transaction};
 
 use crate::common::objects::{objects_of, value_of};
-use crate::disk::{commit, contents, copy_all, put, segments};
+use crate::common::scratch;
+use crate::disk::{commit, contents, put, segments};
 
 fn filled(directory: &std::path::Path) -> FileStorage {
     let storage = FileStorage::open(directory).unwrap();
@@ -28,7 +29,7 @@ fn salvage_without_marker_log_or_segment_copies_the_rest() {
     let storage = filled(&scratch.path().join("clinic"));
     let objects = objects_of(&storage, b"");
     let crashed = scratch.path().join("crashed");
-    copy_all(&scratch.path().join("clinic"), &crashed);
+    scratch::copy_all(&scratch.path().join("clinic"), &crashed);
     storage.close().unwrap();
     let closed = scratch.path().join("clinic");
     for (directory, has_log) in [(&closed, false), (&crashed, true)] {

@@ -6,7 +6,7 @@ use chartlock::storage::{
     CommitError, Expect, FileOptions, FileStorage, Storage, StorageError, Transaction,
 };
 
-use crate::child::{child, directory_from_parent, exit_on_first_panic};
+use crate::common::child::{child, directory_from_parent, exit_on_first_panic};
 use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{commit, put};

@@ -9,7 +9,7 @@ use chartlock::storage::{
 
 use crate::common::objects::value_of;
 use crate::common::scratch;
-use crate::disk::{commit, copy_all, files_with, put, segments};
+use crate::disk::{commit, files_with, put, segments};
 
 const LARGE: usize = 300_000;
 
@@ -166,7 +166,7 @@ fn first_commit_after_crash_deletes_orphan_segments() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"s1", &vec![1; LARGE]);
     let copy = tempfile::tempdir().unwrap();
-    copy_all(scratch.path(), copy.path());
+    scratch::copy_all(scratch.path(), copy.path());
     let orphan = copy.path().join("segments/000000000000ffff");
     let other = copy.path().join("segments/notes.txt");
     for path in [&orphan, &other] {

@@ -1,28 +1,18 @@
 //! First records of a subject, with a fault at each storage step and with concurrent writers.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::thread;
 
-use chartlock::storage::{FaultAction, FaultOutcome, StorageError};
 use chartlock::{Document, Error};
 
 use crate::raw;
-use crate::stage::{Stage, action_at, record, session_on, subject};
+use crate::stage::{ACTIONS, Stage, action_at, record, session_on, subject};
 
 everywhere!(
     first_records_with_fault_at_any_step_are_written_once,
     concurrent_first_puts_share_one_chart,
 );
 
-const ACTIONS: [FaultAction; 6] = [
-    FaultAction::Fail(StorageError::Io(ErrorKind::BrokenPipe)),
-    FaultAction::Stop,
-    FaultAction::StopAfter,
-    FaultAction::Unknown(FaultOutcome::Applied),
-    FaultAction::Unknown(FaultOutcome::Lost),
-    FaultAction::Unknown(FaultOutcome::Later),
-];
 /// More steps than the first put of a subject has on any storage.
 const STEPS: u64 = 12;
 

@@ -1,8 +1,9 @@
 //! Helpers that open vaults for this suite on each storage.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use chartlock::storage::{FaultAction, FaultPoint, Faulty};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty, StorageError};
 use chartlock::{Vault, VaultOptions};
 
 use crate::clock::AcceleratedClock;
@@ -47,6 +48,16 @@ impl Stage {
         (vault, faulty)
     }
 }
+
+/// Every fault of a storage step.
+pub(crate) const ACTIONS: [FaultAction; 6] = [
+    FaultAction::Fail(StorageError::Io(ErrorKind::BrokenPipe)),
+    FaultAction::Stop,
+    FaultAction::StopAfter,
+    FaultAction::Unknown(FaultOutcome::Applied),
+    FaultAction::Unknown(FaultOutcome::Lost),
+    FaultAction::Unknown(FaultOutcome::Later),
+];
 
 /// Returns a hook that takes `action` at one step and lets the other steps proceed. Step 0 is the
 /// first step after the vault is opened.

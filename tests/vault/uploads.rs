@@ -2,19 +2,18 @@
 //! uploaded twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chartlock::internals::envelope::{CHUNK, Head, Kind, SEGMENT, padme};
-use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty, StorageError};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 use chartlock::{Error, Precondition, RecordId, Vault};
 
 use crate::clock::LONG_AGO;
 use crate::common::clock::ManualClock;
 use crate::raw::{self, Objects};
-use crate::stage::{Shared, Stage, action_at, content, record, session_on};
+use crate::stage::{ACTIONS, Shared, Stage, action_at, content, record, session_on};
 
 everywhere!(
     large_put_interrupted_at_any_step_is_all_or_nothing,
@@ -25,15 +24,6 @@ everywhere!(
     conditional_large_puts_at_any_step_have_one_winner,
     large_put_during_erase_at_any_step_leaves_nothing,
 );
-
-const ACTIONS: [FaultAction; 6] = [
-    FaultAction::Fail(StorageError::Io(ErrorKind::BrokenPipe)),
-    FaultAction::Stop,
-    FaultAction::StopAfter,
-    FaultAction::Unknown(FaultOutcome::Applied),
-    FaultAction::Unknown(FaultOutcome::Lost),
-    FaultAction::Unknown(FaultOutcome::Later),
-];
 
 fn id() -> RecordId {
     record("MRN-1", "CT/1")

@@ -84,20 +84,8 @@ impl Directory {
 
 fn copy_of(directory: &Path) -> PathBuf {
     let copy = directory.with_file_name("copy");
-    copy_all(directory, &copy);
+    scratch::copy_all(directory, &copy);
     copy
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy_all(&path, &target),
-            false => drop(fs::copy(&path, &target).unwrap()),
-        }
-    }
 }
 
 /// Records of all patients, as `get` or `list` returns them.
