@@ -55,7 +55,7 @@ fn with_few_open_files(directory: &Path) {
     assert_eq!(patients.errors.len(), 1);
     drop(open);
     patients.put(&session(&vault), "MRN-0", "huge", 4);
-    assert_eq!(patients.errors.len(), 1);
+    assert_eq!(patients.errors.len(), 1, "{:?}", patients.errors);
     patients.check(&session(&vault));
     assert_clean(&vault);
     drop(vault);
