@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,9 @@ use super::positioned::read_at;
 use crate::crypto;
 use crate::group_commit::lock;
 use crate::storage::{StorageError, Value};
+
+/// Bytes that are copied at a time.
+const COPY_BYTES: u64 = 1 << 20;
 
 /// Location of a value in a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,10 +189,18 @@ impl Segments {
     }
 
     /// Copies a file into another directory of segments and syncs the copy.
+    ///
+    /// The bytes are read and written. A copy by the system can share the blocks of both files, and
+    /// one bad block would then damage the copy too.
     pub(super) fn copy(&self, number: i64, target: &Self) -> Result<u64, StorageError> {
         let mut source = File::open(self.file(number))?;
         let mut copy = new_file(&target.file(number))?;
-        let bytes = io::copy(&mut source, &mut copy)?;
+        let (mut block, mut bytes) = (Vec::new(), 0);
+        while (&mut source).take(COPY_BYTES).read_to_end(&mut block)? > 0 {
+            copy.write_all(&block)?;
+            bytes += block.len() as u64;
+            block.clear();
+        }
         copy.sync_all()?;
         Ok(bytes)
     }
