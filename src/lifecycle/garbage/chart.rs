@@ -221,7 +221,8 @@ impl Vault {
                     continue;
                 };
                 let is_abandoned = if is_exclusive {
-                    !is_live(&stream)
+                    // An upload that ended after the scan is not live either, but has no intent.
+                    !is_live(&stream) && self.core.store.read_damaged(&key)?.is_some()
                 } else {
                     // Count an unreadable intent as under way, because its age is unknown.
                     Intent::parse(&value)
