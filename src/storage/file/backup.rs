@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use serde::Serialize;
 
-use super::database::{self, failed, last_number};
+use super::database::{self, failed, last_number, user_version};
 use super::directory::{LockedDirectory, Sharing, absolute, is_empty, new_file, sync_directory};
 use super::file_snapshot::FileSnapshot;
 use super::marker::{MarkerContent, MarkerState};
@@ -17,6 +17,7 @@ use super::readme::{Readme, vault_id};
 use super::schema::{HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;
 use super::sweep::referenced_files;
+use crate::crypto;
 use crate::storage::StorageError;
 
 /// Pages that are copied between two calls of the progress listener: 8 MiB.
@@ -75,15 +76,35 @@ pub(super) fn write(
     Ok(report)
 }
 
+/// Returns the marker of the copy, with an id of its own.
+///
+/// Files of the original and of the copy do not belong together. With the same id, an opening would
+/// accept a database of the copy beside the log and the segments of the original.
 fn unfinished_marker(connection: &Connection) -> Result<MarkerContent, StorageError> {
-    let id: Vec<u8> = connection
-        .query_row("select id from storage", (), |row| row.get(0))
-        .map_err(failed)?;
     Ok(MarkerContent {
         state: MarkerState::Copying,
-        id: id.try_into().map_err(|_| StorageError::Damaged)?,
+        id: crypto::fresh().map_err(|_| StorageError::Io(std::io::ErrorKind::Other))?,
         acknowledged: last_number(connection)?,
     })
+}
+
+/// Gives the copy its own id, and numbers that the original has not reached.
+fn renumber(target: &Connection, marker: &MarkerContent) -> Result<(), StorageError> {
+    let number = i64::try_from(marker.acknowledged.saturating_add(REVISION_DISTANCE));
+    let number = number.map_err(|_| StorageError::TooLarge)?;
+    let transaction = target.unchecked_transaction().map_err(failed)?;
+    database::set(
+        &transaction,
+        "user_version",
+        user_version(&marker.id).into(),
+    )?;
+    transaction
+        .execute(
+            "update storage set id = ?1, revisions = ?2",
+            (marker.id.as_slice(), number),
+        )
+        .map_err(failed)?;
+    transaction.commit().map_err(failed)
 }
 
 fn copy(
@@ -97,11 +118,7 @@ fn copy(
     new_file(&path)?.sync_all()?;
     let mut target = Connection::open(&path).map_err(failed)?;
     let mut bytes = snapshot.with(|source| copy_database(source, &mut target, progress))?;
-    let numbers = "update storage set revisions = ?1";
-    let number = i64::try_from(marker.acknowledged.saturating_add(REVISION_DISTANCE));
-    target
-        .execute(numbers, [number.map_err(|_| StorageError::TooLarge)?])
-        .map_err(failed)?;
+    renumber(&target, marker)?;
     let files = referenced_files(&target)?;
     let copied = Segments::new(directory);
     for file in &files {

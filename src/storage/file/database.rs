@@ -150,7 +150,7 @@ fn immutable_uri(path: &Path) -> Result<String, StorageError> {
     Ok(uri)
 }
 
-fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(), StorageError> {
+pub(super) fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(), StorageError> {
     connection
         .pragma_update(None, pragma, value)
         .map_err(failed)
@@ -310,7 +310,7 @@ fn checkpoint(connection: &Connection, pragma: &str) -> Result<Checkpoint, Stora
 
 /// Part of the storage id that is stored in the first database page. It reveals a write-ahead log
 /// of another storage, because nearly every log contains this page.
-fn user_version(id: &StorageId) -> i32 {
+pub(super) fn user_version(id: &StorageId) -> i32 {
     let [a, b, c, d, ..] = *id;
     i32::from_be_bytes([a, b, c, d])
 }
