@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::Connection;
 
 use super::database::{self, Role};
+use super::identity::Identity;
 use crate::group_commit::lock;
 use crate::storage::StorageError;
 
@@ -22,6 +23,7 @@ const READER_CACHE_BYTES: u64 = 2 << 20;
 #[derive(Debug)]
 pub(super) struct Connections {
     directory: PathBuf,
+    database: Identity,
     /// `None` for a storage that is open read-only, and after closing.
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Readers>,
@@ -41,6 +43,7 @@ impl Connections {
     pub(super) fn new(directory: &Path, writer: Option<Connection>, role: Role) -> Self {
         Self {
             directory: directory.to_owned(),
+            database: Identity::of(&database::path(directory)),
             writer: Mutex::new(writer),
             readers: Mutex::default(),
             returned: Condvar::new(),
@@ -82,6 +85,11 @@ impl Connections {
         &self.directory
     }
 
+    /// Checks that the path of the storage still leads to the database that is open.
+    pub(super) fn check_place(&self) -> Result<(), StorageError> {
+        self.database.check(&database::path(&self.directory))
+    }
+
     /// Locks the writer.
     pub(super) fn writer(&self) -> MutexGuard<'_, Option<Connection>> {
         lock(&self.writer)
@@ -89,7 +97,12 @@ impl Connections {
 
     /// Opens a connection that is not part of the pool.
     pub(super) fn separate_reader(&self) -> Result<Connection, StorageError> {
-        database::connect(&self.directory, self.role, READER_CACHE_BYTES)
+        if lock(&self.readers).is_closed {
+            return Err(StorageError::Stopped);
+        }
+        let reader = database::connect(&self.directory, self.role, READER_CACHE_BYTES)?;
+        self.check_place()?;
+        Ok(reader)
     }
 
     fn reader(&self) -> Result<Reader<'_>, StorageError> {

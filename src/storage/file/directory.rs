@@ -20,7 +20,8 @@ pub(super) const DATABASE: &str = "vault.db";
 /// File name of the database's write-ahead log.
 pub(super) const WAL: &str = "vault.db-wal";
 const SHARED_MEMORY: &str = "vault.db-shm";
-const ROLLBACK_JOURNAL: &str = "vault.db-journal";
+/// File name of a journal that SQLite writes while a storage is created.
+pub(super) const ROLLBACK_JOURNAL: &str = "vault.db-journal";
 /// Directory of the segment files.
 pub(super) const SEGMENTS: &str = "segments";
 /// File that is deleted to make room on a full disk.
@@ -47,6 +48,9 @@ pub(super) enum Sharing {
 pub(super) struct LockedDirectory {
     path: PathBuf,
     lock: File,
+    /// Lock of the directory itself, which remains if somebody deletes the lock file. `None` if the
+    /// file system has no such locks.
+    directory: Option<File>,
     sharing: Sharing,
 }
 
@@ -63,6 +67,7 @@ impl LockedDirectory {
         let locked = Self {
             path: path.to_owned(),
             lock,
+            directory: lock_directory(path, sharing)?,
             sharing,
         };
         match sharing {
@@ -174,7 +179,29 @@ impl LockedDirectory {
     pub(super) fn release(&self) {
         // Closing the file releases the lock, unless a forked child has it open.
         let _best_effort = self.lock.unlock();
+        let _best_effort = self.directory.as_ref().map(File::unlock);
     }
+}
+
+/// Locks a directory.
+#[cfg(unix)]
+fn lock_directory(path: &Path, sharing: Sharing) -> Result<Option<File>, StorageError> {
+    let directory = File::open(path)?;
+    let locked = match sharing {
+        Sharing::Exclusive => directory.try_lock(),
+        Sharing::Shared => directory.try_lock_shared(),
+    };
+    match locked {
+        Ok(()) => Ok(Some(directory)),
+        Err(TryLockError::WouldBlock) => Err(StorageError::InUse),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// Other systems cannot open a directory as a file.
+#[cfg(not(unix))]
+fn lock_directory(_: &Path, _: Sharing) -> Result<Option<File>, StorageError> {
+    Ok(None)
 }
 
 /// Returns `false` if another process has the lock.
