@@ -42,10 +42,12 @@ const REVISION_DISTANCE: u64 = 1 << 40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BackupReport {
-    /// Number of objects in the copy.
+    /// Number of objects in the copy; 0 if damage prevents the count.
     pub objects: u64,
     /// Number of segment files in the copy.
     pub segment_files: u64,
+    /// Number of segment files that are missing in the original, and therefore also in the copy.
+    pub missing_segment_files: u64,
     /// Size of the copy, in bytes.
     pub bytes: u64,
 }
@@ -65,6 +67,7 @@ pub(super) fn write(
     let mut report = BackupReport {
         objects: 0,
         segment_files: 0,
+        missing_segment_files: 0,
         bytes: 0,
     };
     let create = |unfinished: &MarkerContent| {
@@ -119,19 +122,16 @@ fn copy(
     let mut target = Connection::open(&path).map_err(failed)?;
     let mut bytes = snapshot.with(|source| copy_database(source, &mut target, progress))?;
     renumber(&target, marker)?;
-    let files = referenced_files(&target)?;
     let copied = Segments::new(directory);
-    for file in &files {
-        bytes += segments.copy(*file, &copied)?;
+    let files = copy_segments(&target, segments, &copied, |copied| {
+        bytes += copied;
         progress(bytes, bytes);
-    }
-    copied.sync()?;
-    let objects = target
-        .query_row("select count(*) from object", (), |row| {
-            row.get::<_, i64>(0)
-        })
-        .map_err(failed)?;
-    let header = super::read::read(&target, &copied, HEADER_KEY)?;
+    })?;
+    // Damage of one object must not prevent the backup of the others.
+    let objects = count_objects(&target).unwrap_or(0);
+    let header = super::read::read(&target, &copied, HEADER_KEY)
+        .ok()
+        .flatten();
     database::empty_log(&target)?;
     target.close().map_err(|(_, error)| failed(error))?;
     std::fs::File::open(&path)?.sync_all()?;
@@ -139,10 +139,53 @@ fn copy(
     sync_directory(directory)?;
     Readme::new(directory).update(header.and_then(|stored| vault_id(&stored.value)));
     Ok(BackupReport {
-        objects: u64::try_from(objects).unwrap_or(0),
-        segment_files: files.len() as u64,
+        objects,
+        segment_files: files.copied,
+        missing_segment_files: files.missing,
         bytes,
     })
+}
+
+/// Numbers of segment files.
+#[derive(Default)]
+struct SegmentFiles {
+    copied: u64,
+    missing: u64,
+}
+
+/// Copies the segment files that the copy of the database references. Calls `progress` with the size
+/// of each.
+fn copy_segments(
+    database: &Connection,
+    source: &Segments,
+    target: &Segments,
+    mut progress: impl FnMut(u64),
+) -> Result<SegmentFiles, StorageError> {
+    let files = match referenced_files(database) {
+        // Files that nothing references do no harm.
+        Err(StorageError::Damaged) => source.list()?,
+        files => files?,
+    };
+    let mut numbers = SegmentFiles::default();
+    for file in files {
+        match source.copy(file, target) {
+            Ok(bytes) => {
+                numbers.copied += 1;
+                progress(bytes);
+            }
+            // The same value is missing in the original.
+            Err(StorageError::Damaged) => numbers.missing += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    target.sync()?;
+    Ok(numbers)
+}
+
+fn count_objects(database: &Connection) -> Result<u64, StorageError> {
+    let sql = "select count(*) from object";
+    let count = database.query_row(sql, (), |row| row.get::<_, i64>(0));
+    u64::try_from(count.map_err(failed)?).map_err(|_| StorageError::Damaged)
 }
 
 fn copy_database(
