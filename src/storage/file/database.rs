@@ -342,6 +342,13 @@ pub(super) fn failed(error: rusqlite::Error) -> StorageError {
     }
 }
 
+/// Executes a statement without parameters.
+pub(super) fn execute(connection: &Connection, sql: &str) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    statement.execute(()).map_err(failed)?;
+    Ok(())
+}
+
 /// Returns the path of the database file.
 pub(super) fn path(directory: &Path) -> PathBuf {
     directory.join(DATABASE)

@@ -66,7 +66,7 @@ impl Store {
             writer => writer?,
         };
         let is_exclusive = options.sharing == Sharing::Exclusive;
-        let connections = Connections::new(&path, Some(writer), Role::Reader);
+        let connections = Connections::writable(&path, writer, is_exclusive);
         let store = Self::new(&path, connections, is_exclusive, Some(locked));
         let header = store.connections.read(|connection| {
             // Damage of the header is reported when a vault reads it.
@@ -107,7 +107,7 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
-        let connections = Connections::new(&path, None, role);
+        let connections = Connections::read_only(&path, role);
         Ok(Self::new(&path, connections, false, None))
     }
 
