@@ -9,7 +9,6 @@ use chartlock::storage::{
     Expect, FileOptions, FileStorage, MemoryStorage, Storage, StorageError, Transaction,
 };
 
-use crate::common::child::{directory_from_parent, run_on_small_disk};
 use crate::common::objects::objects_of;
 use crate::common::scratch;
 use crate::disk::{commit, contents, put, restore};
@@ -312,44 +311,4 @@ fn storage_whose_directory_was_replaced_serves_nothing_of_the_other() {
     assert!(contents(&directory) == before);
     let away = FileStorage::open(scratch.path().join("away")).unwrap();
     assert_eq!(objects_of(&away, b"r").len(), 2);
-}
-
-#[test]
-fn group_of_large_transaction_on_full_disk_is_atomic_and_full() {
-    let scratch = tempfile::tempdir().unwrap();
-    let name = "attacks::child_commits_large_groups_on_full_disk";
-    run_on_small_disk(16, name, scratch.path());
-}
-
-#[test]
-fn child_commits_large_groups_on_full_disk() {
-    let Some(directory) = directory_from_parent() else {
-        return;
-    };
-    let open = FileOptions::new().cache_bytes(64 << 10);
-    let clinic = directory.join("clinic");
-    // A lookup must write changed pages of the group to make room in the small cache, and then fails
-    // like a write. The size decides which lookup fails.
-    for large in (200..1400).step_by(31) {
-        let storage = open.open(&clinic).unwrap();
-        put_many(&storage, b'x', 0..400, &[1; 3000]);
-        let first = (0..large).fold(Transaction::new(), |all, number| {
-            all.put(numbered(b'r', number), vec![2; 12_000], Expect::Any)
-        });
-        let pair = |number: u32| {
-            let check = numbered(b'x', number * 91 % 400);
-            Transaction::new()
-                .put(numbered(b'a', number), b"1", Expect::Any)
-                .check(check, Expect::Any)
-                .put(numbered(b'b', number), b"1", Expect::Any)
-        };
-        let group: Vec<_> = [first].into_iter().chain((0..400).map(pair)).collect();
-        let answers = storage.commit(&group);
-        let count = |kind: u8| objects_of(&storage, &[kind]).len();
-        assert_eq!(count(b'a'), count(b'b'), "{large}: half of a transaction");
-        let is_full = answers[0] == Err(StorageError::Full.into());
-        assert!(is_full || answers.iter().all(Result::is_ok), "{large}");
-        drop(storage);
-        fs::remove_dir_all(&clinic).unwrap();
-    }
 }
