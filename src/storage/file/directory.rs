@@ -82,7 +82,7 @@ impl LockedDirectory {
     }
 
     /// Locks the directory together with other processes. Waits while one of them creates the
-    /// storage, because it then has the directory for itself.
+    /// storage under an exclusive lock.
     fn lock_shared(&self) -> Result<(), StorageError> {
         // The process that creates the storage still has the lock shortly after the last marker.
         let retries = match self.awaits_creation() {
