@@ -15,6 +15,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::Connection;
 
 use super::database::{self, Role, execute};
+use super::identity::Identity;
 use crate::group_commit::lock;
 use crate::storage::StorageError;
 
@@ -27,6 +28,7 @@ const READER_CACHE_BYTES: u64 = 2 << 20;
 #[derive(Debug)]
 pub(super) struct Connections {
     directory: PathBuf,
+    database: Identity,
     /// `None` for a storage that is open read-only, and after closing.
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Readers>,
@@ -59,6 +61,7 @@ impl Connections {
     fn new(directory: &Path, writer: Option<Connection>, role: Role, is_exclusive: bool) -> Self {
         Self {
             directory: directory.to_owned(),
+            database: Identity::of(&database::path(directory)),
             writer: Mutex::new(writer),
             readers: Mutex::default(),
             returned: Condvar::new(),
@@ -103,6 +106,11 @@ impl Connections {
         &self.directory
     }
 
+    /// Checks that the path of the storage still leads to the database that is open.
+    pub(super) fn check_place(&self) -> Result<(), StorageError> {
+        self.database.check(&database::path(&self.directory))
+    }
+
     /// Begins a transaction for this read and the following ones, unless the writer was just used
     /// for a write: alternating reads and writes would gain nothing.
     fn share_transaction(&self, writer: &Connection) -> Result<(), StorageError> {
@@ -128,7 +136,12 @@ impl Connections {
 
     /// Opens a connection that is not part of the pool.
     pub(super) fn separate_reader(&self) -> Result<Connection, StorageError> {
-        database::connect(&self.directory, self.role, READER_CACHE_BYTES)
+        if lock(&self.readers).is_closed {
+            return Err(StorageError::Stopped);
+        }
+        let reader = database::connect(&self.directory, self.role, READER_CACHE_BYTES)?;
+        self.check_place()?;
+        Ok(reader)
     }
 
     fn reader(&self) -> Result<Reader<'_>, StorageError> {
