@@ -10,6 +10,7 @@
 mod archives;
 #[cfg(all(feature = "file", unix))]
 mod backups;
+mod broken_snapshots;
 mod broken_storages;
 #[path = "../common/mod.rs"]
 mod common;
@@ -20,10 +21,15 @@ mod conformance_files;
 mod creation;
 #[cfg(all(feature = "file", unix))]
 mod damage;
+mod defects;
+#[cfg(all(feature = "file", unix))]
+mod denied;
 #[cfg(all(feature = "file", unix))]
 mod destroyed;
 #[cfg(all(feature = "file", unix))]
 mod disk;
+#[cfg(all(feature = "file", unix))]
+mod error_texts;
 mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
@@ -33,6 +39,10 @@ mod full_disk;
 mod header_copy;
 #[cfg(all(feature = "file", unix))]
 mod large_puts;
+#[cfg(unix)]
+mod mapped_values;
+#[cfg(all(feature = "file", unix))]
+mod messages;
 #[cfg(all(feature = "file", unix))]
 mod missing;
 #[cfg(all(feature = "file", unix))]

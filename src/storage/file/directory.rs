@@ -5,25 +5,30 @@
 //! starts again. Every other combination of files means that something is missing.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::marker::{MARKER, MarkerContent, MarkerState};
 use super::readme::README;
+use super::schema::APPLICATION_ID;
 use crate::storage::StorageError;
 
 /// File name of the database.
 pub(super) const DATABASE: &str = "vault.db";
 /// File name of the database's write-ahead log.
 pub(super) const WAL: &str = "vault.db-wal";
-const SHARED_MEMORY: &str = "vault.db-shm";
+/// File name of the index of the write-ahead log.
+pub(super) const SHARED_MEMORY: &str = "vault.db-shm";
 const ROLLBACK_JOURNAL: &str = "vault.db-journal";
 /// Directory of the segment files.
 pub(super) const SEGMENTS: &str = "segments";
 /// File that is deleted to make room on a full disk.
 pub(super) const RESERVE: &str = "reserve";
 const LOCK: &str = "lock";
+const LOST_AND_FOUND: &str = "lost+found";
+/// End of the application id in an SQLite file (SQLite file format, section 1.3).
+const APPLICATION_ID_END: u64 = 72;
 /// Suffix of a file that is renamed when it is complete.
 const UNFINISHED: &str = ".new";
 
@@ -121,7 +126,7 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
 
 #[derive(Debug, PartialEq, Eq)]
 enum DirectoryContent {
-    /// Nothing except a lock.
+    /// Nothing except a lock or the `lost+found` of a new file system.
     Empty,
     /// Files of a storage.
     Storage,
@@ -129,7 +134,8 @@ enum DirectoryContent {
     Foreign,
 }
 
-/// Returns `true` if a directory contains nothing except a lock.
+/// Returns `true` if a directory contains nothing except a lock or the `lost+found` of a new file
+/// system.
 pub(super) fn is_empty(path: &Path) -> Result<bool, StorageError> {
     Ok(content(path)? == DirectoryContent::Empty)
 }
@@ -137,13 +143,31 @@ pub(super) fn is_empty(path: &Path) -> Result<bool, StorageError> {
 /// Refuses a directory of another program or of another layout.
 pub(super) fn check_content(path: &Path) -> Result<(), StorageError> {
     let content = content(path)?;
-    if !path.join(MARKER).exists() && is_former_layout(path) {
+    let has_marker = path.join(MARKER).exists();
+    if !has_marker && is_former_layout(path) {
         return Err(StorageError::Layout);
     }
-    if content == DirectoryContent::Foreign {
+    if content == DirectoryContent::Foreign || !has_marker && is_foreign_database(path)? {
         return Err(StorageError::Foreign);
     }
     Ok(())
+}
+
+/// Returns `true` if `vault.db` is a database of another program, which chose the same name.
+fn is_foreign_database(path: &Path) -> Result<bool, StorageError> {
+    // Beside these files the database may be open in this process. Then it must not be opened here,
+    // because closing it would release the locks of SQLite.
+    if path.join(LOCK).exists() || path.join(SEGMENTS).exists() {
+        return Ok(false);
+    }
+    let mut header = Vec::new();
+    match File::open(path.join(DATABASE)) {
+        Ok(file) => file.take(APPLICATION_ID_END).read_to_end(&mut header)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let is_database = header.starts_with(b"SQLite format 3\0");
+    Ok(is_database && !header.ends_with(&APPLICATION_ID.to_be_bytes()))
 }
 
 /// Returns `true` for a directory of layout 1, which had another engine.
@@ -155,6 +179,8 @@ fn is_former_layout(path: &Path) -> bool {
 fn path_failed(error: io::Error) -> StorageError {
     match error.kind() {
         io::ErrorKind::NotADirectory => StorageError::NotADirectory,
+        // The path leads through a symbolic link, perhaps to a disk that is not mounted.
+        io::ErrorKind::NotFound => StorageError::Damaged,
         _ => error.into(),
     }
 }
@@ -164,10 +190,11 @@ fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
     let mut content = DirectoryContent::Empty;
     let mut has_other_files = false;
     for entry in entries {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         if is_own(&name) {
             content = DirectoryContent::Storage;
-        } else if name != LOCK && !is_unfinished(&name) {
+        } else if name != LOCK && !is_unfinished(&name) && !is_empty_lost_and_found(&entry) {
             has_other_files = true;
         }
     }
@@ -191,6 +218,18 @@ fn is_own(name: &OsStr) -> bool {
         RESERVE,
     ];
     own.iter().any(|own| name == *own)
+}
+
+/// Returns `true` for the directory that a new file system contains.
+///
+/// A disk check moves files there. With content, it may contain what is missing from a storage.
+fn is_empty_lost_and_found(entry: &DirEntry) -> bool {
+    let is_empty = || match fs::read_dir(entry.path()) {
+        Ok(mut entries) => entries.next().is_none(),
+        // Nearly always only the administrator can read it.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    entry.file_name() == LOST_AND_FOUND && is_empty()
 }
 
 fn is_unfinished(name: &OsStr) -> bool {

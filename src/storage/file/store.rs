@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
 use super::database::{
-    self, Role, check_file, check_mode, check_origin, connect, empty_log, failed,
+    self, Role, check_file, check_mode, check_origin, connect, empty_log, failed, opening_failed,
 };
 use super::directory::{LockedDirectory, Sharing, absolute, check_content};
 use super::file_snapshot::Snapshots;
@@ -51,8 +51,8 @@ impl Store {
         check_file(&path)?;
         let connect = || {
             let writer = connect(&path, Role::Writer, options.cache_bytes)?;
-            check_mode(&writer)?;
             check_origin(&writer, &path, &marker)?;
+            check_mode(&writer)?;
             Ok(writer)
         };
         let writer = match connect() {
@@ -61,7 +61,7 @@ impl Store {
                 Reserve::new(&path).give_up();
                 connect()?
             }
-            writer => writer?,
+            writer => writer.map_err(|error| opening_failed(error, &path))?,
         };
         let is_exclusive = options.sharing == Sharing::Exclusive;
         let connections = Connections::writable(&path, writer, is_exclusive);
@@ -99,10 +99,11 @@ impl Store {
             // On a read-only medium SQLite cannot create the log's shared memory. Without a log, it
             // needs none.
             Err(StorageError::Denied | StorageError::Backend(_)) if !database::has_log(&path)? => {
-                check_reader(&path, Role::Immutable, &marker)?;
+                check_reader(&path, Role::Immutable, &marker)
+                    .map_err(|error| opening_failed(error, &path))?;
                 Role::Immutable
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(opening_failed(error, &path)),
         };
         let connections = Connections::read_only(&path, role);
         Ok(Self::new(&path, connections, false, None))
