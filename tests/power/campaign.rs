@@ -15,7 +15,7 @@ use crate::common::content::Random;
 use crate::common::scratch;
 use crate::cut::{Cut, Effort, cuts};
 use crate::disk::{Disk, Tree, When, digest};
-use crate::image::{BackupImage, Shelf, State, lay_out, open_all, read_tree};
+use crate::image::{CopyImage, Shelf, State, lay_out, open_all, read_tree};
 use crate::model::Model;
 use crate::recorder::{Event, Recorder};
 use crate::script::{FAULT, PROCESS, ROOT, SCRIPT, SEED};
@@ -167,7 +167,7 @@ struct Cutter<'a> {
     disk: Disk,
     model: Model,
     begun: BTreeMap<String, String>,
-    backups: Vec<BackupImage>,
+    copies: Vec<CopyImage>,
     random: Random,
     seen: HashSet<u64>,
     send: SyncSender<State>,
@@ -186,7 +186,7 @@ impl<'a> Cutter<'a> {
             disk: Disk::new(),
             model: Model::default(),
             begun: BTreeMap::new(),
-            backups: Vec::new(),
+            copies: Vec::new(),
             random: Random(campaign.seed),
             seen: HashSet::new(),
             send,
@@ -221,7 +221,7 @@ impl<'a> Cutter<'a> {
         lay_out(&root, &state.tree, &mut shelf);
         self.disk = Disk::of(&state.tree);
         self.model = state.model;
-        self.backups = state.backups;
+        self.copies = state.copies;
         // The outcome of these operations remains unknown.
         let begun = state.begun.into_iter();
         self.begun = begun
@@ -266,10 +266,10 @@ impl<'a> Cutter<'a> {
                     if let Some(answer) = line.strip_prefix("then ") {
                         self.outcome.afterwards.push(answer.to_owned());
                     }
-                    self.begin_backup(&line);
+                    self.begin_copy(&line);
                     if let Some((verb, answer)) = parse_line(&line, &mut self.begun) {
                         self.model.acknowledge(&verb, &answer);
-                        self.end_backup(&verb);
+                        self.end_copy(&verb);
                         self.outcome.acknowledged += 1;
                         self.outcome.closed += u64::from(verb == "close");
                         if verb == "create" {
@@ -292,31 +292,34 @@ impl<'a> Cutter<'a> {
         self.until += calls.iter().map(|call| call.ended).max().unwrap_or(0) + 1;
     }
 
-    fn begin_backup(&mut self, line: &str) {
-        if !line.contains(" begin ") {
-            return;
-        }
-        for backup in self.backups.iter_mut().filter(|one| !one.is_acknowledged) {
-            backup.is_alone = false;
-        }
-        let Some((_, name)) = line.split_once(" begin backup=") else {
+    fn begin_copy(&mut self, line: &str) {
+        let Some((_, verb)) = line.split_once(" begin ") else {
             return;
         };
-        self.backups.push(BackupImage {
+        for copy in self.copies.iter_mut().filter(|one| !one.is_acknowledged) {
+            copy.is_alone = false;
+        }
+        let names = ["backup=", "archive="].map(|kind| verb.strip_prefix(kind));
+        let Some(name) = names.into_iter().flatten().next() else {
+            return;
+        };
+        self.copies.push(CopyImage {
             name: name.to_owned(),
             model: self.model.clone(),
             is_acknowledged: false,
             is_alone: self.begun.is_empty(),
+            is_used: false,
         });
     }
 
-    fn end_backup(&mut self, verb: &str) {
-        let Some(name) = verb.strip_prefix("backup=") else {
+    fn end_copy(&mut self, verb: &str) {
+        let Some((verb, name)) = verb.split_once('=') else {
             return;
         };
-        let mut backups = self.backups.iter_mut();
-        let backup = backups.find(|backup| backup.name == name).unwrap();
-        backup.is_acknowledged = true;
+        let mut copies = self.copies.iter_mut();
+        let copy = copies.find(|copy| copy.name == name).unwrap();
+        copy.is_acknowledged = true;
+        copy.is_used = verb == "use";
     }
 
     /// Cuts the power at this point, in each way that [`cuts`] chooses.
@@ -340,7 +343,7 @@ impl<'a> Cutter<'a> {
                 tree,
                 model: self.model.clone(),
                 begun: self.begun.clone(),
-                backups: self.backups.clone(),
+                copies: self.copies.clone(),
                 words: format!(
                     "{cut:?} before sync {}, {} operations acknowledged, within {:?}",
                     self.outcome.syncs + 1,

@@ -175,9 +175,9 @@ fn power_cut_during_creation_leaves_no_damage() {
 
 /// Scripts of processes that run successively.
 const REOPENED: [&str; 3] = [
-    "put many 1:put-large",
+    "put many 1:put-large backup use",
     "put-large remove 1:erase",
-    "put collect",
+    "put collect archive use",
 ];
 
 #[test]
