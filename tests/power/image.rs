@@ -121,6 +121,16 @@ pub(crate) struct CopyImage {
 }
 
 impl CopyImage {
+    /// Returns what [`check`](Self::check) requires of the same files.
+    pub(crate) fn expectation(&self) -> (&str, bool, bool, bool) {
+        (
+            &self.name,
+            self.is_acknowledged,
+            self.is_alone,
+            self.is_used,
+        )
+    }
+
     /// Asserts that a finished copy opens and is complete, and that an unfinished one is complete
     /// or is no vault.
     fn check(&self, place: &Path, tree: &Tree) {

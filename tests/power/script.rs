@@ -211,12 +211,15 @@ pub(crate) fn restored_record() -> RecordId {
 
 pub(crate) const RESTORED: &[u8] = b"goes on";
 
-/// Runs operations until the first failure, then prints the results of three more puts.
+/// Runs operations until the first failure, then prints the results of three more puts. Prints each
+/// word of the script before its calls.
 fn run_until_failure(directory: &Path, script: &str, random: &mut Random) {
+    println!("word create");
     let Ok(opened) = catch_unwind(|| open_or_create(directory, false)) else {
         return;
     };
     for word in script.split_whitespace() {
+        println!("word {word}");
         let run = AssertUnwindSafe(|| run_word(&opened, 0, word, random));
         if catch_unwind(run).is_ok() {
             continue;
@@ -229,6 +232,7 @@ fn run_until_failure(directory: &Path, script: &str, random: &mut Random) {
     }
     let Opened { vault, storage, .. } = opened;
     drop(vault);
+    println!("word close");
     let close = || storage.close().map_err(Error::from);
     let _may_fail = catch_unwind(AssertUnwindSafe(|| print_and_run(0, "close", close, ok)));
 }
