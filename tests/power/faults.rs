@@ -183,7 +183,7 @@ fn failed_sync_is_never_retried() {
         return;
     }
     let script = Script::every_verb();
-    let outcomes = script.each("fsync", "error=EIO", step(37));
+    let outcomes = script.each("fsync", "error=EIO", step(67));
     for outcome in &outcomes {
         assert!(outcome.failed_syncs == 0 || is_refused(outcome));
     }

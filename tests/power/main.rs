@@ -212,6 +212,7 @@ fn power_cut_during_recovery_loses_no_acknowledged_change() {
     let script = every_verb_on_one();
     let runs = clean(&script);
     let campaign = Campaign {
+        effort: Effort { every: 4, ..FEW },
         cut_again: 6,
         ..short("vault", &runs, 37)
     };
