@@ -86,7 +86,8 @@
 //!
 //! - [`Session::archive`] writes the whole storage into one stream.
 //! - [`Session::backup`] runs a backup that the storage makes itself, such as
-//!   `FileStorage::backup`, which copies a directory.
+//!   `FileStorage::backup`, which copies a directory, or `SplitStorage::backup`, which copies keys
+//!   and data into two.
 //!
 //! Create a checkpoint before each backup. Restore regularly for practice, on another machine:
 //!
@@ -108,8 +109,8 @@
 //! ```
 //!
 //! If the restored vault is to replace the original, call [`Session::accept_restore`], which journals
-//! the restore and repeats the erasures since the backup. [`storage::SplitStorage`] describes how to
-//! back up keys and data separately.
+//! the restore and repeats the erasures since the backup. [`storage::SplitStorage`] describes the
+//! backup of keys and data.
 //!
 //! # Good to know
 //!

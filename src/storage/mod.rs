@@ -24,6 +24,7 @@ mod per_operation;
 mod scan;
 mod snapshot;
 mod split;
+mod split_snapshot;
 mod transaction;
 
 use std::fmt;

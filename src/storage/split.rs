@@ -6,7 +6,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
+use std::sync::{PoisonError, RwLock};
 
+use super::split_snapshot::SplitSnapshot;
 use crate::storage::{
     CommitError, Committed, Integrity, Operation, Scan, ScanPage, Snapshot, Storage, StorageError,
     Stored, Transaction,
@@ -21,11 +23,23 @@ use crate::storage::{
 /// `SplitStorage` is not transactional over both storages: a failed transaction may leave its first
 /// operations applied.
 ///
-/// It has no snapshots either, because two snapshots of different times may not match: keys in use
-/// may be missing. [`archive::write`](crate::storage::archive::write) therefore succeeds only if
-/// nothing is written meanwhile. To back up a split storage that is in use, back up both storages
-/// separately: first `data`, then `keys`. Rotate or destroy no keys and re-encrypt nothing from the
-/// beginning of the first backup to the end of the second.
+/// # Backup
+///
+/// Keys and data must be copied at the same moment. With older keys, new records lack theirs. With
+/// newer keys, records lack those that a rotation has destroyed meanwhile. The snapshot of a split
+/// storage therefore stops all commits for the moment in which it takes one snapshot of each side.
+/// [`backup`](SplitStorage::backup) copies two [`FileStorage`](crate::storage::FileStorage)s from
+/// such a snapshot, and [`archive::write`](crate::storage::archive::write) archives it, with the
+/// keys in the archive. Both sides must have snapshots.
+///
+/// Commits of another process, or through another `SplitStorage`, do not stop. The data side comes
+/// first, and a rotation waits
+/// [`key_removal_delay`](crate::VaultOptions::key_removal_delay) before it destroys a key. So only
+/// the last moment of a rotation can hurt. Rotate and re-encrypt nothing there during a backup.
+///
+/// Restore both sides from the same backup: put both copies in place, open them as one split
+/// storage, and call [`Session::accept_restore`](crate::Session::accept_restore). Older data opens
+/// with newer keys except where a rotation, a re-encryption or an erasure has destroyed its keys.
 ///
 /// ```
 /// use chartlock::storage::{Expect, MemoryStorage, SplitStorage, Storage, Transaction};
@@ -42,13 +56,19 @@ use crate::storage::{
 pub struct SplitStorage<K, D> {
     keys: K,
     data: D,
+    /// Held for reading during each commit, and for writing while a snapshot of both sides begins.
+    pub(super) commits: RwLock<()>,
 }
 
 impl<K: Storage, D: Storage> SplitStorage<K, D> {
     /// Creates a split storage. Objects whose storage key begins with `v` or `p` go to `keys`, and all
     /// other objects to `data`.
     pub fn new(keys: K, data: D) -> Self {
-        Self { keys, data }
+        Self {
+            keys,
+            data,
+            commits: RwLock::default(),
+        }
     }
 
     /// Returns the storage of the vault header and the patient entries.
@@ -71,26 +91,7 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
 
 impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        let results = |side| {
-            let asked: Vec<_> = keys
-                .iter()
-                .copied()
-                .filter(|key| Side::of(key) == side)
-                .collect();
-            match asked.is_empty() {
-                true => Ok(VecDeque::new()),
-                false => self.side(side).read(&asked).map(VecDeque::from),
-            }
-        };
-        let mut from_keys = results(Side::Keys)?;
-        let mut from_data = results(Side::Data)?;
-        Ok(keys
-            .iter()
-            .map(|key| match Side::of(key) {
-                Side::Keys => from_keys.pop_front().flatten(),
-                Side::Data => from_data.pop_front().flatten(),
-            })
-            .collect())
+        read_sides(keys, |side, keys| self.side(side).read(keys))
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
@@ -102,6 +103,8 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        // Both sides of a transaction are in a snapshot, or neither.
+        let _no_snapshot = self.commits.read().unwrap_or_else(PoisonError::into_inner);
         let mut results = Vec::with_capacity(transactions.len());
         let mut rest = transactions;
         while !rest.is_empty() {
@@ -140,7 +143,8 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        Err(StorageError::Unsupported)
+        let (keys, data) = self.at_once(K::snapshot, D::snapshot)?;
+        Ok(Box::new(SplitSnapshot { keys, data }))
     }
 
     fn integrity(&self) -> Result<Integrity, StorageError> {
@@ -186,18 +190,45 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Keys,
     Data,
 }
 
 impl Side {
-    fn of(key: &[u8]) -> Self {
+    pub(super) fn of(key: &[u8]) -> Self {
         match key.first() {
             Some(b'v' | b'p') => Self::Keys,
             _ => Self::Data,
         }
     }
+}
+
+/// Reads each key from its side, with at most one read of a side.
+pub(super) fn read_sides(
+    keys: &[&[u8]],
+    read: impl Fn(Side, &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError>,
+) -> Result<Vec<Option<Stored>>, StorageError> {
+    let results = |side| {
+        let asked: Vec<_> = keys
+            .iter()
+            .copied()
+            .filter(|key| Side::of(key) == side)
+            .collect();
+        match asked.is_empty() {
+            true => Ok(VecDeque::new()),
+            false => read(side, &asked).map(VecDeque::from),
+        }
+    };
+    let mut from_keys = results(Side::Keys)?;
+    let mut from_data = results(Side::Data)?;
+    Ok(keys
+        .iter()
+        .map(|key| match Side::of(key) {
+            Side::Keys => from_keys.pop_front().flatten(),
+            Side::Data => from_data.pop_front().flatten(),
+        })
+        .collect())
 }
 
 /// The progress of one transaction through both storages.
@@ -290,7 +321,7 @@ fn independent(transactions: &[Transaction]) -> usize {
 
 /// Merges the pages of both storages. Ends the result at the smallest last key of an incomplete page,
 /// because the storage of that page may contain more keys after the last key.
-fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
+pub(super) fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let mut more = pages.iter().any(|page| page.more);
     let horizon = pages
         .iter()

@@ -104,6 +104,9 @@ pub(crate) struct Effort {
     pub(crate) random: usize,
     /// The maximum number of cuts at one point.
     pub(crate) at_most: usize,
+    /// The distance of the points at which the power is cut; 1 for all. The first point and the end
+    /// of each process are always among them.
+    pub(crate) every: u64,
 }
 
 /// Chooses cuts for the current state of a disk.

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::cut::Cut;
 
@@ -28,16 +28,41 @@ pub(crate) type Id = usize;
 pub(crate) type When = u64;
 
 /// The content of a file: bytes, then zeros up to its length.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
     pub(crate) length: u64,
+    /// Hash of the content. Most files are the same in most states.
+    digest: OnceLock<u64>,
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.bytes, self.length) == (&other.bytes, other.length)
+    }
+}
+
+impl Hash for Content {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let digest = self.digest.get_or_init(|| {
+            let mut hasher = DefaultHasher::new();
+            (&self.bytes, self.length).hash(&mut hasher);
+            hasher.finish()
+        });
+        digest.hash(state);
+    }
 }
 
 impl Content {
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
-        Self { bytes, length }.trimmed()
+        let digest = OnceLock::new();
+        let content = Self {
+            bytes,
+            length,
+            digest,
+        };
+        content.trimmed()
     }
 
     /// Returns the same content without stored trailing zeros.
@@ -46,10 +71,12 @@ impl Content {
         Self {
             bytes: self.bytes[..used.map_or(0, |last| last + 1)].to_vec(),
             length: self.length,
+            digest: OnceLock::new(),
         }
     }
 
     fn write(&mut self, at: u64, bytes: &[u8]) {
+        self.digest.take();
         let (from, until) = (at as usize, at as usize + bytes.len());
         if self.bytes.len() < until {
             self.bytes.resize(until, 0);
@@ -59,8 +86,14 @@ impl Content {
     }
 
     fn set_length(&mut self, length: u64) {
+        self.digest.take();
         self.bytes.truncate(length as usize);
         self.length = length;
+    }
+
+    fn set_length_at_least(&mut self, length: u64) {
+        self.digest.take();
+        self.length = self.length.max(length);
     }
 }
 
@@ -363,16 +396,20 @@ fn apply(content: &mut Content, id: Id, pending: &[(When, Change)], cut: &Cut) {
                     from = end;
                 }
                 if keeps_length {
-                    content.length = content.length.max(until);
+                    content.set_length_at_least(until);
                 }
             }
         }
     }
 }
 
-/// Returns a hash that identifies a tree together with its expected contents.
-pub(crate) fn digest(tree: &Tree, expected: u64) -> u64 {
+/// Returns a hash of some files of a tree together with what is expected of them.
+pub(crate) fn digest<'a>(
+    files: impl Iterator<Item = (&'a String, &'a Option<Arc<Content>>)>,
+    expected: impl Hash,
+) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (tree, expected).hash(&mut hasher);
+    files.for_each(|file| file.hash(&mut hasher));
+    expected.hash(&mut hasher);
     hasher.finish()
 }

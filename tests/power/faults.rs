@@ -2,11 +2,17 @@
 //! nothing that builds on changes that may be lost. The next process opens the vault, with or
 //! without a power cut.
 
-use crate::campaign::{Campaign, FalseSyncs, Outcome, Run};
+use std::borrow::Cow;
+
+use crate::campaign::{Campaign, FalseSyncs, Outcome, Run, calls_of_last};
 use crate::common::content;
 use crate::cut::Effort;
+use crate::last_calls::{self, ERRORS, Numbers, SCRIPTS};
 use crate::script::every_verb_on_one;
 use crate::{assert_no_failures, trace};
+
+/// A fault in a call that no process makes.
+const NEVER: &str = "fsync:error=EIO:when=65535";
 
 /// Operations on another patient, for the process that follows the failed process.
 const AFTERWARDS: &str = "1:put 1:put-large 1:many checkpoint";
@@ -15,13 +21,14 @@ const EFFORT: Effort = Effort {
     each: 1,
     random: 1,
     at_most: 1,
+    every: 12,
 };
 
 /// Scripts of the processes around the one in which a call fails.
 struct Script {
     name: &'static str,
     before: &'static [&'static str],
-    failing: String,
+    failing: Cow<'static, str>,
     after: &'static str,
     effort: Effort,
 }
@@ -32,7 +39,7 @@ impl Script {
         Self {
             name: "vault",
             before: &[""],
-            failing: every_verb_on_one(),
+            failing: every_verb_on_one().into(),
             after: AFTERWARDS,
             effort: EFFORT,
         }
@@ -43,9 +50,17 @@ impl Script {
         Self {
             name: "parent/vault",
             before: &[],
-            failing: "put".to_owned(),
+            failing: "put".into(),
             after: AFTERWARDS,
             effort: EFFORT,
+        }
+    }
+
+    /// A few operations, on a vault that exists.
+    fn of(words: &'static str) -> Self {
+        Self {
+            failing: words.into(),
+            ..Self::every_verb()
         }
     }
 
@@ -55,26 +70,58 @@ impl Script {
         Self {
             name: "vault",
             before: &["put many many many many"],
-            failing: "many".to_owned(),
+            failing: "many".into(),
             after: "1:put",
             effort: Effort {
                 each: 6,
                 random: 6,
                 at_most: 12,
+                every: 2,
             },
         }
+    }
+
+    fn runs_until<'a>(&'a self, fault: &'a str) -> Vec<Run<'a>> {
+        let run = |script, fault| Run { script, fault };
+        let before = self.before.iter().map(|script| run(*script, None));
+        let failing = run(&self.failing, Some(fault));
+        before.chain([failing]).collect()
+    }
+
+    /// Returns the calls of a word of the failing script, which a run without a fault makes.
+    fn numbers(&self, word: &str) -> Numbers {
+        let runs = self.runs_until(NEVER);
+        let calls = calls_of_last(self.name, &runs, content::seed().unwrap_or(0));
+        last_calls::numbers(&calls, word)
+    }
+
+    /// Fails one call of each kind with each error, or those that `is_chosen` accepts by their
+    /// numbers. Returns the number of faults that hit a call, and the number of those that did not.
+    fn fail_calls(&self, word: &str, is_chosen: impl Fn(usize, usize) -> bool) -> [u64; 2] {
+        let mut counts = [0, 0];
+        for (kind, (call, numbers)) in self.numbers(word).into_iter().enumerate() {
+            for (index, error) in ERRORS.into_iter().enumerate() {
+                if !is_chosen(kind, index) {
+                    continue;
+                }
+                let number = numbers[offset(numbers.len())];
+                let fault = format!("{call}:error={error}:when={number}");
+                let outcome = self.with_fault(&fault, number);
+                counts[usize::from(outcome.faults == 0)] += 1;
+            }
+        }
+        println!("{word}: {counts:?}");
+        counts
     }
 
     /// Runs one process until an injected fault hits one of its calls, and another process after
     /// it.
     fn with_fault(&self, fault: &str, seed: u64) -> Outcome {
-        let run = |script, fault| Run { script, fault };
-        let mut runs: Vec<_> = self
-            .before
-            .iter()
-            .map(|script| run(*script, None))
-            .collect();
-        runs.extend([run(&self.failing, Some(fault)), run(self.after, None)]);
+        let mut runs = self.runs_until(fault);
+        runs.push(Run {
+            script: self.after,
+            fault: None,
+        });
         let campaign = Campaign {
             name: self.name,
             runs: &runs,
@@ -136,7 +183,7 @@ fn failed_sync_is_never_retried() {
         return;
     }
     let script = Script::every_verb();
-    let outcomes = script.each("fsync", "error=EIO", step(37));
+    let outcomes = script.each("fsync", "error=EIO", step(67));
     for outcome in &outcomes {
         assert!(outcome.failed_syncs == 0 || is_refused(outcome));
     }
@@ -163,34 +210,32 @@ fn disk_full_at_every_write_loses_nothing() {
         return;
     }
     let script = Script::every_verb();
-    for (call, short) in [
-        ("write", 97),
-        ("pwrite64", 797),
-        ("fsync", 113),
-        ("openat", 29),
-    ] {
+    for (call, short) in [("write", 97), ("pwrite64", 797), ("fsync", 113)] {
         script.each(call, "error=ENOSPC", step(short));
     }
 }
 
-/// Fails calls of every kind, also the last calls of a process.
+/// A call of each kind fails in each operation with each error. Another process follows, then a cut.
+/// The short form fails one call in each operation.
 #[test]
 fn failed_call_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
-    let script = Script::every_verb();
-    for (call, error, short) in [
-        ("write", "EIO", 151),
-        ("pwrite64", "EIO", 797),
-        ("pwrite64", "EROFS", 1597),
-        ("ftruncate", "EIO", 17),
-        ("unlink", "EROFS", 11),
-        ("rename", "EIO", 3),
-        ("openat", "EMFILE", 29),
-    ] {
-        script.each(call, &format!("error={error}"), step(short));
+    let mut counts = [0, 0];
+    let scripts = SCRIPTS.into_iter().chain(["put many close"]);
+    for (index, script) in scripts.enumerate() {
+        let (before, word) = script.rsplit_once(' ').unwrap_or(("", script));
+        let script = Script::of(if word == "close" { before } else { script });
+        let kinds = script.numbers(word).len();
+        let chosen = index + content::seed().unwrap_or(0) as usize;
+        let is_chosen = |kind, error| {
+            is_long() || (kind, error) == (chosen % kinds, (chosen + chosen / 4) % ERRORS.len())
+        };
+        let [hit, missed] = script.fail_calls(word, is_chosen);
+        counts = [counts[0] + hit, counts[1] + missed];
     }
+    assert!(counts[0] > 5 * counts[1], "{counts:?}");
 }
 
 #[test]
@@ -198,17 +243,14 @@ fn failed_call_during_creation_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
-    let script = Script::creation();
-    for (call, error, short) in [
-        ("fsync", "EIO", 11),
-        ("pwrite64", "ENOSPC", 61),
-        ("mkdir", "EIO", 2),
-        ("rename", "EROFS", 2),
-        ("unlink", "EIO", 3),
-        ("openat", "EMFILE", 23),
-    ] {
-        script.each(call, &format!("error={error}"), step(short));
-    }
+    let is_chosen = |kind, error| is_long() || kind % ERRORS.len() == error;
+    let [hit, missed] = Script::creation().fail_calls("create", is_chosen);
+    assert!(hit > 5 * missed, "{hit} hit, {missed} missed");
+}
+
+/// Returns `true` in the form that fails every kind of call with every error.
+fn is_long() -> bool {
+    std::env::var_os("CHARTLOCK_POWER_FAULTS").is_some()
 }
 
 /// Kills a process and then cuts the power. The kernel still has the names and bytes that the

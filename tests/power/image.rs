@@ -17,6 +17,7 @@ use crate::disk::{Content, Tree};
 use crate::model::{Model, read_chart};
 use crate::place;
 use crate::recorder::is_shared_memory;
+use crate::script::{RESTORED, restored_record};
 
 /// The minimum length in bytes of the segment files that states share through hard links.
 const LINKED: u64 = 64 << 10;
@@ -29,7 +30,7 @@ pub(crate) struct State {
     pub(crate) tree: Tree,
     pub(crate) model: Model,
     pub(crate) begun: BTreeMap<String, String>,
-    pub(crate) backups: Vec<BackupImage>,
+    pub(crate) copies: Vec<CopyImage>,
     pub(crate) words: String,
 }
 
@@ -64,8 +65,8 @@ pub(crate) fn open_all(
 /// Asserts that acknowledged changes are present, that unfinished changes are complete or absent,
 /// and that the vault accepts further writes.
 fn check(place: &Path, name: &str, state: State) {
-    for backup in &state.backups {
-        backup.check(place, &state.tree);
+    for copy in &state.copies {
+        copy.check(place, &state.tree);
     }
     let directory = &place.join(name);
     let mut model = state.model;
@@ -106,35 +107,67 @@ fn assert_contained(model: &Model, directory: &Path) {
     }
 }
 
-/// Copy of a storage that a child made or began to make.
+/// Copy of a storage that a child made or began to make, by a backup or by way of an archive.
 #[derive(Clone)]
-pub(crate) struct BackupImage {
+pub(crate) struct CopyImage {
     pub(crate) name: String,
-    /// The acknowledged changes when the backup began.
+    /// The acknowledged changes when the copy began.
     pub(crate) model: Model,
     pub(crate) is_acknowledged: bool,
-    /// `true` if nothing else changed the vault during the backup.
+    /// `true` if nothing else changed the vault during the copy.
     pub(crate) is_alone: bool,
+    /// `true` if a put into the copy was acknowledged.
+    pub(crate) is_used: bool,
 }
 
-impl BackupImage {
-    /// Asserts that a finished backup opens and is complete, and that an unfinished one is complete
-    /// or is no storage.
+impl CopyImage {
+    /// Returns what [`check`](Self::check) requires of the same files.
+    pub(crate) fn expectation(&self) -> (&str, bool, bool, bool) {
+        (
+            &self.name,
+            self.is_acknowledged,
+            self.is_alone,
+            self.is_used,
+        )
+    }
+
+    /// Asserts that a finished copy opens and is complete, and that an unfinished one is complete
+    /// or is no vault.
     fn check(&self, place: &Path, tree: &Tree) {
         let directory = place.join(&self.name);
-        let has_begun = tree.contains_key(&format!("{}/marker", self.name));
-        if !self.is_acknowledged {
-            if !has_begun {
-                return;
-            }
-            let Ok(storage) = FileStorage::open(&directory) else {
-                return;
-            };
-            drop(storage);
+        if !self.is_acknowledged && !self.is_vault(&directory, tree) {
+            return;
         }
         match self.is_alone {
             true => drop(self.model.clone().compare(&directory, &BTreeMap::new())),
             false => assert_contained(&self.model, &directory),
+        }
+        let vault = Vault::open(place::open(&directory).unwrap(), &Fixed(1)).unwrap();
+        let restored = session(&vault).get(&restored_record()).unwrap();
+        match restored {
+            Some(record) => assert_eq!(record.to_vec(), RESTORED),
+            None => assert!(!self.is_used, "the copy lost a put"),
+        }
+    }
+
+    /// Returns `true` if an unfinished copy is a vault. A restore of an archive writes the header
+    /// last, and a backup the marker.
+    fn is_vault(&self, directory: &Path, tree: &Tree) -> bool {
+        let sides: &[&str] = match place::is_split(directory) {
+            true => &["/keys", "/data"],
+            false => &[""],
+        };
+        let has_begun = |side| tree.contains_key(&format!("{}{side}/marker", self.name));
+        if !sides.iter().all(has_begun) {
+            return false;
+        }
+        let is_backup = self.name.starts_with("backup");
+        match place::open(directory) {
+            Err(_) if is_backup => false,
+            storage => match Vault::open(storage.unwrap(), &Fixed(1)) {
+                Err(Error::NoVault) if !is_backup => false,
+                vault => vault.is_ok() || panic!("{:?}", vault.err()),
+            },
         }
     }
 }

@@ -33,6 +33,7 @@ mod faults;
 mod image;
 #[path = "../crash/journal.rs"]
 mod journal;
+mod last_calls;
 #[path = "../crash/model.rs"]
 mod model;
 mod place;
@@ -49,23 +50,19 @@ use common::content::{Random, seed};
 use cut::Effort;
 use script::{EVERY_VERB, every_verb_on_one};
 
-const SHORT: Effort = Effort {
-    each: 2,
-    random: 2,
-    at_most: 2,
-};
-
-/// For the campaigns in which something else than the cuts varies.
+/// One cut at each sync and after each acknowledgement.
 const FEW: Effort = Effort {
     each: 1,
     random: 1,
     at_most: 1,
+    every: 1,
 };
 
 const LONG: Effort = Effort {
     each: 4,
     random: 8,
     at_most: 24,
+    every: 1,
 };
 
 fn clean(script: &str) -> Vec<Run<'_>> {
@@ -114,10 +111,7 @@ fn power_cut_during_every_operation_loses_no_acknowledged_change() {
         return;
     }
     let runs = clean(EVERY_VERB);
-    let campaign = Campaign {
-        effort: SHORT,
-        ..short("vault", &runs, seed().unwrap_or(7))
-    };
+    let campaign = short("vault", &runs, seed().unwrap_or(7));
     assert_no_failures(&campaign.run());
     let seconds = std::env::var("CHARTLOCK_POWER_CUTS").map(|seconds| seconds.parse().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
@@ -175,9 +169,9 @@ fn power_cut_during_creation_leaves_no_damage() {
 
 /// Scripts of processes that run successively.
 const REOPENED: [&str; 3] = [
-    "put many 1:put-large",
+    "put many 1:put-large backup use",
     "put-large remove 1:erase",
-    "put collect",
+    "put collect archive use",
 ];
 
 #[test]
@@ -218,6 +212,7 @@ fn power_cut_during_recovery_loses_no_acknowledged_change() {
     let script = every_verb_on_one();
     let runs = clean(&script);
     let campaign = Campaign {
+        effort: Effort { every: 4, ..FEW },
         cut_again: 6,
         ..short("vault", &runs, 37)
     };
@@ -283,6 +278,7 @@ const CONTROL: Effort = Effort {
     each: 0,
     random: 0,
     at_most: 2,
+    every: 1,
 };
 
 /// Selects the syncs of a kind by the path of the file.

@@ -6,11 +6,17 @@ use std::sync::Arc;
 use chartlock::storage::StorageError;
 use chartlock::storage::{FileOptions, FileStorage, SplitStorage, Storage};
 
+pub(crate) type Split = SplitStorage<FileStorage, FileStorage>;
+
 /// Opens the storage in a directory. A directory with the name `split` contains a split storage.
 pub(crate) fn open(directory: &Path) -> Result<Arc<dyn Storage>, StorageError> {
-    if !is_split(directory) {
-        return Ok(open_file(directory)?);
+    match is_split(directory) {
+        true => Ok(open_split(directory)?),
+        false => Ok(open_file(directory)?),
     }
+}
+
+pub(crate) fn open_split(directory: &Path) -> Result<Arc<Split>, StorageError> {
     let keys = FileStorage::open(directory.join("keys"))?;
     let data = FileStorage::open(directory.join("data"))?;
     Ok(Arc::new(SplitStorage::new(keys, data)))

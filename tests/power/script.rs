@@ -4,13 +4,15 @@
 //! scripts of processes that run at the same time. Each thread changes patients of its own. The
 //! word `strict` comes first and makes the process journal strictly.
 
+use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use chartlock::storage::{FileStorage, Storage};
-use chartlock::{Error, Journaling, Vault, VaultOptions};
+use chartlock::storage::{FileStorage, Storage, StorageError, archive};
+use chartlock::{Error, Journaling, RecordId, Vault, VaultOptions};
 
 use crate::child::{ok, print_and_run, run_verb};
 use crate::common::content::Random;
@@ -27,10 +29,10 @@ pub(crate) const PROCESS: &str = "CHARTLOCK_POWER_PROCESS";
 /// Script with every operation that changes a vault. Some operations occur more than once, on
 /// existing and on missing records.
 pub(crate) const EVERY_VERB: &str = "\
-put put put 1:put put-large put-if many remove checkpoint backup \
+put put put 1:put put-large put-if many remove checkpoint backup use \
 put-huge begin collect misfile 1:misfile expunge retain 1:hold rotate-patient \
 rotate-master put slots rotate-root 1:put-large reencrypt-patient erase put \
-many compact remove checkpoint reencrypt 1:release 1:expunge put-if collect";
+many compact remove checkpoint archive use reencrypt 1:release 1:expunge put-if collect";
 
 /// Returns a script with every operation, for a child in which a call fails. All operations change
 /// the first patient, because the outcome of the failed operation is unknown from then on.
@@ -47,9 +49,48 @@ pub(crate) fn every_verb_on_one() -> String {
 struct Opened {
     vault: Vault,
     storage: Arc<dyn Storage>,
-    /// `None` for a split storage.
-    file: Option<Arc<FileStorage>>,
+    kind: Kind,
     directory: PathBuf,
+    /// The newest copy of the storage, by the number of the thread that made it.
+    copies: Mutex<BTreeMap<u64, String>>,
+}
+
+/// The storage, for operations that are not in the trait.
+enum Kind {
+    File(Arc<FileStorage>),
+    Split(Arc<place::Split>),
+}
+
+impl Kind {
+    fn open(directory: &Path) -> Result<(Self, Arc<dyn Storage>), StorageError> {
+        Ok(match place::is_split(directory) {
+            true => {
+                let split = place::open_split(directory)?;
+                (Self::Split(split.clone()), split)
+            }
+            false => {
+                let file = place::open_file(directory)?;
+                (Self::File(file.clone()), file)
+            }
+        })
+    }
+
+    fn backup(&self, directory: &Path) -> Result<(), StorageError> {
+        match self {
+            Self::File(file) => file.backup(directory, |_, _| ()).map(drop),
+            Self::Split(split) => {
+                let [keys, data] = ["keys", "data"].map(|side| directory.join(side));
+                split.backup(keys, data, |_, _| ()).map(drop)
+            }
+        }
+    }
+
+    fn compact(&self) -> Result<(), StorageError> {
+        match self {
+            Self::File(file) => file.compact(),
+            Self::Split(split) => split.keys().compact().and(split.data().compact()),
+        }
+    }
 }
 
 /// Runs the script if the parent set the environment variables. Otherwise returns at once, because
@@ -85,13 +126,7 @@ fn child_runs_script() {
 }
 
 fn open_or_create(directory: &Path, is_strict: bool) -> Opened {
-    let (storage, file): (Arc<dyn Storage>, _) = match place::is_split(directory) {
-        true => (place::open(directory).unwrap(), None),
-        false => {
-            let file = place::open_file(directory).unwrap();
-            (file.clone(), Some(file))
-        }
-    };
+    let (kind, storage) = Kind::open(directory).unwrap();
     let journaling = if is_strict {
         Journaling::Strict
     } else {
@@ -108,14 +143,20 @@ fn open_or_create(directory: &Path, is_strict: bool) -> Opened {
     Opened {
         vault,
         storage,
-        file,
+        kind,
         directory: directory.to_owned(),
+        copies: Mutex::default(),
     }
 }
 
 fn run_word(opened: &Opened, thread: u64, word: &str, random: &mut Random) {
     match word {
-        "backup" | "compact" => maintain(opened, thread, word, random),
+        "compact" => {
+            let compact = || opened.kind.compact().map_err(Error::from);
+            print_and_run(thread, word, compact, ok);
+        }
+        "backup" | "archive" => copy(opened, thread, word, random),
+        "use" => use_copy(opened, thread),
         _ => {
             let (patient, verb) = word.split_once(':').unwrap_or(("0", word));
             let patient = format!("patient-{thread}-{patient}");
@@ -124,26 +165,61 @@ fn run_word(opened: &Opened, thread: u64, word: &str, random: &mut Random) {
     }
 }
 
-/// Runs an operation that only `FileStorage` has, and no other storage.
-fn maintain(opened: &Opened, thread: u64, word: &str, random: &mut Random) {
-    let Some(storage) = &opened.file else { return };
-    if word == "compact" {
-        let compact = || storage.compact().map_err(Error::from);
-        print_and_run(thread, word, compact, ok);
-        return;
+/// Copies the storage into a new directory, directly or by way of an archive.
+fn copy(opened: &Opened, thread: u64, verb: &str, random: &mut Random) {
+    let mut name = format!("{verb}-{}", random.next());
+    if place::is_split(&opened.directory) {
+        name.push_str("/split");
     }
-    let name = format!("backup-{}", random.next());
     let target = opened.directory.with_file_name(&name);
-    let backup = || storage.backup(target, |_, _| ()).map_err(Error::from);
-    print_and_run(thread, &format!("backup={name}"), backup, ok);
+    let session = session(&opened.vault);
+    let copy = || match verb {
+        "backup" => session.backup("nightly", || opened.kind.backup(&target)),
+        _ => {
+            let mut out = Cursor::new(Vec::new());
+            session.archive("nightly", &mut out)?;
+            out.set_position(0);
+            let restored = place::open(&target)?;
+            archive::read(out, &*restored).unwrap();
+            restored.close().map_err(Error::from)
+        }
+    };
+    print_and_run(thread, &format!("{verb}={name}"), copy, ok);
+    opened.copies.lock().unwrap().insert(thread, name);
 }
 
-/// Runs operations until the first failure, then prints the results of three more puts.
+/// Continues with the newest copy of this thread, as after a restore.
+fn use_copy(opened: &Opened, thread: u64) {
+    let name = opened.copies.lock().unwrap()[&thread].clone();
+    let restored = opened.directory.with_file_name(&name);
+    let restore = || {
+        let storage = place::open(&restored)?;
+        let vault = Vault::open(Arc::clone(&storage), &Fixed(1))?;
+        let session = session(&vault);
+        session.accept_restore("disk lost", None)?;
+        session.put(&restored_record(), RESTORED)?;
+        drop((session, vault));
+        storage.close().map_err(Error::from)
+    };
+    print_and_run(thread, &format!("use={name}"), restore, ok);
+}
+
+/// The record that [`use_copy`] puts into a copy.
+pub(crate) fn restored_record() -> RecordId {
+    record("restored", "note")
+}
+
+pub(crate) const RESTORED: &[u8] = b"goes on";
+
+/// Runs operations until the first failure, then prints the results of three more puts. Prints each
+/// word of the script before its calls.
 fn run_until_failure(directory: &Path, script: &str, random: &mut Random) {
+    println!("word create");
     let Ok(opened) = catch_unwind(|| open_or_create(directory, false)) else {
         return;
     };
     for word in script.split_whitespace() {
+        println!("word {word}");
         let run = AssertUnwindSafe(|| run_word(&opened, 0, word, random));
         if catch_unwind(run).is_ok() {
             continue;
@@ -156,6 +232,7 @@ fn run_until_failure(directory: &Path, script: &str, random: &mut Random) {
     }
     let Opened { vault, storage, .. } = opened;
     drop(vault);
+    println!("word close");
     let close = || storage.close().map_err(Error::from);
     let _may_fail = catch_unwind(AssertUnwindSafe(|| print_and_run(0, "close", close, ok)));
 }

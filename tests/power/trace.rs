@@ -18,6 +18,7 @@ clone,?clone3,?fork,?vfork";
 pub(crate) struct Call {
     /// The process that made the call, by the id of its first thread.
     pub(crate) process: u64,
+    pub(crate) thread: u64,
     pub(crate) name: String,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) returned: i64,
@@ -150,8 +151,10 @@ fn call(process: &str, words: &str, began: u64, ended: u64) -> Option<Call> {
     if returned == "?" {
         return None;
     }
+    let process = process.parse().unwrap();
     Some(Call {
-        process: process.parse().unwrap(),
+        process,
+        thread: process,
         name: name.to_owned(),
         arguments: split(arguments).map(argument).collect(),
         returned: number(returned).unwrap(),

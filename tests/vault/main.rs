@@ -40,6 +40,7 @@ mod rotation;
 mod secrets;
 mod segment_reads;
 mod segments;
+mod split_backups;
 mod streams;
 mod tamper;
 mod uploads;

@@ -1,5 +1,6 @@
 //! Snapshots: a read transaction, and segment files whose deletion waits.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use rusqlite::Connection;
 
 use super::database::{failed, last_number};
 use super::store::{Store, forget};
-use super::{key_scan, read};
+use super::{BackupReport, backup, key_scan, read};
 use crate::group_commit::lock;
 use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
 
@@ -17,7 +18,7 @@ const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// Consistent view of a file storage at the time of its creation.
 #[derive(Debug)]
-pub(super) struct FileSnapshot {
+pub(in crate::storage) struct FileSnapshot {
     store: Arc<Store>,
     transaction: Arc<ReadTransaction>,
 }
@@ -58,6 +59,17 @@ impl FileSnapshot {
             *connection = None;
         }
         read(connection.as_ref().ok_or(StorageError::TimedOut)?)
+    }
+}
+
+impl FileSnapshot {
+    /// Writes a copy of the view into a new or empty directory.
+    pub(in crate::storage) fn copy_to(
+        &self,
+        directory: &Path,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<BackupReport, StorageError> {
+        backup::write(self, &self.store.segments, directory, progress)
     }
 }
 

@@ -162,13 +162,13 @@ impl FileStorage {
         directory: impl AsRef<Path>,
         progress: impl FnMut(u64, u64),
     ) -> Result<BackupReport, StorageError> {
-        let snapshot = FileSnapshot::new(Arc::clone(&self.store))?;
-        backup::write(
-            &snapshot,
-            &self.store.segments,
-            directory.as_ref(),
-            progress,
-        )
+        self.view()?.copy_to(directory.as_ref(), progress)
+    }
+
+    /// Returns the view of this moment, which a backup copies.
+    pub(in crate::storage) fn view(&self) -> Result<FileSnapshot, StorageError> {
+        self.store.check_process()?;
+        FileSnapshot::new(Arc::clone(&self.store))
     }
 
     /// Replaces a damaged vault header by its second copy. Returns `true` if it was replaced.
@@ -259,16 +259,11 @@ impl Storage for FileStorage {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        self.store.check_process()?;
-        Ok(Box::new(FileSnapshot::new(Arc::clone(&self.store))?))
+        Ok(Box::new(self.view()?))
     }
 
     fn integrity(&self) -> Result<Integrity, StorageError> {
-        self.store.check_process()?;
-        check::check(
-            &FileSnapshot::new(Arc::clone(&self.store))?,
-            &self.store.segments,
-        )
+        check::check(&self.view()?, &self.store.segments)
     }
 
     fn close(&self) -> Result<(), StorageError> {

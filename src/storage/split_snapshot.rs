@@ -1,0 +1,105 @@
+//! Snapshots of a split storage, and its backup into two directories.
+//!
+//! Guarantees: both sides are of the same moment, between two commits of this storage. Must not
+//! know: the meaning of keys and values.
+
+#[cfg(feature = "file")]
+use std::path::Path;
+use std::sync::PoisonError;
+
+use super::split::{Side, SplitStorage, merge, read_sides};
+#[cfg(feature = "file")]
+use crate::storage::{BackupReport, FileStorage};
+use crate::storage::{Scan, ScanPage, Snapshot, Storage, StorageError, Stored};
+
+impl<K: Storage, D: Storage> SplitStorage<K, D> {
+    /// Takes a view of each side while no commit is under way.
+    pub(super) fn at_once<A, B>(
+        &self,
+        of_keys: impl FnOnce(&K) -> Result<A, StorageError>,
+        of_data: impl FnOnce(&D) -> Result<B, StorageError>,
+    ) -> Result<(A, B), StorageError> {
+        let _no_commit = self.commits.write().unwrap_or_else(PoisonError::into_inner);
+        // Data first: another process may commit in between, and new data never lacks its keys then.
+        let data = of_data(self.data())?;
+        Ok((of_keys(self.keys())?, data))
+    }
+}
+
+#[cfg(feature = "file")]
+impl SplitStorage<FileStorage, FileStorage> {
+    /// Writes copies of both sides into two new or empty directories, as
+    /// [`FileStorage::backup`] does. Commits stop only while the backup begins.
+    ///
+    /// The copies belong together. Keep the copy of the keys apart from the copy of the data.
+    /// `progress` gets the copied and the total bytes, first of the keys, then of the data. Returns
+    /// the reports on the keys and on the data.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # use chartlock::storage::SplitStorage;
+    /// # use std::sync::Arc;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// # let at = |name: &str| scratch.path().join(name);
+    /// # let credential = keys::Passphrase::new("correct horse");
+    /// let open = |keys: &str, data: &str| {
+    ///     let (keys, data) = (FileStorage::open(at(keys))?, FileStorage::open(at(data))?);
+    ///     Ok::<_, Error>(Arc::new(SplitStorage::new(keys, data)))
+    /// };
+    /// let storage = open("keys", "data")?;
+    /// let vault = Vault::create(storage.clone(), &credential)?;
+    /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
+    /// let backup = || storage.backup(at("safe"), at("nas"), |_, _| {});
+    /// session.backup("nightly, keys to the safe", backup)?;
+    ///
+    /// let restored = Vault::open(open("safe", "nas")?, &credential)?;
+    /// assert!(restored.verify(None)?.is_clean());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`StorageError::NotEmpty`] if a directory contains anything. After any other error delete
+    /// both directories: one copy is of no use without the other.
+    pub fn backup(
+        &self,
+        keys: impl AsRef<Path>,
+        data: impl AsRef<Path>,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<(BackupReport, BackupReport), StorageError> {
+        let (of_keys, of_data) = self.at_once(FileStorage::view, FileStorage::view)?;
+        // Keys first: destroyed keys stay on the medium until their copy ends, and it is short.
+        let keys = of_keys.copy_to(keys.as_ref(), &mut progress)?;
+        drop(of_keys);
+        Ok((keys, of_data.copy_to(data.as_ref(), &mut progress)?))
+    }
+}
+
+/// Snapshot of both sides.
+#[derive(Debug)]
+pub(super) struct SplitSnapshot {
+    pub(super) keys: Box<dyn Snapshot>,
+    pub(super) data: Box<dyn Snapshot>,
+}
+
+impl SplitSnapshot {
+    fn side(&self, side: Side) -> &dyn Snapshot {
+        match side {
+            Side::Keys => &*self.keys,
+            Side::Data => &*self.data,
+        }
+    }
+}
+
+impl Snapshot for SplitSnapshot {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        read_sides(keys, |side, keys| self.side(side).read(keys))
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+        if scan.prefix.is_empty() {
+            let pages = [self.keys.scan(scan)?, self.data.scan(scan)?];
+            return Ok(merge(pages, scan.limit.max(1)));
+        }
+        self.side(Side::of(scan.prefix)).scan(scan)
+    }
+}
