@@ -46,11 +46,13 @@ pub(crate) enum Defect {
     ReusesSharedMemory,
     NamesUnreadableRange,
     EndsScanOfKeysEarly,
+    RepeatsPageOfHeads,
     LengthOfProjection,
     LengthOfLargeValues,
     LastIsFirst,
     LastWithoutHighPrefixes,
     LastInFirstPage,
+    LastInOrderOfPrefixes,
     SnapshotFails,
     SnapshotIsLive,
     SnapshotReadsLive,
@@ -105,6 +107,11 @@ impl<S: Storage + 'static> Storage for Broken<S> {
         }
         if self.defect == Defect::HeadIsWhole {
             scan.projection = Projection::Values;
+        }
+        if self.defect == Defect::RepeatsPageOfHeads
+            && matches!(scan.projection, Projection::Head(_))
+        {
+            scan.after = None;
         }
         let mut page = self.inner.scan(scan)?;
         for entry in &mut page.items {
@@ -181,6 +188,10 @@ impl<S: Storage + 'static> Storage for Broken<S> {
             Defect::LastInFirstPage => Ok(self.keys(prefix, 1000)?.pop()),
             _ => Ok(self.inner.last(&[*prefix])?.remove(0)),
         };
+        let mut prefixes = prefixes.to_vec();
+        if self.defect == Defect::LastInOrderOfPrefixes {
+            prefixes.sort_unstable();
+        }
         prefixes.iter().map(last).collect()
     }
 

@@ -11,7 +11,8 @@ use chartlock::storage::{
 
 use crate::common::child::{assert_success, child, child_after, directory_from_parent};
 use crate::common::credential::Fixed;
-use crate::disk::commit;
+use crate::common::scratch;
+use crate::disk::{commit, put};
 use crate::error_texts::{assert_whole, new_storage};
 use crate::messages::{DENIED, tree};
 
@@ -72,6 +73,39 @@ fn child_opens_without_permission() {
         Err(CommitError::Io(error)) => DENIED.check(error),
         other => panic!("{other:?}"),
     }
+    check_each_file(&fresh);
+}
+
+/// Takes the permissions of each file of a storage that was not closed, one at a time.
+fn check_each_file(directory: &Path) {
+    let storage = FileStorage::open(directory.join("open")).unwrap();
+    put(&storage, b"r1", b"1");
+    put(&storage, b"s1", &vec![1; 300_000]);
+    let place = directory.join("crashed");
+    scratch::copy_all(&directory.join("open"), &place);
+    let without = |name: &str, check: &dyn Fn()| {
+        let file = place.join(name);
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        allow(&file, 0o000);
+        check();
+        allow(&file, mode);
+    };
+    for name in ["marker", "vault.db", "vault.db-wal"] {
+        without(name, &|| {
+            DENIED.check(FileStorage::open(&place).unwrap_err());
+            DENIED.check(FileStorage::open_read_only(&place).unwrap_err());
+        });
+    }
+    // A reader takes no lock.
+    without("lock", &|| {
+        DENIED.check(FileStorage::open(&place).unwrap_err());
+        FileStorage::open_read_only(&place).unwrap();
+    });
+    without("segments", &|| {
+        let storage = FileStorage::open(&place).unwrap();
+        DENIED.check(storage.read(&[b"s1"]).unwrap_err());
+    });
+    assert_whole(&place);
 }
 
 /// Gives up the rights of the administrator, in all threads.
