@@ -67,6 +67,9 @@ use crate::storage::{
 /// reports the same for a destroying put of any other object. Flash memory and copying file systems
 /// can keep former bytes on the medium itself; only disk encryption helps against that.
 ///
+/// A reserve of 1 MiB to about 40 MiB is given up when the disk is full, so that erasing still works and
+/// makes room.
+///
 /// [`backup`](Self::backup) copies a storage that is in use. Do not copy an open directory by other
 /// means: a copy of its files at different times is damaged. Network file systems are not
 /// supported, because they lack the locks and the shared memory that SQLite needs.
