@@ -136,9 +136,17 @@ pub(super) fn connect(
 }
 
 fn immutable_uri(path: &Path) -> Result<String, StorageError> {
-    let path = path.to_str().ok_or(StorageError::Unsupported)?;
-    let mut uri = String::from("file:");
-    for byte in path.bytes() {
+    #[cfg(unix)]
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    #[cfg(not(unix))]
+    let bytes = path.to_str().ok_or(StorageError::Unsupported)?.as_bytes();
+    // With an empty host, because two slashes at the beginning of the path would begin a host.
+    let mut uri = String::from(if bytes.starts_with(b"/") {
+        "file://"
+    } else {
+        "file:"
+    });
+    for &byte in bytes {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
                 uri.push(byte.into());
