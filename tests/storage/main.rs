@@ -23,6 +23,8 @@ mod creation;
 #[cfg(all(feature = "file", unix))]
 mod damage;
 #[cfg(all(feature = "file", unix))]
+mod damaged_index;
+#[cfg(all(feature = "file", unix))]
 mod destroyed;
 #[cfg(all(feature = "file", unix))]
 mod disk;

@@ -341,7 +341,10 @@ pub(super) fn failed(error: rusqlite::Error) -> StorageError {
     };
     match cause.code {
         ErrorCode::DiskFull => StorageError::Full,
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StorageError::Damaged,
+        // A damaged index hides a row, and the new row of the same key then meets it.
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation => {
+            StorageError::Damaged
+        }
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StorageError::Denied,
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StorageError::TimedOut,
         // The log's shared memory grows only if the file system has room for it.
