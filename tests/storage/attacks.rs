@@ -312,3 +312,21 @@ fn storage_whose_directory_was_replaced_serves_nothing_of_the_other() {
     let away = FileStorage::open(scratch.path().join("away")).unwrap();
     assert_eq!(objects_of(&away, b"r").len(), 2);
 }
+
+#[test]
+fn snapshot_that_ends_after_directory_was_replaced_deletes_nothing() {
+    let scratch = scratch::quick();
+    let directory = scratch.path().join("clinic");
+    let storage = FileStorage::open(&directory).unwrap();
+    put(&storage, b"s1", &vec![1; LARGE]);
+    let copy = scratch.path().join("copy");
+    storage.backup(&copy, |_, _| {}).unwrap();
+    let snapshot = storage.snapshot().unwrap();
+    commit(&storage, Transaction::new().delete(b"s1")).unwrap();
+    fs::rename(&directory, scratch.path().join("away")).unwrap();
+    fs::rename(&copy, &directory).unwrap();
+    let before = contents(&directory);
+    drop(snapshot);
+    drop(storage);
+    assert!(contents(&directory) == before);
+}

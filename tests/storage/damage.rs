@@ -3,8 +3,8 @@
 //! The storage does not authenticate values: the vault does. A flipped byte of a value can
 //! therefore be served here. Keys, revisions and absences must be right.
 //!
-//! SQLite's pages have no checksums. A flipped byte in an inner page of the key index can hide the
-//! keys below it, which only `integrity` notices.
+//! SQLite's pages have no checksums. A flipped byte in the structure of a page of the key index, such as
+//! the number of its entries or a page number, can hide keys, which only `integrity` notices.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};

@@ -42,7 +42,7 @@ fn flip(directory: &Path, at: usize) {
 
 #[test]
 fn repair_of_either_damaged_header_copy_restores_header() {
-    let mut repaired = Vec::new();
+    let (mut clean, mut repaired) = (Vec::new(), Vec::new());
     for copy in 0..2 {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().join("vault");
@@ -51,6 +51,7 @@ fn repair_of_either_damaged_header_copy_restores_header() {
         assert_eq!(found.len(), 2);
         flip(&directory, found[copy] + 100);
         let storage = FileStorage::open(&directory).unwrap();
+        clean.push(storage.integrity().unwrap().is_clean());
         repaired.push(storage.repair_header().unwrap());
         let stored = storage.read(&[b"v"]).unwrap().remove(0).unwrap();
         assert_eq!(stored.value, HEADER);
@@ -59,6 +60,9 @@ fn repair_of_either_damaged_header_copy_restores_header() {
     // Damage of the second copy needs no repair, because the first is whole.
     repaired.sort_unstable();
     assert_eq!(repaired, [false, true]);
+    // The vault notices damage of the first copy, because it authenticates the header.
+    clean.sort_unstable();
+    assert_eq!(clean, [false, true]);
 }
 
 #[test]

@@ -23,6 +23,8 @@ mod conformance_files;
 mod creation;
 #[cfg(all(feature = "file", unix))]
 mod damage;
+#[cfg(all(feature = "file", unix))]
+mod damaged_index;
 mod defects;
 #[cfg(all(feature = "file", unix))]
 mod denied;

@@ -298,3 +298,33 @@ fn commit_beside_missing_segment_deletes_no_segment() {
     assert!(storage.integrity().unwrap().is_clean());
     assert_eq!(objects_of(&storage, b"s").len(), 2);
 }
+
+#[test]
+fn older_database_below_log_is_noticed_under_any_path() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = scratch::quick();
+    let slash = std::ffi::OsStr::from_bytes(b"/");
+    let mut twice = slash.to_owned();
+    twice.push(scratch.path().join("twice"));
+    let odd = scratch
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"odd ?#%\xff"));
+    for directory in [PathBuf::from(twice), odd] {
+        let storage = FileStorage::open(&directory).unwrap();
+        fill(&storage, 1, 6);
+        storage.close().unwrap();
+        let older = contents(&directory);
+        let storage = FileStorage::open(&directory).unwrap();
+        put(&storage, b"r1", b"copied into the database");
+        let header = Transaction::new().put_destroying(b"v", b"later", Expect::Any);
+        commit(&storage, header).unwrap();
+        put(&storage, b"r2", b"in the log");
+        let mut files = contents(&directory);
+        drop(storage);
+        let database = PathBuf::from("vault.db");
+        files.insert(database.clone(), older[&database].clone());
+        restore(&directory, &files);
+        let opened = FileStorage::open(&directory).map(drop);
+        assert_eq!(opened, Err(StorageError::Damaged), "{directory:?}");
+    }
+}

@@ -7,6 +7,9 @@ use chartlock::storage::{
     Transaction,
 };
 
+use crate::common::child::{
+    assert_success, can_fail, child_with_fault, directory_from_parent, exit_on_first_panic,
+};
 use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{commit, files_with, put, segments};
@@ -177,4 +180,44 @@ fn first_commit_after_crash_deletes_orphan_segments() {
     put(&storage, b"r1", b"1");
     assert!(!orphan.exists() && other.exists());
     assert_eq!(value_of(&storage, b"s1"), Some(vec![1; LARGE]));
+}
+
+#[test]
+fn snapshot_after_failed_read_never_shows_later_commits() {
+    if !can_fail("pread64") {
+        return;
+    }
+    let name = "snapshots::child_reads_snapshot_on_failing_disk";
+    for number in [60, 120, 240, 480] {
+        let scratch = scratch::quick();
+        // SQLite takes EIO for damage, and ends the transaction after any other error.
+        let fault = format!("error=ENOMEM:when={number}");
+        let command = child_with_fault("pread64", &fault, name, scratch.path());
+        assert_success(command);
+    }
+}
+
+#[test]
+fn child_reads_snapshot_on_failing_disk() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
+    exit_on_first_panic();
+    let storage = FileStorage::open(directory.join("clinic")).unwrap();
+    let put_all = |value: u8| {
+        let all = (0..250).fold(Transaction::new(), |all, number| {
+            all.put([b'r', number], vec![value; 20_000], Expect::Any)
+        });
+        commit(&storage, all)
+    };
+    put_all(1).unwrap();
+    let snapshot = storage.snapshot().unwrap();
+    put_all(2).unwrap();
+    for _ in 0..2 {
+        for number in 0..250 {
+            if let Ok(found) = snapshot.read(&[&[b'r', number]]) {
+                assert_eq!(found[0].as_ref().unwrap().value[0], 1);
+            }
+        }
+    }
 }

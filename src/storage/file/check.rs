@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::database::failed;
 use super::file_snapshot::FileSnapshot;
+use super::header_copy::HeaderCopies;
 use super::row::unsigned;
 use super::segments::{Extent, Segments};
 use crate::storage::{Integrity, StorageError};
@@ -18,7 +19,9 @@ pub(super) fn check(
 ) -> Result<Integrity, StorageError> {
     snapshot.with(|connection| {
         Ok(Integrity {
-            structure_faults: structure_faults(connection)?,
+            // No value of the vault depends on the second copy, so nothing else reads it.
+            structure_faults: structure_faults(connection)?
+                + u64::from(HeaderCopies::read(connection).is_second_damaged()),
             missing_values: missing_values(connection, segments)?,
         })
     })

@@ -136,9 +136,17 @@ pub(super) fn connect(
 }
 
 fn immutable_uri(path: &Path) -> Result<String, StorageError> {
-    let path = path.to_str().ok_or(StorageError::Unsupported)?;
-    let mut uri = String::from("file:");
-    for byte in path.bytes() {
+    #[cfg(unix)]
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    #[cfg(not(unix))]
+    let bytes = path.to_str().ok_or(StorageError::Unsupported)?.as_bytes();
+    // With an empty host, because two slashes at the beginning of the path would begin a host.
+    let mut uri = String::from(if bytes.starts_with(b"/") {
+        "file://"
+    } else {
+        "file:"
+    });
+    for &byte in bytes {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
                 uri.push(byte.into());
@@ -355,7 +363,10 @@ pub(super) fn failed(error: rusqlite::Error) -> StorageError {
     };
     match cause.code {
         ErrorCode::DiskFull => StorageError::Full,
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StorageError::Damaged,
+        // A damaged index hides a row, and the new row of the same key then meets it.
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation => {
+            StorageError::Damaged
+        }
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StorageError::Denied,
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StorageError::TimedOut,
         // The log's shared memory grows only if the file system has room for it.

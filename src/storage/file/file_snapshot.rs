@@ -58,7 +58,11 @@ impl FileSnapshot {
         if self.transaction.is_ended.load(Ordering::SeqCst) {
             *connection = None;
         }
-        read(connection.as_ref().ok_or(StorageError::TimedOut)?)
+        let connection = connection.as_ref().ok_or(StorageError::TimedOut)?;
+        check_transaction(connection)?;
+        let result = read(connection)?;
+        check_transaction(connection)?;
+        Ok(result)
     }
 }
 
@@ -71,6 +75,15 @@ impl FileSnapshot {
     ) -> Result<BackupReport, StorageError> {
         backup::write(self, &self.store.segments, directory, progress)
     }
+}
+
+/// Checks that the read transaction goes on. SQLite ends it after a disk error, and further reads would
+/// see later commits.
+fn check_transaction(connection: &Connection) -> Result<(), StorageError> {
+    if connection.is_autocommit() {
+        return Err(StorageError::Io(std::io::ErrorKind::Other));
+    }
+    Ok(())
 }
 
 impl Snapshot for FileSnapshot {

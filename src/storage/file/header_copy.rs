@@ -29,6 +29,11 @@ impl HeaderCopies {
         }
     }
 
+    /// Returns `true` if the header has no second copy that fits its checksum.
+    pub(super) fn is_second_damaged(&self) -> bool {
+        self.first.is_some() && self.second.is_none()
+    }
+
     /// Returns the second copy if it is whole and the first is not.
     pub(super) fn replacement(self) -> Option<Value> {
         let is_whole = |first: &Value| self.sum.is_none_or(|sum| header_sum(first) == sum);

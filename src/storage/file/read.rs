@@ -123,9 +123,11 @@ pub(super) fn last(
     let found = statement.query_row((prefix, end_of(prefix)), |row| {
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
     });
-    match found.optional().map_err(failed)? {
-        Some((key, sum)) if key_sum(&key) == sum => Ok(Some(key)),
-        Some(_) => Err(StorageError::Damaged),
-        None => Ok(None),
+    let found = found.optional().map_err(failed)?;
+    // A changed byte can move the last key behind the others. Its neighbours then show it.
+    KeyIndex::new(connection)?.revision(&end_of(prefix))?;
+    match found {
+        Some((key, sum)) if key_sum(&key) != sum => Err(StorageError::Damaged),
+        found => Ok(found.map(|(key, _)| key)),
     }
 }

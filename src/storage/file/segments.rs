@@ -156,6 +156,11 @@ impl Segments {
         if deferred.snapshots > 0 || deferred.files.is_empty() {
             return;
         }
+        // The files of another storage at this path may have the same names, for example those of a
+        // restored backup.
+        if self.identity.check(&self.path).is_err() {
+            return;
+        }
         // A snapshot that begins later sees the commit that removed the references.
         let Ok(Some(_exclusive)) = DirectoryLock::try_exclusive(&self.path) else {
             return;
