@@ -14,6 +14,7 @@
 //!
 //! The child's operations and the model of their effects are those of `tests/crash`.
 //! `CHARTLOCK_POWER_CUTS` sets for how many seconds the test continues with more cuts.
+//! `CHARTLOCK_POWER_FAULTS` makes each kind of call fail with each error in each operation.
 //! `CHARTLOCK_SEED` sets the contents of the records, the cuts, and which calls fail.
 #![allow(
     clippy::unwrap_used,
@@ -28,8 +29,10 @@ mod child;
 #[path = "../common/mod.rs"]
 mod common;
 mod cut;
+mod cutter;
 mod disk;
 mod faults;
+mod file_content;
 mod image;
 #[path = "../crash/journal.rs"]
 mod journal;
@@ -179,8 +182,13 @@ fn power_cut_across_reopens_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
-    for name in ["vault", "split"] {
-        assert_no_failures(&short(name, &processes(&REOPENED), 23).run());
+    for (name, every) in [("vault", 4), ("split", 2)] {
+        let runs = processes(&REOPENED);
+        let campaign = Campaign {
+            effort: Effort { every, ..FEW },
+            ..short(name, &runs, 23)
+        };
+        assert_no_failures(&campaign.run());
     }
 }
 
@@ -229,7 +237,12 @@ fn power_cut_with_several_writers_loses_no_acknowledged_change() {
         return;
     }
     for script in [THREADS.to_owned(), format!("strict {THREADS}")] {
-        assert_no_failures(&short("vault", &clean(&script), 41).run());
+        let runs = clean(&script);
+        let campaign = Campaign {
+            effort: Effort { every: 2, ..FEW },
+            ..short("vault", &runs, 41)
+        };
+        assert_no_failures(&campaign.run());
     }
 }
 
