@@ -9,6 +9,8 @@
 
 mod archives;
 #[cfg(all(feature = "file", unix))]
+mod attacks;
+#[cfg(all(feature = "file", unix))]
 mod backups;
 mod broken_storages;
 #[path = "../common/mod.rs"]

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use serde::Serialize;
 
-use super::database::{self, failed, last_number};
+use super::database::{self, failed, last_number, user_version};
 use super::directory::{LockedDirectory, Sharing, absolute, is_empty, new_file, sync_directory};
 use super::file_snapshot::FileSnapshot;
 use super::marker::{MarkerContent, MarkerState};
@@ -17,6 +17,7 @@ use super::readme::{Readme, vault_id};
 use super::schema::{HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;
 use super::sweep::referenced_files;
+use crate::crypto;
 use crate::storage::StorageError;
 
 /// Pages that are copied between two calls of the progress listener: 8 MiB.
@@ -41,10 +42,12 @@ const REVISION_DISTANCE: u64 = 1 << 40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BackupReport {
-    /// Number of objects in the copy.
+    /// Number of objects in the copy; 0 if damage prevents the count.
     pub objects: u64,
     /// Number of segment files in the copy.
     pub segment_files: u64,
+    /// Number of segment files that are missing in the original, and therefore also in the copy.
+    pub missing_segment_files: u64,
     /// Size of the copy, in bytes.
     pub bytes: u64,
 }
@@ -64,6 +67,7 @@ pub(super) fn write(
     let mut report = BackupReport {
         objects: 0,
         segment_files: 0,
+        missing_segment_files: 0,
         bytes: 0,
     };
     let create = |unfinished: &MarkerContent| {
@@ -75,15 +79,35 @@ pub(super) fn write(
     Ok(report)
 }
 
+/// Returns the marker of the copy, with an id of its own.
+///
+/// Files of the original and of the copy do not belong together. With the same id, an opening would
+/// accept a database of the copy beside the log and the segments of the original.
 fn unfinished_marker(connection: &Connection) -> Result<MarkerContent, StorageError> {
-    let id: Vec<u8> = connection
-        .query_row("select id from storage", (), |row| row.get(0))
-        .map_err(failed)?;
     Ok(MarkerContent {
         state: MarkerState::Copying,
-        id: id.try_into().map_err(|_| StorageError::Damaged)?,
+        id: crypto::fresh().map_err(|_| StorageError::Io(std::io::ErrorKind::Other))?,
         acknowledged: last_number(connection)?,
     })
+}
+
+/// Gives the copy its own id, and numbers that the original has not reached.
+fn renumber(target: &Connection, marker: &MarkerContent) -> Result<(), StorageError> {
+    let number = i64::try_from(marker.acknowledged.saturating_add(REVISION_DISTANCE));
+    let number = number.map_err(|_| StorageError::TooLarge)?;
+    let transaction = target.unchecked_transaction().map_err(failed)?;
+    database::set(
+        &transaction,
+        "user_version",
+        user_version(&marker.id).into(),
+    )?;
+    transaction
+        .execute(
+            "update storage set id = ?1, revisions = ?2",
+            (marker.id.as_slice(), number),
+        )
+        .map_err(failed)?;
+    transaction.commit().map_err(failed)
 }
 
 fn copy(
@@ -97,24 +121,17 @@ fn copy(
     new_file(&path)?.sync_all()?;
     let mut target = Connection::open(&path).map_err(failed)?;
     let mut bytes = snapshot.with(|source| copy_database(source, &mut target, progress))?;
-    let numbers = "update storage set revisions = ?1";
-    let number = i64::try_from(marker.acknowledged.saturating_add(REVISION_DISTANCE));
-    target
-        .execute(numbers, [number.map_err(|_| StorageError::TooLarge)?])
-        .map_err(failed)?;
-    let files = referenced_files(&target)?;
+    renumber(&target, marker)?;
     let copied = Segments::new(directory);
-    for file in &files {
-        bytes += segments.copy(*file, &copied)?;
+    let files = copy_segments(&target, segments, &copied, |copied| {
+        bytes += copied;
         progress(bytes, bytes);
-    }
-    copied.sync()?;
-    let objects = target
-        .query_row("select count(*) from object", (), |row| {
-            row.get::<_, i64>(0)
-        })
-        .map_err(failed)?;
-    let header = super::read::read(&target, &copied, HEADER_KEY)?;
+    })?;
+    // Damage of one object must not prevent the backup of the others.
+    let objects = count_objects(&target).unwrap_or(0);
+    let header = super::read::read(&target, &copied, HEADER_KEY)
+        .ok()
+        .flatten();
     database::empty_log(&target)?;
     target.close().map_err(|(_, error)| failed(error))?;
     std::fs::File::open(&path)?.sync_all()?;
@@ -122,10 +139,53 @@ fn copy(
     sync_directory(directory)?;
     Readme::new(directory).update(header.and_then(|stored| vault_id(&stored.value)));
     Ok(BackupReport {
-        objects: u64::try_from(objects).unwrap_or(0),
-        segment_files: files.len() as u64,
+        objects,
+        segment_files: files.copied,
+        missing_segment_files: files.missing,
         bytes,
     })
+}
+
+/// Numbers of segment files.
+#[derive(Default)]
+struct SegmentFiles {
+    copied: u64,
+    missing: u64,
+}
+
+/// Copies the segment files that the copy of the database references. Calls `progress` with the size
+/// of each.
+fn copy_segments(
+    database: &Connection,
+    source: &Segments,
+    target: &Segments,
+    mut progress: impl FnMut(u64),
+) -> Result<SegmentFiles, StorageError> {
+    let files = match referenced_files(database) {
+        // Files that nothing references do no harm.
+        Err(StorageError::Damaged) => source.list()?,
+        files => files?,
+    };
+    let mut numbers = SegmentFiles::default();
+    for file in files {
+        match source.copy(file, target) {
+            Ok(bytes) => {
+                numbers.copied += 1;
+                progress(bytes);
+            }
+            // The same value is missing in the original.
+            Err(StorageError::Damaged) => numbers.missing += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    target.sync()?;
+    Ok(numbers)
+}
+
+fn count_objects(database: &Connection) -> Result<u64, StorageError> {
+    let sql = "select count(*) from object";
+    let count = database.query_row(sql, (), |row| row.get::<_, i64>(0));
+    u64::try_from(count.map_err(failed)?).map_err(|_| StorageError::Damaged)
 }
 
 fn copy_database(

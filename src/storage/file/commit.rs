@@ -157,6 +157,9 @@ impl Changes<'_> {
                 self.write(prepared, &keys, &committed)?;
                 Ok(Ok(committed))
             }
+            // After such an error SQLite may have rolled the whole group back. The next transaction
+            // would then not be atomic.
+            Err(CommitError::Io(error)) if error != StorageError::Damaged => Err(error),
             Err(error) => {
                 self.last = first;
                 Ok(Err(error))

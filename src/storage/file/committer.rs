@@ -214,6 +214,7 @@ impl Committer {
             return Ok(());
         }
         let directory = target.connections.directory();
+        target.connections.check_place()?;
         self.sync_names(directory)?;
         let mut recover = || recover(connection, directory, target.segments, self.is_exclusive);
         let copied = match recover() {
@@ -223,7 +224,12 @@ impl Committer {
             }
             result => result?,
         };
-        lock(&self.state).copied = copied;
+        {
+            let mut state = lock(&self.state);
+            state.copied = copied.unwrap_or(0);
+            // The log of the earlier process can contain destroyed values.
+            state.is_purge_due |= copied.is_none();
+        }
         target.reserve.refill(page_count(connection));
         self.is_recovered.store(true, Ordering::SeqCst);
         Ok(())

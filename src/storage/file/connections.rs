@@ -1,15 +1,21 @@
 //! Connections of an open storage: one writer, which also reads while it is free, and a pool of
 //! readers.
 //!
+//! While only reads use the writer, they share one read transaction, which saves the file locks of
+//! each. The next write ends it. Commits of another process would stay invisible in it, so shared
+//! storage has no such transaction.
+//!
 //! Only the writer has a large cache. SQLite empties a connection's cache when another connection
 //! commits, so large caches of readers would waste memory.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rusqlite::Connection;
 
-use super::database::{self, Role};
+use super::database::{self, Role, execute};
+use super::identity::Identity;
 use crate::group_commit::lock;
 use crate::storage::StorageError;
 
@@ -22,11 +28,16 @@ const READER_CACHE_BYTES: u64 = 2 << 20;
 #[derive(Debug)]
 pub(super) struct Connections {
     directory: PathBuf,
+    database: Identity,
     /// `None` for a storage that is open read-only, and after closing.
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Readers>,
     returned: Condvar,
     role: Role,
+    /// `true` if all commits use the writer, so that reads may share a transaction.
+    is_exclusive: bool,
+    /// `true` if the writer was last used by a read.
+    was_read: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -37,14 +48,26 @@ struct Readers {
 }
 
 impl Connections {
-    /// Creates the pool. `role` is the role of the readers.
-    pub(super) fn new(directory: &Path, writer: Option<Connection>, role: Role) -> Self {
+    /// Creates the connections of a storage that is open for writing.
+    pub(super) fn writable(directory: &Path, writer: Connection, is_exclusive: bool) -> Self {
+        Self::new(directory, Some(writer), Role::Reader, is_exclusive)
+    }
+
+    /// Creates the connections of a storage that is open read-only.
+    pub(super) fn read_only(directory: &Path, role: Role) -> Self {
+        Self::new(directory, None, role, false)
+    }
+
+    fn new(directory: &Path, writer: Option<Connection>, role: Role, is_exclusive: bool) -> Self {
         Self {
             directory: directory.to_owned(),
+            database: Identity::of(&database::path(directory)),
             writer: Mutex::new(writer),
             readers: Mutex::default(),
             returned: Condvar::new(),
             role,
+            is_exclusive,
+            was_read: AtomicBool::new(false),
         }
     }
 
@@ -56,6 +79,7 @@ impl Connections {
         match self.writer.try_lock() {
             Ok(writer) => {
                 if let Some(writer) = writer.as_ref() {
+                    self.share_transaction(writer)?;
                     return read(writer);
                 }
             }
@@ -82,14 +106,42 @@ impl Connections {
         &self.directory
     }
 
-    /// Locks the writer.
+    /// Checks that the path of the storage still leads to the database that is open.
+    pub(super) fn check_place(&self) -> Result<(), StorageError> {
+        self.database.check(&database::path(&self.directory))
+    }
+
+    /// Begins a transaction for this read and the following ones, unless the writer was just used
+    /// for a write: alternating reads and writes would gain nothing.
+    fn share_transaction(&self, writer: &Connection) -> Result<(), StorageError> {
+        let was_read = self.was_read.swap(true, Ordering::Relaxed);
+        if was_read && self.is_exclusive && writer.is_autocommit() {
+            execute(writer, "begin")?;
+        }
+        Ok(())
+    }
+
+    /// Locks the writer for a write.
     pub(super) fn writer(&self) -> MutexGuard<'_, Option<Connection>> {
-        lock(&self.writer)
+        let writer = lock(&self.writer);
+        if let Some(connection) = writer.as_ref()
+            && self.was_read.swap(false, Ordering::Relaxed)
+            && !connection.is_autocommit()
+        {
+            // If the transaction cannot be ended, the write fails with the same error.
+            let _reported_by_the_write = execute(connection, "rollback");
+        }
+        writer
     }
 
     /// Opens a connection that is not part of the pool.
     pub(super) fn separate_reader(&self) -> Result<Connection, StorageError> {
-        database::connect(&self.directory, self.role, READER_CACHE_BYTES)
+        if lock(&self.readers).is_closed {
+            return Err(StorageError::Stopped);
+        }
+        let reader = database::connect(&self.directory, self.role, READER_CACHE_BYTES)?;
+        self.check_place()?;
+        Ok(reader)
     }
 
     fn reader(&self) -> Result<Reader<'_>, StorageError> {

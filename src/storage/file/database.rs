@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 
-use super::directory::{DATABASE, SEGMENTS, WAL};
+use super::directory::{DATABASE, ROLLBACK_JOURNAL, SEGMENTS, WAL};
 use super::log::log_contains;
 use super::marker::{MarkerContent, StorageId};
 use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
@@ -150,7 +150,7 @@ fn immutable_uri(path: &Path) -> Result<String, StorageError> {
     Ok(uri)
 }
 
-fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(), StorageError> {
+pub(super) fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(), StorageError> {
     connection
         .pragma_update(None, pragma, value)
         .map_err(failed)
@@ -167,6 +167,16 @@ pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
         Ok(_) => Err(StorageError::Damaged),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StorageError::Damaged),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Checks that there is no rollback journal. Only a creation writes one. SQLite would copy the pages of
+/// another one, which may be of another database, into this database.
+pub(super) fn check_rollback_journal(directory: &Path) -> Result<(), StorageError> {
+    match fs::metadata(directory.join(ROLLBACK_JOURNAL)) {
+        Ok(metadata) if metadata.len() > 0 => Err(StorageError::Damaged),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -310,7 +320,7 @@ fn checkpoint(connection: &Connection, pragma: &str) -> Result<Checkpoint, Stora
 
 /// Part of the storage id that is stored in the first database page. It reveals a write-ahead log
 /// of another storage, because nearly every log contains this page.
-fn user_version(id: &StorageId) -> i32 {
+pub(super) fn user_version(id: &StorageId) -> i32 {
     let [a, b, c, d, ..] = *id;
     i32::from_be_bytes([a, b, c, d])
 }
@@ -330,6 +340,13 @@ pub(super) fn failed(error: rusqlite::Error) -> StorageError {
         _ if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => StorageError::Full,
         _ => StorageError::Backend(BackendCode::Sqlite(cause.extended_code)),
     }
+}
+
+/// Executes a statement without parameters.
+pub(super) fn execute(connection: &Connection, sql: &str) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    statement.execute(()).map_err(failed)?;
+    Ok(())
 }
 
 /// Returns the path of the database file.

@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::marker::{MARKER, MarkerContent, MarkerState};
 use super::readme::README;
@@ -18,12 +20,17 @@ pub(super) const DATABASE: &str = "vault.db";
 /// File name of the database's write-ahead log.
 pub(super) const WAL: &str = "vault.db-wal";
 const SHARED_MEMORY: &str = "vault.db-shm";
-const ROLLBACK_JOURNAL: &str = "vault.db-journal";
+/// File name of a journal that SQLite writes while a storage is created.
+pub(super) const ROLLBACK_JOURNAL: &str = "vault.db-journal";
 /// Directory of the segment files.
 pub(super) const SEGMENTS: &str = "segments";
 /// File that is deleted to make room on a full disk.
 pub(super) const RESERVE: &str = "reserve";
 const LOCK: &str = "lock";
+/// Time between two attempts to lock a directory in which another process creates the storage.
+const LOCK_RETRY_AFTER: Duration = Duration::from_millis(10);
+/// Attempts while another process creates the storage.
+const LOCK_RETRIES_MAX: usize = 1000;
 /// Suffix of a file that is renamed when it is complete.
 const UNFINISHED: &str = ".new";
 
@@ -41,6 +48,10 @@ pub(super) enum Sharing {
 pub(super) struct LockedDirectory {
     path: PathBuf,
     lock: File,
+    /// Lock of the directory itself, which remains if somebody deletes the lock file. `None` if the
+    /// file system has no such locks.
+    directory: Option<File>,
+    sharing: Sharing,
 }
 
 impl LockedDirectory {
@@ -53,19 +64,62 @@ impl LockedDirectory {
         let mut options = OpenOptions::new();
         let file = private(options.create(true).truncate(false).write(true));
         let lock = file.open(path.join(LOCK))?;
-        let locked = match sharing {
-            Sharing::Exclusive => lock.try_lock(),
-            Sharing::Shared => lock.try_lock_shared(),
-        };
-        match locked {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StorageError::InUse),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-        Ok(Self {
+        let locked = Self {
             path: path.to_owned(),
             lock,
-        })
+            directory: lock_directory(path, sharing)?,
+            sharing,
+        };
+        match sharing {
+            Sharing::Exclusive => is_locked(locked.lock.try_lock())?
+                .then_some(locked)
+                .ok_or(StorageError::InUse),
+            Sharing::Shared => {
+                locked.lock_shared()?;
+                Ok(locked)
+            }
+        }
+    }
+
+    /// Locks the directory together with other processes. Waits while one of them creates the
+    /// storage under an exclusive lock.
+    fn lock_shared(&self) -> Result<(), StorageError> {
+        // The process that creates the storage still has the lock shortly after the last marker.
+        let retries = match self.awaits_creation() {
+            Ok(true) => LOCK_RETRIES_MAX,
+            _ => 10,
+        };
+        for _ in 0..retries {
+            if is_locked(self.lock.try_lock_shared())? {
+                return Ok(());
+            }
+            sleep(LOCK_RETRY_AFTER);
+        }
+        Err(StorageError::InUse)
+    }
+
+    /// Locks the directory for this process alone, unless another process creates the storage first.
+    fn lock_alone(&self) -> Result<(), StorageError> {
+        for _ in 0..LOCK_RETRIES_MAX {
+            self.lock.unlock()?;
+            if is_locked(self.lock.try_lock())? {
+                return Ok(());
+            }
+            sleep(LOCK_RETRY_AFTER);
+            self.lock_shared()?;
+            if !self.awaits_creation()? {
+                return Ok(());
+            }
+        }
+        Err(StorageError::InUse)
+    }
+
+    /// Returns `true` if the storage is still to be created.
+    fn awaits_creation(&self) -> Result<bool, StorageError> {
+        match MarkerContent::read(&self.path)? {
+            Some(marker) => Ok(marker.state == MarkerState::Creating),
+            None => is_empty(&self.path),
+        }
     }
 
     /// Returns the marker of a complete storage, or fills an empty directory with `fill`.
@@ -73,6 +127,24 @@ impl LockedDirectory {
     /// An unfinished creation is repeated. An unfinished backup is an error, because an empty
     /// storage in its place would hide that the copy is incomplete.
     pub(super) fn ensure_filled(
+        &self,
+        new: impl FnOnce() -> Result<MarkerContent, StorageError>,
+        fill: impl FnOnce(&MarkerContent) -> Result<(), StorageError>,
+    ) -> Result<MarkerContent, StorageError> {
+        // Two processes that both create the storage would delete each other's commits.
+        let is_shared_creation = self.sharing == Sharing::Shared && self.awaits_creation()?;
+        if is_shared_creation {
+            self.lock_alone()?;
+        }
+        let marker = self.fill(new, fill)?;
+        if is_shared_creation {
+            self.lock.unlock()?;
+            self.lock_shared()?;
+        }
+        Ok(marker)
+    }
+
+    fn fill(
         &self,
         new: impl FnOnce() -> Result<MarkerContent, StorageError>,
         fill: impl FnOnce(&MarkerContent) -> Result<(), StorageError>,
@@ -107,6 +179,37 @@ impl LockedDirectory {
     pub(super) fn release(&self) {
         // Closing the file releases the lock, unless a forked child has it open.
         let _best_effort = self.lock.unlock();
+        let _best_effort = self.directory.as_ref().map(File::unlock);
+    }
+}
+
+/// Locks a directory.
+#[cfg(unix)]
+fn lock_directory(path: &Path, sharing: Sharing) -> Result<Option<File>, StorageError> {
+    let directory = File::open(path)?;
+    let locked = match sharing {
+        Sharing::Exclusive => directory.try_lock(),
+        Sharing::Shared => directory.try_lock_shared(),
+    };
+    match locked {
+        Ok(()) => Ok(Some(directory)),
+        Err(TryLockError::WouldBlock) => Err(StorageError::InUse),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// Other systems cannot open a directory as a file.
+#[cfg(not(unix))]
+fn lock_directory(_: &Path, _: Sharing) -> Result<Option<File>, StorageError> {
+    Ok(None)
+}
+
+/// Returns `false` if another process has the lock.
+fn is_locked(result: Result<(), TryLockError>) -> Result<bool, StorageError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 

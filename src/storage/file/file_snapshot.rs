@@ -1,6 +1,7 @@
 //! Snapshots: a read transaction, and segment files whose deletion waits.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(in crate::storage) struct FileSnapshot {
 #[derive(Debug)]
 pub(super) struct ReadTransaction {
     began: Instant,
+    /// `true` from the moment when the snapshot must end, if a reader then uses the connection.
+    is_ended: AtomicBool,
     /// `None` after the transaction was ended.
     connection: Mutex<Option<Connection>>,
 }
@@ -51,7 +54,10 @@ impl FileSnapshot {
         read: impl FnOnce(&Connection) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         self.store.check_process()?;
-        let connection = lock(&self.transaction.connection);
+        let mut connection = lock(&self.transaction.connection);
+        if self.transaction.is_ended.load(Ordering::SeqCst) {
+            *connection = None;
+        }
         read(connection.as_ref().ok_or(StorageError::TimedOut)?)
     }
 }
@@ -97,6 +103,7 @@ impl ReadTransaction {
         last_number(&connection)?;
         Ok(Self {
             began: Instant::now(),
+            is_ended: AtomicBool::new(false),
             connection: Mutex::new(Some(connection)),
         })
     }
@@ -112,6 +119,15 @@ impl ReadTransaction {
 
     fn end(&self) {
         *lock(&self.connection) = None;
+    }
+
+    /// Ends the transaction, but not before the reader that uses it now. A backup reads for as long
+    /// as it copies the database, and a commit must not wait for it.
+    fn end_when_idle(&self) {
+        self.is_ended.store(true, Ordering::SeqCst);
+        if let Ok(mut connection) = self.connection.try_lock() {
+            *connection = None;
+        }
     }
 }
 
@@ -131,7 +147,7 @@ impl Snapshots {
     pub(super) fn end_old(&self) {
         for snapshot in lock(&self.0).iter().filter_map(std::sync::Weak::upgrade) {
             if snapshot.began.elapsed() >= SNAPSHOT_AGE_MAX {
-                snapshot.end();
+                snapshot.end_when_idle();
             }
         }
     }

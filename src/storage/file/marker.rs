@@ -33,7 +33,7 @@ const FIELD_BYTES: usize = 16;
 const MARKER_BYTES: usize = FIELDS_AT + 2 * FIELD_BYTES;
 const ID_BYTES: usize = 16;
 
-/// Random identifier of one storage directory. Copies and backups keep it.
+/// Random identifier of one storage directory. A backup has its own.
 pub(super) type StorageId = [u8; ID_BYTES];
 
 /// State of a storage directory.

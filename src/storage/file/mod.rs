@@ -16,6 +16,7 @@ mod directory;
 mod directory_lock;
 mod file_snapshot;
 mod header_copy;
+mod identity;
 mod index;
 mod key_scan;
 mod log;

@@ -2,7 +2,7 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
-use super::database::failed;
+use super::database::{execute, failed};
 use super::index::KeyIndex;
 use super::key_scan::end_of;
 use super::row::{ObjectRow, value};
@@ -93,12 +93,6 @@ fn look_up(
         revision: object.revision(),
     });
     Ok(Some((object, stored)))
-}
-
-fn execute(connection: &Connection, sql: &str) -> Result<(), StorageError> {
-    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-    statement.execute(()).map_err(failed)?;
-    Ok(())
 }
 
 /// Repeats the lookup of an object whose segment file could not be read, because a commit may have

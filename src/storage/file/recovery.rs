@@ -24,32 +24,38 @@ use crate::storage::StorageError;
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// Empties the write-ahead log and deletes segment files without a reference. Returns the number of
-/// a commit that the database file now contains without the log, or 0 if it is unknown.
+/// a commit that the database file now contains without the log; `None` if a reader, perhaps of
+/// another process, still uses the log.
 pub(super) fn recover(
     connection: &mut Connection,
     directory: &Path,
     segments: &Segments,
     is_exclusive: bool,
-) -> Result<u64, StorageError> {
-    let copied = last_number(connection)?;
-    let emptied = settle_log(connection, directory)?;
-    if !is_exclusive {
-        // Other processes use the log and write segment files.
-        let is_copied = emptied == Checkpoint::Emptied;
-        return Ok(if is_copied { copied } else { 0 });
+) -> Result<Option<u64>, StorageError> {
+    let number = last_number(connection)?;
+    // The log is durable in both cases, so commits may follow.
+    let is_emptied = settle_log(connection, directory)? == Checkpoint::Emptied;
+    // Other processes that share the storage write segment files before the commits.
+    if is_exclusive {
+        sweep(connection, segments)?;
     }
-    if emptied == Checkpoint::Blocked {
-        // A reader of another process uses the log.
-        return Err(StorageError::TimedOut);
-    }
-    let known = referenced_files(connection)?;
+    Ok(is_emptied.then_some(number))
+}
+
+/// Deletes segment files without a reference.
+fn sweep(connection: &Connection, segments: &Segments) -> Result<(), StorageError> {
+    let known = match referenced_files(connection) {
+        // Without the whole list nothing may be deleted. Commits do not need it.
+        Err(StorageError::Damaged) => return Ok(()),
+        known => known?,
+    };
     let listed = segments.list()?;
     // A missing file shows that database and files are not of the same time. The others may then
     // belong to a newer database, so nothing is deleted.
     if known.is_subset(&listed) {
         segments.delete(listed.difference(&known).copied());
     }
-    Ok(copied)
+    Ok(())
 }
 
 /// Makes the log of an earlier process durable, and copies it into the database.

@@ -69,8 +69,9 @@ pub(super) fn salvage(
     // First, because a damaged header would otherwise take its place in the target.
     salvage.copy_header(&source)?;
     // Each path reaches rows that damage hides from the others.
-    salvage.copy_rows(&source, "order by revision")?;
+    // The newest first: pages of different times can contain two rows of the same key.
     salvage.copy_rows(&source, "order by revision desc")?;
+    salvage.copy_rows(&source, "order by revision")?;
     salvage.copy_by_index(&source)?;
     salvage.flush()?;
     salvage.report.objects = salvage.copied.len() as u64;
@@ -85,6 +86,7 @@ fn connect(directory: &Path, scratch: &Scratch) -> Result<Connection, StorageErr
     for role in [Role::Reader, Role::Immutable] {
         let connection = database::connect(directory, role, 1 << 20);
         if let Ok(connection) = connection
+            && (role == Role::Immutable || has_own_log(&connection, directory))
             && probe(&connection, directory, scratch).unwrap_or(false)
         {
             return Ok(connection);
@@ -97,16 +99,44 @@ fn connect(directory: &Path, scratch: &Scratch) -> Result<Connection, StorageErr
     }
 }
 
+/// Returns `false` if the log is of another storage, or older than the database file. The database is
+/// then worth more without the log.
+fn has_own_log(connection: &Connection, directory: &Path) -> bool {
+    let alone = database::connect(directory, Role::Immutable, 1 << 20);
+    match (origin(connection), alone.and_then(|alone| origin(&alone))) {
+        (Ok((id, number)), Ok((id_alone, number_alone))) => {
+            id == id_alone && number >= number_alone
+        }
+        _ => true,
+    }
+}
+
+fn origin(connection: &Connection) -> Result<(Vec<u8>, i64), StorageError> {
+    let sql = "select id, revisions from storage";
+    let row = connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)));
+    row.map_err(failed)
+}
+
 /// Returns `true` if the first page is sound.
 fn probe(
     connection: &Connection,
     directory: &Path,
     scratch: &Scratch,
 ) -> Result<bool, StorageError> {
-    let pages = connection.query_row("pragma page_count", (), |row| row.get::<_, i64>(0));
-    let bytes = std::fs::metadata(database::path(directory))?.len();
-    let is_whole = u64::try_from(pages.map_err(failed)?).unwrap_or(0) >= bytes / PAGE_BYTES as u64;
-    Ok(is_whole && scratch.has_same_tables(connection)?)
+    let pages = page_count(connection)?;
+    let whole = std::fs::metadata(database::path(directory))?.len() / PAGE_BYTES as u64;
+    // The log can contain the return of free pages, and has checksums. A smaller number of pages in
+    // the file itself is damage.
+    let is_sound = u64::try_from(pages).unwrap_or(0) >= whole
+        || database::connect(directory, Role::Immutable, 1 << 20)
+            .and_then(|alone| page_count(&alone))
+            .is_ok_and(|alone| alone != pages);
+    Ok(is_sound && scratch.has_same_tables(connection)?)
+}
+
+fn page_count(connection: &Connection) -> Result<i64, StorageError> {
+    let pages = connection.query_row("pragma page_count", (), |row| row.get(0));
+    pages.map_err(failed)
 }
 
 struct Salvage<'a> {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::directory::{SEGMENTS, new_file, sync_directory};
 use super::directory_lock::DirectoryLock;
+use super::identity::Identity;
 use super::positioned::read_at;
 use crate::crypto;
 use crate::group_commit::lock;
@@ -33,6 +34,7 @@ pub(super) struct Extent {
 #[derive(Debug)]
 pub(super) struct Segments {
     path: PathBuf,
+    identity: Identity,
     deferred: Mutex<Deferred>,
     has_failed_sync: AtomicBool,
 }
@@ -48,8 +50,10 @@ struct Deferred {
 
 impl Segments {
     pub(super) fn new(directory: &Path) -> Self {
+        let path = directory.join(SEGMENTS);
         Self {
-            path: directory.join(SEGMENTS),
+            identity: Identity::of(&path),
+            path,
             deferred: Mutex::default(),
             has_failed_sync: AtomicBool::new(false),
         }
@@ -61,6 +65,7 @@ impl Segments {
 
     /// Writes values into a new file and syncs it. Deletes the file again after an error.
     pub(super) fn write(&self, values: &[&Value]) -> Result<Vec<Extent>, StorageError> {
+        self.identity.check(&self.path)?;
         let random = crypto::fresh::<8>().map_err(|_| StorageError::Io(io::ErrorKind::Other))?;
         // Positive, because SQLite stores signed numbers and the names should have one form.
         let number = i64::from_be_bytes(random) & i64::MAX;
@@ -106,15 +111,21 @@ impl Segments {
         self.has_failed_sync.load(Ordering::SeqCst)
     }
 
+    /// Opens a file for reading. A missing file is damage.
+    fn open(&self, number: i64) -> Result<File, StorageError> {
+        match File::open(self.file(number)) {
+            Ok(file) => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.identity.check(&self.path)?;
+                Err(StorageError::Damaged)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads the first `limit` bytes of a value.
     pub(super) fn read(&self, extent: &Extent, limit: usize) -> Result<Value, StorageError> {
-        let file = match File::open(self.file(extent.file)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StorageError::Damaged);
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let file = self.open(extent.file)?;
         let end = extent.start.checked_add(extent.length);
         if end.is_none_or(|end| end > file.metadata().map_or(0, |metadata| metadata.len())) {
             return Err(StorageError::Damaged);
@@ -193,7 +204,7 @@ impl Segments {
     /// The bytes are read and written. A copy by the system can share the blocks of both files, and
     /// one bad block would then damage the copy too.
     pub(super) fn copy(&self, number: i64, target: &Self) -> Result<u64, StorageError> {
-        let mut source = File::open(self.file(number))?;
+        let mut source = self.open(number)?;
         let mut copy = new_file(&target.file(number))?;
         let (mut block, mut bytes) = (Vec::new(), 0);
         while (&mut source).take(COPY_BYTES).read_to_end(&mut block)? > 0 {

@@ -9,7 +9,8 @@ use rusqlite::config::DbConfig;
 use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
 use super::database::{
-    self, Role, check_file, check_mode, check_origin, connect, empty_log, failed,
+    self, Role, check_file, check_mode, check_origin, check_rollback_journal, connect, empty_log,
+    failed,
 };
 use super::directory::{LockedDirectory, Sharing, absolute, check_content};
 use super::file_snapshot::Snapshots;
@@ -49,6 +50,7 @@ impl Store {
         let create = |marker: &MarkerContent| database::create(&path, marker);
         let marker = locked.ensure_filled(new_marker, create)?;
         check_file(&path)?;
+        check_rollback_journal(&path)?;
         let connect = || {
             let writer = connect(&path, Role::Writer, options.cache_bytes)?;
             check_mode(&writer)?;
@@ -64,7 +66,7 @@ impl Store {
             writer => writer?,
         };
         let is_exclusive = options.sharing == Sharing::Exclusive;
-        let connections = Connections::new(&path, Some(writer), Role::Reader);
+        let connections = Connections::writable(&path, writer, is_exclusive);
         let store = Self::new(&path, connections, is_exclusive, Some(locked));
         let header = store.connections.read(|connection| {
             // Damage of the header is reported when a vault reads it.
@@ -94,6 +96,7 @@ impl Store {
             return Err(StorageError::Damaged);
         }
         check_file(&path)?;
+        check_rollback_journal(&path)?;
         let role = match check_reader(&path, Role::Reader, &marker) {
             Ok(()) => Role::Reader,
             // On a read-only medium SQLite cannot create the log's shared memory. Without a log, it
@@ -104,7 +107,7 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
-        let connections = Connections::new(&path, None, role);
+        let connections = Connections::read_only(&path, role);
         Ok(Self::new(&path, connections, false, None))
     }
 
@@ -194,8 +197,13 @@ impl Store {
             Err(StorageError::Stopped)
         } else {
             let directory = self.connections.directory();
-            let settled = self.committer.settle(directory, &mut connection);
-            settled.map(|_| ())
+            // Files of another storage at this path must not be written, and not be deleted.
+            let place = self.connections.check_place();
+            place.and_then(|()| {
+                self.committer
+                    .settle(directory, &mut connection)
+                    .map(|_| ())
+            })
         };
         if result.is_ok() {
             // The log is empty, so closing the last connection only deletes the file.
