@@ -64,9 +64,12 @@ const FEW: Effort = Effort {
 const LONG: Effort = Effort {
     each: 4,
     random: 8,
-    at_most: 24,
+    at_most: 12,
     every: 1,
 };
+
+/// The minimum number of states that the long form opens.
+const LONG_STATES: u64 = 10_000;
 
 fn clean(script: &str) -> Vec<Run<'_>> {
     processes(&[script])
@@ -116,43 +119,50 @@ fn power_cut_during_every_operation_loses_no_acknowledged_change() {
     let runs = clean(EVERY_VERB);
     let campaign = short("vault", &runs, seed().unwrap_or(7));
     assert_no_failures(&campaign.run());
-    let seconds = std::env::var("CHARTLOCK_POWER_CUTS").map(|seconds| seconds.parse().unwrap());
-    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
-    let mut seed = Random::new().0;
-    let (mut syncs, mut states) = (0, 0);
-    while Instant::now() < end {
-        println!("CHARTLOCK_SEED={seed}");
-        let outcomes = long_round(seed);
-        syncs += outcomes.iter().map(|outcome| outcome.syncs).sum::<u64>();
-        states += outcomes.iter().map(|outcome| outcome.states).sum::<u64>();
-        seed = seed.wrapping_add(1);
+    if let Ok(seconds) = std::env::var("CHARTLOCK_POWER_CUTS") {
+        long_form(Duration::from_secs(seconds.parse().unwrap()));
     }
-    println!("long form: {syncs} syncs, {states} states");
 }
 
-/// Runs every campaign with more cuts.
-fn long_round(seed: u64) -> Vec<Outcome> {
+/// Runs campaigns with more cuts until the time is over and enough states were opened.
+fn long_form(time: Duration) {
+    let end = Instant::now() + time;
+    let first = Random::new().0;
+    let (mut syncs, mut states) = (0, 0);
+    for number in 0.. {
+        if Instant::now() >= end && states >= LONG_STATES {
+            break;
+        }
+        let outcome = long_campaign(number, first);
+        syncs += outcome.syncs;
+        states += outcome.states;
+        println!("long form: {syncs} syncs, {states} states");
+    }
+}
+
+/// Runs one of the campaigns of the long form. Each round has another seed.
+fn long_campaign(number: usize, first_seed: u64) -> Outcome {
     let on_one = every_verb_on_one();
-    let campaigns = [
-        ("vault", &[EVERY_VERB][..], 0),
-        ("vault", &[&on_one], 24),
+    let campaigns: [(&str, &[&str], usize); 6] = [
+        ("vault", &[EVERY_VERB], 0),
         ("split", &REOPENED, 0),
-        ("vault", &REOPENED, 0),
-        ("vault", &[THREADS], 0),
         ("shared", &["", PROCESSES], 0),
+        ("vault", &[THREADS], 0),
+        ("vault", &[&on_one], 24),
+        ("vault", &REOPENED, 0),
     ];
-    let run = |(name, scripts, cut_again): (&str, &[&str], usize)| {
-        let runs = processes(scripts);
-        let campaign = Campaign {
-            effort: LONG,
-            cut_again,
-            ..short(name, &runs, seed)
-        };
-        let outcome = campaign.run();
-        assert_no_failures(&outcome);
-        outcome
+    let (name, scripts, cut_again) = campaigns[number % campaigns.len()];
+    let seed = first_seed.wrapping_add((number / campaigns.len()) as u64);
+    println!("{name} {scripts:?}, CHARTLOCK_SEED={seed}");
+    let runs = processes(scripts);
+    let campaign = Campaign {
+        effort: LONG,
+        cut_again,
+        ..short(name, &runs, seed)
     };
-    campaigns.into_iter().map(run).collect()
+    let outcome = campaign.run();
+    assert_no_failures(&outcome);
+    outcome
 }
 
 #[test]
