@@ -84,7 +84,7 @@ pub enum Error {
     NotEmpty,
     /// The storage contains no vault header.
     #[error(
-        "the storage contains no vault header; check that it is the right storage, create a vault in an empty one, or restore the header from a recovery kit"
+        "the storage contains no vault header; check that it is the right storage and that its disk is mounted, create a vault in an empty one, or restore the header from a recovery kit"
     )]
     NoVault,
     /// The storage contains a header that opens, so the recovery kit restored nothing.

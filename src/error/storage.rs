@@ -17,7 +17,7 @@ use std::io;
 #[non_exhaustive]
 pub enum StorageError {
     /// A read or a write failed.
-    #[error("the storage failed ({0}); check the disk or the service, then try again")]
+    #[error("the storage failed ({0}); check the disk, its mount, or the service, then try again")]
     Io(io::ErrorKind),
     /// The database or service of the backend failed with its own error code.
     #[error(
@@ -27,9 +27,9 @@ pub enum StorageError {
     /// The storage has no space left.
     #[error("the storage is full; free space, then try again, or erase what may be erased")]
     Full,
-    /// The storage is not writable, or is open read-only.
+    /// Reading or writing is not permitted, or the storage is open read-only.
     #[error(
-        "the storage is not writable; check its permissions, whether it is mounted read-only, and whether it was opened read-only"
+        "access to the storage was denied; check the owner and permissions of its files, whether it is mounted read-only, and whether it was opened read-only"
     )]
     Denied,
     /// The storage is already open, in this process or in another one.
@@ -42,12 +42,12 @@ pub enum StorageError {
     NotADirectory,
     /// The storage contains data of another program or parts of another storage.
     #[error(
-        "the directory contains files of another program or of another storage; check the path and the mount, or choose an empty directory below it (a fresh disk contains lost+found)"
+        "the directory contains files of another program or of another storage; check the path, the mount and lost+found, or choose an empty directory"
     )]
     Foreign,
     /// The storage has the layout of another release.
     #[error(
-        "the storage has the layout of another release; update chartlock, or restore an archive that the other release wrote"
+        "the storage has the layout of another release; update chartlock if that release is newer, or restore an archive that it wrote"
     )]
     Layout,
     /// Files of the backend are missing, older than the others, or damaged.

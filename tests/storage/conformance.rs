@@ -8,6 +8,10 @@ use chartlock::storage::{
 fn memory_storage_passes_conformance() {
     let report = conformance::check(MemoryStorage::new).unwrap();
     assert!(report.transactional);
+    let mut names = report.checks.clone();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), report.checks.len(), "two checks have one name");
 }
 
 #[test]

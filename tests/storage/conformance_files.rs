@@ -35,6 +35,15 @@ fn file_storage_passes_conformance() {
 }
 
 #[test]
+fn file_storage_passes_reopening_check() {
+    let scratch = tempfile::tempdir().unwrap();
+    conformance::check_reopening(|| FileStorage::open(scratch.path()).unwrap()).unwrap();
+    let scratch = scratch::quick();
+    let open = |side: &str| FileStorage::open(scratch.path().join(side)).unwrap();
+    conformance::check_reopening(|| SplitStorage::new(open("keys"), open("data"))).unwrap();
+}
+
+#[test]
 fn file_storage_per_operation_passes_conformance() {
     let files = Files::new(scratch::quick());
     conformance::check(|| PerOperation::new(files.make())).unwrap();

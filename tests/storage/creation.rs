@@ -171,14 +171,44 @@ fn unfinished_marker_beside_objects_returns_damaged() {
     assert_eq!(value_of(&storage, b"r1"), Some(b"1".to_vec()));
 }
 
+/// Process that was forked while two storages were open, and that outlives their owner: it keeps the
+/// lock of `clinic`, but not of `closed`, which the owner closed.
+pub(crate) struct ForkedProcess {
+    pid: libc::pid_t,
+}
+
+impl ForkedProcess {
+    pub(crate) fn start(directory: &Path) -> Self {
+        let mut command = child("creation::child_forks_and_exits", directory);
+        // The forked process keeps the parent's output open.
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        assert!(status.unwrap().success());
+        let pid = fs::read_to_string(directory.join("pid")).unwrap();
+        Self {
+            pid: pid.parse().unwrap(),
+        }
+    }
+
+    fn kill(&self) -> i32 {
+        // SAFETY: `kill` has no memory-safety requirements; the process is the one that the child
+        // forked, which waits for this signal.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::kill(self.pid, libc::SIGKILL)
+        }
+    }
+}
+
+impl Drop for ForkedProcess {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 #[test]
 fn lock_kept_by_forked_child_returns_in_use() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut command = child("creation::child_forks_and_exits", scratch.path());
-    // The forked process keeps the parent's output open.
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(status.unwrap().success());
-    let pid = fs::read_to_string(scratch.path().join("pid")).unwrap();
+    let forked = ForkedProcess::start(scratch.path());
     let storage = scratch.path().join("clinic");
     assert_eq!(
         FileStorage::open(&storage).unwrap_err(),
@@ -186,12 +216,7 @@ fn lock_kept_by_forked_child_returns_in_use() {
     );
     // A closed storage is free, although a forked process still has its lock file open.
     FileStorage::open(scratch.path().join("closed")).unwrap();
-    let pid = pid.parse().unwrap();
-    // SAFETY: `kill` has no memory-safety requirements; the process is the one that the child
-    // forked, which waits for this signal.
-    #[allow(unsafe_code)]
-    let killed = unsafe { libc::kill(pid, libc::SIGKILL) };
-    assert_eq!(killed, 0);
+    assert_eq!(forked.kill(), 0);
     let reopened = (0..500).find_map(|_| {
         std::thread::sleep(std::time::Duration::from_millis(20));
         FileStorage::open(&storage).ok()

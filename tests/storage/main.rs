@@ -12,6 +12,7 @@ mod archives;
 mod attacks;
 #[cfg(all(feature = "file", unix))]
 mod backups;
+mod broken_snapshots;
 mod broken_storages;
 #[path = "../common/mod.rs"]
 mod common;
@@ -22,10 +23,15 @@ mod conformance_files;
 mod creation;
 #[cfg(all(feature = "file", unix))]
 mod damage;
+mod defects;
+#[cfg(all(feature = "file", unix))]
+mod denied;
 #[cfg(all(feature = "file", unix))]
 mod destroyed;
 #[cfg(all(feature = "file", unix))]
 mod disk;
+#[cfg(all(feature = "file", unix))]
+mod error_texts;
 mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
@@ -35,6 +41,10 @@ mod full_disk;
 mod header_copy;
 #[cfg(all(feature = "file", unix))]
 mod large_puts;
+#[cfg(unix)]
+mod mapped_values;
+#[cfg(all(feature = "file", unix))]
+mod messages;
 #[cfg(all(feature = "file", unix))]
 mod missing;
 #[cfg(all(feature = "file", unix))]

@@ -1,11 +1,12 @@
 //! Checks with several threads: no lost updates, one winner in each race, no partly visible
-//! transactions, and complete scans.
+//! transactions, complete scans, and consistent snapshots.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::storage::conformance::scanning::walk;
+use crate::storage::conformance::views::{snapshot, view_of};
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present, value};
 use crate::storage::{CommitError, Expect, Storage, Transaction};
 
@@ -14,6 +15,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("concurrent creation", creation),
     ("concurrent transactions", whole_transactions),
     ("concurrent scan", scan_while_writing),
+    ("concurrent snapshots", snapshots_while_writing),
 ];
 
 const THREADS: u8 = 4;
@@ -77,11 +79,6 @@ fn whole_transactions(storage: &dyn Storage) -> Result<(), Flaw> {
     if !storage.is_transactional() {
         return Ok(());
     }
-    let pair = |content: [u8; 9]| {
-        Transaction::new()
-            .put(b"r1", content, Expect::Any)
-            .put(b"p1", content, Expect::Any)
-    };
     commit(storage, pair([0; 9]))?;
     let equal = || {
         let results = storage.read(&[b"r1", b"p1"])?;
@@ -95,13 +92,56 @@ fn whole_transactions(storage: &dyn Storage) -> Result<(), Flaw> {
     };
     in_threads(|number| {
         (0..TURNS).try_for_each(|turn| {
-            let mut content = [number; 9];
-            content[1..].copy_from_slice(&turn.to_be_bytes());
-            commit(storage, pair(content))?;
+            commit(storage, pair(content(number, turn)))?;
             (0..5).try_for_each(|_| equal())
         })
     })?;
     equal()
+}
+
+fn pair(content: [u8; 9]) -> Transaction {
+    Transaction::new()
+        .put(b"r1", content, Expect::Any)
+        .put(b"p1", content, Expect::Any)
+}
+
+fn content(thread: u8, turn: u64) -> [u8; 9] {
+    let mut content = [thread; 9];
+    content[1..].copy_from_slice(&turn.to_be_bytes());
+    content
+}
+
+fn snapshots_while_writing(storage: &dyn Storage) -> Result<(), Flaw> {
+    if !storage.is_transactional() || snapshot(storage)?.is_none() {
+        return Ok(());
+    }
+    commit(storage, pair([0; 9]))?;
+    in_threads(|number| {
+        (0..TURNS).try_for_each(|turn| {
+            commit(storage, pair(content(number, turn)))?;
+            let Some(snapshot) = snapshot(storage)? else {
+                return Err(Flaw("a storage sometimes has no snapshots".to_owned()));
+            };
+            let first = view_of(&*snapshot)?;
+            ensure(
+                first.len() == 2,
+                "a snapshot lacks a key that was present throughout",
+            )?;
+            ensure(
+                first.windows(2).all(|two| match two {
+                    [one, other] => one.value == other.value,
+                    _ => false,
+                }),
+                "a snapshot contains a partly applied transaction of another thread",
+            )?;
+            commit(storage, pair(content(number, turn + TURNS)))?;
+            ensure(
+                view_of(&*snapshot)? == first,
+                "a snapshot changed when another thread wrote",
+            )
+        })
+    })
+    .map(drop)
 }
 
 fn scan_while_writing(storage: &dyn Storage) -> Result<(), Flaw> {

@@ -5,10 +5,13 @@
 
 mod committing;
 mod concurrency;
+mod greatest_key;
 mod grouping;
+mod lifetime;
 mod reading;
 mod scanning;
 mod script;
+mod views;
 
 use std::fmt;
 
@@ -19,6 +22,8 @@ use crate::storage::{CommitError, Committed, Storage, StorageError, Stored, Tran
 ///
 /// The storage must accept keys of 1 to 64 bytes and values of 0 bytes to 2 MiB. The kit does not
 /// try larger ones, which a backend may refuse with [`StorageError::TooLarge`].
+///
+/// A new storage cannot show that its content outlives it; [`check_reopening`] checks that.
 ///
 /// ```
 /// use chartlock::storage::{MemoryStorage, conformance};
@@ -51,6 +56,29 @@ pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
         report.checks.push(name);
     }
     Ok(report)
+}
+
+/// Checks that a storage keeps what it acknowledged when it is closed or dropped, and opened again.
+///
+/// `open` must open the same storage at each call, and the storage must be empty at the first call.
+/// The check never opens it twice at the same time.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chartlock::storage::{MemoryStorage, conformance};
+///
+/// let storage = Arc::new(MemoryStorage::new());
+/// conformance::check_reopening(|| Arc::clone(&storage))?;
+/// # Ok::<(), conformance::Failure>(())
+/// ```
+///
+/// # Errors
+/// Returns a description of the violation; its check has the name `reopening`.
+pub fn check_reopening<S: Storage>(open: impl Fn() -> S) -> Result<(), Failure> {
+    lifetime::reopening(open).map_err(|flaw| Failure {
+        check: "reopening",
+        flaw: flaw.0,
+    })
 }
 
 /// The checks that a storage passed.
@@ -102,6 +130,9 @@ fn checks() -> impl Iterator<Item = (&'static str, Check)> {
         committing::CHECKS,
         grouping::CHECKS,
         script::CHECKS,
+        greatest_key::CHECKS,
+        views::CHECKS,
+        lifetime::CHECKS,
         concurrency::CHECKS,
     ]
     .into_iter()

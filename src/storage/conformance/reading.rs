@@ -1,5 +1,6 @@
-//! Checks of reads: keys and values of every supported size round-trip.
+//! Checks of reads: keys and values of every supported size round-trip, and a returned value stays.
 
+use crate::storage::conformance::scanning::{LARGE_BYTES, walk};
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};
 use crate::storage::{Expect, Storage, Transaction};
 
@@ -9,6 +10,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("values", values),
     ("keys", keys),
     ("revisions", revisions),
+    ("shared values", shared),
 ];
 
 fn nothing(storage: &dyn Storage) -> Result<(), Flaw> {
@@ -132,4 +134,44 @@ fn revisions(storage: &dyn Storage) -> Result<(), Flaw> {
         )?;
     }
     Ok(())
+}
+
+/// A value that a storage returns may share its bytes with the storage, which must not reuse them.
+fn shared(storage: &dyn Storage) -> Result<(), Flaw> {
+    let objects = [
+        (b"p1", vec![1; 400]),
+        (b"r1", vec![2; 10]),
+        (b"r2", vec![3; 4096]),
+        (b"s1", vec![4; LARGE_BYTES]),
+        (b"s2", vec![5; LARGE_BYTES]),
+    ];
+    for (key, content) in &objects {
+        let put = Transaction::new().put(*key, content.clone(), Expect::Absent);
+        commit(storage, put)?;
+    }
+    let keys: Vec<_> = objects.iter().map(|(key, _)| key.as_slice()).collect();
+    let read = storage.read(&keys)?;
+    let clones = read.clone();
+    let scanned = walk(storage, b"", None, 10)?;
+    for key in [b"p1", b"r1", b"s1"] {
+        let put = Transaction::new().put_destroying(key, vec![9; 400], Expect::Any);
+        commit(storage, put)?;
+    }
+    for key in [b"r2", b"s2"] {
+        commit(storage, Transaction::new().delete(key))?;
+    }
+    // New objects use space that the former values left.
+    for key in [b"r3", b"s3"] {
+        let put = Transaction::new().put(key, vec![8; LARGE_BYTES], Expect::Absent);
+        commit(storage, put)?;
+    }
+    let values = read.iter().chain(&clones).flatten();
+    let values = values.map(|stored| &stored.value);
+    let expected = objects.iter().map(|(_, content)| content);
+    ensure(
+        values
+            .chain(scanned.iter().map(|item| &item.value))
+            .eq(expected.cycle().take(3 * objects.len())),
+        "a value that a read or scan returned changed when its object was replaced or deleted",
+    )
 }

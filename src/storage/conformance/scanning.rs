@@ -1,7 +1,10 @@
-//! Checks of scans: ascending order, restriction to the prefix, and completeness over all pages.
+//! Checks of scans: ascending order, restriction to the prefix, completeness over all pages, and the
+//! lengths of values.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present};
-use crate::storage::{Expect, Projection, Scan, ScanItem, Storage, Transaction};
+use crate::storage::{
+    Expect, Projection, Scan, ScanItem, ScanPage, Storage, StorageError, Transaction,
+};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("scan nothing", nothing),
@@ -9,7 +12,12 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("scan after", after),
     ("scan pages", pages),
     ("scan projections", projections),
+    ("scan ends", ends),
+    ("scan lengths", lengths),
 ];
+
+/// Length of a large value, in bytes. `FileStorage` stores such a value outside its database.
+pub(super) const LARGE_BYTES: usize = 300_000;
 
 fn nothing(storage: &dyn Storage) -> Result<(), Flaw> {
     ensure(
@@ -122,9 +130,64 @@ fn projections(storage: &dyn Storage) -> Result<(), Flaw> {
     Ok(())
 }
 
+fn ends(storage: &dyn Storage) -> Result<(), Flaw> {
+    let keys = plant(storage)?;
+    for projection in [Projection::Keys, Projection::Head(1), Projection::Values] {
+        for limit in [1, 3, keys.len() - 1, keys.len(), keys.len() + 1] {
+            for prefix in [b"".as_slice(), b"r", b"\xff"] {
+                let items = walk_by_end(|scan| storage.scan(scan), prefix, limit, projection)?;
+                let expected: Vec<_> = keys
+                    .iter()
+                    .filter(|key| key.starts_with(prefix))
+                    .cloned()
+                    .collect();
+                ensure(
+                    found(&items) == expected,
+                    "pages that each continue at the end of the page before do not contain all keys",
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lengths(storage: &dyn Storage) -> Result<(), Flaw> {
+    let lengths = [
+        0,
+        5,
+        96,
+        97,
+        70_000,
+        (256 << 10) - 1,
+        256 << 10,
+        LARGE_BYTES,
+    ];
+    for (number, length) in (0_u8..).zip(lengths) {
+        let put = Transaction::new().put([b's', number], vec![number; length], Expect::Absent);
+        commit(storage, put)?;
+    }
+    for projection in [
+        Projection::Keys,
+        Projection::Head(0),
+        Projection::Head(96),
+        Projection::Head(usize::MAX),
+        Projection::Values,
+    ] {
+        for limit in [1, 10] {
+            let items = walk_by_end(|scan| storage.scan(scan), b"s", limit, projection)?;
+            let found = items.iter().map(|item| item.length);
+            ensure(
+                found.eq(lengths.map(|length| length as u64)),
+                "the length in a scan item is not the length of the whole value",
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes keys just inside and outside of typical prefixes, to reveal wrong scan bounds and a wrong
 /// order. Returns the keys in ascending order.
-fn plant(storage: &dyn Storage) -> Result<Vec<Vec<u8>>, Flaw> {
+pub(super) fn plant(storage: &dyn Storage) -> Result<Vec<Vec<u8>>, Flaw> {
     let mut keys: Vec<Vec<u8>> = vec![vec![0], vec![0, 0], vec![b'v'], vec![0xff], vec![0xff; 64]];
     for chart in [6, 7, 8] {
         for record in [0, 0x7f, 0x80, 0xff] {
@@ -192,6 +255,41 @@ pub(super) fn walk(
         "a scan is not in ascending order of unsigned bytes, or repeats a key",
     )?;
     Ok(items)
+}
+
+/// Returns the items of all pages of a scan of a storage or snapshot. Each page continues at the end
+/// of the page before.
+pub(super) fn walk_by_end(
+    scan: impl Fn(Scan<'_>) -> Result<ScanPage, StorageError>,
+    prefix: &[u8],
+    limit: usize,
+    projection: Projection,
+) -> Result<Vec<ScanItem>, Flaw> {
+    let mut items = Vec::new();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = scan(Scan {
+            prefix,
+            after: after.as_deref(),
+            limit,
+            projection,
+        })?;
+        ensure(
+            page.unreadable.is_empty(),
+            "a page of a storage without damage contains an unreadable range",
+        )?;
+        ensure(page.items.len() <= limit, "a page is longer than its limit")?;
+        let end = page.end().map(<[u8]>::to_vec);
+        ensure(
+            !page.more || end > after,
+            "a page reports that more keys follow, but does not end above the page before",
+        )?;
+        after = end;
+        items.extend(page.items);
+        if !page.more {
+            return Ok(items);
+        }
+    }
 }
 
 fn found(items: &[ScanItem]) -> Vec<Vec<u8>> {

@@ -9,8 +9,9 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use serde::Serialize;
 
+use super::content::is_empty;
 use super::database::{self, failed, last_number, user_version};
-use super::directory::{LockedDirectory, Sharing, absolute, is_empty, new_file, sync_directory};
+use super::directory::{LockedDirectory, Sharing, absolute, new_file, sync_directory};
 use super::file_snapshot::FileSnapshot;
 use super::marker::{MarkerContent, MarkerState};
 use super::readme::{Readme, vault_id};

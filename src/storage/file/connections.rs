@@ -135,6 +135,8 @@ impl Connections {
     }
 
     /// Opens a connection that is not part of the pool.
+    ///
+    /// A closed storage opens none, because another process may write it now.
     pub(super) fn separate_reader(&self) -> Result<Connection, StorageError> {
         if lock(&self.readers).is_closed {
             return Err(StorageError::Stopped);

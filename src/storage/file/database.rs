@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 
-use super::directory::{DATABASE, ROLLBACK_JOURNAL, SEGMENTS, WAL};
+use super::directory::{DATABASE, ROLLBACK_JOURNAL, SEGMENTS, SHARED_MEMORY, WAL};
 use super::log::log_contains;
 use super::marker::{MarkerContent, StorageId};
 use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
@@ -178,6 +178,28 @@ pub(super) fn check_rollback_journal(directory: &Path) -> Result<(), StorageErro
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Returns `Denied` in place of an opening error of SQLite, which does not say that a file of the
+/// database may not be opened.
+#[allow(
+    clippy::mem_forget,
+    reason = "closing a file would release the locks of other connections of this process"
+)]
+pub(super) fn opening_failed(error: StorageError, directory: &Path) -> StorageError {
+    if error != StorageError::Backend(BackendCode::Sqlite(ffi::SQLITE_CANTOPEN)) {
+        return error;
+    }
+    for name in [DATABASE, WAL, SHARED_MEMORY] {
+        match File::open(directory.join(name)) {
+            Ok(file) => std::mem::forget(file),
+            Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => {
+                return StorageError::Denied;
+            }
+            Err(_) => {}
+        }
+    }
+    error
 }
 
 /// Checks that the database belongs to this marker and contains every acknowledged commit.

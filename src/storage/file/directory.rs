@@ -1,38 +1,38 @@
-//! Directory of a storage: its lock, its files and their permissions, and its creation.
+//! Directory of a storage: its lock, the permissions of its files, and its creation.
 //!
 //! Order of writes at creation: lock, unfinished marker, segment directory, database, complete
 //! marker, each durable before the next. A crash leaves an unfinished marker, and the next opening
 //! starts again. Every other combination of files means that something is missing.
 
-use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::marker::{MARKER, MarkerContent, MarkerState};
-use super::readme::README;
+use super::content::{check_content, is_empty, path_failed};
+use super::marker::{MarkerContent, MarkerState};
 use crate::storage::StorageError;
 
 /// File name of the database.
 pub(super) const DATABASE: &str = "vault.db";
 /// File name of the database's write-ahead log.
 pub(super) const WAL: &str = "vault.db-wal";
-const SHARED_MEMORY: &str = "vault.db-shm";
+/// File name of the index of the write-ahead log.
+pub(super) const SHARED_MEMORY: &str = "vault.db-shm";
 /// File name of a journal that SQLite writes while a storage is created.
 pub(super) const ROLLBACK_JOURNAL: &str = "vault.db-journal";
 /// Directory of the segment files.
 pub(super) const SEGMENTS: &str = "segments";
 /// File that is deleted to make room on a full disk.
 pub(super) const RESERVE: &str = "reserve";
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 /// Time between two attempts to lock a directory in which another process creates the storage.
 const LOCK_RETRY_AFTER: Duration = Duration::from_millis(10);
 /// Attempts while another process creates the storage.
 const LOCK_RETRIES_MAX: usize = 1000;
 /// Suffix of a file that is renamed when it is complete.
-const UNFINISHED: &str = ".new";
+pub(super) const UNFINISHED: &str = ".new";
 
 /// Number of processes that may open a storage at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,85 +220,6 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
         return Err(StorageError::NotADirectory);
     }
     Ok(std::path::absolute(path)?)
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum DirectoryContent {
-    /// Nothing except a lock.
-    Empty,
-    /// Files of a storage.
-    Storage,
-    /// Files of another program.
-    Foreign,
-}
-
-/// Returns `true` if a directory contains nothing except a lock.
-pub(super) fn is_empty(path: &Path) -> Result<bool, StorageError> {
-    Ok(content(path)? == DirectoryContent::Empty)
-}
-
-/// Refuses a directory of another program or of another layout.
-pub(super) fn check_content(path: &Path) -> Result<(), StorageError> {
-    let content = content(path)?;
-    if !path.join(MARKER).exists() && is_former_layout(path) {
-        return Err(StorageError::Layout);
-    }
-    if content == DirectoryContent::Foreign {
-        return Err(StorageError::Foreign);
-    }
-    Ok(())
-}
-
-/// Returns `true` for a directory of layout 1, which had another engine.
-fn is_former_layout(path: &Path) -> bool {
-    let layout = fs::read(path.join("engine").join("layout"));
-    layout.is_ok_and(|text| text.starts_with(b"chartlock storage layout"))
-}
-
-fn path_failed(error: io::Error) -> StorageError {
-    match error.kind() {
-        io::ErrorKind::NotADirectory => StorageError::NotADirectory,
-        _ => error.into(),
-    }
-}
-
-fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
-    let entries = fs::read_dir(path).map_err(path_failed)?;
-    let mut content = DirectoryContent::Empty;
-    let mut has_other_files = false;
-    for entry in entries {
-        let name = entry?.file_name();
-        if is_own(&name) {
-            content = DirectoryContent::Storage;
-        } else if name != LOCK && !is_unfinished(&name) {
-            has_other_files = true;
-        }
-    }
-    // A file of the user beside a storage does no harm. A directory without a file of ours is not
-    // ours.
-    if has_other_files && content == DirectoryContent::Empty {
-        content = DirectoryContent::Foreign;
-    }
-    Ok(content)
-}
-
-fn is_own(name: &OsStr) -> bool {
-    let own = [
-        DATABASE,
-        WAL,
-        SHARED_MEMORY,
-        ROLLBACK_JOURNAL,
-        SEGMENTS,
-        MARKER,
-        README,
-        RESERVE,
-    ];
-    own.iter().any(|own| name == *own)
-}
-
-fn is_unfinished(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    name.strip_suffix(UNFINISHED.as_bytes()) == Some(MARKER.as_bytes())
 }
 
 /// Creates a directory with its missing parents, and makes their names durable.

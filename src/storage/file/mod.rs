@@ -11,6 +11,7 @@ mod check;
 mod commit;
 mod committer;
 mod connections;
+mod content;
 mod database;
 mod directory;
 mod directory_lock;
@@ -89,7 +90,11 @@ pub struct FileStorage {
 }
 
 impl FileStorage {
-    /// Opens the storage in a directory. Creates the storage if the directory is absent or empty.
+    /// Opens the storage in a directory. Creates the storage if the directory is absent or empty. An
+    /// empty `lost+found`, as on a new disk, does not count.
+    ///
+    /// If the directory is on a disk that is not mounted, it looks absent or empty too. Then opening
+    /// the vault returns [`Error::NoVault`](crate::Error::NoVault).
     ///
     /// The path is made absolute once, so a later change of the working directory has no effect.
     /// The directory and its files are readable only by their owner. Opening an existing storage

@@ -6,8 +6,9 @@ use std::path::Path;
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 
+use super::content::check_content;
 use super::database::{self, Role, failed};
-use super::directory::{absolute, check_content};
+use super::directory::absolute;
 use super::header_copy::HeaderCopies;
 use super::repair::Scratch;
 use super::row::{ObjectRow, value};

@@ -8,11 +8,12 @@ use rusqlite::config::DbConfig;
 
 use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
+use super::content::check_content;
 use super::database::{
     self, Role, check_file, check_mode, check_origin, check_rollback_journal, connect, empty_log,
-    failed,
+    failed, opening_failed,
 };
-use super::directory::{LockedDirectory, Sharing, absolute, check_content};
+use super::directory::{LockedDirectory, Sharing, absolute};
 use super::file_snapshot::Snapshots;
 use super::marker::{Marker, MarkerContent, MarkerState};
 use super::options::FileOptions;
@@ -53,8 +54,8 @@ impl Store {
         check_rollback_journal(&path)?;
         let connect = || {
             let writer = connect(&path, Role::Writer, options.cache_bytes)?;
-            check_mode(&writer)?;
             check_origin(&writer, &path, &marker)?;
+            check_mode(&writer)?;
             Ok(writer)
         };
         let writer = match connect() {
@@ -63,7 +64,7 @@ impl Store {
                 Reserve::new(&path).give_up();
                 connect()?
             }
-            writer => writer?,
+            writer => writer.map_err(|error| opening_failed(error, &path))?,
         };
         let is_exclusive = options.sharing == Sharing::Exclusive;
         let connections = Connections::writable(&path, writer, is_exclusive);
@@ -102,10 +103,11 @@ impl Store {
             // On a read-only medium SQLite cannot create the log's shared memory. Without a log, it
             // needs none.
             Err(StorageError::Denied | StorageError::Backend(_)) if !database::has_log(&path)? => {
-                check_reader(&path, Role::Immutable, &marker)?;
+                check_reader(&path, Role::Immutable, &marker)
+                    .map_err(|error| opening_failed(error, &path))?;
                 Role::Immutable
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(opening_failed(error, &path)),
         };
         let connections = Connections::read_only(&path, role);
         Ok(Self::new(&path, connections, false, None))

@@ -1,0 +1,131 @@
+//! Content of a directory before it is opened: a storage, nothing, or files of another program.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirEntry, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::directory::{
+    DATABASE, LOCK, RESERVE, ROLLBACK_JOURNAL, SEGMENTS, SHARED_MEMORY, UNFINISHED, WAL,
+};
+use super::marker::MARKER;
+use super::readme::README;
+use super::schema::APPLICATION_ID;
+use crate::storage::StorageError;
+
+const LOST_AND_FOUND: &str = "lost+found";
+/// End of the application id in an SQLite file (SQLite file format, section 1.3).
+const APPLICATION_ID_END: u64 = 72;
+
+#[derive(Debug, PartialEq, Eq)]
+enum DirectoryContent {
+    /// Nothing except a lock or the `lost+found` of a new file system.
+    Empty,
+    /// Files of a storage.
+    Storage,
+    /// Files of another program.
+    Foreign,
+}
+
+/// Returns `true` if a directory contains nothing except a lock or the `lost+found` of a new file
+/// system.
+pub(super) fn is_empty(path: &Path) -> Result<bool, StorageError> {
+    Ok(content(path)? == DirectoryContent::Empty)
+}
+
+/// Refuses a directory of another program or of another layout.
+pub(super) fn check_content(path: &Path) -> Result<(), StorageError> {
+    let content = content(path)?;
+    let has_marker = path.join(MARKER).exists();
+    if !has_marker && is_former_layout(path) {
+        return Err(StorageError::Layout);
+    }
+    if content == DirectoryContent::Foreign || !has_marker && is_foreign_database(path)? {
+        return Err(StorageError::Foreign);
+    }
+    Ok(())
+}
+
+/// Returns `true` if `vault.db` is a database of another program, which chose the same name.
+fn is_foreign_database(path: &Path) -> Result<bool, StorageError> {
+    // Beside these files the database may be open in this process. Then it must not be opened here,
+    // because closing it would release the locks of SQLite.
+    if path.join(LOCK).exists() || path.join(SEGMENTS).exists() {
+        return Ok(false);
+    }
+    let mut header = Vec::new();
+    match File::open(path.join(DATABASE)) {
+        Ok(file) => file.take(APPLICATION_ID_END).read_to_end(&mut header)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let is_database = header.starts_with(b"SQLite format 3\0");
+    Ok(is_database && !header.ends_with(&APPLICATION_ID.to_be_bytes()))
+}
+
+/// Returns `true` for a directory of layout 1, which had another engine.
+fn is_former_layout(path: &Path) -> bool {
+    let layout = fs::read(path.join("engine").join("layout"));
+    layout.is_ok_and(|text| text.starts_with(b"chartlock storage layout"))
+}
+
+pub(super) fn path_failed(error: io::Error) -> StorageError {
+    match error.kind() {
+        io::ErrorKind::NotADirectory => StorageError::NotADirectory,
+        // The path leads through a symbolic link, perhaps to a disk that is not mounted.
+        io::ErrorKind::NotFound => StorageError::Damaged,
+        _ => error.into(),
+    }
+}
+
+fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
+    let entries = fs::read_dir(path).map_err(path_failed)?;
+    let mut content = DirectoryContent::Empty;
+    let mut has_other_files = false;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if is_own(&name) {
+            content = DirectoryContent::Storage;
+        } else if name != LOCK && !is_unfinished(&name) && !is_empty_lost_and_found(&entry) {
+            has_other_files = true;
+        }
+    }
+    // A file of the user beside a storage does no harm. A directory without a file of ours is not
+    // ours.
+    if has_other_files && content == DirectoryContent::Empty {
+        content = DirectoryContent::Foreign;
+    }
+    Ok(content)
+}
+
+fn is_own(name: &OsStr) -> bool {
+    let own = [
+        DATABASE,
+        WAL,
+        SHARED_MEMORY,
+        ROLLBACK_JOURNAL,
+        SEGMENTS,
+        MARKER,
+        README,
+        RESERVE,
+    ];
+    own.iter().any(|own| name == *own)
+}
+
+/// Returns `true` for the directory that a new file system contains.
+///
+/// A disk check moves files there. With content, it may contain what is missing from a storage.
+fn is_empty_lost_and_found(entry: &DirEntry) -> bool {
+    let is_empty = || match fs::read_dir(entry.path()) {
+        Ok(mut entries) => entries.next().is_none(),
+        // Nearly always only the administrator can read it.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    entry.file_name() == LOST_AND_FOUND && is_empty()
+}
+
+fn is_unfinished(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.strip_suffix(UNFINISHED.as_bytes()) == Some(MARKER.as_bytes())
+}

@@ -1,0 +1,128 @@
+//! Errors of a `FileStorage` whose files may not be read or written.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use chartlock::Vault;
+use chartlock::storage::{
+    CommitError, Expect, FileOptions, FileStorage, MemoryStorage, Storage, Transaction,
+};
+
+use crate::common::child::{assert_success, child, child_after, directory_from_parent};
+use crate::common::credential::Fixed;
+use crate::disk::commit;
+use crate::error_texts::{assert_whole, new_storage};
+use crate::messages::{DENIED, tree};
+
+#[test]
+fn opening_without_permission_returns_denied() {
+    let scratch = tempfile::tempdir().unwrap();
+    new_storage(&scratch.path().join("clinic"));
+    fs::create_dir(scratch.path().join("fresh")).unwrap();
+    fs::create_dir(scratch.path().join("fresh/lost+found")).unwrap();
+    let clinic = scratch.path().join("clinic");
+    let before = tree(&clinic);
+    let name = "denied::child_opens_without_permission";
+    assert_success(child(name, scratch.path()));
+    assert_eq!(tree(&clinic), before);
+    assert!(!scratch.path().join("new").exists());
+    assert_whole(&clinic);
+}
+
+/// Sets the mode of a path.
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn child_opens_without_permission() {
+    const NOBODY: u32 = 65534;
+    let Some(scratch) = directory_from_parent() else {
+        return;
+    };
+    let (clinic, fresh) = (scratch.join("clinic"), scratch.join("fresh"));
+    // Another user can pass through this directory.
+    allow(&scratch, 0o755);
+    allow(&fresh.join("lost+found"), 0o700);
+    if std::os::unix::fs::chown(&fresh, Some(NOBODY), Some(NOBODY)).is_err() {
+        eprintln!("skipped: this user cannot become another one");
+        return;
+    }
+    become_user(NOBODY);
+    let denied = |path: &Path| {
+        DENIED.check(FileStorage::open(path).unwrap_err());
+        DENIED.check(FileOptions::new().shared().open(path).unwrap_err());
+        let salvaged = FileStorage::salvage(path, &MemoryStorage::new());
+        DENIED.check(salvaged.unwrap_err());
+        DENIED.check(FileStorage::open_read_only(path).unwrap_err());
+    };
+    denied(&clinic);
+    DENIED.check(FileStorage::open(scratch.join("new")).unwrap_err());
+    new_storage(&fresh);
+    assert_whole(&fresh);
+    // A single file of the database with other permissions.
+    allow(&fresh.join("vault.db"), 0o000);
+    DENIED.check(FileStorage::open(&fresh).unwrap_err());
+    DENIED.check(FileStorage::open_read_only(&fresh).unwrap_err());
+    allow(&fresh.join("vault.db"), 0o400);
+    let storage = FileStorage::open(&fresh).unwrap();
+    let put = Transaction::new().put(b"r1", b"2", Expect::Any);
+    match commit(&storage, put) {
+        Err(CommitError::Io(error)) => DENIED.check(error),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Gives up the rights of the administrator, in all threads.
+fn become_user(user: u32) {
+    // SAFETY: `setgid` and `setuid` have no memory-safety requirements.
+    #[allow(unsafe_code)]
+    let failed = unsafe { libc::setgid(user) != 0 || libc::setuid(user) != 0 };
+    assert!(!failed);
+}
+
+#[test]
+fn writing_on_readonly_mount_returns_denied() {
+    let scratch = tempfile::tempdir().unwrap();
+    new_storage(&scratch.path().join("clinic"));
+    let before = tree(scratch.path());
+    let shell = "mount --bind \"$1\" \"$1\"\nmount -o remount,bind,ro \"$1\"";
+    let name = "denied::child_writes_on_readonly_mount";
+    if let Some(command) = child_after(shell, name, scratch.path()) {
+        assert_success(command);
+        assert_eq!(tree(scratch.path()), before);
+    }
+}
+
+#[test]
+fn child_writes_on_readonly_mount() {
+    let Some(scratch) = directory_from_parent() else {
+        return;
+    };
+    let place = scratch.join("clinic");
+    DENIED.check(FileStorage::open(&place).unwrap_err());
+    DENIED.check(FileStorage::open(scratch.join("new")).unwrap_err());
+    check_read_only(&place);
+}
+
+/// Checks the errors of writing to a storage that was opened read-only.
+fn check_read_only(directory: &Path) {
+    let storage = FileStorage::open_read_only(directory).unwrap();
+    let put = Transaction::new().put(b"r2", b"2", Expect::Any);
+    match storage.commit(&[put]).pop().unwrap() {
+        Err(CommitError::Io(error)) => DENIED.check(error),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn creating_vault_on_read_only_storage_returns_denied() {
+    let scratch = tempfile::tempdir().unwrap();
+    FileStorage::open(scratch.path()).unwrap().close().unwrap();
+    let before = tree(scratch.path());
+    let storage = FileStorage::open_read_only(scratch.path()).unwrap();
+    DENIED.check_of_vault(Vault::create(storage, &Fixed(1)).unwrap_err());
+    check_read_only(scratch.path());
+    assert_eq!(tree(scratch.path()), before);
+}
