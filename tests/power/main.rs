@@ -64,7 +64,7 @@ const FEW: Effort = Effort {
 const LONG: Effort = Effort {
     each: 4,
     random: 8,
-    at_most: 12,
+    at_most: 10,
     every: 1,
 };
 
@@ -124,13 +124,15 @@ fn power_cut_during_every_operation_loses_no_acknowledged_change() {
     }
 }
 
-/// Runs campaigns with more cuts until the time is over and enough states were opened.
+/// Runs campaigns with more cuts until the time is over, each campaign at least once. Continues until
+/// enough states were opened.
 fn long_form(time: Duration) {
     let end = Instant::now() + time;
     let first = Random::new().0;
     let (mut syncs, mut states) = (0, 0);
     for number in 0.. {
-        if Instant::now() >= end && states >= LONG_STATES {
+        let is_enough = number >= LONG_CAMPAIGNS && states >= LONG_STATES;
+        if is_enough && Instant::now() >= end {
             break;
         }
         let outcome = long_campaign(number, first);
@@ -140,19 +142,21 @@ fn long_form(time: Duration) {
     }
 }
 
+const LONG_CAMPAIGNS: usize = 6;
+
 /// Runs one of the campaigns of the long form. Each round has another seed.
 fn long_campaign(number: usize, first_seed: u64) -> Outcome {
     let on_one = every_verb_on_one();
-    let campaigns: [(&str, &[&str], usize); 6] = [
+    let campaigns: [(&str, &[&str], usize); LONG_CAMPAIGNS] = [
         ("vault", &[EVERY_VERB], 0),
         ("split", &REOPENED, 0),
         ("shared", &["", PROCESSES], 0),
         ("vault", &[THREADS], 0),
-        ("vault", &[&on_one], 24),
+        ("vault", &[&on_one], 12),
         ("vault", &REOPENED, 0),
     ];
-    let (name, scripts, cut_again) = campaigns[number % campaigns.len()];
-    let seed = first_seed.wrapping_add((number / campaigns.len()) as u64);
+    let (name, scripts, cut_again) = campaigns[number % LONG_CAMPAIGNS];
+    let seed = first_seed.wrapping_add((number / LONG_CAMPAIGNS) as u64);
     println!("{name} {scripts:?}, CHARTLOCK_SEED={seed}");
     let runs = processes(scripts);
     let campaign = Campaign {
