@@ -1,15 +1,21 @@
-//! Injected failures of writes, syncs and other calls. Acknowledged changes persist, and the vault acknowledges
-//! nothing that builds on changes that may be lost. The next process opens the vault, with or
-//! without a power cut.
+//! Injected failures of writes, syncs and other calls. Acknowledged changes persist, and the vault
+//! acknowledges nothing that builds on changes that may be lost. The next process opens the vault,
+//! with or without a power cut.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
+use crate::assert_no_failures;
 use crate::campaign::{Campaign, FalseSyncs, Outcome, Run, calls_of_last};
 use crate::common::content;
 use crate::cut::Effort;
-use crate::last_calls::{self, ERRORS, Numbers, SCRIPTS};
+use crate::last_calls::{self, ERRORS, SCRIPTS};
 use crate::script::every_verb_on_one;
-use crate::{assert_no_failures, trace};
+use crate::trace::{self, Call};
+
+/// The kinds of call that must fail in the long form.
+const LAST_CALLS: [&str; 5] = ["pwrite64", "fsync", "rename", "unlink", "ftruncate"];
 
 /// A fault in a call that no process makes.
 const NEVER: &str = "fsync:error=EIO:when=65535";
@@ -75,8 +81,8 @@ impl Script {
             effort: Effort {
                 each: 6,
                 random: 6,
-                at_most: 12,
-                every: 2,
+                at_most: 8,
+                every: 3,
             },
         }
     }
@@ -88,30 +94,37 @@ impl Script {
         before.chain([failing]).collect()
     }
 
-    /// Returns the calls of a word of the failing script, which a run without a fault makes.
-    fn numbers(&self, word: &str) -> Numbers {
+    /// Returns the calls of the failing script in a run without a fault.
+    fn calls(&self) -> Vec<Call> {
         let runs = self.runs_until(NEVER);
-        let calls = calls_of_last(self.name, &runs, content::seed().unwrap_or(0));
-        last_calls::numbers(&calls, word)
+        calls_of_last(self.name, &runs, content::seed().unwrap_or(0))
     }
 
     /// Fails one call of each kind with each error, or those that `is_chosen` accepts by their
-    /// numbers. Returns the number of faults that hit a call, and the number of those that did not.
-    fn fail_calls(&self, word: &str, is_chosen: impl Fn(usize, usize) -> bool) -> [u64; 2] {
-        let mut counts = [0, 0];
-        for (kind, (call, numbers)) in self.numbers(word).into_iter().enumerate() {
+    /// numbers.
+    fn fail_calls(
+        &self,
+        calls: &[Call],
+        word: &str,
+        is_chosen: impl Fn(usize, usize) -> bool,
+        tally: &mut Tally,
+    ) {
+        let numbers = last_calls::numbers(calls, word);
+        for (kind, (call, numbers)) in numbers.into_iter().enumerate() {
             for (index, error) in ERRORS.into_iter().enumerate() {
                 if !is_chosen(kind, index) {
                     continue;
                 }
                 let number = numbers[offset(numbers.len())];
+                println!("\n{word}:");
                 let fault = format!("{call}:error={error}:when={number}");
                 let outcome = self.with_fault(&fault, number);
-                counts[usize::from(outcome.faults == 0)] += 1;
+                match outcome.faults {
+                    0 => tally.missed += 1,
+                    _ => *tally.hit.entry((call, error)).or_default() += 1,
+                }
             }
         }
-        println!("{word}: {counts:?}");
-        counts
     }
 
     /// Runs one process until an injected fault hits one of its calls, and another process after
@@ -137,33 +150,40 @@ impl Script {
         outcome
     }
 
-    /// Injects a fault into every `every`-th call, in a new process each time, until a process
-    /// makes too few calls for a fault.
-    fn each(&self, call: &str, error: &str, every: usize) -> Vec<Outcome> {
+    /// Injects a fault into every `every`-th call of a kind, in a new process each time. `calls` are
+    /// those of a run without a fault.
+    fn each(&self, calls: &[Call], call: &str, error: &str, every: usize) -> Vec<Outcome> {
         let first = 1 + (every / 2 + offset(every)) % every;
-        let mut outcomes = Vec::new();
-        for number in (first..).step_by(every) {
+        let numbers = (first..=last_calls::most(calls, call)).step_by(every);
+        let fail = |number| {
             let fault = format!("{call}:{error}:when={number}");
-            let outcome = self.with_fault(&fault, number as u64);
-            // A kill leaves no trace but a storage that was not closed.
-            let is_complete = outcome.closed == self.before.len() as u64 + 2;
-            if outcome.faults == 0 && is_complete {
-                break;
-            }
-            outcomes.push(outcome);
-        }
+            self.with_fault(&fault, number as u64)
+        };
+        let outcomes: Vec<_> = numbers.map(fail).collect();
         println!("{} times {call} failed: {error}", outcomes.len());
         outcomes
     }
 }
 
-/// Returns the distance between failing calls, which is 1 in the long form of the test, so that
-/// every call fails once.
-fn step(short: usize) -> usize {
-    match std::env::var_os("CHARTLOCK_POWER_CUTS") {
-        Some(_) => 1,
-        None => short,
+/// The faults that hit a call, by the kinds of call and error, and those that did not.
+#[derive(Debug, Default)]
+struct Tally {
+    hit: BTreeMap<(&'static str, &'static str), u64>,
+    missed: u64,
+}
+
+impl Tally {
+    #[track_caller]
+    fn assert_most_hit(&self) {
+        println!("{self:?}");
+        assert!(self.hit.values().sum::<u64>() > 5 * self.missed, "{self:?}");
     }
+}
+
+/// Returns the calls of every operation. The tests share one recording.
+fn calls_of_every_verb() -> &'static [Call] {
+    static CALLS: OnceLock<Vec<Call>> = OnceLock::new();
+    CALLS.get_or_init(|| Script::every_verb().calls())
 }
 
 /// Shifts the failing calls by `CHARTLOCK_SEED`, so that successive seeds reach each of them.
@@ -183,7 +203,7 @@ fn failed_sync_is_never_retried() {
         return;
     }
     let script = Script::every_verb();
-    let outcomes = script.each("fsync", "error=EIO", step(67));
+    let outcomes = script.each(calls_of_every_verb(), "fsync", "error=EIO", 67);
     for outcome in &outcomes {
         assert!(outcome.failed_syncs == 0 || is_refused(outcome));
     }
@@ -210,32 +230,38 @@ fn disk_full_at_every_write_loses_nothing() {
         return;
     }
     let script = Script::every_verb();
-    for (call, short) in [("write", 97), ("pwrite64", 797), ("fsync", 113)] {
-        script.each(call, "error=ENOSPC", step(short));
+    for (call, every) in [("write", 149), ("pwrite64", 997), ("fsync", 199)] {
+        script.each(calls_of_every_verb(), call, "error=ENOSPC", every);
     }
 }
 
 /// A call of each kind fails in each operation with each error. Another process follows, then a cut.
-/// The short form fails one call in each operation.
+/// The short form fails one call in each operation. In the long form, successive seeds reach each
+/// call of a kind.
 #[test]
 fn failed_call_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
-    let mut counts = [0, 0];
+    let mut tally = Tally::default();
     let scripts = SCRIPTS.into_iter().chain(["put many close"]);
     for (index, script) in scripts.enumerate() {
         let (before, word) = script.rsplit_once(' ').unwrap_or(("", script));
         let script = Script::of(if word == "close" { before } else { script });
-        let kinds = script.numbers(word).len();
+        let calls = script.calls();
+        let kinds = last_calls::numbers(&calls, word).len();
         let chosen = index + content::seed().unwrap_or(0) as usize;
         let is_chosen = |kind, error| {
             is_long() || (kind, error) == (chosen % kinds, (chosen + chosen / 4) % ERRORS.len())
         };
-        let [hit, missed] = script.fail_calls(word, is_chosen);
-        counts = [counts[0] + hit, counts[1] + missed];
+        script.fail_calls(&calls, word, is_chosen, &mut tally);
     }
-    assert!(counts[0] > 5 * counts[1], "{counts:?}");
+    tally.assert_most_hit();
+    for error in ERRORS.into_iter().filter(|_| is_long()) {
+        let is_hit = |call: &&str| tally.hit.contains_key(&(*call, error));
+        let missed: Vec<_> = LAST_CALLS.iter().filter(|call| !is_hit(call)).collect();
+        assert!(missed.is_empty(), "no {error} from {missed:?}");
+    }
 }
 
 #[test]
@@ -244,8 +270,10 @@ fn failed_call_during_creation_loses_no_acknowledged_change() {
         return;
     }
     let is_chosen = |kind, error| is_long() || kind % ERRORS.len() == error;
-    let [hit, missed] = Script::creation().fail_calls("create", is_chosen);
-    assert!(hit > 5 * missed, "{hit} hit, {missed} missed");
+    let script = Script::creation();
+    let mut tally = Tally::default();
+    script.fail_calls(&script.calls(), "create", is_chosen, &mut tally);
+    tally.assert_most_hit();
 }
 
 /// Returns `true` in the form that fails every kind of call with every error.
@@ -261,12 +289,14 @@ fn kill_then_power_cut_loses_no_acknowledged_change() {
         return;
     }
     let killed = "signal=SIGKILL";
-    for (script, call, short) in [
-        (Script::every_verb(), "fsync", 37),
-        (Script::every_verb(), "pwrite64", 797),
-        (Script::creation(), "fsync", 13),
-        (Script::creation(), "rename", 2),
+    let (every_verb, creation) = (Script::every_verb(), Script::creation());
+    let creating = creation.calls();
+    for (script, calls, call, every) in [
+        (&every_verb, calls_of_every_verb(), "fsync", 53),
+        (&every_verb, calls_of_every_verb(), "pwrite64", 997),
+        (&creation, &creating, "fsync", 13),
+        (&creation, &creating, "rename", 2),
     ] {
-        script.each(call, killed, step(short));
+        script.each(calls, call, killed, every);
     }
 }

@@ -13,7 +13,8 @@ use chartlock::{Error, Vault};
 
 use crate::common::content::Random;
 use crate::common::{Fixed, ids, session};
-use crate::disk::{Content, Tree};
+use crate::disk::Tree;
+use crate::file_content::Content;
 use crate::model::{Model, read_chart};
 use crate::place;
 use crate::recorder::is_shared_memory;

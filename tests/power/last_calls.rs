@@ -80,6 +80,15 @@ pub(crate) fn numbers(calls: &[Call], word: &str) -> Numbers {
     numbers
 }
 
+/// Returns the largest number of calls of a kind that one thread made.
+pub(crate) fn most(calls: &[Call], name: &str) -> usize {
+    let mut counts = BTreeMap::<u64, usize>::new();
+    for call in calls.iter().filter(|call| call.name == name) {
+        *counts.entry(call.thread).or_default() += 1;
+    }
+    counts.into_values().max().unwrap_or(0)
+}
+
 /// Returns the text of a write to standard output.
 fn printed(call: &Call) -> Option<&str> {
     match &call.arguments[..] {

@@ -14,6 +14,7 @@
 //!
 //! The child's operations and the model of their effects are those of `tests/crash`.
 //! `CHARTLOCK_POWER_CUTS` sets for how many seconds the test continues with more cuts.
+//! `CHARTLOCK_POWER_FAULTS` makes each kind of call fail with each error in each operation.
 //! `CHARTLOCK_SEED` sets the contents of the records, the cuts, and which calls fail.
 #![allow(
     clippy::unwrap_used,
@@ -28,8 +29,10 @@ mod child;
 #[path = "../common/mod.rs"]
 mod common;
 mod cut;
+mod cutter;
 mod disk;
 mod faults;
+mod file_content;
 mod image;
 #[path = "../crash/journal.rs"]
 mod journal;
@@ -61,9 +64,12 @@ const FEW: Effort = Effort {
 const LONG: Effort = Effort {
     each: 4,
     random: 8,
-    at_most: 24,
+    at_most: 10,
     every: 1,
 };
+
+/// The minimum number of states that the long form opens.
+const LONG_STATES: u64 = 10_000;
 
 fn clean(script: &str) -> Vec<Run<'_>> {
     processes(&[script])
@@ -113,43 +119,54 @@ fn power_cut_during_every_operation_loses_no_acknowledged_change() {
     let runs = clean(EVERY_VERB);
     let campaign = short("vault", &runs, seed().unwrap_or(7));
     assert_no_failures(&campaign.run());
-    let seconds = std::env::var("CHARTLOCK_POWER_CUTS").map(|seconds| seconds.parse().unwrap());
-    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
-    let mut seed = Random::new().0;
-    let (mut syncs, mut states) = (0, 0);
-    while Instant::now() < end {
-        println!("CHARTLOCK_SEED={seed}");
-        let outcomes = long_round(seed);
-        syncs += outcomes.iter().map(|outcome| outcome.syncs).sum::<u64>();
-        states += outcomes.iter().map(|outcome| outcome.states).sum::<u64>();
-        seed = seed.wrapping_add(1);
+    if let Ok(seconds) = std::env::var("CHARTLOCK_POWER_CUTS") {
+        long_form(Duration::from_secs(seconds.parse().unwrap()));
     }
-    println!("long form: {syncs} syncs, {states} states");
 }
 
-/// Runs every campaign with more cuts.
-fn long_round(seed: u64) -> Vec<Outcome> {
+/// Runs campaigns with more cuts until the time is over, each campaign at least once. Continues until
+/// enough states were opened.
+fn long_form(time: Duration) {
+    let end = Instant::now() + time;
+    let first = Random::new().0;
+    let (mut syncs, mut states) = (0, 0);
+    for number in 0.. {
+        let is_enough = number >= LONG_CAMPAIGNS && states >= LONG_STATES;
+        if is_enough && Instant::now() >= end {
+            break;
+        }
+        let outcome = long_campaign(number, first);
+        syncs += outcome.syncs;
+        states += outcome.states;
+        println!("long form: {syncs} syncs, {states} states");
+    }
+}
+
+const LONG_CAMPAIGNS: usize = 6;
+
+/// Runs one of the campaigns of the long form. Each round has another seed.
+fn long_campaign(number: usize, first_seed: u64) -> Outcome {
     let on_one = every_verb_on_one();
-    let campaigns = [
-        ("vault", &[EVERY_VERB][..], 0),
-        ("vault", &[&on_one], 24),
+    let campaigns: [(&str, &[&str], usize); LONG_CAMPAIGNS] = [
+        ("vault", &[EVERY_VERB], 0),
         ("split", &REOPENED, 0),
-        ("vault", &REOPENED, 0),
-        ("vault", &[THREADS], 0),
         ("shared", &["", PROCESSES], 0),
+        ("vault", &[THREADS], 0),
+        ("vault", &[&on_one], 12),
+        ("vault", &REOPENED, 0),
     ];
-    let run = |(name, scripts, cut_again): (&str, &[&str], usize)| {
-        let runs = processes(scripts);
-        let campaign = Campaign {
-            effort: LONG,
-            cut_again,
-            ..short(name, &runs, seed)
-        };
-        let outcome = campaign.run();
-        assert_no_failures(&outcome);
-        outcome
+    let (name, scripts, cut_again) = campaigns[number % LONG_CAMPAIGNS];
+    let seed = first_seed.wrapping_add((number / LONG_CAMPAIGNS) as u64);
+    println!("{name} {scripts:?}, CHARTLOCK_SEED={seed}");
+    let runs = processes(scripts);
+    let campaign = Campaign {
+        effort: LONG,
+        cut_again,
+        ..short(name, &runs, seed)
     };
-    campaigns.into_iter().map(run).collect()
+    let outcome = campaign.run();
+    assert_no_failures(&outcome);
+    outcome
 }
 
 #[test]
@@ -179,8 +196,13 @@ fn power_cut_across_reopens_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
-    for name in ["vault", "split"] {
-        assert_no_failures(&short(name, &processes(&REOPENED), 23).run());
+    for (name, every) in [("vault", 4), ("split", 2)] {
+        let runs = processes(&REOPENED);
+        let campaign = Campaign {
+            effort: Effort { every, ..FEW },
+            ..short(name, &runs, 23)
+        };
+        assert_no_failures(&campaign.run());
     }
 }
 
@@ -229,7 +251,12 @@ fn power_cut_with_several_writers_loses_no_acknowledged_change() {
         return;
     }
     for script in [THREADS.to_owned(), format!("strict {THREADS}")] {
-        assert_no_failures(&short("vault", &clean(&script), 41).run());
+        let runs = clean(&script);
+        let campaign = Campaign {
+            effort: Effort { every: 2, ..FEW },
+            ..short("vault", &runs, 41)
+        };
+        assert_no_failures(&campaign.run());
     }
 }
 

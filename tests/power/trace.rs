@@ -156,7 +156,7 @@ fn call(process: &str, words: &str, began: u64, ended: u64) -> Option<Call> {
         process,
         thread: process,
         name: name.to_owned(),
-        arguments: split(arguments).map(argument).collect(),
+        arguments: split(arguments).into_iter().map(argument).collect(),
         returned: number(returned).unwrap(),
         injected,
         began,
@@ -165,17 +165,24 @@ fn call(process: &str, words: &str, began: u64, ended: u64) -> Option<Call> {
 }
 
 /// Splits arguments at commas, except inside structures.
-fn split(arguments: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0_i32;
-    let pieces = arguments.split(move |letter| {
+fn split(arguments: &str) -> Vec<&str> {
+    let (mut pieces, mut start, mut at, mut depth) = (Vec::new(), 0, 0, 0_i32);
+    while let Some(letter) = arguments.as_bytes().get(at) {
         match letter {
-            '{' | '[' => depth += 1,
-            '}' | ']' => depth -= 1,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 0 => {
+                pieces.push(arguments[start..at].trim());
+                start = at + 1;
+            }
+            // A string contains nothing but digits, and can have a megabyte.
+            b'"' => at += 1 + arguments[at + 1..].find('"').unwrap(),
             _ => {}
         }
-        letter == ',' && depth == 0
-    });
-    pieces.map(str::trim)
+        at += 1;
+    }
+    pieces.push(arguments[start..].trim());
+    pieces
 }
 
 fn argument(words: &str) -> Argument {
@@ -199,8 +206,15 @@ fn number(words: &str) -> Option<i64> {
 fn bytes(words: &str) -> Arc<[u8]> {
     assert!(!words.contains("\"..."), "strace cut a string short");
     let strings = words.split('"').skip(1).step_by(2);
-    let digits = strings.flat_map(|string| string.split("\\x").skip(1));
-    digits
-        .map(|digits| u8::from_str_radix(digits, 16).unwrap())
+    let escapes = strings.flat_map(|string| string.as_bytes().chunks(4));
+    escapes
+        .map(|escape| match escape {
+            [b'\\', b'x', high, low] => digit(*high) << 4 | digit(*low),
+            _ => panic!("strace wrote a byte in another form"),
+        })
         .collect()
+}
+
+fn digit(letter: u8) -> u8 {
+    char::from(letter).to_digit(16).unwrap() as u8
 }
