@@ -61,7 +61,7 @@ const FEW: Effort = Effort {
 const LONG: Effort = Effort {
     each: 4,
     random: 8,
-    at_most: 8,
+    at_most: 12,
     every: 1,
 };
 
