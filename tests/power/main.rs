@@ -64,7 +64,7 @@ const FEW: Effort = Effort {
 const LONG: Effort = Effort {
     each: 4,
     random: 8,
-    at_most: 10,
+    at_most: 12,
     every: 1,
 };
 
