@@ -21,7 +21,7 @@ use crate::storage::StorageError;
 
 /// Maximum number of reader connections. Each keeps two files open, and a process may have few: with
 /// 16 readers, a limit of 20 files left none for segment files.
-const READERS_MAX: usize = 4;
+const READERS_MAX: usize = 3;
 /// Cache of each reader, in bytes.
 const READER_CACHE_BYTES: u64 = 2 << 20;
 

@@ -175,11 +175,16 @@ impl LockedDirectory {
         Ok(complete)
     }
 
-    /// Releases the lock, even while a forked child process still has a copy of its descriptor.
+    /// Releases the lock. Closing the files would not release it while a forked child has them open.
     pub(super) fn release(&self) {
-        // Closing the file releases the lock, unless a forked child has it open.
         let _best_effort = self.lock.unlock();
         let _best_effort = self.directory.as_ref().map(File::unlock);
+    }
+}
+
+impl Drop for LockedDirectory {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
