@@ -122,7 +122,7 @@ pub(crate) struct CopyImage {
 }
 
 impl CopyImage {
-    /// Returns what [`check`](Self::check) requires of the same files.
+    /// Returns the properties that determine how [`check`](Self::check) judges the files.
     pub(crate) fn expectation(&self) -> (&str, bool, bool, bool) {
         (
             &self.name,
@@ -151,8 +151,8 @@ impl CopyImage {
         }
     }
 
-    /// Returns `true` if an unfinished copy is a vault. A restore of an archive writes the header
-    /// last, and a backup the marker.
+    /// Returns `true` if an unfinished copy is a vault. A restore writes the header last, and a
+    /// backup writes the marker last.
     fn is_vault(&self, directory: &Path, tree: &Tree) -> bool {
         let sides: &[&str] = match place::is_split(directory) {
             true => &["/keys", "/data"],

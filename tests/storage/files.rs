@@ -86,7 +86,7 @@ fn storage_files_are_readable_by_owner_only() {
 #[test]
 fn relative_path_after_change_of_directory_leads_to_same_storage() {
     let scratch = tempfile::tempdir().unwrap();
-    // A working directory concerns a whole process.
+    // Run in a child process, because the working directory belongs to the whole process.
     let name = "files::child_changes_its_directory";
     assert_success(child(name, scratch.path()));
 }
