@@ -1,10 +1,10 @@
-//! A vault on a disk that becomes full at different moments: on a small tmpfs, on a small ext4 file
-//! system, without free inodes, on a file system that becomes read-only, and under the limits of a
-//! process.
+//! Vaults on disks that become full at random moments. The disks are a small tmpfs and a small ext4
+//! file system. Further tests remove all free inodes, make the file system read-only, or set limits
+//! of a process.
 //!
-//! No acknowledged change is lost, operations fail with `Full`, the same handle continues when
-//! there is room again, a subject can be erased on the full disk, and no read is released without a
-//! journal entry.
+//! Operations on a full disk return `Full`, but a subject can be erased. The same handle continues
+//! when there is free space again. No acknowledged change is lost, and no read is released without
+//! a journal entry.
 //!
 //! `CHARTLOCK_MOMENTS` sets the number of moments for each file system, and `CHARTLOCK_SEED` repeats
 //! them. The tests are skipped with a note where this system does not permit mounts.

@@ -30,7 +30,7 @@ const EFFORT: Effort = Effort {
     every: 12,
 };
 
-/// Scripts of the processes around the one in which a call fails.
+/// Script of a process in which a call fails, with the scripts of the processes before and after.
 struct Script {
     name: &'static str,
     before: &'static [&'static str],

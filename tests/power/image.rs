@@ -23,10 +23,10 @@ use crate::script::{RESTORED, restored_record};
 /// The minimum length in bytes of the segment files that states share through hard links.
 const LINKED: u64 = 64 << 10;
 
-/// Disk state after a cut, with the contents that a vault opened from this state must have.
+/// Disk state after a cut, with the contents that a vault opened from this state must return.
 #[derive(Clone)]
 pub(crate) struct State {
-    /// The number of the state, which also determines how it is checked.
+    /// The number of the state, which also selects the variant of the check.
     pub(crate) number: u64,
     pub(crate) tree: Tree,
     pub(crate) model: Model,

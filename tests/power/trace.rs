@@ -24,7 +24,7 @@ pub(crate) struct Call {
     pub(crate) returned: i64,
     /// `true` if `strace` injected a fault into the call.
     pub(crate) injected: bool,
-    /// The sequence numbers of the call's begin and end, among the begins and ends of all calls.
+    /// The sequence numbers of the call's start and end, among the starts and ends of all calls.
     pub(crate) began: u64,
     pub(crate) ended: u64,
 }

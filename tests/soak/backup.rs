@@ -13,7 +13,7 @@ use crate::common::{Fixed, record, scratch, session};
 
 const WRITERS: usize = 4;
 const READERS: usize = 2;
-/// Number of records of each writer. Later puts overwrite these records, so that the vault stays
+/// Number of records of each writer. Puts cycle through these records, so that the vault stays
 /// small.
 const RECORDS: u64 = 60;
 const LARGE_BYTES: usize = 300_000;

@@ -1,9 +1,9 @@
 //! Soak test: eight threads run every operation of the public API on one vault over `FileStorage`,
-//! and compare what they read with what was acknowledged.
+//! and compare every read with the acknowledged changes.
 //!
 //! Memory, files and disk space stay bounded, and `verify` stays clean. A second test does the same
-//! with two processes that share the storage. Two further tests back a vault up while it is used,
-//! and show that unused space returns to the file system.
+//! with two processes that share the storage. Two further tests make backups of a vault in use, and
+//! check that unused space returns to the file system.
 //!
 //! `CHARTLOCK_SOAK_SECONDS` sets the duration of a soak, and `CHARTLOCK_BACKUPS` the number of
 //! backups. `CHARTLOCK_SEED` repeats the operations of each thread, but not their interleaving.

@@ -27,7 +27,7 @@ fn put_many(storage: &FileStorage, kind: u8, numbers: std::ops::Range<u32>, valu
 }
 
 #[test]
-fn shared_processes_creating_one_storage_keep_every_commit() {
+fn concurrent_shared_creations_keep_every_commit() {
     for _ in 0..40 {
         let scratch = scratch::quick();
         let directory = scratch.path().join("clinic");

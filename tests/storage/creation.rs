@@ -1,4 +1,4 @@
-//! Creation of a `FileStorage`, and the errors of paths and directories that are no storage.
+//! Creation of a `FileStorage`, and the errors for paths and directories that contain no storage.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

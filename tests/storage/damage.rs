@@ -3,9 +3,8 @@
 //! The storage does not authenticate values: the vault does. A read can therefore return a value
 //! with a flipped byte. Keys, revisions and absences must be right.
 //!
-//! SQLite's pages have no checksums. A flipped byte in the structure of a page of the key index,
-//! such as the number of its entries or a page number, can hide keys, which only `integrity`
-//! detects.
+//! SQLite's pages have no checksums. A flipped byte in the structure of an index page, such as its
+//! number of entries, can hide keys. Only `integrity` detects this.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};

@@ -45,7 +45,8 @@ fn records(storage: &FileStorage) -> usize {
     page.items.len()
 }
 
-/// Commits records from the number `first` on until the disk is full, and returns the next number.
+/// Commits records, beginning with the number `first`, until the disk is full. Returns the number
+/// of the refused record.
 fn commit_until_full(storage: &FileStorage, first: u32) -> u32 {
     let mut number = first;
     loop {

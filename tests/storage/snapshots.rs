@@ -190,8 +190,8 @@ fn snapshot_after_failed_read_never_shows_later_commits() {
     let name = "snapshots::child_reads_snapshot_on_failing_disk";
     for number in [60, 120, 240, 480] {
         let scratch = scratch::quick();
-        // Inject another error than EIO, which SQLite treats as damage. After other errors, SQLite
-        // ends the read transaction of the snapshot.
+        // Inject ENOMEM, because SQLite treats EIO as damage. After other errors, SQLite ends the
+        // read transaction of the snapshot.
         let fault = format!("error=ENOMEM:when={number}");
         let command = child_with_fault("pread64", &fault, name, scratch.path());
         assert_success(command);

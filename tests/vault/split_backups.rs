@@ -106,7 +106,8 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Asserts that a restored vault is whole, and contains what was acknowledged before the backup.
+/// Asserts that a restored vault is clean, and contains the puts that were acknowledged before the
+/// backup.
 fn assert_whole(storage: Arc<dyn Storage>, patients: u64, versions: u64) {
     let vault = Vault::open(storage, &Fixed(1)).unwrap();
     let report = vault.verify(None).unwrap();
@@ -160,8 +161,8 @@ fn archive_of_busy_split_vault_is_whole() {
     });
 }
 
-/// Copies the sides one after the other, with a change of the vault in between, and returns the
-/// result of reading a record from the copies.
+/// Copies one side, changes the vault, and then copies the other side. Returns the result of
+/// reading a record from the copies.
 fn read_after_separate_copies(
     order: [&str; 2],
     id: &RecordId,
