@@ -21,7 +21,8 @@ const DIRECTORY: &str = "CHARTLOCK_BENCH_DIRECTORY";
 const BATCH: usize = 1000;
 const PATIENTS: usize = 1000;
 const ROUNDS: usize = 5;
-/// Records that a process puts before it is killed. They leave a long write-ahead log.
+/// Number of records that a process puts before it is killed. These puts leave a long write-ahead
+/// log.
 const BEFORE_KILL: usize = 20_000;
 const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -59,7 +60,8 @@ struct Opening {
     put: Duration,
 }
 
-/// Opens a vault, gets a record, and puts one, which recovers what a killed process left.
+/// Measures opening a vault, the first `get` and the first `put`. After a killed process, this put
+/// completes the recovery.
 fn open_once(directory: &Path, credential: &dyn Credential, round: usize) -> Opening {
     let start = Instant::now();
     let vault = Vault::open(FileStorage::open(directory).unwrap(), credential).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::common::scratch::free_bytes;
 
-/// File that leaves a number of bytes free, until it is deleted.
+/// File that fills a disk except for a number of bytes. Dropping the ballast deletes the file.
 pub(crate) struct Ballast(PathBuf);
 
 impl Ballast {
@@ -31,7 +31,7 @@ impl Drop for Ballast {
     }
 }
 
-/// Directory of empty files that use all inodes, until it is deleted.
+/// Directory of empty files that use all inodes. Dropping the ballast deletes the directory.
 pub(crate) struct InodeBallast(PathBuf);
 
 impl InodeBallast {

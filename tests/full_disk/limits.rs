@@ -24,7 +24,8 @@ fn limit_of_20_open_files_fails_no_operation_on_small_records() {
     );
 }
 
-/// Reads with more threads than there are files left for reader connections.
+/// Runs more threads than the limit leaves files for reader connections. Only a large put may fail,
+/// because it needs a new file.
 fn with_few_open_files(directory: &Path) {
     let vault = Vault::create(FileStorage::open(directory).unwrap(), &Fixed(1)).unwrap();
     let mut patients = Patients::default();
@@ -63,14 +64,15 @@ fn with_few_open_files(directory: &Path) {
 }
 
 #[test]
-fn limit_of_file_size_loses_nothing() {
+fn file_size_limit_loses_no_acknowledged_change() {
     if let Some(directory) = directory_from_parent() {
         return with_small_files(&directory.join("vault"));
     }
-    // The size is in blocks of 512 bytes. Without the signal, the system call returns an error.
+    // `ulimit -f` counts blocks of 512 bytes. Ignore SIGXFSZ, so that a write beyond the limit
+    // returns an error.
     run(
         "trap '' XFSZ\nulimit -S -f 12000",
-        "limits::limit_of_file_size_loses_nothing",
+        "limits::file_size_limit_loses_no_acknowledged_change",
     );
 }
 
@@ -90,7 +92,8 @@ fn with_small_files(directory: &Path) {
     reopen_and_check(directory, &mut patients);
 }
 
-/// Runs a test in a child process under a limit of the shell, and checks the vault without it.
+/// Runs a test in a child process under a limit that the shell sets. Then checks the vault without
+/// the limit.
 #[track_caller]
 fn run(limit: &str, test: &str) {
     let scratch = tempfile::tempdir().unwrap();

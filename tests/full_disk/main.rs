@@ -1,10 +1,10 @@
-//! A vault on a disk that becomes full at different moments: on a small tmpfs, on a small ext4 file
-//! system, without free inodes, on a file system that becomes read-only, and under the limits of a
-//! process.
+//! Vaults on disks that become full at random moments. The disks are a small tmpfs and a small ext4
+//! file system. Further tests remove all free inodes, make the file system read-only, or set limits
+//! of a process.
 //!
-//! No acknowledged change is lost, the error says `Full`, the same handle continues when there is
-//! room again, a subject can be erased on the full disk, and no read is released without a journal
-//! entry.
+//! Operations on a full disk return `Full`, but a subject can be erased. The same handle continues
+//! when there is free space again. No acknowledged change is lost, and no read is released without
+//! a journal entry.
 //!
 //! `CHARTLOCK_MOMENTS` sets the number of moments for each file system, and `CHARTLOCK_SEED` repeats
 //! them. The tests are skipped with a note where this system does not permit mounts.
@@ -29,10 +29,11 @@ use std::path::Path;
 use common::child::{assert_success, child_after, directory_from_parent};
 use common::content::Random;
 
-/// Mounts a tmpfs of 64 MiB.
+/// Shell command that mounts a tmpfs of 64 MiB.
 const TMPFS: &str = "mount -t tmpfs -o size=64m none \"$1\"";
 
-/// Creates and mounts an ext4 file system of 64 MiB. `$inodes` are further options.
+/// Returns the shell commands that create and mount an ext4 file system of 64 MiB. `options` are
+/// options of `mkfs.ext4`.
 fn ext4(options: &str) -> String {
     format!(
         "truncate -s 64M \"$1.image\"
@@ -41,7 +42,8 @@ fn ext4(options: &str) -> String {
     )
 }
 
-/// Runs the calling test in a child process after the mount, or skips it.
+/// Runs a test in a child process after the commands `mount`, or skips the test if they are not
+/// permitted.
 #[track_caller]
 fn run_after(mount: &str, test: &str) {
     let scratch = tempfile::tempdir().unwrap();

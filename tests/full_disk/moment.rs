@@ -11,11 +11,11 @@ use crate::common::content::Random;
 use crate::common::{Fixed, session, session_as, subject};
 use crate::patients::Patients;
 
-/// Erased on the full disk.
+/// Patient who is erased while the disk is full.
 const ERASED: &str = "MRN-erased";
 const READER: &str = "dr.house";
 
-/// Failed operations after which the disk gets room again.
+/// Number of failed operations before the test erases a patient and then frees disk space.
 const FAILURES: usize = 6;
 
 pub(crate) fn run(disk: &Path, number: u64, random: &mut Random) {
@@ -101,7 +101,7 @@ fn assert_reads_journaled(vault: &Vault, released: u64) {
     assert!(journaled >= released, "{journaled} of {released} reads");
 }
 
-/// Opens the vault again, and compares it with what was acknowledged.
+/// Opens the vault again, verifies it, and compares its records with the acknowledged contents.
 pub(crate) fn reopen_and_check(directory: &Path, patients: &mut Patients) {
     let vault = Vault::open(FileStorage::open(directory).unwrap(), &Fixed(1)).unwrap();
     assert_clean(&vault);

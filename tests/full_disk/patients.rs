@@ -81,7 +81,8 @@ impl Patients {
         self.records.retain(|(known, _), _| known != patient);
     }
 
-    /// Reads a record, which may fail, and compares it if it was released.
+    /// Reads a record, and compares its content with the acknowledged content. Records the error if
+    /// the read fails.
     pub(crate) fn read(&mut self, session: &Session, patient: &str, name: &str) {
         let expected = self.records.get(&(patient.to_owned(), name.to_owned()));
         let expected = expected.copied().flatten();
@@ -108,7 +109,7 @@ impl Patients {
         assert_eq!(self.errors[errors..], [], "reads after there was room");
     }
 
-    /// Asserts that a lack of room is the reason of all errors.
+    /// Asserts that all recorded errors are of one kind.
     pub(crate) fn assert_only(&self, kind: ErrorKind) {
         let other = self.errors.iter().find(|error| error.kind() != kind);
         assert_eq!(other, None, "among {} errors", self.errors.len());

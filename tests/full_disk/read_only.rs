@@ -69,7 +69,7 @@ fn becomes_read_only(disk: &Path) {
         patients.change(&session, &mut random);
     }
     assert_eq!(patients.errors, []);
-    // The kernel does the same after an error of the disk.
+    // Make the file system read-only, as the kernel does after a disk error.
     mount(&["-o", "remount,abort"], disk);
     let before = patients.reads;
     for _ in 0..5 {
@@ -82,7 +82,7 @@ fn becomes_read_only(disk: &Path) {
     drop((session, vault));
     let refused = FileStorage::open(&directory).map(|_| ());
     assert_eq!(refused, Err(StorageError::Denied));
-    // The mount of the child's parent still names the image.
+    // Mount the image again, because ext4 cannot become writable after an abort.
     let image = disk.with_extension("image");
     assert!(Command::new("umount").arg(disk).status().unwrap().success());
     let options = ["-o", "loop", image.to_str().unwrap()];

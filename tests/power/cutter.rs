@@ -70,7 +70,7 @@ impl<'a> Cutter<'a> {
         self.replay(root.to_str().unwrap(), &calls);
     }
 
-    /// Asserts that the model of the disk contains what the children left.
+    /// Asserts that the model of the disk equals the directory that the children wrote.
     pub(crate) fn assert_recorded(&self, root: &Path) {
         let all = self.disk.after(&Cut::Everything).into_iter();
         let all: Tree = all
@@ -79,7 +79,7 @@ impl<'a> Cutter<'a> {
         assert!(all == read_tree(root), "the recording is not complete");
     }
 
-    /// Starts a child from the state after a cut, and cuts its calls too.
+    /// Starts a child from the state after a cut, and cuts the power again at its calls.
     pub(crate) fn cut_again(&mut self, scratch: &Path, index: usize, state: State) {
         let root = scratch.join(format!("again.{index}"));
         let mut shelf = Shelf::new(scratch.join(format!("again.{index}.shelf")));

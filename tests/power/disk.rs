@@ -334,7 +334,7 @@ fn apply(content: &mut Content, id: Id, pending: &[(When, Change)], cut: &Cut) {
     }
 }
 
-/// Returns a hash of some files of a tree together with what is expected of them.
+/// Returns a hash of some files of a tree and of the expectations about these files.
 pub(crate) fn digest<'a>(
     files: impl Iterator<Item = (&'a String, &'a Option<Arc<Content>>)>,
     expected: impl Hash,

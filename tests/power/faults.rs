@@ -11,7 +11,7 @@ use crate::campaign::{Campaign, FalseSyncs, Outcome, Run, calls_of_last};
 use crate::common::content;
 use crate::cut::Effort;
 use crate::last_calls::{self, ERRORS, SCRIPTS};
-use crate::script::every_verb_on_one;
+use crate::script::every_operation_on_one;
 use crate::trace::{self, Call};
 
 /// The kinds of call that must fail in the long form.
@@ -30,7 +30,7 @@ const EFFORT: Effort = Effort {
     every: 12,
 };
 
-/// Scripts of the processes around the one in which a call fails.
+/// Script of a process in which a call fails, with the scripts of the processes before and after.
 struct Script {
     name: &'static str,
     before: &'static [&'static str],
@@ -40,18 +40,18 @@ struct Script {
 }
 
 impl Script {
-    /// Every operation, on a vault that exists.
-    fn every_verb() -> Self {
+    /// Returns a script of every operation, on an existing vault.
+    fn every_operation() -> Self {
         Self {
             name: "vault",
             before: &[""],
-            failing: every_verb_on_one().into(),
+            failing: every_operation_on_one().into(),
             after: AFTERWARDS,
             effort: EFFORT,
         }
     }
 
-    /// The creation of a vault in a new directory.
+    /// Returns a script that creates a vault in a new directory.
     fn creation() -> Self {
         Self {
             name: "parent/vault",
@@ -62,15 +62,15 @@ impl Script {
         }
     }
 
-    /// A few operations, on a vault that exists.
+    /// Returns a script of some operations, on an existing vault.
     fn of(words: &'static str) -> Self {
         Self {
             failing: words.into(),
-            ..Self::every_verb()
+            ..Self::every_operation()
         }
     }
 
-    /// A commit of many pages, none of which is in the log yet. The next process copies the log
+    /// Returns a script that commits many pages to an empty log. The next process copies the log
     /// into the database.
     fn first_commit() -> Self {
         Self {
@@ -100,8 +100,8 @@ impl Script {
         calls_of_last(self.name, &runs, content::seed().unwrap_or(0))
     }
 
-    /// Fails one call of each kind with each error, or those that `is_chosen` accepts by their
-    /// numbers.
+    /// Fails one call of each kind with each error. `is_chosen` selects combinations by the indices
+    /// of kind and error.
     fn fail_calls(
         &self,
         calls: &[Call],
@@ -181,9 +181,9 @@ impl Tally {
 }
 
 /// Returns the calls of every operation. The tests share one recording.
-fn calls_of_every_verb() -> &'static [Call] {
+fn calls_of_every_operation() -> &'static [Call] {
     static CALLS: OnceLock<Vec<Call>> = OnceLock::new();
-    CALLS.get_or_init(|| Script::every_verb().calls())
+    CALLS.get_or_init(|| Script::every_operation().calls())
 }
 
 /// Shifts the failing calls by `CHARTLOCK_SEED`, so that successive seeds reach each of them.
@@ -202,8 +202,8 @@ fn failed_sync_is_never_retried() {
     if !trace::can_record() {
         return;
     }
-    let script = Script::every_verb();
-    let outcomes = script.each(calls_of_every_verb(), "fsync", "error=EIO", 67);
+    let script = Script::every_operation();
+    let outcomes = script.each(calls_of_every_operation(), "fsync", "error=EIO", 67);
     for outcome in &outcomes {
         assert!(outcome.failed_syncs == 0 || is_refused(outcome));
     }
@@ -211,13 +211,14 @@ fn failed_sync_is_never_retried() {
     assert!(outcomes.iter().any(has_gone_on), "no operation ever failed");
 }
 
-/// The log that a failed sync leaves is in the page cache only, although a later sync succeeds.
+/// After a failed sync, the log is in the page cache only, even if a later sync of the log
+/// succeeds.
 #[test]
 fn failed_sync_of_first_commit_leaves_no_half_transaction() {
     if !trace::can_record() {
         return;
     }
-    // The directory, the header of the log, the directory again, the log.
+    // The first commit syncs the directory, the log's header, the directory again, and the log.
     for number in 1..=4 {
         let fault = format!("fsync:error=EIO:when={number}");
         Script::first_commit().with_fault(&fault, number);
@@ -229,9 +230,9 @@ fn disk_full_at_every_write_loses_nothing() {
     if !trace::can_record() {
         return;
     }
-    let script = Script::every_verb();
+    let script = Script::every_operation();
     for (call, every) in [("write", 149), ("pwrite64", 997), ("fsync", 199)] {
-        script.each(calls_of_every_verb(), call, "error=ENOSPC", every);
+        script.each(calls_of_every_operation(), call, "error=ENOSPC", every);
     }
 }
 
@@ -289,11 +290,16 @@ fn kill_then_power_cut_loses_no_acknowledged_change() {
         return;
     }
     let killed = "signal=SIGKILL";
-    let (every_verb, creation) = (Script::every_verb(), Script::creation());
+    let (every_operation, creation) = (Script::every_operation(), Script::creation());
     let creating = creation.calls();
     for (script, calls, call, every) in [
-        (&every_verb, calls_of_every_verb(), "fsync", 53),
-        (&every_verb, calls_of_every_verb(), "pwrite64", 997),
+        (&every_operation, calls_of_every_operation(), "fsync", 53),
+        (
+            &every_operation,
+            calls_of_every_operation(),
+            "pwrite64",
+            997,
+        ),
         (&creation, &creating, "fsync", 13),
         (&creation, &creating, "rename", 2),
     ] {

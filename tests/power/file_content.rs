@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
     pub(crate) length: u64,
-    /// Hash of the content. Most files are the same in most states.
+    /// Hash of the content, computed once because most files are the same in most states.
     digest: OnceLock<u64>,
 }
 

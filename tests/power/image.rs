@@ -23,10 +23,10 @@ use crate::script::{RESTORED, restored_record};
 /// The minimum length in bytes of the segment files that states share through hard links.
 const LINKED: u64 = 64 << 10;
 
-/// Disk state after a cut, with the contents that a vault opened from this state must have.
+/// Disk state after a cut, with the contents that a vault opened from this state must return.
 #[derive(Clone)]
 pub(crate) struct State {
-    /// The number of the state, which also determines how it is checked.
+    /// The number of the state, which also selects the variant of the check.
     pub(crate) number: u64,
     pub(crate) tree: Tree,
     pub(crate) model: Model,
@@ -122,7 +122,7 @@ pub(crate) struct CopyImage {
 }
 
 impl CopyImage {
-    /// Returns what [`check`](Self::check) requires of the same files.
+    /// Returns the properties that determine how [`check`](Self::check) judges the files.
     pub(crate) fn expectation(&self) -> (&str, bool, bool, bool) {
         (
             &self.name,
@@ -151,8 +151,8 @@ impl CopyImage {
         }
     }
 
-    /// Returns `true` if an unfinished copy is a vault. A restore of an archive writes the header
-    /// last, and a backup the marker.
+    /// Returns `true` if an unfinished copy is a vault. A restore writes the header last, and a
+    /// backup writes the marker last.
     fn is_vault(&self, directory: &Path, tree: &Tree) -> bool {
         let sides: &[&str] = match place::is_split(directory) {
             true => &["/keys", "/data"],

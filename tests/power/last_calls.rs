@@ -1,10 +1,10 @@
-//! The system calls of each operation, and which of them fail.
+//! System calls of each operation, and the selection of those that fail.
 
 use std::collections::BTreeMap;
 
 use crate::trace::{Argument, Call};
 
-/// The operations that change a vault, each behind the operations that prepare it.
+/// The operations that change a vault, each after the operations that prepare it.
 pub(crate) const SCRIPTS: [&str; 26] = [
     "put put",
     "put-large",

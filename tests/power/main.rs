@@ -51,7 +51,7 @@ use std::time::{Duration, Instant};
 use campaign::{Campaign, FalseSyncs, Outcome, Run};
 use common::content::{Random, seed};
 use cut::Effort;
-use script::{EVERY_VERB, every_verb_on_one};
+use script::{EVERY_OPERATION, every_operation_on_one};
 
 /// One cut at each sync and after each acknowledgement.
 const FEW: Effort = Effort {
@@ -116,7 +116,7 @@ fn power_cut_during_every_operation_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
-    let runs = clean(EVERY_VERB);
+    let runs = clean(EVERY_OPERATION);
     let campaign = short("vault", &runs, seed().unwrap_or(7));
     assert_no_failures(&campaign.run());
     if let Ok(seconds) = std::env::var("CHARTLOCK_POWER_CUTS") {
@@ -146,9 +146,9 @@ const LONG_CAMPAIGNS: usize = 6;
 
 /// Runs one of the campaigns of the long form. Each round has another seed.
 fn long_campaign(number: usize, first_seed: u64) -> Outcome {
-    let on_one = every_verb_on_one();
+    let on_one = every_operation_on_one();
     let campaigns: [(&str, &[&str], usize); LONG_CAMPAIGNS] = [
-        ("vault", &[EVERY_VERB], 0),
+        ("vault", &[EVERY_OPERATION], 0),
         ("split", &REOPENED, 0),
         ("shared", &["", PROCESSES], 0),
         ("vault", &[THREADS], 0),
@@ -206,7 +206,7 @@ fn power_cut_across_reopens_loses_no_acknowledged_change() {
     }
 }
 
-/// Writes enough data for a checkpoint, in the middle and at the end.
+/// The script writes enough data for a checkpoint in the middle and another one at the end.
 #[test]
 fn power_cut_during_checkpoint_and_close_loses_no_acknowledged_change() {
     if !trace::can_record() {
@@ -231,7 +231,7 @@ fn power_cut_during_recovery_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
-    let script = every_verb_on_one();
+    let script = every_operation_on_one();
     let runs = clean(&script);
     let campaign = Campaign {
         effort: Effort { every: 4, ..FEW },

@@ -1,8 +1,8 @@
 //! Child processes that run a script of operations and then exit.
 //!
 //! A script is a list of words. `|` separates the scripts of the threads of a process, and `&` the
-//! scripts of processes that run at the same time. Each thread changes patients of its own. The
-//! word `strict` comes first and makes the process journal strictly.
+//! scripts of processes that run at the same time. Each thread changes its own patients. The word
+//! `strict` comes first and makes the process journal strictly.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -28,7 +28,7 @@ pub(crate) const PROCESS: &str = "CHARTLOCK_POWER_PROCESS";
 
 /// Script with every operation that changes a vault. Some operations occur more than once, on
 /// existing and on missing records.
-pub(crate) const EVERY_VERB: &str = "\
+pub(crate) const EVERY_OPERATION: &str = "\
 put put put 1:put put-large put-if many remove checkpoint backup use \
 put-huge begin collect misfile 1:misfile expunge retain 1:hold rotate-patient \
 rotate-master put slots rotate-root 1:put-large reencrypt-patient erase put \
@@ -36,8 +36,8 @@ many compact remove checkpoint archive use reencrypt 1:release 1:expunge put-if 
 
 /// Returns a script with every operation, for a child in which a call fails. All operations change
 /// the first patient, because the outcome of the failed operation is unknown from then on.
-pub(crate) fn every_verb_on_one() -> String {
-    let words = EVERY_VERB.split_whitespace();
+pub(crate) fn every_operation_on_one() -> String {
+    let words = EVERY_OPERATION.split_whitespace();
     let mut words: Vec<_> = words.filter(|word| !word.starts_with("1:")).collect();
     // Add pairs of operations, because a hold must exist to be lifted, and a record must be
     // misfiled to be expunged.

@@ -24,7 +24,7 @@ pub(crate) struct Call {
     pub(crate) returned: i64,
     /// `true` if `strace` injected a fault into the call.
     pub(crate) injected: bool,
-    /// The sequence numbers of the call's begin and end, among the begins and ends of all calls.
+    /// The sequence numbers of the call's start and end, among the starts and ends of all calls.
     pub(crate) began: u64,
     pub(crate) ended: u64,
 }
@@ -133,7 +133,8 @@ fn join_threads(calls: Vec<Call>) -> Vec<Call> {
             call.process = *parent;
         }
     }
-    // A descriptor is free before its close returns, so that another thread can get it meanwhile.
+    // The kernel frees a descriptor before `close` returns, so another thread can get the same
+    // descriptor earlier.
     others.sort_by_key(|call| match &*call.name {
         "close" => call.began,
         _ => call.ended,
@@ -175,7 +176,7 @@ fn split(arguments: &str) -> Vec<&str> {
                 pieces.push(arguments[start..at].trim());
                 start = at + 1;
             }
-            // A string contains nothing but digits, and can have a megabyte.
+            // Skip the whole string, which contains only escaped bytes and can be a megabyte long.
             b'"' => at += 1 + arguments[at + 1..].find('"').unwrap(),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Backups of a vault that is written, read and rotated meanwhile.
+//! Backups of a vault during writes, reads and key rotations.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,8 @@ use crate::common::{Fixed, record, scratch, session};
 
 const WRITERS: usize = 4;
 const READERS: usize = 2;
-/// Records of each writer. Puts go round, so that the vault stays small.
+/// Number of records of each writer. Puts cycle through these records, so that the vault stays
+/// small.
 const RECORDS: u64 = 60;
 const LARGE_BYTES: usize = 300_000;
 
@@ -64,7 +65,7 @@ fn id(writer: usize, number: u64) -> RecordId {
     record(&format!("MRN-{writer}"), &format!("{}", number % RECORDS))
 }
 
-/// Returns the content of a put: its number, in every tenth put behind many other bytes.
+/// Returns the content of a put, which ends with the put's number. Every tenth content is large.
 fn content(number: u64) -> Vec<u8> {
     let length = if number % 10 == 9 { LARGE_BYTES } else { 1000 };
     let mut content = vec![7; length];
@@ -80,7 +81,7 @@ fn write(vault: &Vault, writer: usize, puts: &AtomicU64, is_over: &AtomicBool) {
         }
         session.put(&id(writer, number), &content(number)).unwrap();
         puts.store(number + 1, Ordering::SeqCst);
-        // Bounds the growth of the vault.
+        // Limit the growth of the vault.
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -144,7 +145,8 @@ fn back_up_and_compare(
     }
 }
 
-/// Copies the files of a directory that nobody uses. Returns the time.
+/// Measures the time of a plain copy of a directory, and deletes the copy. No storage may have the
+/// directory open.
 fn copy(from: &Path, to: &Path) -> Duration {
     let start = Instant::now();
     copy_all(from, to);

@@ -1,9 +1,9 @@
 //! Soak test: eight threads run every operation of the public API on one vault over `FileStorage`,
-//! and compare what they read with what was acknowledged.
+//! and compare every read with the acknowledged changes.
 //!
 //! Memory, files and disk space stay bounded, and `verify` stays clean. A second test does the same
-//! with two processes that share the storage. Two further tests back a vault up while it is used,
-//! and show that unused space returns to the file system.
+//! with two processes that share the storage. Two further tests make backups of a vault in use, and
+//! check that unused space returns to the file system.
 //!
 //! `CHARTLOCK_SOAK_SECONDS` sets the duration of a soak, and `CHARTLOCK_BACKUPS` the number of
 //! backups. `CHARTLOCK_SEED` repeats the operations of each thread, but not their interleaving.
@@ -41,17 +41,18 @@ use worker::Worker;
 
 const THREADS: u64 = 8;
 
-/// Size of an erased and compacted storage without its journal, in bytes.
+/// Disk space in bytes that an erased and compacted storage may use beyond twice the size of its
+/// objects.
 const EMPTY_BYTES: u64 = 16 << 20;
 
 /// Memory that eight threads may use, in bytes. Each can have a large record, its copy and the
 /// buffers of an upload.
 const MEMORY_BYTES: u64 = 1 << 30;
 
-/// Files of the storage, of which each large record of the model has a few.
+/// Upper bound on the number of files of the storage. Each large record uses a few files.
 const FILES: u64 = 5_000;
 
-/// Returns the duration that the environment sets, or a short one.
+/// Returns the duration from `CHARTLOCK_SOAK_SECONDS`, or `short` seconds.
 fn duration(short: u64) -> Duration {
     let set = std::env::var("CHARTLOCK_SOAK_SECONDS").ok();
     Duration::from_secs(set.map_or(short, |seconds| seconds.parse().unwrap()))

@@ -12,7 +12,7 @@ use crate::common::Fixed;
 use crate::common::content::Random;
 use crate::measure::Times;
 
-/// Storage below the vault, and the place of its copies.
+/// Storage of the vault, and the directory of its copies.
 pub(crate) struct Place {
     pub(crate) storage: Arc<FileStorage>,
     pub(crate) copies: PathBuf,
@@ -24,8 +24,8 @@ impl Place {
     }
 }
 
-/// Runs one operation. Only two of the threads run those that walk through the whole vault, because
-/// otherwise they would take all of the time.
+/// Runs a random operation. Only two of eight threads run each operation that scans the whole
+/// vault, because otherwise such operations would take all of the time.
 pub(crate) fn maintain(
     vault: &Vault,
     place: &Place,

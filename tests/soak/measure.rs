@@ -25,7 +25,7 @@ impl Times {
         done
     }
 
-    /// Prints the times. They depend on the machine, so no test compares them.
+    /// Prints the times. No test asserts bounds on the times, because they depend on the machine.
     pub(crate) fn print(&self) {
         for (operation, (count, longest)) in &*self.0.lock().unwrap() {
             let slow = if *longest > Duration::from_secs(5) {
@@ -85,7 +85,8 @@ pub(crate) fn used_bytes(directory: &Path) -> u64 {
     usage(directory).1
 }
 
-/// Returns the number and the bytes of the files below a directory. Files can vanish meanwhile.
+/// Returns the number and the total size in bytes of the files below a directory. Skips files that
+/// are deleted during the walk.
 fn usage(directory: &Path) -> (u64, u64) {
     let Ok(entries) = fs::read_dir(directory) else {
         return (0, 0);
@@ -108,7 +109,7 @@ fn usage(directory: &Path) -> (u64, u64) {
     (files, bytes)
 }
 
-/// Returns the bytes of all stored keys and values.
+/// Returns the total size in bytes of all stored keys and values.
 pub(crate) fn stored_bytes(storage: &dyn Storage) -> u64 {
     let (mut bytes, mut after): (u64, Option<Vec<u8>>) = (0, None);
     loop {

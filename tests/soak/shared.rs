@@ -54,7 +54,7 @@ fn spawn(parent: &Path, process: u64) -> Child {
         .unwrap()
 }
 
-/// Runs one of the processes.
+/// Runs the workers of one process, and verifies the vault at the end.
 fn work(parent: &Path) {
     let process: u64 = std::env::var(PROCESS).unwrap().parse().unwrap();
     let shared = FileOptions::new().shared();

@@ -1,4 +1,4 @@
-//! Unused space of the database returns to the file system without a call.
+//! Return of unused database space to the file system by ordinary commits.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use chartlock::storage::{Expect, Storage, Transaction};
 
 use crate::common::scratch;
 
-/// Objects of a page each, and a few more pages for the index.
+/// Number of objects, each of which fills one page of the database.
 const OBJECTS: u32 = 4_000;
 const OBJECT_BYTES: usize = 8_000;
-/// Commits after which the space must have returned. Each frees at least 32 pages.
+/// Maximum number of commits until the space has returned. Each commit frees at least 32 pages.
 const COMMITS: u32 = 1_000;
 
 fn key(number: u32) -> Vec<u8> {

@@ -166,7 +166,7 @@ fn interrupted_archive_restore_leaves_no_header() {
     }
 }
 
-/// Storage without snapshots, which one put changes during the first scan.
+/// Storage without support for snapshots. A put changes the content during the first scan.
 #[derive(Debug)]
 struct Changing(Arc<MemoryStorage>, std::sync::Once);
 
@@ -191,7 +191,7 @@ impl Storage for Changing {
 }
 
 #[test]
-fn archive_of_storage_with_snapshots_has_state_of_its_beginning() {
+fn archive_of_changing_storage_with_snapshots_contains_initial_state() {
     let storage = Arc::new(small());
     let mut expected = Vec::new();
     archive::write(&storage, &mut expected).unwrap();

@@ -1,5 +1,5 @@
-//! A `FileStorage` whose files are mixed with another one's, replaced while it is open, or first
-//! used at an unlucky moment.
+//! Attacks on a `FileStorage`: files of another storage, files replaced or deleted while the
+//! storage is open, and races at its creation.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn put_many(storage: &FileStorage, kind: u8, numbers: std::ops::Range<u32>, valu
 }
 
 #[test]
-fn shared_processes_creating_one_storage_keep_every_commit() {
+fn concurrent_shared_creations_keep_every_commit() {
     for _ in 0..40 {
         let scratch = scratch::quick();
         let directory = scratch.path().join("clinic");
@@ -49,7 +49,7 @@ fn shared_processes_creating_one_storage_keep_every_commit() {
 }
 
 #[test]
-fn database_of_backup_beside_files_of_original_returns_foreign() {
+fn opening_with_database_or_marker_of_backup_returns_foreign() {
     for is_closed in [false, true] {
         let scratch = scratch::quick();
         let clinic = scratch.path().join("clinic");
@@ -83,7 +83,7 @@ fn database_of_backup_beside_files_of_original_returns_foreign() {
 }
 
 #[test]
-fn salvage_beside_log_of_another_storage_ignores_the_log() {
+fn salvage_with_log_of_another_storage_ignores_the_log() {
     let scratch = scratch::quick();
     let make = |name: &str, value: u8, records: u32| {
         let directory = scratch.path().join(name);
@@ -111,7 +111,7 @@ fn salvage_beside_log_of_another_storage_ignores_the_log() {
 }
 
 #[test]
-fn salvage_beside_older_log_keeps_newer_objects() {
+fn salvage_with_older_log_keeps_newer_objects() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put_many(&storage, b'r', 0..400, &[1; 300]);
@@ -135,7 +135,7 @@ fn salvage_beside_older_log_keeps_newer_objects() {
 }
 
 #[test]
-fn salvage_after_compaction_in_the_log_keeps_the_log() {
+fn salvage_with_compaction_in_the_log_copies_every_object() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("clinic");
     let storage = FileStorage::open(&directory).unwrap();
@@ -165,7 +165,7 @@ fn salvage_after_compaction_in_the_log_keeps_the_log() {
 }
 
 #[test]
-fn first_commit_after_crash_beside_snapshot_succeeds() {
+fn first_commit_after_crash_with_open_snapshot_succeeds() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("clinic");
     let storage = FileStorage::open(&directory).unwrap();
@@ -198,7 +198,7 @@ fn calls_after_closing_return_stopped() {
 }
 
 #[test]
-fn commits_beside_damaged_list_of_segment_files_succeed() {
+fn commit_and_backup_with_damaged_auxiliary_table_succeed() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("clinic");
     let storage = FileStorage::open(&directory).unwrap();
@@ -230,7 +230,7 @@ fn commits_beside_damaged_list_of_segment_files_succeed() {
 }
 
 #[test]
-fn backup_beside_missing_segment_file_copies_the_rest() {
+fn backup_with_missing_segment_file_copies_the_rest() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("clinic");
     let storage = FileStorage::open(&directory).unwrap();
@@ -291,7 +291,7 @@ fn opening_after_lock_file_was_deleted_returns_in_use() {
 }
 
 #[test]
-fn storage_whose_directory_was_replaced_serves_nothing_of_the_other() {
+fn storage_after_directory_replacement_never_uses_the_other_files() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("clinic");
     let storage = FileStorage::open(&directory).unwrap();
@@ -314,7 +314,7 @@ fn storage_whose_directory_was_replaced_serves_nothing_of_the_other() {
 }
 
 #[test]
-fn snapshot_that_ends_after_directory_was_replaced_deletes_nothing() {
+fn snapshot_dropped_after_directory_replacement_deletes_nothing() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("clinic");
     let storage = FileStorage::open(&directory).unwrap();

@@ -52,7 +52,7 @@ fn backup_beside_writers_has_whole_transactions() {
     });
 }
 
-/// Commits pairs of keys with the same count, and a large value with it.
+/// Commits transactions, each of which writes one count to two keys and to a large value.
 fn write_pairs(storage: &FileStorage, writer: u8, done: &AtomicBool, acknowledged: &AtomicU32) {
     for count in 1_u32.. {
         if done.load(Ordering::SeqCst) {
@@ -67,7 +67,7 @@ fn write_pairs(storage: &FileStorage, writer: u8, done: &AtomicBool, acknowledge
     }
 }
 
-/// Returns the count of a writer, which all its keys must have.
+/// Asserts that all keys of a writer contain the same count, and returns the count.
 fn pair(storage: &FileStorage, writer: u8) -> u32 {
     let value = |kind| value_of(storage, &[kind, writer]).unwrap();
     assert_eq!(value(b'p'), value(b'r'));
@@ -91,7 +91,7 @@ fn backup_equals_original_and_revisions_never_repeat() {
     let copy = FileStorage::open(scratch.path().join("copy")).unwrap();
     assert_eq!(value_of(&copy, b"r1"), Some(b"1".to_vec()));
     assert_eq!(value_of(&copy, b"s1"), Some(vec![1; LARGE]));
-    // Otherwise a precondition of one branch could hold on the other.
+    // A revision from the original must never satisfy a precondition on the copy.
     assert_ne!(put(&copy, b"r1", b"3"), later);
     put(&storage, b"s1", b"small");
     assert_eq!(segments(&scratch.path().join("clinic")).len(), 0);
@@ -125,7 +125,7 @@ fn backup_into_directory_with_content_changes_nothing() {
 }
 
 #[test]
-fn interrupted_backup_is_no_storage() {
+fn opening_interrupted_backup_returns_damaged() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path().join("clinic")).unwrap();
     for number in 0..200_u8 {
@@ -146,7 +146,8 @@ fn interrupted_backup_is_no_storage() {
             StorageError::Damaged
         );
     }
-    // The original is not affected.
+    // The interrupted backup must not block a later backup, or leave a snapshot open that defers
+    // destruction.
     storage
         .backup(scratch.path().join("second"), |_, _| {})
         .unwrap();

@@ -1,10 +1,10 @@
-//! Defective snapshots, of which storages with defects are made.
+//! Defective snapshots, which the defective storages return.
 
 use std::sync::Arc;
 
 use chartlock::storage::{Scan, ScanPage, Snapshot, Storage, StorageError, Stored};
 
-/// View that follows the storage.
+/// Snapshot that also shows later commits, because every call reads the current storage.
 #[derive(Debug)]
 pub(crate) struct Live<S>(pub(crate) Arc<S>);
 
@@ -18,7 +18,7 @@ impl<S: Storage> Snapshot for Live<S> {
     }
 }
 
-/// View whose reads and scans have different sources.
+/// Snapshot whose reads and scans use two different snapshots.
 #[derive(Debug)]
 pub(crate) struct Halves {
     pub(crate) read: Box<dyn Snapshot>,
@@ -35,7 +35,7 @@ impl Snapshot for Halves {
     }
 }
 
-/// View that shows the patient entries at a later time than everything else.
+/// Snapshot whose patient entries are newer than all other objects.
 #[derive(Debug)]
 pub(crate) struct Torn {
     pub(crate) records: Box<dyn Snapshot>,

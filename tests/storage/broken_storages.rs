@@ -260,7 +260,8 @@ impl<S: Storage> Broken<S> {
         self.closes.load(Ordering::SeqCst) > 0
     }
 
-    /// Refuses calls after closing, if the defect is one of a storage that does so.
+    /// Returns an error after closing, if the defect concerns a storage that refuses calls after
+    /// closing.
     fn check_open(&self) -> Result<(), StorageError> {
         match self.defect {
             Defect::ClosedFailsWithIo if self.is_closed() => {

@@ -1,4 +1,4 @@
-//! Creation of a `FileStorage`, and the errors of paths and directories that are no storage.
+//! Creation of a `FileStorage`, and the errors for paths and directories that contain no storage.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -75,7 +75,8 @@ fn opening_directory_of_other_files_changes_nothing() {
             assert_eq!(read_only.unwrap_err(), expected, "{name}");
         }
         let mut after = contents(&directory);
-        // Opening locks the directory of a storage before it looks at the files.
+        // Opening may create the lock file, because the storage takes the lock before it checks the
+        // other files.
         if !before.contains_key(Path::new("lock")) {
             after.remove(Path::new("lock"));
         }
@@ -112,7 +113,8 @@ fn reading_absent_directory_returns_damaged_and_creates_nothing() {
     let salvaged = FileStorage::salvage(&absent, &MemoryStorage::new());
     assert_eq!(salvaged.unwrap_err(), expected);
     assert!(!absent.exists());
-    // Creating an empty directory first is not enough for a reader.
+    // An empty directory returns the same error, because a read-only opening never creates a
+    // storage.
     assert_eq!(
         FileStorage::open_read_only(scratch.path()).unwrap_err(),
         expected
@@ -171,8 +173,9 @@ fn unfinished_marker_beside_objects_returns_damaged() {
     assert_eq!(value_of(&storage, b"r1"), Some(b"1".to_vec()));
 }
 
-/// Process that was forked while two storages were open, and that outlives their owner: it keeps the
-/// lock of `clinic`, but not of `closed`, which the owner closed.
+/// Process that a child forked while the storages `clinic` and `closed` were open. The forked
+/// process outlives the child and keeps the lock of `clinic`. The child closed `closed`, which
+/// released its lock.
 pub(crate) struct ForkedProcess {
     pid: libc::pid_t,
 }
@@ -180,7 +183,7 @@ pub(crate) struct ForkedProcess {
 impl ForkedProcess {
     pub(crate) fn start(directory: &Path) -> Self {
         let mut command = child("creation::child_forks_and_exits", directory);
-        // The forked process keeps the parent's output open.
+        // Use no pipes: the forked process would keep them open after the child exits.
         let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         assert!(status.unwrap().success());
         let pid = fs::read_to_string(directory.join("pid")).unwrap();
@@ -206,7 +209,7 @@ impl Drop for ForkedProcess {
 }
 
 #[test]
-fn lock_kept_by_forked_child_returns_in_use() {
+fn opening_with_lock_kept_by_forked_process_returns_in_use() {
     let scratch = tempfile::tempdir().unwrap();
     let forked = ForkedProcess::start(scratch.path());
     let storage = scratch.path().join("clinic");
@@ -214,7 +217,7 @@ fn lock_kept_by_forked_child_returns_in_use() {
         FileStorage::open(&storage).unwrap_err(),
         StorageError::InUse
     );
-    // A closed storage is free, although a forked process still has its lock file open.
+    // Closing released the lock, although the forked process still has the lock file open.
     FileStorage::open(scratch.path().join("closed")).unwrap();
     assert_eq!(forked.kill(), 0);
     let reopened = (0..500).find_map(|_| {
@@ -243,7 +246,7 @@ fn child_forks_and_exits() {
     }
     closed.close().unwrap();
     fs::write(directory.join("pid"), pid.to_string()).unwrap();
-    // A process that ends like this closes nothing.
+    // Skip the destructor, because it would close the storage and release the lock.
     std::mem::forget(storage);
     std::process::exit(0);
 }

@@ -1,10 +1,10 @@
 //! Flipped bytes in the files of a `FileStorage`.
 //!
-//! The storage does not authenticate values: the vault does. A flipped byte of a value can
-//! therefore be served here. Keys, revisions and absences must be right.
+//! The storage does not authenticate values: the vault does. A read can therefore return a value
+//! with a flipped byte. Keys, revisions and absences must be right.
 //!
-//! SQLite's pages have no checksums. A flipped byte in the structure of a page of the key index, such as
-//! the number of its entries or a page number, can hide keys, which only `integrity` notices.
+//! SQLite's pages have no checksums. A flipped byte in the structure of an index page, such as its
+//! number of entries, can hide keys. Only `integrity` detects this.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -23,7 +23,8 @@ use crate::disk::{Contents, commit, contents, put, restore};
 /// Revision and value of each key.
 type Found = BTreeMap<Vec<u8>, (Revision, Vec<u8>)>;
 
-/// Storage with every kind of file, and with inner pages in table and index.
+/// Undamaged files of a storage, with the stored objects. The files include every kind of file, and
+/// interior pages of the table and the index.
 struct Sound {
     files: Contents,
     objects: Found,
@@ -50,7 +51,7 @@ impl Sound {
             put(&storage, &[b'p', number], &[number; 400]);
         }
         put(&storage, b"r-long", &[5; 30_000]);
-        // Copies most into the database file, so that both files have current pages.
+        // Copy most pages from the log into the database, so that both files contain current pages.
         let header = Transaction::new().put_destroying(b"v", vec![6; 500], Expect::Any);
         assert!(!commit(&storage, header).unwrap().deferred);
         put_all(Transaction::new(), 440..444);
@@ -90,19 +91,20 @@ fn found(storage: &FileStorage) -> Found {
     }
 }
 
-/// What a flipped byte did.
+/// Effects of a flipped byte.
 #[derive(Debug, Default)]
 struct Outcome {
     refused: bool,
-    /// Objects that a read or a scan names as damaged.
+    /// The number of objects that a read or a scan reports as damaged.
     damaged: usize,
-    /// Objects that a read or a scan does not find. Only an unclean integrity check admits any.
+    /// The number of objects that a read or a scan reports as absent. The integrity check must then
+    /// report damage.
     hidden: usize,
     changed_values: usize,
     is_clean: bool,
 }
 
-/// Opens a storage with a flipped byte, and checks everything that it serves.
+/// Opens a storage with a flipped byte, and checks everything that the storage returns.
 fn examine(directory: &Path, sound: &Found, what: &str) -> Outcome {
     let mut outcome = Outcome::default();
     let storage = match FileStorage::open(directory) {
@@ -166,7 +168,7 @@ fn examine_scan(storage: &FileStorage, sound: &Found, what: &str) -> (Vec<Vec<u8
         let page = match scan_page(storage, after.as_deref()) {
             Ok(page) => page,
             Err(_) => {
-                // The scan names everything that follows as unreadable.
+                // A failed scan returns no keys, so count all later keys as unreadable.
                 ranges.push((after.unwrap_or_default(), vec![u8::MAX; 65]));
                 return (keys, ranges);
             }
@@ -187,7 +189,8 @@ fn examine_scan(storage: &FileStorage, sound: &Found, what: &str) -> (Vec<Vec<u8
     }
 }
 
-/// Positions to flip: all, or a sample that is the same in each run.
+/// Returns the positions of the bytes to flip: all with `CHARTLOCK_LONG`, otherwise a sample that
+/// is the same in each run.
 fn positions(files: &Contents) -> Vec<(PathBuf, u64)> {
     let parts = files.iter().filter(|(name, _)| {
         name.starts_with("segments")
@@ -213,7 +216,8 @@ fn positions(files: &Contents) -> Vec<(PathBuf, u64)> {
         let count = if name.ends_with("vault.db") { 260 } else { 30 };
         positions.extend((0..count).map(|_| (name.clone(), random() % length)));
         if name.ends_with("vault.db") {
-            // Page headers, cell pointers and the database header are small but decisive.
+            // Add positions in page headers, cell pointers and the database header, which the
+            // sample rarely hits.
             for page in 0..length / 8192 {
                 positions.push((name.clone(), page * 8192 + random() % 24));
             }
@@ -223,7 +227,7 @@ fn positions(files: &Contents) -> Vec<(PathBuf, u64)> {
     positions
 }
 
-/// Puts the files back. Opening and dropping a storage may change the log and the database.
+/// Restores the files that opening and dropping a storage may change.
 fn put_back(directory: &Path, sound: &Contents) {
     for name in ["vault.db", "vault.db-wal", "marker"] {
         fs::write(directory.join(name), &sound[Path::new(name)]).unwrap();
@@ -239,13 +243,13 @@ fn flip(path: &Path, at: u64) {
         .unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
-    // Each position gets another bit, so that the sample has all of them.
+    // Vary the bit with the position, so that the sample covers all eight bits.
     byte[0] ^= 1 << (at.wrapping_mul(2_654_435_761) >> 16 & 7);
     file.write_all_at(&byte, at).unwrap();
 }
 
 #[test]
-fn flipped_byte_costs_only_what_it_hits() {
+fn flipped_byte_in_any_file_loses_at_most_one_page() {
     let sound = Sound::new();
     let scratch = scratch::quick();
     let directory = scratch.path();
@@ -292,10 +296,10 @@ fn flipped_byte_costs_only_what_it_hits() {
     assert!(found(&storage) == sound.objects && storage.integrity().unwrap().is_clean());
 }
 
-/// Most objects of one database page.
+/// Upper bound on the number of objects in one database page.
 const PAGE_OBJECTS: usize = 60;
 
-/// Asserts that salvage brings out everything except what one page holds.
+/// Asserts that salvage loses or changes at most the objects of one page.
 fn check_salvage(directory: &Path, sound: &Found, what: &str) {
     let target = MemoryStorage::new();
     let report = FileStorage::salvage(directory, &target);
@@ -333,7 +337,8 @@ fn scan_with_failing_segment_file_returns_error() {
     let mut segments = fs::read_dir(directory.join("segments")).unwrap();
     let segment = segments.next().unwrap().unwrap().path();
     fs::remove_file(&segment).unwrap();
-    // The system refuses to open a link to itself. The file is neither missing nor cut.
+    // Opening a symbolic link to itself fails with another error than a missing or truncated file
+    // does.
     std::os::unix::fs::symlink(&segment, &segment).unwrap();
     let scan = |projection| {
         storage.scan(Scan {
@@ -349,7 +354,7 @@ fn scan_with_failing_segment_file_returns_error() {
 }
 
 #[test]
-fn read_of_several_keys_takes_no_damaged_key_for_absent() {
+fn read_of_several_keys_never_reports_damaged_key_as_absent() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("vault");
     let key = |number: u8| [b"r".as_slice(), &[number; 30]].concat();

@@ -1,4 +1,4 @@
-//! Damage of the database that the checks of a lookup do not cover.
+//! Damaged database pages that `last` and commits must detect.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::common::scratch;
 use crate::disk::{commit, put};
 
 #[test]
-fn last_key_is_never_an_earlier_one_beside_damaged_index() {
+fn last_with_damaged_index_never_returns_an_earlier_key() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("vault");
     let storage = FileStorage::open(&directory).unwrap();
@@ -35,7 +35,7 @@ fn last_key_is_never_an_earlier_one_beside_damaged_index() {
 }
 
 #[test]
-fn put_beside_broken_constraint_returns_damaged() {
+fn put_with_damaged_row_count_returns_damaged() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("vault");
     let storage = FileStorage::open(&directory).unwrap();
@@ -47,7 +47,8 @@ fn put_beside_broken_constraint_returns_damaged() {
     let page = (root.unwrap() as usize - 1) * 8192;
     drop(database);
     let mut bytes = fs::read(directory.join("vault.db")).unwrap();
-    // The number of rows: further rows seem to have empty columns.
+    // Increase the page's number of rows: the additional rows have empty columns, which a
+    // constraint forbids.
     bytes[page + 4] ^= 0x10;
     fs::write(directory.join("vault.db"), bytes).unwrap();
     let storage = FileStorage::open(&directory).unwrap();

@@ -125,7 +125,7 @@ impl Storage for Unsynced {
 fn reopening_check_detects_lost_objects() {
     let lost = conformance::check_reopening(MemoryStorage::new).unwrap_err();
     assert_eq!(lost.check, "reopening");
-    // The check closes the storage at the first opening, but not at each later one.
+    // `Unsynced` loses objects only if the check also drops a storage without closing it.
     let file = Arc::default();
     let lost = conformance::check_reopening(|| Unsynced::open(&file)).unwrap_err();
     assert_eq!(lost.check, "reopening");

@@ -31,7 +31,6 @@ fn opening_without_permission_returns_denied() {
     assert_whole(&clinic);
 }
 
-/// Sets the mode of a path.
 fn allow(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -43,7 +42,7 @@ fn child_opens_without_permission() {
         return;
     };
     let (clinic, fresh) = (scratch.join("clinic"), scratch.join("fresh"));
-    // Another user can pass through this directory.
+    // Let the other user reach the storages in this directory.
     allow(&scratch, 0o755);
     allow(&fresh.join("lost+found"), 0o700);
     if std::os::unix::fs::chown(&fresh, Some(NOBODY), Some(NOBODY)).is_err() {
@@ -62,7 +61,8 @@ fn child_opens_without_permission() {
     DENIED.check(FileStorage::open(scratch.join("new")).unwrap_err());
     new_storage(&fresh);
     assert_whole(&fresh);
-    // A single file of the database with other permissions.
+    // Opening requires permission to read the database file; commits also require permission to
+    // write it.
     allow(&fresh.join("vault.db"), 0o000);
     DENIED.check(FileStorage::open(&fresh).unwrap_err());
     DENIED.check(FileStorage::open_read_only(&fresh).unwrap_err());
@@ -76,7 +76,7 @@ fn child_opens_without_permission() {
     check_each_file(&fresh);
 }
 
-/// Takes the permissions of each file of a storage that was not closed, one at a time.
+/// Checks the errors of a storage that was not closed, with no permissions on one file at a time.
 fn check_each_file(directory: &Path) {
     let storage = FileStorage::open(directory.join("open")).unwrap();
     put(&storage, b"r1", b"1");
@@ -96,7 +96,7 @@ fn check_each_file(directory: &Path) {
             DENIED.check(FileStorage::open_read_only(&place).unwrap_err());
         });
     }
-    // A reader takes no lock.
+    // A read-only opening needs no access to the lock file.
     without("lock", &|| {
         DENIED.check(FileStorage::open(&place).unwrap_err());
         FileStorage::open_read_only(&place).unwrap();
@@ -108,7 +108,7 @@ fn check_each_file(directory: &Path) {
     assert_whole(&place);
 }
 
-/// Gives up the rights of the administrator, in all threads.
+/// Drops root privileges in all threads of this process.
 fn become_user(user: u32) {
     // SAFETY: `setgid` and `setuid` have no memory-safety requirements.
     #[allow(unsafe_code)]

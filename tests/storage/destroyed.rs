@@ -1,4 +1,4 @@
-//! Destroyed values: no part of them is in any file after the commit that destroyed them.
+//! Destruction of values: after a destroying commit, no file contains any part of the former value.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{commit, files, files_with, put};
 
-/// Length of the pieces that are searched for, in bytes.
+/// Length in bytes of the pieces of values that the tests search for in files.
 const PIECE: usize = 16;
 
 /// Length of a patient entry, in bytes.
@@ -43,14 +43,15 @@ fn value(number: u32, round: u32) -> Vec<u8> {
 }
 
 fn key(number: u32) -> Vec<u8> {
-    // Keys of patients are keyed hashes, so they come in random order.
+    // Use keys in random order, because a vault's keys of patient entries are keyed hashes.
     [b"p".as_slice(), &value(number, 255)[..16]].concat()
 }
 
 /// Pieces of values, for a search in all files at once.
 struct Pieces {
     pieces: HashSet<[u8; PIECE]>,
-    /// Bits of the first bytes of all pieces, because most places in a file match none.
+    /// `true` for the first three bytes of each piece. This lookup rejects most positions in a file
+    /// without hashing a window.
     first: Vec<bool>,
 }
 
@@ -126,7 +127,7 @@ fn destroyed_values_are_in_no_file() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"v", &value(0, 10));
     put_all(&storage, 0..entries(), 0, false);
-    // Only a part is replaced: SQLite leaves copies where rows move between pages.
+    // Replace only some values, because SQLite leaves copies of rows that it moves between pages.
     put_all(&storage, (0..entries()).filter(is_replaced), 1, false);
     put_all(&storage, (0..entries()).filter(is_destroyed), 2, true);
     let deleted: Vec<_> = (0..entries()).filter(is_deleted).collect();
@@ -199,7 +200,7 @@ fn kill_after_destroying_puts_leaves_no_destroyed_value() {
     }
 }
 
-/// Number of entries that the killed process destroys again and again.
+/// Number of patient entries whose values the killed process destroys in every round.
 const KILLED: u32 = 60;
 
 #[test]
@@ -230,7 +231,7 @@ fn destroying_put_purges_former_value() {
         assert!(!commit(&storage, destroying).unwrap().deferred);
         assert_eq!(files_with(scratch.path(), planted), Vec::<PathBuf>::new());
         assert_eq!(value_of(&storage, key), Some(b"later".to_vec()));
-        // A deletion promises nothing by itself; the next destroying put purges its value too.
+        // A deletion need not purge the deleted value, but the next destroying put must.
         put(&storage, key, planted);
         commit(&storage, Transaction::new().delete(key)).unwrap();
         let destroying = Transaction::new().put_destroying(b"p2", b"later", Expect::Any);

@@ -56,8 +56,8 @@ pub(crate) type Contents = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Returns the content of each file.
 ///
-/// Omits the log's shared memory, which SQLite builds anew, and a log of 0 bytes, which means the
-/// same as none.
+/// Omits the log's shared memory, which SQLite builds anew, and a log of 0 bytes, which is
+/// equivalent to no log.
 pub(crate) fn contents(directory: &Path) -> Contents {
     let named = files(directory).into_iter().map(|path| {
         let content = fs::read(&path).unwrap();
@@ -85,7 +85,7 @@ pub(crate) fn restore(directory: &Path, contents: &Contents) {
     }
 }
 
-/// Returns the names of the segment files.
+/// Returns the paths of the segment files in ascending order.
 pub(crate) fn segments(directory: &Path) -> Vec<PathBuf> {
     let mut names = files(&directory.join("segments"));
     names.sort();

@@ -1,5 +1,5 @@
-//! Errors of a `FileStorage` by their causes: variant, kind, text, and what the directory contains
-//! afterwards.
+//! Errors of a `FileStorage`, by cause. The tests check each error's variant, kind and text, and
+//! that the files are unchanged.
 
 use std::fs;
 use std::path::Path;
@@ -68,7 +68,7 @@ fn opening_renamed_directory_never_finds_a_vault() {
     Vault::open(FileStorage::open(&place).unwrap(), &Fixed(1)).unwrap();
 }
 
-/// Checks the error of a vault whose directory looks absent or empty, and which was therefore created.
+/// Asserts that opening a vault in an absent or empty directory returns `NoVault`.
 #[track_caller]
 fn assert_no_vault(directory: &Path) {
     let storage = FileStorage::open(directory).unwrap();
@@ -90,7 +90,7 @@ fn directory_renamed_while_open_returns_error_and_loses_nothing() {
     let storage = FileStorage::open(&place).unwrap();
     put(&storage, b"r1", b"1");
     fs::rename(&place, &renamed).unwrap();
-    // The open files still work, but no further file is found.
+    // Calls that use open files succeed; calls that open a file fail.
     put(&storage, b"r1", b"1");
     let large = || Transaction::new().put(b"s1", vec![1; 300_000], Expect::Any);
     match commit(&storage, large()) {
@@ -100,7 +100,7 @@ fn directory_renamed_while_open_returns_error_and_loses_nothing() {
     NOT_FOUND.check(storage.snapshot().unwrap_err());
     assert!(!place.exists());
     fs::rename(&renamed, &place).unwrap();
-    // The same handle works again.
+    // The same handle works again after the directory is renamed back.
     commit(&storage, large()).unwrap();
     storage.close().unwrap();
     assert_whole(&place);
@@ -136,7 +136,7 @@ fn child_unmounts_directory() {
             .success()
     );
     DAMAGED.check_reading(&scratch, &place);
-    // A link is evidence that something was there, so nothing is created behind it.
+    // A dangling link is evidence of a missing storage, so opening must not create a new storage.
     DAMAGED.check_opening(&scratch, &link);
     let before = tree(&scratch.join("disk"));
     assert_no_vault(&place);
@@ -149,7 +149,7 @@ fn child_unmounts_directory() {
 }
 
 #[test]
-fn fresh_disk_can_be_used() {
+fn opening_disk_with_empty_lost_and_found_creates_storage() {
     let scratch = tempfile::tempdir().unwrap();
     let lost = scratch.path().join("lost+found");
     fs::create_dir(&lost).unwrap();
@@ -165,7 +165,7 @@ fn fresh_disk_can_be_used() {
 }
 
 #[test]
-fn fresh_ext4_disk_can_be_used() {
+fn opening_fresh_ext4_disk_creates_storage() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("disk");
     fs::create_dir(&directory).unwrap();
@@ -187,9 +187,9 @@ fn child_uses_fresh_disk() {
 }
 
 #[test]
-fn files_in_lost_and_found_return_foreign() {
+fn opening_with_files_in_lost_and_found_returns_foreign() {
     let scratch = tempfile::tempdir().unwrap();
-    // A disk check may have moved the files of a storage there.
+    // `fsck` may have moved files of a storage to `lost+found`.
     for (name, file) in [("moved", "lost+found/#12"), ("file", "lost+found")] {
         let directory = scratch.path().join(name);
         let path = directory.join(file);
@@ -249,7 +249,7 @@ fn database_of_another_storage_returns_foreign() {
 }
 
 #[test]
-fn other_layouts_return_layout() {
+fn opening_older_or_newer_layout_returns_layout() {
     let scratch = tempfile::tempdir().unwrap();
     let older = scratch.path().join("older");
     fs::create_dir_all(older.join("engine")).unwrap();
@@ -272,7 +272,7 @@ fn other_layouts_return_layout() {
 }
 
 #[test]
-fn storage_in_use_names_owner_and_forked_children() {
+fn opening_storage_in_use_mentions_forked_children() {
     let scratch = tempfile::tempdir().unwrap();
     let forked = ForkedProcess::start(scratch.path());
     let clinic = scratch.path().join("clinic");

@@ -86,7 +86,7 @@ fn storage_files_are_readable_by_owner_only() {
 #[test]
 fn relative_path_after_change_of_directory_leads_to_same_storage() {
     let scratch = tempfile::tempdir().unwrap();
-    // A working directory concerns a whole process.
+    // Run in a child process, because the working directory belongs to the whole process.
     let name = "files::child_changes_its_directory";
     assert_success(child(name, scratch.path()));
 }
@@ -231,7 +231,7 @@ fn counted(storage: &FileStorage, kind: u8, thread: u8) -> u64 {
 #[test]
 fn failed_sync_stops_all_writing() {
     let mut stopped = 0;
-    // Builds of SQLite differ in the call that they use.
+    // Fail both calls, because builds of SQLite differ in the call that syncs.
     for call in ["fsync", "fdatasync"] {
         if !can_fail(call) {
             continue;
@@ -306,7 +306,7 @@ fn child_commits_until_sync_fails() {
 
 #[test]
 fn kill_at_every_sync_keeps_acknowledged_commits() {
-    // Systems differ in the calls that sync, create and remove a file.
+    // Try all variants of a call, because systems differ in the variant that they use.
     for call in [
         "fsync",
         "fdatasync",

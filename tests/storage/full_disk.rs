@@ -1,4 +1,5 @@
-//! Full disks: the storage reports them, goes on reading, and accepts commits again later.
+//! Storage on a full disk: commits return `Full`, reads succeed, and commits succeed again once
+//! there is free space.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +14,8 @@ use crate::common::scratch;
 use crate::disk::{commit, put, segments};
 
 const FULL: CommitError = CommitError::Io(StorageError::Full);
-/// Least size of the file that a large storage deletes to make room for deletions, in bytes.
+/// Minimum size in bytes of the reserve, the file that a large storage deletes to make room for
+/// deletions.
 const RESERVE: usize = 4 << 20;
 
 /// Fills the disk to the last byte with a file beside the storage.
@@ -43,7 +45,8 @@ fn records(storage: &FileStorage) -> usize {
     page.items.len()
 }
 
-/// Commits records until the disk is full, and returns their number.
+/// Commits records, beginning with the number `first`, until the disk is full. Returns the number
+/// of the refused record.
 fn commit_until_full(storage: &FileStorage, first: u32) -> u32 {
     let mut number = first;
     loop {
@@ -83,13 +86,13 @@ fn child_fills_disk_with_commits() {
             assert_eq!(commit(&storage, large), Err(FULL));
             assert_eq!(segments(&clinic).len(), 1, "a refused segment was left");
         }
-        // Reading goes on.
+        // Reads succeed on the full disk.
         assert_eq!(value_of(&storage, b"p1"), Some(b"patient".to_vec()));
         assert_eq!(records(&storage), written as usize);
         let snapshot = storage.snapshot().unwrap();
         assert!(snapshot.read(&[b"s1"]).unwrap()[0].is_some());
         drop(snapshot);
-        // The same handle goes on when there is room.
+        // The same handle commits again after the disk has grown.
         let megabytes = [14, 16, 60][usize::from(round)];
         let size = format!("remount,size={megabytes}m");
         let mount = std::process::Command::new("mount")
@@ -126,14 +129,14 @@ fn child_deletes_on_full_disk() {
     }
     put(&storage, b"s1", &vec![1; 300_000]);
     storage.close().unwrap();
-    // The first commit of an opening writes the reserve of a large storage.
+    // The first commit after opening writes the reserve of a large storage.
     let storage = FileStorage::open(&clinic).unwrap();
     put(&storage, b"x1", b"1");
     let reserve = clinic.join("reserve");
     assert!(fs::metadata(&reserve).unwrap().len() >= RESERVE as u64);
     for is_reopened in [false, true] {
         let storage = if is_reopened {
-            // The log of the crashed process is still there.
+            // Copy the files of the open storage, which include a log, as after a crash.
             copy_open(&clinic, &directory.join("crashed"));
             FileStorage::open(directory.join("crashed")).unwrap()
         } else {
@@ -155,7 +158,7 @@ fn child_deletes_on_full_disk() {
         commit(&storage, Transaction::new().delete(record(number))).unwrap();
     }
     assert_eq!(records(&storage), 199);
-    // A process that opens the full disk after a crash can delete, too.
+    // Deletions also succeed in a storage that is opened on the full disk after a crash.
     let crashed = FileStorage::open(directory.join("crashed"));
     let crashed = crashed.unwrap_or_else(|error| panic!("opening the crashed storage: {error:?}"));
     let erased = commit(&crashed, Transaction::new().delete(record(1)));
@@ -163,7 +166,7 @@ fn child_deletes_on_full_disk() {
     assert!(erased.is_ok(), "{erased:?}, {free} bytes free");
     assert_eq!(records(&crashed), 299);
     drop(crashed);
-    // Puts use the space of the deleted objects. Compacting needs space of its own.
+    // Puts reuse the space of the deleted objects, but compaction needs free space on the disk.
     commit(&storage, put_record()).unwrap();
     fs::remove_file(ballast).unwrap();
     storage.compact().unwrap();
@@ -171,7 +174,7 @@ fn child_deletes_on_full_disk() {
     assert!(storage.integrity().unwrap().is_clean());
 }
 
-/// Copies the files of an open storage that nobody writes.
+/// Copies the files of an open storage. The caller must not commit during the copy.
 fn copy_open(from: &Path, to: &Path) {
     scratch::copy_all(from, to);
     assert!(fs::metadata(to.join("vault.db-wal")).unwrap().len() > 0);

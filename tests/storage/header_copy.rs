@@ -57,10 +57,11 @@ fn repair_of_either_damaged_header_copy_restores_header() {
         assert_eq!(stored.value, HEADER);
         assert!(!storage.repair_header().unwrap());
     }
-    // Damage of the second copy needs no repair, because the first is whole.
+    // Damage of the second copy needs no repair, because the storage returns the first copy.
     repaired.sort_unstable();
     assert_eq!(repaired, [false, true]);
-    // The vault notices damage of the first copy, because it authenticates the header.
+    // `integrity` reports damage of the second copy only. The vault authenticates the header, and
+    // so detects damage of the first copy.
     clean.sort_unstable();
     assert_eq!(clean, [false, true]);
 }

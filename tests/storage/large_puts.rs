@@ -71,8 +71,8 @@ fn kill_during_large_put_keeps_whole_version() {
             let vault = open(scratch.path());
             let count = versions(&vault);
             assert!(count == 2 || count == 1 && !acknowledged);
-            // The first commit deletes files without a reference. The file of an interrupted put
-            // may have one, because its segments are garbage that a collection removes.
+            // The first commit deletes unreferenced files. Segments of an interrupted put may be
+            // committed already, so their files stay until a garbage collection.
             assert!((first..=2 * first).contains(&files(scratch.path())));
             let next = content(count as u8 + 1);
             assert_eq!(session(&vault).put(&id(), &next), Ok(count as u64 + 1));
@@ -137,7 +137,8 @@ fn child_fills_disk_with_large_puts() {
         fs::write(&ballast, vec![0; too_much as usize]).unwrap();
         let put = session(&vault).put_reader(&id(), &content(2)[..]);
         let is_full = put == Err(Error::Storage(StorageError::Full));
-        // Without any free space, the engine's own writes also fail, and the storage stops.
+        // In the first round, the disk has no free space. Writes of SQLite can then fail and stop
+        // the storage.
         assert!(put.is_ok() || is_full || refused == 0, "{put:?}");
         drop(vault);
         fs::remove_file(&ballast).unwrap();
@@ -148,8 +149,8 @@ fn child_fills_disk_with_large_puts() {
         }
         refused += 1;
         assert_eq!(versions(&vault), 1);
-        // A disk without any room can also refuse the deletion of what the put had written; then
-        // a garbage collection deletes it.
+        // On a full disk, deleting the segments of the failed put can also fail. A garbage
+        // collection deletes these segments later.
         assert!(files(&directory) <= some + refused as usize);
     }
     assert!(refused >= 16, "{refused}");

@@ -1,4 +1,5 @@
-//! Values in memory that is mapped from a file, which changes after the values were returned.
+//! Values in memory that is mapped from a file. A defective storage changes the file after it
+//! returned the values.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -8,7 +9,8 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use chartlock::storage::Value;
 
-/// Offsets in the file are multiples of the page size, which is at most this on common systems.
+/// Alignment of the values in the file, in bytes. Offsets must be multiples of the system's page
+/// size, which is at most 64 KiB on common systems.
 const PAGE_BYTES: usize = 64 << 10;
 
 /// File with the values that a defective storage returned.
@@ -49,7 +51,7 @@ impl MappedValues {
         };
         assert_ne!(start, libc::MAP_FAILED);
         // SAFETY: the mapping has this length, and it is never removed. The bytes change, which is
-        // the defect that this type shows; nothing holds the slice while they do.
+        // the defect that this type simulates; no code reads the slice during the change.
         #[allow(unsafe_code)]
         let bytes = unsafe { std::slice::from_raw_parts(start.cast_const().cast(), value.len()) };
         Bytes::from_static(bytes).into()

@@ -1,5 +1,5 @@
-//! Errors as a program and a person see them, and checks that an opening returns one and changes
-//! nothing.
+//! Expected kinds and texts of storage errors, with assertions that opening returns an error and
+//! changes no file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chartlock::storage::{CommitError, FileOptions, FileStorage, StorageError};
 use chartlock::{Error, ErrorKind};
 
-/// What a program and a person learn from an error.
+/// Expected kind and text of a storage error.
 pub(crate) struct Message {
     pub(crate) error: StorageError,
     pub(crate) kind: ErrorKind,
@@ -87,8 +87,8 @@ pub(crate) const STOPPED: Message = Message {
 };
 
 impl Message {
-    /// Compares an error with the message, also after the conversions to the vault's error and to
-    /// that of the standard library.
+    /// Asserts that an error has this kind and text, also after conversion to the errors of the
+    /// vault and of the standard library.
     #[track_caller]
     pub(crate) fn check(&self, error: StorageError) {
         assert_eq!(error, self.error);
@@ -108,7 +108,7 @@ impl Message {
         assert_eq!(std::io::Error::from(error).to_string(), self.text);
     }
 
-    /// Opens a directory in every way, and checks that each is refused and changes nothing below
+    /// Asserts that each way to open a directory returns this error and changes nothing below
     /// `parent`.
     #[track_caller]
     pub(crate) fn check_opening(&self, parent: &Path, directory: &Path) {
@@ -130,8 +130,8 @@ impl Message {
 
 /// Returns everything below a directory, with permissions and contents.
 ///
-/// Omits the log's shared memory and a log of 0 bytes, which SQLite creates when it opens a
-/// database, and which mean the same as none.
+/// Omits the log's shared memory and an empty log, because SQLite creates both when it opens a
+/// database.
 pub(crate) fn tree(directory: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {

@@ -1,9 +1,9 @@
 //! Files of a `FileStorage` that are missing, empty, cut, older or of another storage.
 //!
-//! Two cases cannot be noticed in the directory itself: an older copy of all files, and an older
-//! marker, which also a power cut can leave, alone or beside an older or lost log. `verify` with a checkpoint of the vault notices the
-//! first. A segment file whose bytes are another's of the same length is noticed by the vault, which
-//! authenticates every value.
+//! A storage cannot detect an older copy of all its files; the vault's `verify` with a checkpoint
+//! can. A storage cannot detect an older marker either, alone or with an older or missing log,
+//! because a power cut can leave the same files. A segment file can contain the bytes of another
+//! one of the same length. The vault detects this, because it authenticates every value.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::disk::{Contents, commit, contents, put, restore};
 
 const LARGE: usize = 300_000;
 
-/// Fills a storage so that all kinds of values are there, some of them replaced and deleted.
+/// Fills a storage with values of all kinds, and replaces and deletes some of them.
 fn fill(storage: &FileStorage, seed: u8, rounds: u8) {
     for round in 0..rounds {
         let mut transaction = Transaction::new().put(b"v", vec![seed; 500], Expect::Any);
@@ -36,14 +36,14 @@ fn fill(storage: &FileStorage, seed: u8, rounds: u8) {
     }
 }
 
-/// Files of one storage at two times.
+/// Files of one storage at two times, with the objects at the later time.
 struct Times {
     older: Contents,
     current: Contents,
     objects: Objects,
 }
 
-/// Returns the files as after a crash, or after closing.
+/// Returns the files of a closed storage, or of an open storage as after a crash.
 fn times(seed: u8, is_closed: bool) -> Times {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
@@ -83,10 +83,11 @@ const CHANGES: [(&str, Change); 5] = [
     }),
 ];
 
-/// Puts the file of other contents in the place of a file. Does nothing if they have none.
+/// Replaces a file by its counterpart in `others`, if there is one.
 fn swap(name: &Path, files: &mut Contents, others: &Contents) {
     let other = match is_segment(name) {
-        // Another storage's segment files have other names. Half of one shows a wrong length.
+        // Segment files of another storage have other names. Use half of one, because only a wrong
+        // length is detectable.
         true => others
             .iter()
             .find(|(name, _)| is_segment(name))
@@ -139,7 +140,8 @@ impl Case {
         }
     }
 
-    /// Checks one set of changed files.
+    /// Asserts that opening changed files returns an error, or that the storage loses only values
+    /// in changed segment files. Neither may change a file.
     fn check(&self, what: &str, changed: &[&PathBuf], files: &Contents) {
         let changed: Vec<_> = changed
             .iter()
@@ -157,13 +159,13 @@ impl Case {
                 matches!(error, StorageError::Damaged | StorageError::Foreign),
                 "{what}: {error:?}"
             ),
-            // The marker is the only evidence of commits that the other files have lost.
+            // With an older marker, the storage cannot detect that the other files lost commits.
             Ok(_) if has_older_marker => return,
             Ok(storage) => {
                 if changed.iter().any(|name| is_segment(name)) {
                     self.check_readable(&storage, what);
                 } else {
-                    // The log contains everything that the file lacks.
+                    // The log contains everything that the changed file lacks.
                     assert!(
                         objects_of(&storage, b"") == self.own.objects,
                         "{what}: opened"
@@ -180,7 +182,8 @@ impl Case {
         assert!(contents(self.scratch.path()) == before, "{what}: changed");
     }
 
-    /// Checks that a storage with damaged segment files names them and returns all else.
+    /// Asserts that `integrity` lists the values of damaged segment files, and that all other
+    /// values are readable.
     fn check_readable(&self, storage: &FileStorage, what: &str) {
         let damaged = storage.integrity().unwrap().missing_values;
         assert!(!damaged.is_empty(), "{what}: not named");
@@ -220,7 +223,8 @@ fn check_every_change(is_closed: bool) {
             case.check(&format!("{one:?} {one_change}"), &[one], &files);
             for (other_change, change_other) in CHANGES {
                 for other in parts.iter().filter(|other| *other > one) {
-                    // A database and marker of the same storage and time belong together.
+                    // Skip this pair: a closed storage's database and marker from one time are a
+                    // valid storage.
                     let is_pair =
                         one_change == other_change && ["older", "of another"].contains(&one_change);
                     let is_whole =
@@ -253,7 +257,8 @@ fn changed_files_of_crashed_storage_are_refused_and_untouched() {
 fn older_log_beside_newer_database_returns_damaged() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
-    // Enough rows for a tree of several pages, so that the old log has none of its inner pages.
+    // Write enough rows for a B-tree of several pages, so that the old log contains none of its
+    // interior pages.
     for number in 0..30_u8 {
         fill(&storage, number, 6);
     }
@@ -278,7 +283,7 @@ fn older_log_beside_newer_database_returns_damaged() {
 }
 
 #[test]
-fn commit_beside_missing_segment_deletes_no_segment() {
+fn commit_with_missing_segment_deletes_no_segment() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"s1", &vec![1; LARGE]);
@@ -291,7 +296,8 @@ fn commit_beside_missing_segment_deletes_no_segment() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r1", b"1");
     drop(storage);
-    // The files may belong to a newer database that is put back.
+    // Unreferenced files must stay, because they may belong to a newer database that is restored
+    // later.
     assert_eq!(std::fs::read_dir(&segments).unwrap().count(), 2);
     std::fs::rename(&away, &lost).unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
@@ -300,7 +306,7 @@ fn commit_beside_missing_segment_deletes_no_segment() {
 }
 
 #[test]
-fn older_database_below_log_is_noticed_under_any_path() {
+fn older_database_with_newer_log_at_any_path_returns_damaged() {
     use std::os::unix::ffi::OsStrExt;
     let scratch = scratch::quick();
     let slash = std::ffi::OsStr::from_bytes(b"/");

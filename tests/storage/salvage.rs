@@ -45,7 +45,7 @@ fn salvage_without_marker_log_or_segment_copies_the_rest() {
         assert!(!report.used_header_copy);
         if has_log {
             fs::remove_file(directory.join("vault.db-wal")).unwrap();
-            // Everything since the last copy of the log is gone, and what is left comes out.
+            // Without the log, salvage copies only the objects in the database file.
             let salvaged = FileStorage::salvage(directory, &MemoryStorage::new());
             assert!(salvaged.is_ok_and(|report| report.objects < 302));
         }
@@ -82,7 +82,7 @@ fn salvage_of_directory_without_database_returns_error() {
 }
 
 #[test]
-fn salvage_of_damaged_header_uses_its_copy() {
+fn salvage_of_header_with_damaged_page_number_uses_second_copy() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r1", b"1");
@@ -92,8 +92,8 @@ fn salvage_of_damaged_header_uses_its_copy() {
     storage.close().unwrap();
     let path = scratch.path().join("vault.db");
     let mut bytes = fs::read(&path).unwrap();
-    // The row has its key and then the zeros in front of its value, up to the number of the page
-    // with the value.
+    // The header's row contains the key, then zeros as padding, then the number of the overflow
+    // page with the value. Damage the most significant byte of this page number.
     let is_row = |at: &usize| {
         let after = bytes[*at..].iter().skip(7).take(400);
         bytes[*at] == b'v' && after.len() == 400 && after.clone().all(|byte| *byte == 0)

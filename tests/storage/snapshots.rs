@@ -39,7 +39,7 @@ fn values(snapshot: &dyn Snapshot, prefix: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// Guard that ends other threads when it is dropped.
+/// Guard that sets a flag when it is dropped, which ends other threads.
 pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -86,7 +86,7 @@ fn snapshot_beside_writers_is_consistent() {
             }
         }
     });
-    // Nothing else needs the former segment files.
+    // Dropping the last snapshot deletes the former segment files.
     assert_eq!(segments(scratch.path()).len(), 1);
 }
 
@@ -118,7 +118,7 @@ fn destroying_put_beside_snapshot_is_deferred() {
     let seen = snapshot.read(&[b"p1"]).unwrap().remove(0).unwrap();
     assert_eq!(seen.value, planted);
     drop(snapshot);
-    // Any later commit purges what was deferred.
+    // Any later commit purges the value whose destruction was deferred.
     put(&storage, b"r1", b"1");
     assert!(files_with(scratch.path(), planted).is_empty());
     assert!(!commit(&storage, destroying()).unwrap().deferred);
@@ -190,7 +190,8 @@ fn snapshot_after_failed_read_never_shows_later_commits() {
     let name = "snapshots::child_reads_snapshot_on_failing_disk";
     for number in [60, 120, 240, 480] {
         let scratch = scratch::quick();
-        // SQLite takes EIO for damage, and ends the transaction after any other error.
+        // Inject ENOMEM, because SQLite treats EIO as damage. After other errors, SQLite ends the
+        // read transaction of the snapshot.
         let fault = format!("error=ENOMEM:when={number}");
         let command = child_with_fault("pread64", &fault, name, scratch.path());
         assert_success(command);

@@ -26,12 +26,12 @@ fn create(storage: Arc<Split>) -> Vault {
     options.create(storage, &Fixed(1)).unwrap()
 }
 
-/// Numbers of the patients and records of which every put was acknowledged.
+/// Counts of acknowledged puts.
 #[derive(Default)]
 struct Acknowledged {
-    /// New patients, each with one record.
+    /// The number of new patients, each with one record.
     patients: AtomicU64,
-    /// Versions of one record.
+    /// The number of versions of one record.
     versions: AtomicU64,
 }
 
@@ -70,7 +70,7 @@ fn rotate(vault: &Vault, is_over: &AtomicBool) {
     }
 }
 
-/// Erases a patient who returns each time.
+/// Puts a record of a patient, erases the patient and reopens the chart, until `is_over`.
 fn erase(vault: &Vault, is_over: &AtomicBool) {
     let session = session(vault);
     while !is_over.load(Ordering::SeqCst) {
@@ -106,7 +106,8 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Asserts that a restored vault is whole, and contains what was acknowledged before the backup.
+/// Asserts that a restored vault is clean, and contains the puts that were acknowledged before the
+/// backup.
 fn assert_whole(storage: Arc<dyn Storage>, patients: u64, versions: u64) {
     let vault = Vault::open(storage, &Fixed(1)).unwrap();
     let report = vault.verify(None).unwrap();
@@ -160,8 +161,8 @@ fn archive_of_busy_split_vault_is_whole() {
     });
 }
 
-/// Copies the sides one after the other, with a change of the vault in between, and returns the
-/// result of reading a record from the copies.
+/// Copies one side, changes the vault, and then copies the other side. Returns the result of
+/// reading a record from the copies.
 fn read_after_separate_copies(
     order: [&str; 2],
     id: &RecordId,
@@ -185,7 +186,7 @@ fn read_after_separate_copies(
     Ok(session(&restored).get(id)?.is_some())
 }
 
-/// The reason why a backup stops commits: neither order of separate copies keeps everything.
+/// A backup must stop commits, because separate copies lose records in either order.
 #[test]
 fn separate_copies_of_keys_and_data_lose_records() {
     let added = record("new", "note");
@@ -200,7 +201,7 @@ fn separate_copies_of_keys_and_data_lose_records() {
     assert!(read != Ok(true), "{read:?}");
 }
 
-/// Keys of a later time open data of an earlier time, except what was erased in between.
+/// Newer keys open older data, except data that was erased between the two copies.
 #[test]
 fn data_copied_before_keys_stays_readable_without_rotation() {
     let kept = record("rotated", "note");

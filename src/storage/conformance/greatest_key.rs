@@ -24,7 +24,8 @@ fn prefixes(storage: &dyn Storage) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Returns the beginnings of all keys, keys that are absent, and prefixes at the bounds of the keys.
+/// Returns prefixes to query: prefixes of the keys, the keys themselves, absent keys, and prefixes
+/// at the bounds of the key range.
 fn asked(keys: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut asked: Vec<Vec<u8>> = vec![
         b"".to_vec(),
@@ -44,7 +45,7 @@ fn asked(keys: &[Vec<u8>]) -> Vec<Vec<u8>> {
         }
         asked.push(key.clone());
     }
-    // The same prefix twice, and not in order.
+    // Reverse the order, because `last` must also accept prefixes that are not in ascending order.
     asked.reverse();
     asked
 }
@@ -68,7 +69,7 @@ fn compare(storage: &dyn Storage, keys: &[Vec<u8>], asked: &[Vec<u8>]) -> Result
     Ok(())
 }
 
-/// Writes more keys with one prefix than a page of a scan contains.
+/// Checks `last` for a prefix with more keys than one scan page contains.
 fn pages(storage: &dyn Storage) -> Result<(), Flaw> {
     let mut keys: Vec<Vec<u8>> = (0..1100_u16)
         .map(|number| [b"h".as_slice(), &number.to_be_bytes()].concat())

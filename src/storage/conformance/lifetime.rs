@@ -53,7 +53,7 @@ fn fill(storage: &dyn Storage) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// What a storage does with a call after it was closed.
+/// Reaction of a closed storage to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closed {
     /// The storage needs no closing, so the call succeeded.
@@ -88,7 +88,7 @@ fn close(storage: &dyn Storage) -> Result<(), Flaw> {
     let put = Transaction::new().put(b"r4", b"1", Expect::Absent);
     let committed = commit(storage, put).map_err(|error| match error {
         CommitError::Io(error) => error,
-        // Neither is an answer that a closed storage may give.
+        // A closed storage must return neither of these errors.
         CommitError::Conflict { .. } | CommitError::Unknown => StorageError::Damaged,
     });
     let committed = closed(committed, |committed| committed.revisions.len() == 1)?;
@@ -105,7 +105,8 @@ fn close(storage: &dyn Storage) -> Result<(), Flaw> {
     after_close(storage, read)
 }
 
-/// Checks the calls that a storage without a function of its own serves always or never.
+/// Checks `snapshot` and `integrity` after closing. The default functions of [`Storage`] return the
+/// same result before and after closing.
 fn after_close(storage: &dyn Storage, state: Closed) -> Result<(), Flaw> {
     match (storage.snapshot(), state) {
         (Err(StorageError::Unsupported), _)
@@ -170,7 +171,8 @@ pub(super) fn reopening<S: Storage>(open: impl Fn() -> S) -> Result<(), Flaw> {
             Transaction::new().put(b"r1", [round], Expect::Any),
         )?;
         expected = content(&storage)?;
-        // A storage that is only dropped must keep its content too.
+        // Close the storage in every second round only, because a dropped storage must also keep
+        // its content.
         if round.is_multiple_of(2) {
             storage.close()?;
         }
@@ -181,7 +183,7 @@ pub(super) fn reopening<S: Storage>(open: impl Fn() -> S) -> Result<(), Flaw> {
     )
 }
 
-/// Keys and values, without the revisions, which may differ after a reopening.
+/// Keys and values of all objects. Revisions are omitted, because reopening may change them.
 type Content = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn content(storage: &dyn Storage) -> Result<Content, Flaw> {

@@ -23,7 +23,7 @@ use crate::storage::{CommitError, Committed, Storage, StorageError, Stored, Tran
 /// The storage must accept keys of 1 to 64 bytes and values of 0 bytes to 2 MiB. The kit does not
 /// try larger ones, which a backend may refuse with [`StorageError::TooLarge`].
 ///
-/// A new storage cannot show that its content outlives it; [`check_reopening`] checks that.
+/// These checks never reopen a storage; [`check_reopening`] checks that content survives reopening.
 ///
 /// ```
 /// use chartlock::storage::{MemoryStorage, conformance};
@@ -58,10 +58,10 @@ pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// Checks that a storage keeps what it acknowledged when it is closed or dropped, and opened again.
+/// Checks that acknowledged commits survive when a storage is closed or dropped, and then reopened.
 ///
 /// `open` must open the same storage at each call, and the storage must be empty at the first call.
-/// The check never opens it twice at the same time.
+/// The check never has the storage open twice at the same time.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Checks of reads: keys and values of every supported size round-trip, and a returned value stays.
+//! Checks of reads: keys and values of every supported size round-trip, and returned values never
+//! change.
 
 use crate::storage::conformance::scanning::{LARGE_BYTES, walk};
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};
@@ -136,7 +137,8 @@ fn revisions(storage: &dyn Storage) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// A value that a storage returns may share its bytes with the storage, which must not reuse them.
+/// Checks that returned values never change. A value may share memory with the storage, which must
+/// not reuse this memory while the value exists.
 fn shared(storage: &dyn Storage) -> Result<(), Flaw> {
     let objects = [
         (b"p1", vec![1; 400]),
@@ -160,7 +162,7 @@ fn shared(storage: &dyn Storage) -> Result<(), Flaw> {
     for key in [b"r2", b"s2"] {
         commit(storage, Transaction::new().delete(key))?;
     }
-    // New objects use space that the former values left.
+    // Write new objects, which may reuse the space of the former values.
     for key in [b"r3", b"s3"] {
         let put = Transaction::new().put(key, vec![8; LARGE_BYTES], Expect::Absent);
         commit(storage, put)?;

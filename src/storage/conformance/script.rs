@@ -96,8 +96,8 @@ impl Model {
         match (operation, self.objects.get(operation.key())) {
             (_, None) => operation.admits(None),
             (_, Some((_, Some(revision)))) => operation.admits(Some(revision)),
-            // The current revision is unknown, but the key is present and every recorded revision is
-            // older. So only `Any` holds.
+            // The current revision is unknown, but the key is present and every recorded revision
+            // is older. Only `Any` admits it.
             (Operation::Delete { .. }, _) => true,
             (Operation::Put { expect, .. } | Operation::Check { expect, .. }, _) => {
                 *expect == Expect::Any

@@ -1,4 +1,4 @@
-//! Checks of snapshots: a snapshot sees the state at its creation, whatever is written later.
+//! Checks of snapshots: a snapshot shows the state at its creation, and no later commit.
 
 use crate::storage::conformance::scanning::{LARGE_BYTES, walk_by_end};
 use crate::storage::conformance::{Check, Flaw, commit, ensure};
@@ -57,7 +57,7 @@ fn destroying(storage: &dyn Storage) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Returns a snapshot; `None` if the storage has none.
+/// Returns a snapshot; `None` if the storage does not support snapshots.
 pub(super) fn snapshot(storage: &dyn Storage) -> Result<Option<Box<dyn Snapshot>>, Flaw> {
     match storage.snapshot() {
         Ok(snapshot) => Ok(Some(snapshot)),
@@ -109,7 +109,7 @@ fn live(storage: &dyn Storage) -> Result<Vec<ScanItem>, Flaw> {
     walk_by_end(|scan| storage.scan(scan), b"", 100, Projection::Values)
 }
 
-/// Returns all objects that a snapshot sees.
+/// Returns all objects in a snapshot.
 pub(super) fn view_of(snapshot: &dyn Snapshot) -> Result<Vec<ScanItem>, Flaw> {
     walk_by_end(|scan| snapshot.scan(scan), b"", 3, Projection::Values)
 }
