@@ -66,7 +66,7 @@ To open the records, use the crate:
 Do not edit, rename or delete any file here, even if it looks unused.
 
 To make a backup while a program uses the directory, let the program call
-FileStorage::backup. A plain copy of a directory in use is damaged. To copy the
+FileStorage::backup. A plain copy of a directory in use can be damaged. To copy the
 directory with other tools, first close every program that uses it. Then copy
 all files together.
 
