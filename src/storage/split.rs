@@ -103,7 +103,7 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        // Both sides of a transaction are in a snapshot, or neither.
+        // Block snapshots, because a snapshot must contain both sides of a transaction or neither.
         let _no_snapshot = self.commits.read().unwrap_or_else(PoisonError::into_inner);
         let mut results = Vec::with_capacity(transactions.len());
         let mut rest = transactions;
@@ -340,7 +340,7 @@ pub(super) fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     one.items.retain(|item| is_within(&item.key));
     one.items.truncate(limit);
     more |= one.items.len() < known;
-    // A range behind the end of this page belongs to a later one.
+    // A range after the end of this page belongs to a later page.
     let end = one.items.last().map(|item| item.key.clone());
     one.unreadable.retain(|range| {
         is_within(&range.first) && (!more || end.as_ref().is_none_or(|end| range.first <= *end))
