@@ -59,8 +59,8 @@ impl SplitStorage<FileStorage, FileStorage> {
     /// ```
     ///
     /// # Errors
-    /// [`StorageError::NotEmpty`] if a directory contains anything. After any other error delete
-    /// both directories: one copy is of no use without the other.
+    /// Returns the errors of [`FileStorage::backup`]. If one copy is complete and the other is not,
+    /// delete both copies, because one is of no use without the other.
     pub fn backup(
         &self,
         keys: impl AsRef<Path>,

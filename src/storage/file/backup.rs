@@ -174,7 +174,7 @@ fn copy_segments(
                 numbers.copied += 1;
                 progress(bytes);
             }
-            // The same value is missing in the original.
+            // The original lacks the file too, so the backup continues without it.
             Err(StorageError::Damaged) => numbers.missing += 1,
             Err(error) => return Err(error),
         }

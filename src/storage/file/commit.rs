@@ -44,14 +44,14 @@ pub(super) struct PreparedTransaction {
     pub(super) extents: HashMap<usize, Extent>,
 }
 
-/// Effects of a committed group that concern files.
+/// Effects of a committed group that the steps after the commit need.
 #[derive(Debug, Default)]
 pub(super) struct GroupEffects {
     /// Segment files that nothing references any more.
     pub(super) unreferenced: HashSet<i64>,
     /// Number of the commit; 0 if nothing changed.
     pub(super) number: u64,
-    /// Vault header that was put.
+    /// New vault header, if the group put one.
     pub(super) header: Option<Value>,
     /// Estimate of the pages that the commit added to the write-ahead log.
     pub(super) pages: usize,

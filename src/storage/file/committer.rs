@@ -140,7 +140,7 @@ impl Committer {
                 self.stop();
                 all(group, CommitError::Unknown)
             }
-            // Damage concerns one transaction. Each is committed alone, so that the others succeed.
+            // Damage concerns one transaction. Commit each transaction alone, so that the others succeed.
             Err(GroupFailure::Nothing(StorageError::Damaged)) if group.len() > 1 => {
                 drop(state);
                 let alone = group

@@ -116,8 +116,8 @@ fn is_own(name: &OsStr) -> bool {
 
 /// Returns `true` for the directory that a new file system contains.
 ///
-/// A disk check moves files into this directory. If it is not empty, it may contain the missing files of
-/// a storage.
+/// A disk check moves files into this directory. A directory that is not empty may contain missing
+/// files of a storage.
 fn is_empty_lost_and_found(entry: &DirEntry) -> bool {
     let is_empty = || match fs::read_dir(entry.path()) {
         Ok(mut entries) => entries.next().is_none(),

@@ -24,12 +24,12 @@ pub(super) const SHARED_MEMORY: &str = "vault.db-shm";
 pub(super) const ROLLBACK_JOURNAL: &str = "vault.db-journal";
 /// Directory of the segment files.
 pub(super) const SEGMENTS: &str = "segments";
-/// File that is deleted to make room on a full disk.
+/// File name of the reserve, which is deleted to make room on a full disk.
 pub(super) const RESERVE: &str = "reserve";
 pub(super) const LOCK: &str = "lock";
 /// Time between two attempts to lock a directory in which another process creates the storage.
 const LOCK_RETRY_AFTER: Duration = Duration::from_millis(10);
-/// Attempts while another process creates the storage.
+/// Maximum number of attempts while another process creates the storage.
 const LOCK_RETRIES_MAX: usize = 1000;
 /// Suffix of a file that is renamed when it is complete.
 pub(super) const UNFINISHED: &str = ".new";

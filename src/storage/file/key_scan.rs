@@ -1,4 +1,4 @@
-//! Scans by ascending key, which continue behind damaged rows.
+//! Scans by ascending key, which continue after damaged rows.
 
 use std::ops::Bound;
 
@@ -104,7 +104,8 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Collects items until the page is full. After an error, the page contains all keys before `from`.
+    /// Collects items until the page is full. After an error, `from` is the first key that is not yet in
+    /// the page.
     fn collect(&self, from: &mut Vec<u8>, page: &mut ScanPage) -> Result<(), StorageError> {
         let (sql, head) = match self.projection {
             Projection::Keys => (KEYS_BY_INDEX, 0),

@@ -41,7 +41,7 @@ pub(super) type StorageId = [u8; ID_BYTES];
 pub(super) enum MarkerState {
     /// The creation of an empty storage did not finish. The next opening repeats it.
     Creating,
-    /// A backup into the directory did not finish, so the directory is no storage.
+    /// A backup into the directory did not finish, so the directory contains no complete storage.
     Copying,
     Complete,
 }

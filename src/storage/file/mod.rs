@@ -125,8 +125,8 @@ impl FileStorage {
     /// on a read-only medium only if its file `vault.db-shm` exists.
     ///
     /// # Errors
-    /// Returns the errors of [`open`](Self::open), except `InUse`. An empty directory is
-    /// [`StorageError::Damaged`].
+    /// Returns the errors of [`open`](Self::open), except `InUse`. Returns [`StorageError::Damaged`] if
+    /// the directory is absent or empty.
     pub fn open_read_only(directory: impl AsRef<Path>) -> Result<Self, StorageError> {
         let store = Store::open_read_only(directory.as_ref())?;
         Ok(Self {
@@ -163,8 +163,11 @@ impl FileStorage {
     /// `progress` with the numbers of copied and of total bytes.
     ///
     /// # Errors
-    /// [`StorageError::NotEmpty`] if the directory contains anything. After any other error the
-    /// directory is no storage; delete it.
+    /// - [`StorageError::NotEmpty`], [`StorageError::Foreign`], [`StorageError::Layout`] or
+    ///   [`StorageError::InUse`] if the directory contains anything.
+    /// - [`StorageError::NotADirectory`] if the path is empty or a file.
+    /// - Other errors if a disk fails or is full. The directory then contains an incomplete copy;
+    ///   delete it.
     pub fn backup(
         &self,
         directory: impl AsRef<Path>,
@@ -182,7 +185,7 @@ impl FileStorage {
     /// Replaces a damaged vault header by its second copy. Returns `true` if it was replaced.
     ///
     /// Each commit of a header writes both copies and one checksum, which is valid for both. The
-    /// second copy replaces the first only if it fits the checksum and the first does not.
+    /// second copy replaces the first only if the second fits the checksum and the first does not.
     ///
     /// # Errors
     /// [`StorageError::Damaged`] if the header's row cannot be replaced; then use

@@ -8,7 +8,7 @@ use super::segments::{Extent, Segments};
 use crate::storage::limits::check_sizes;
 use crate::storage::{Operation, StorageError, Transaction, Value};
 
-/// Size of a segment file with the maximum count of values, if all have the minimum size, in bytes. A
+/// Size of a segment file that contains the maximum count of values of the minimum size, in bytes. A
 /// transaction with more large values writes several files.
 const SEGMENT_FILE_BYTES: usize = 16 << 20;
 

@@ -64,8 +64,8 @@ impl Reserve {
         *lock(&self.state) == ReserveState::GivenUp
     }
 
-    /// Writes or extends the reserve if it is too small, at once after it was given up. Otherwise the
-    /// next puts would take its room, and the next deletion would find none.
+    /// Writes or extends the reserve if it is too small. Writes it at once after its deletion, because
+    /// later puts would otherwise use the room, and the next deletion would fail.
     ///
     /// The write-ahead log can be emptied only after the database file has grown to `pages` pages, so
     /// the size of the reserve includes this growth.

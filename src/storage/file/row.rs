@@ -44,7 +44,7 @@ impl ObjectRow {
     }
 }
 
-/// Returns the revision that callers see for a row.
+/// Returns the revision of a row in the form that callers receive.
 pub(super) fn revision(number: i64) -> Revision {
     Revision::new(&number.to_be_bytes())
 }

@@ -16,10 +16,10 @@ use super::schema::{COLUMNS, HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;
 use crate::storage::{CommitError, Expect, Storage, StorageError, Transaction, Value};
 
-/// Objects of one commit into the target.
+/// Maximum number of objects in one commit to the target.
 const BATCH_OBJECTS: usize = 256;
 
-/// Size of the values of one commit into the target, in bytes.
+/// Size of the values after which a batch is committed to the target, in bytes.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// Report of a salvage.

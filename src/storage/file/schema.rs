@@ -26,7 +26,8 @@ pub(super) const PADDING_BYTES: usize = PAGE_BYTES - 35;
 /// The key of the vault header.
 pub(super) const HEADER_KEY: &[u8] = b"v";
 
-/// Statements that create an empty database. Pragmas come first: they have no effect later.
+/// Statements that create the tables. The caller sets the pragmas first, because some have no effect
+/// later.
 pub(super) const CREATE: &str = "
     create table storage (
         id blob not null,

@@ -189,7 +189,8 @@ impl Store {
         compacted
     }
 
-    /// Copies the log into the database and closes the connections. Later calls do nothing.
+    /// Copies the log into the database, closes the connections and releases the lock. Later calls do
+    /// nothing.
     pub(super) fn close(&self) -> Result<(), StorageError> {
         self.check_process()?;
         self.connections.close_readers();
@@ -197,7 +198,7 @@ impl Store {
             return Ok(());
         };
         let result = if self.committer.is_stopped() {
-            // The log stays as it is. The next opening copies it.
+            // Leave the log unchanged. The first commit of the next opening copies it.
             Err(StorageError::Stopped)
         } else {
             let directory = self.connections.directory();
@@ -210,7 +211,7 @@ impl Store {
             })
         };
         if result.is_ok() {
-            // The log is durable, so closing the last connection may copy its rest and delete it.
+            // The log is durable, so closing the last connection may copy the rest and delete the file.
             let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             connection
                 .set_db_config(no_checkpoint, false)
