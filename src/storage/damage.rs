@@ -1,4 +1,4 @@
-//! Damaged objects, as the layers above the storage see them.
+//! Damaged objects, as scans and reads present them to the layers above the storage.
 //!
 //! An object that the backend cannot read appears with an empty value. Every reader refuses an empty
 //! value as malformed, so the object counts as damaged and never as absent, and no precondition
@@ -25,8 +25,8 @@ impl ScanPage {
 
     /// Returns the page with an item for each object or range of objects that could not be read.
     ///
-    /// The item of a range has the first key of the range, which may be no object's key. This is only
-    /// for readers that return each item or its error, and decide nothing by the keys.
+    /// The item of a range has the first key of the range, which may be no object's key. Only callers
+    /// that return each item or its error, and base no decision on the keys, may use this function.
     pub(crate) fn with_damaged_ranges(mut self) -> Self {
         if self.unreadable.is_empty() {
             return self;

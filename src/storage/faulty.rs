@@ -255,7 +255,7 @@ impl<S: Storage> Storage for Faulty<S> {
         self.inner.is_transactional()
     }
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
-        // One read step, as a backend would serve it.
+        // Count the call as one read step, because a backend serves it with one request.
         self.read_step(&FaultPoint::Read(prefixes), || self.inner.last(prefixes))
     }
 

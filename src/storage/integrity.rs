@@ -16,7 +16,7 @@ pub struct Integrity {
     /// Number of faults in the structures, such as pages and indexes of a database. A backend may
     /// stop counting at 1,000.
     pub structure_faults: u64,
-    /// Keys of the objects whose value is stored outside the database and is missing or cut.
+    /// Keys of the objects whose value is stored outside the database, and is missing or truncated.
     pub missing_values: Vec<Vec<u8>>,
 }
 

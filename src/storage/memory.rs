@@ -92,7 +92,7 @@ impl Storage for MemoryStorage {
     }
 }
 
-/// View of a memory storage. The next commit copies the map, which shares the values.
+/// Snapshot of a memory storage. The next commit copies the map of keys, but shares the values.
 struct MemorySnapshot(Arc<Objects>);
 
 impl fmt::Debug for MemorySnapshot {

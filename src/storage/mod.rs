@@ -112,7 +112,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Returns a consistent read-only view of the storage at the time of the call.
     ///
-    /// A destroying put of an object that the view can see reports [`Committed::deferred`].
+    /// A destroying put of an object that the view contains reports [`Committed::deferred`].
     ///
     /// # Errors
     /// Returns [`StorageError::Unsupported`] if the backend has no snapshots, which is the default,
@@ -123,12 +123,12 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Checks the structures in which the backend keeps its objects, and returns the faults.
     ///
-    /// Values authenticate themselves, but a fault of an index can hide an object. The default is
-    /// for backends that check their structures with every access or cannot check them; it returns
-    /// no faults.
+    /// Values authenticate themselves, but a fault of an index can hide an object. The default
+    /// returns no faults. It suits backends that check their structures with every access, or that
+    /// cannot check them.
     ///
     /// # Errors
-    /// Returns an error if the check could not be made.
+    /// Returns an error if the backend cannot run the check.
     fn integrity(&self) -> Result<Integrity, StorageError> {
         Ok(Integrity::default())
     }
@@ -136,17 +136,17 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Makes everything durable and closes the storage. Later calls of `close` do nothing; other
     /// later calls return [`StorageError::Stopped`].
     ///
-    /// A storage that is dropped closes itself, but nobody learns of a failure. The default does
-    /// nothing, for backends for which a commit is the last step.
+    /// Dropping the storage also closes it, but discards an error. The default does nothing, which
+    /// suits backends that have no work left after a commit.
     ///
     /// # Errors
-    /// Returns an error if the backend fails. What commits acknowledged is durable in any case.
+    /// Returns an error if the backend fails. Acknowledged commits are durable in any case.
     fn close(&self) -> Result<(), StorageError> {
         Ok(())
     }
 }
 
-/// Returns the greatest key with a prefix by scanning all of them.
+/// Returns the greatest key with a prefix by a scan of all keys with the prefix.
 fn last_by_scan(
     storage: &(impl Storage + ?Sized),
     prefix: &[u8],
@@ -175,7 +175,7 @@ fn last_by_scan(
     }
 }
 
-/// Number of keys in a page of the default of [`Storage::last`].
+/// Page size of the scan in the default [`Storage::last`], in keys.
 const LAST_PAGE_KEYS: usize = 1000;
 
 impl<S: Storage + ?Sized> Storage for Arc<S> {

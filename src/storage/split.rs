@@ -25,17 +25,18 @@ use crate::storage::{
 ///
 /// # Backup
 ///
-/// Keys and data must be copied at the same moment. With older keys, new records lack theirs. With
-/// newer keys, records lack those that a rotation has destroyed meanwhile. The snapshot of a split
-/// storage therefore stops all commits for the moment in which it takes one snapshot of each side.
+/// Keys and data must be copied at the same moment. An older copy of the keys lacks the keys of new
+/// records. A newer copy lacks keys that a rotation destroyed after the copy of the data. The snapshot
+/// of a split storage therefore blocks all commits while it takes one snapshot of each side.
 /// [`backup`](SplitStorage::backup) copies two [`FileStorage`](crate::storage::FileStorage)s from
 /// such a snapshot, and [`archive::write`](crate::storage::archive::write) archives it, with the
 /// keys in the archive. Both sides must have snapshots.
 ///
-/// Commits of another process, or through another `SplitStorage`, do not stop. The data side comes
-/// first, and a rotation waits
-/// [`key_removal_delay`](crate::VaultOptions::key_removal_delay) before it destroys a key. So only
-/// the last moment of a rotation can hurt. Rotate and re-encrypt nothing there during a backup.
+/// Commits of another process, or through another `SplitStorage`, are not blocked. The snapshot
+/// begins with the data side, and a rotation waits
+/// [`key_removal_delay`](crate::VaultOptions::key_removal_delay) before it destroys a key. Therefore
+/// only the end of a rotation can make the copies inconsistent. Start no rotation and no
+/// re-encryption in the other process during a backup.
 ///
 /// Restore both sides from the same backup: put both copies in place, open them as one split
 /// storage, and call [`Session::accept_restore`](crate::Session::accept_restore). Older data opens
@@ -56,7 +57,7 @@ use crate::storage::{
 pub struct SplitStorage<K, D> {
     keys: K,
     data: D,
-    /// Held for reading during each commit, and for writing while a snapshot of both sides begins.
+    /// Locked for reading during each commit, and for writing while a snapshot of both sides begins.
     pub(super) commits: RwLock<()>,
 }
 
@@ -103,7 +104,7 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        // Both sides of a transaction are in a snapshot, or neither.
+        // Block snapshots, because a snapshot must contain both sides of a transaction or neither.
         let _no_snapshot = self.commits.read().unwrap_or_else(PoisonError::into_inner);
         let mut results = Vec::with_capacity(transactions.len());
         let mut rest = transactions;
@@ -340,7 +341,7 @@ pub(super) fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     one.items.retain(|item| is_within(&item.key));
     one.items.truncate(limit);
     more |= one.items.len() < known;
-    // A range behind the end of this page belongs to a later one.
+    // A range after the end of this page belongs to a later page.
     let end = one.items.last().map(|item| item.key.clone());
     one.unreadable.retain(|range| {
         is_within(&range.first) && (!more || end.as_ref().is_none_or(|end| range.first <= *end))

@@ -1,7 +1,7 @@
 //! Snapshots of a split storage, and its backup into two directories.
 //!
-//! Guarantees: both sides are of the same moment, between two commits of this storage. Must not
-//! know: the meaning of keys and values.
+//! Guarantees: no commit of this storage falls between the snapshots of both sides. Must not know: the
+//! meaning of keys and values.
 
 #[cfg(feature = "file")]
 use std::path::Path;
@@ -13,14 +13,15 @@ use crate::storage::{BackupReport, FileStorage};
 use crate::storage::{Scan, ScanPage, Snapshot, Storage, StorageError, Stored};
 
 impl<K: Storage, D: Storage> SplitStorage<K, D> {
-    /// Takes a view of each side while no commit is under way.
+    /// Takes a view of each side while it blocks the commits of this storage.
     pub(super) fn at_once<A, B>(
         &self,
         of_keys: impl FnOnce(&K) -> Result<A, StorageError>,
         of_data: impl FnOnce(&D) -> Result<B, StorageError>,
     ) -> Result<(A, B), StorageError> {
         let _no_commit = self.commits.write().unwrap_or_else(PoisonError::into_inner);
-        // Data first: another process may commit in between, and new data never lacks its keys then.
+        // Begin with the data. If another process commits in between, the keys are then newer, so no
+        // data lacks its keys.
         let data = of_data(self.data())?;
         Ok((of_keys(self.keys())?, data))
     }
@@ -29,11 +30,11 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
 #[cfg(feature = "file")]
 impl SplitStorage<FileStorage, FileStorage> {
     /// Writes copies of both sides into two new or empty directories, as
-    /// [`FileStorage::backup`] does. Commits stop only while the backup begins.
+    /// [`FileStorage::backup`] does. Commits wait only while the backup begins.
     ///
-    /// The copies belong together. Keep the copy of the keys apart from the copy of the data.
-    /// `progress` gets the copied and the total bytes, first of the keys, then of the data. Returns
-    /// the reports on the keys and on the data.
+    /// The copies belong together. Keep the copy of the keys apart from the copy of the data. The
+    /// backup calls `progress` with the numbers of copied and of total bytes, first for the keys and
+    /// then for the data. Returns the reports on the keys and on the data.
     ///
     /// ```
     /// # use chartlock::*;
@@ -58,8 +59,8 @@ impl SplitStorage<FileStorage, FileStorage> {
     /// ```
     ///
     /// # Errors
-    /// [`StorageError::NotEmpty`] if a directory contains anything. After any other error delete
-    /// both directories: one copy is of no use without the other.
+    /// Returns the errors of [`FileStorage::backup`]. If one copy is complete and the other is not,
+    /// delete both copies, because one is of no use without the other.
     pub fn backup(
         &self,
         keys: impl AsRef<Path>,
@@ -67,7 +68,7 @@ impl SplitStorage<FileStorage, FileStorage> {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<(BackupReport, BackupReport), StorageError> {
         let (of_keys, of_data) = self.at_once(FileStorage::view, FileStorage::view)?;
-        // Keys first: destroyed keys stay on the medium until their copy ends, and it is short.
+        // Copy the keys first. Destroyed keys stay on the medium until this copy ends, which is soon.
         let keys = of_keys.copy_to(keys.as_ref(), &mut progress)?;
         drop(of_keys);
         Ok((keys, of_data.copy_to(data.as_ref(), &mut progress)?))

@@ -1,7 +1,7 @@
 //! Online backup: a copy of a snapshot in a new directory.
 //!
-//! Order of writes: unfinished marker, database, segment files, complete marker, each durable before
-//! the next. A backup that was interrupted is therefore no storage.
+//! Order of writes: unfinished marker, database, segment files, complete marker. All files are durable
+//! before the complete marker, so an opening refuses an interrupted backup.
 
 use std::path::Path;
 
@@ -24,8 +24,8 @@ use crate::storage::StorageError;
 /// Pages that are copied between two calls of the progress listener: 8 MiB.
 const STEP_PAGES: i32 = 1024;
 
-/// Distance of the copy's revisions from those of the original. The original can go on for so many
-/// puts before a restored copy repeats a revision.
+/// Difference between the last number of the copy and that of the original. A restored copy repeats
+/// no revision unless the original has used this many numbers since the backup.
 const REVISION_DISTANCE: u64 = 1 << 40;
 
 /// Report of a finished backup.
@@ -80,7 +80,7 @@ pub(super) fn write(
     Ok(report)
 }
 
-/// Returns the marker of the copy, with an id of its own.
+/// Returns the marker of the copy, with a new storage id.
 ///
 /// Files of the original and of the copy do not belong together. With the same id, an opening would
 /// accept a database of the copy beside the log and the segments of the original.
@@ -92,7 +92,7 @@ fn unfinished_marker(connection: &Connection) -> Result<MarkerContent, StorageEr
     })
 }
 
-/// Gives the copy its own id, and numbers that the original has not reached.
+/// Sets the storage id of the copy, and a last number that the original has not reached.
 fn renumber(target: &Connection, marker: &MarkerContent) -> Result<(), StorageError> {
     let number = i64::try_from(marker.acknowledged.saturating_add(REVISION_DISTANCE));
     let number = number.map_err(|_| StorageError::TooLarge)?;
@@ -147,7 +147,7 @@ fn copy(
     })
 }
 
-/// Numbers of segment files.
+/// Counts of copied and of missing segment files.
 #[derive(Default)]
 struct SegmentFiles {
     copied: u64,
@@ -163,7 +163,7 @@ fn copy_segments(
     mut progress: impl FnMut(u64),
 ) -> Result<SegmentFiles, StorageError> {
     let files = match referenced_files(database) {
-        // Files that nothing references do no harm.
+        // If the list of references is damaged, copy all files. Unreferenced files do no harm.
         Err(StorageError::Damaged) => source.list()?,
         files => files?,
     };
@@ -174,7 +174,7 @@ fn copy_segments(
                 numbers.copied += 1;
                 progress(bytes);
             }
-            // The same value is missing in the original.
+            // The original lacks the file too, so the backup continues without it.
             Err(StorageError::Damaged) => numbers.missing += 1,
             Err(error) => return Err(error),
         }
@@ -204,7 +204,7 @@ fn copy_database(
         match step {
             rusqlite::backup::StepResult::Done => return Ok(total),
             rusqlite::backup::StepResult::More => {}
-            // Only another user of the new directory can hold a lock.
+            // Only a process that uses the new directory can have locked the database.
             _ => return Err(StorageError::InUse),
         }
     }

@@ -12,14 +12,14 @@ use crate::storage::{Integrity, StorageError};
 /// Maximum number of faults that SQLite lists.
 const FAULTS_MAX: u32 = 1000;
 
-/// Checks the structure of the database, and that each segment file is there and complete.
+/// Checks the structure of the database, and that each referenced segment file exists and is complete.
 pub(super) fn check(
     snapshot: &FileSnapshot,
     segments: &Segments,
 ) -> Result<Integrity, StorageError> {
     snapshot.with(|connection| {
         Ok(Integrity {
-            // No value of the vault depends on the second copy, so nothing else reads it.
+            // The vault never reads the second copy, so only this check notices damage of it.
             structure_faults: structure_faults(connection)?
                 + u64::from(HeaderCopies::read(connection).is_second_damaged()),
             missing_values: missing_values(connection, segments)?,
@@ -39,7 +39,7 @@ fn structure_faults(connection: &Connection) -> Result<u64, StorageError> {
                 faults += u64::from(text != "ok");
             }
             Ok(None) => return Ok(faults),
-            // The check itself met a page that it cannot read.
+            // SQLite ended its check at a page that it could not read.
             Err(StorageError::Damaged) => return Ok(faults + 1),
             Err(error) => return Err(error),
         }

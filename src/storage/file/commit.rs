@@ -44,14 +44,14 @@ pub(super) struct PreparedTransaction {
     pub(super) extents: HashMap<usize, Extent>,
 }
 
-/// Effects of a committed group that concern files.
+/// Effects of a committed group that the steps after the commit need.
 #[derive(Debug, Default)]
 pub(super) struct GroupEffects {
     /// Segment files that nothing references any more.
     pub(super) unreferenced: HashSet<i64>,
-    /// Number of the last commit.
+    /// Number of the commit; 0 if nothing changed.
     pub(super) number: u64,
-    /// Vault header that was put.
+    /// New vault header, if the group put one.
     pub(super) header: Option<Value>,
     /// Estimate of the pages that the commit added to the write-ahead log.
     pub(super) pages: usize,
@@ -124,12 +124,12 @@ struct Changes<'c> {
     row: CachedStatement<'c>,
     insert: CachedStatement<'c>,
     delete: CachedStatement<'c>,
-    /// Greatest revision that was used.
+    /// Greatest number that a put or a commit used.
     last: u64,
     effects: GroupEffects,
 }
 
-/// Row of a key within a transaction.
+/// Revisions of a key before and during a transaction; `None` while the key is absent.
 #[derive(Debug)]
 struct KeyState {
     /// Revision before the transaction.
@@ -215,7 +215,7 @@ impl Changes<'_> {
                 continue;
             };
             let last = keys.get(key.as_slice()).and_then(|state| state.revision);
-            // Otherwise a later operation of the transaction replaced the value.
+            // If the revisions differ, a later operation of the transaction replaced the value.
             if let Some(number) = last
                 && Some(super::row::revision(number)) == *revision
             {
@@ -225,10 +225,10 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Stores the number of this commit. Every commit does so, because an older write-ahead log
-    /// then brings back an older number, and opening compares the number with the marker.
+    /// Stores the number of this commit. An older write-ahead log then restores an older number, which
+    /// the next opening detects by comparison with the marker.
     fn store_number(&mut self, copied: u64) -> Result<(), StorageError> {
-        // A commit that only deletes needs a number of its own.
+        // A commit without a put needs a new number.
         self.last += 1;
         self.execute(STORE_NUMBER, [signed(self.last)?, signed(copied)?])?;
         self.effects.number = self.last;

@@ -1,8 +1,8 @@
 //! Group commit: the leader commits the transactions of all waiting callers with one sync.
 //!
 //! Order of writes: segment files, each synced by its own caller; the database transaction, synced
-//! by its commit; the marker; the answers; then deletions of unreferenced segment files. A crash
-//! before the commit leaves segment files without a reference, which a later opening deletes.
+//! by its commit; the marker; deletions of unreferenced segment files; the answers. A crash before the
+//! commit leaves unreferenced segment files, which the first commit of a later opening deletes.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use super::ticket::{Group, Ticket};
 use crate::group_commit::{Election, lock};
 use crate::storage::{CommitError, StorageError, Transaction};
 
-/// Pages after which the write-ahead log is copied into the database: 32 MiB.
+/// Pages after which the write-ahead log is copied into the database: about 31 MiB.
 const CHECKPOINT_PAGES: usize = 4000;
 
 /// Parts of the storage that a commit writes.
@@ -140,7 +140,7 @@ impl Committer {
                 self.stop();
                 all(group, CommitError::Unknown)
             }
-            // Damage concerns one transaction. Each is committed alone, so that the others succeed.
+            // Damage concerns one transaction. Commit each transaction alone, so that the others succeed.
             Err(GroupFailure::Nothing(StorageError::Damaged)) if group.len() > 1 => {
                 drop(state);
                 let alone = group
@@ -153,11 +153,11 @@ impl Committer {
     }
 
     /// Makes the name of the write-ahead log durable, and the names that a killed process left.
-    /// SQLite syncs the directory too, but ignores the failure.
+    /// SQLite also syncs the directory, but ignores a failure of this sync.
     fn sync_names(&self, directory: &Path) -> Result<(), StorageError> {
         #[cfg(unix)]
         if let Err(error) = std::fs::File::open(directory)?.sync_all() {
-            // A sync that is repeated can succeed although the names are lost.
+            // Do not retry: a second sync can succeed although the names are lost.
             self.stop();
             return Err(error.into());
         }
@@ -166,7 +166,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Recovers before a write that is no commit.
+    /// Recovers the storage before a write that is not a commit.
     pub(super) fn prepare_write(
         &self,
         target: &CommitTarget<'_>,
@@ -188,8 +188,8 @@ impl Committer {
         settle_log(connection, directory)
     }
 
-    /// Recovers what an earlier process left, before the first commit writes a segment file: the
-    /// sweep takes each file without a reference for a leftover.
+    /// Recovers the storage before the first commit writes a segment file, because the sweep would
+    /// delete a file that no row references yet.
     fn ensure_recovered(
         &self,
         target: &CommitTarget<'_>,
@@ -203,7 +203,7 @@ impl Committer {
         self.recover(target, connection, transactions.iter().any(frees_space))
     }
 
-    /// Recovers unless another thread did. On a full disk, deletions may use the reserve.
+    /// Recovers the storage, unless another thread did. On a full disk, deletions may use the reserve.
     fn recover(
         &self,
         target: &CommitTarget<'_>,
@@ -239,8 +239,8 @@ impl Committer {
         self.is_recovered.load(Ordering::SeqCst)
     }
 
-    /// Commits a group. On a full disk, makes room once: by emptying the log, and for deletions by
-    /// giving up the reserve.
+    /// Commits a group. On a full disk, retries after deleting the reserve if the group frees space,
+    /// and then after emptying the log.
     fn attempt(
         &self,
         target: &CommitTarget<'_>,
@@ -312,7 +312,8 @@ impl Committer {
             }
         }
         if target.reserve.is_given_up() {
-            // The log may have taken the room of the reserve. A full disk leaves it in place.
+            // The log may occupy the room of the reserve. A full disk can prevent the emptying, which
+            // is no failure.
             if empty_log(connection).is_err_and(is_uncertain) {
                 self.stop();
             }
@@ -321,8 +322,8 @@ impl Committer {
         results
     }
 
-    /// Frees unused pages for a short time. The group is already durable, so a failure to free pages
-    /// is none of the group.
+    /// Returns free pages to the file system for a short time. A failure does not change the results
+    /// of the group, which is already durable.
     fn shrink(&self, connection: &Connection, state: &mut State, deletions: usize) {
         let shrunk = state.shrinker.after_commit(connection, deletions);
         match shrunk {

@@ -1,9 +1,9 @@
 //! Connections of an open storage: one writer, which also reads while it is free, and a pool of
 //! readers.
 //!
-//! While only reads use the writer, they share one read transaction, which saves the file locks of
-//! each. The next write ends it. Commits of another process would stay invisible in it, so shared
-//! storage has no such transaction.
+//! Consecutive reads by the writer share one read transaction, which saves the file locks of each.
+//! The next write ends the transaction. Shared storage has no such transaction, because it would hide
+//! commits of other processes.
 //!
 //! Only the writer has a large cache. SQLite empties a connection's cache when another connection
 //! commits, so large caches of readers would waste memory.
@@ -19,8 +19,8 @@ use super::identity::Identity;
 use crate::group_commit::lock;
 use crate::storage::StorageError;
 
-/// Maximum number of reader connections. Each keeps two files open, and a process may have few: with
-/// 16 readers, a limit of 20 files left none for segment files.
+/// Maximum number of reader connections. Each keeps two files open, and a process may have a low limit:
+/// with 16 readers, a limit of 20 files left none for segment files.
 const READERS_MAX: usize = 3;
 /// Cache of each reader, in bytes.
 const READER_CACHE_BYTES: u64 = 2 << 20;
@@ -94,8 +94,8 @@ impl Connections {
             Ok(reader) => return reader.read(read),
             Err(error) => error,
         };
-        // The process may have no file left for a further connection. Waiting for the writer is
-        // slower, but succeeds.
+        // The process may have no file descriptor left for another connection. Waiting for the writer
+        // is slower, but succeeds.
         match self.writer().as_ref() {
             Some(writer) => read(writer),
             None => Err(unopened),
@@ -106,7 +106,7 @@ impl Connections {
         &self.directory
     }
 
-    /// Checks that the path of the storage still leads to the database that is open.
+    /// Checks that the path of the storage still leads to the open database.
     pub(super) fn check_place(&self) -> Result<(), StorageError> {
         self.database.check(&database::path(&self.directory))
     }

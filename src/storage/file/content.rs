@@ -14,7 +14,8 @@ use super::schema::APPLICATION_ID;
 use crate::storage::StorageError;
 
 const LOST_AND_FOUND: &str = "lost+found";
-/// End of the application id in an SQLite file (SQLite file format, section 1.3).
+/// Offset of the end of the application id in a database file, in bytes (SQLite file format, section
+/// 1.3).
 const APPLICATION_ID_END: u64 = 72;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -48,8 +49,8 @@ pub(super) fn check_content(path: &Path) -> Result<(), StorageError> {
 
 /// Returns `true` if `vault.db` is a database of another program, which chose the same name.
 fn is_foreign_database(path: &Path) -> Result<bool, StorageError> {
-    // Beside these files the database may be open in this process. Then it must not be opened here,
-    // because closing it would release the locks of SQLite.
+    // If these files exist, this process may have the database open. Do not open the file here, because
+    // closing it would release the locks of SQLite.
     if path.join(LOCK).exists() || path.join(SEGMENTS).exists() {
         return Ok(false);
     }
@@ -91,8 +92,8 @@ fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
             has_other_files = true;
         }
     }
-    // A file of the user beside a storage does no harm. A directory without a file of ours is not
-    // ours.
+    // Other files in the directory of a storage do no harm. A directory that has only other files
+    // belongs to another program.
     if has_other_files && content == DirectoryContent::Empty {
         content = DirectoryContent::Foreign;
     }
@@ -115,11 +116,12 @@ fn is_own(name: &OsStr) -> bool {
 
 /// Returns `true` for the directory that a new file system contains.
 ///
-/// A disk check moves files there. With content, it may contain what is missing from a storage.
+/// A disk check moves files into this directory. A directory that is not empty may contain missing
+/// files of a storage.
 fn is_empty_lost_and_found(entry: &DirEntry) -> bool {
     let is_empty = || match fs::read_dir(entry.path()) {
         Ok(mut entries) => entries.next().is_none(),
-        // Nearly always only the administrator can read it.
+        // Usually only the administrator can read the directory.
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
     };
     entry.file_name() == LOST_AND_FOUND && is_empty()

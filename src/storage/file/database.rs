@@ -14,11 +14,11 @@ use super::marker::{MarkerContent, StorageId};
 use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
 use crate::storage::{BackendCode, StorageError};
 
-/// Waiting time for a lock that another process holds.
+/// Maximum wait for a lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waiting time of the checkpoint of a destroying commit for foreign readers. A longer wait would
-/// delay the commit; the next destroying commit tries again.
+/// Maximum wait for readers before the log is emptied. A longer wait would delay a destroying commit;
+/// the next commit tries again.
 const PURGE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Kind of a connection.
@@ -26,7 +26,7 @@ const PURGE_TIMEOUT: Duration = Duration::from_millis(100);
 pub(super) enum Role {
     Writer,
     Reader,
-    /// Reader on a medium that nobody writes, without a write-ahead log.
+    /// Reader of the database file alone, which ignores the write-ahead log and takes no locks.
     Immutable,
 }
 
@@ -116,7 +116,7 @@ pub(super) fn connect(
     }
     .map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    // Closing must not write a log whose origin was not checked into the database.
+    // The origin of the log is not checked yet, so closing must not copy the log into the database.
     let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection
         .set_db_config(no_checkpoint, true)
@@ -140,7 +140,8 @@ fn immutable_uri(path: &Path) -> Result<String, StorageError> {
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
     #[cfg(not(unix))]
     let bytes = path.to_str().ok_or(StorageError::Unsupported)?.as_bytes();
-    // With an empty host, because two slashes at the beginning of the path would begin a host.
+    // Write an empty host, because SQLite would read two leading slashes of the path as the start of
+    // a host.
     let mut uri = String::from(if bytes.starts_with(b"/") {
         "file://"
     } else {
@@ -179,7 +180,7 @@ pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
 }
 
 /// Checks that there is no rollback journal. Only a creation writes one. SQLite would copy the pages of
-/// another one, which may be of another database, into this database.
+/// any other journal into this database, even if the journal belongs to another database.
 pub(super) fn check_rollback_journal(directory: &Path) -> Result<(), StorageError> {
     match fs::metadata(directory.join(ROLLBACK_JOURNAL)) {
         Ok(metadata) if metadata.len() > 0 => Err(StorageError::Damaged),
@@ -188,8 +189,8 @@ pub(super) fn check_rollback_journal(directory: &Path) -> Result<(), StorageErro
     }
 }
 
-/// Returns `Denied` in place of an opening error of SQLite, which does not say that a file of the
-/// database may not be opened.
+/// Returns `Denied` in place of SQLite's opening error if a file of the database cannot be opened for
+/// lack of permission. SQLite's error does not report this reason.
 #[allow(
     clippy::mem_forget,
     reason = "closing a file would release the locks of other connections of this process"
@@ -216,7 +217,7 @@ pub(super) fn check_origin(
     directory: &Path,
     marker: &MarkerContent,
 ) -> Result<(), StorageError> {
-    // One view, because another process may commit or compact in between.
+    // Read all values in one transaction, because another process may commit or compact in between.
     let view = connection.unchecked_transaction().map_err(failed)?;
     let number = |sql: &str| view.query_row(sql, (), |row| row.get::<_, i64>(0));
     if number("pragma application_id").map_err(failed)? != i64::from(APPLICATION_ID) {
@@ -239,8 +240,8 @@ pub(super) fn check_origin(
     if id != marker.id {
         return Err(StorageError::Foreign);
     }
-    // The log also brings its own number, so an older log is noticed although rows of the database
-    // are newer.
+    // An older log also contains an older number, so this check notices the log even if rows of the
+    // database file are newer.
     let is_older = u64::try_from(revisions).is_ok_and(|number| number < marker.acknowledged);
     let has_log = has_log(directory)?;
     if is_older {
@@ -259,9 +260,9 @@ pub(super) fn check_origin(
     Ok(())
 }
 
-/// Checks that the header of the database file says that it has a write-ahead log. Without it SQLite
-/// would delete a rollback journal to commit, and not make the deletion durable, so a power cut
-/// could undo a commit.
+/// Checks that the header of the database file selects a write-ahead log. Otherwise, SQLite would
+/// commit by deleting a rollback journal without a sync of the directory, so a power cut could undo a
+/// commit.
 pub(super) fn check_mode(connection: &Connection) -> Result<(), StorageError> {
     let pragma = "pragma journal_mode";
     let mode: String = connection
@@ -274,8 +275,8 @@ pub(super) fn check_mode(connection: &Connection) -> Result<(), StorageError> {
     }
 }
 
-/// Checks that the log belongs to the database file below it: the same storage, and no older copy
-/// without commits that had been copied into the file before the log began.
+/// Checks that the log belongs to the database file. The file must have the same storage id, and must
+/// contain the commits that were copied into the file before the log began.
 fn check_below_log(directory: &Path, id: &StorageId, copied: i64) -> Result<(), StorageError> {
     let sql = "select id, revisions from storage";
     let file = connect(directory, Role::Immutable, 1 << 20);
@@ -286,7 +287,7 @@ fn check_below_log(directory: &Path, id: &StorageId, copied: i64) -> Result<(), 
     match row {
         Ok((own, _)) if own != *id => Err(StorageError::Foreign),
         Ok((_, number)) if number < copied => Err(StorageError::Damaged),
-        // After a power cut during a copy, only file and log together can be read.
+        // A power cut during a checkpoint can leave a file that is readable only with the log.
         Ok::<(StorageId, i64), _>(_) | Err(_) => Ok(()),
     }
 }
@@ -300,7 +301,7 @@ pub(super) fn has_log(directory: &Path) -> Result<bool, StorageError> {
     }
 }
 
-/// Returns the greatest number that the storage ever used as a revision. Every commit stores it.
+/// Returns the number of the newest commit, which is greater than every revision.
 pub(super) fn last_number(connection: &Connection) -> Result<u64, StorageError> {
     let sql = "select revisions from storage";
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
@@ -311,7 +312,7 @@ pub(super) fn last_number(connection: &Connection) -> Result<u64, StorageError> 
 /// Result of copying the write-ahead log into the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checkpoint {
-    /// The log is copied and empty.
+    /// The whole log is copied. After [`empty_log`], the log file is also empty.
     Emptied,
     /// A reader, perhaps of another process, still uses the log.
     Blocked,
@@ -348,8 +349,8 @@ fn checkpoint(connection: &Connection, pragma: &str) -> Result<Checkpoint, Stora
     }
 }
 
-/// Part of the storage id that is stored in the first database page. It reveals a write-ahead log
-/// of another storage, because nearly every log contains this page.
+/// Returns the part of the storage id that is stored in the first database page. This part reveals a
+/// write-ahead log of another storage, because nearly every log contains the first page.
 pub(super) fn user_version(id: &StorageId) -> i32 {
     let [a, b, c, d, ..] = *id;
     i32::from_be_bytes([a, b, c, d])
@@ -358,12 +359,12 @@ pub(super) fn user_version(id: &StorageId) -> i32 {
 /// Maps an error of SQLite. The text of SQLite is dropped, because it can contain a path.
 pub(super) fn failed(error: rusqlite::Error) -> StorageError {
     let Some(cause) = error.sqlite_error() else {
-        // A column with a value of the wrong type.
+        // A column contains a value of the wrong type.
         return StorageError::Damaged;
     };
     match cause.code {
         ErrorCode::DiskFull => StorageError::Full,
-        // A damaged index hides a row, and the new row of the same key then meets it.
+        // A constraint fails if a damaged index hid a row and a put inserts the same key again.
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation => {
             StorageError::Damaged
         }

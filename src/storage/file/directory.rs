@@ -24,12 +24,12 @@ pub(super) const SHARED_MEMORY: &str = "vault.db-shm";
 pub(super) const ROLLBACK_JOURNAL: &str = "vault.db-journal";
 /// Directory of the segment files.
 pub(super) const SEGMENTS: &str = "segments";
-/// File that is deleted to make room on a full disk.
+/// File name of the reserve, which is deleted to make room on a full disk.
 pub(super) const RESERVE: &str = "reserve";
 pub(super) const LOCK: &str = "lock";
 /// Time between two attempts to lock a directory in which another process creates the storage.
 const LOCK_RETRY_AFTER: Duration = Duration::from_millis(10);
-/// Attempts while another process creates the storage.
+/// Maximum number of attempts while another process creates the storage.
 const LOCK_RETRIES_MAX: usize = 1000;
 /// Suffix of a file that is renamed when it is complete.
 pub(super) const UNFINISHED: &str = ".new";
@@ -48,7 +48,7 @@ pub(super) enum Sharing {
 pub(super) struct LockedDirectory {
     path: PathBuf,
     lock: File,
-    /// Lock of the directory itself, which remains if somebody deletes the lock file. `None` if the
+    /// Lock of the directory itself, which remains after a deletion of the lock file. `None` if the
     /// file system has no such locks.
     directory: Option<File>,
     sharing: Sharing,
@@ -81,10 +81,10 @@ impl LockedDirectory {
         }
     }
 
-    /// Locks the directory together with other processes. Waits while one of them creates the
-    /// storage under an exclusive lock.
+    /// Takes a shared lock. Waits while another process creates the storage under an exclusive lock.
     fn lock_shared(&self) -> Result<(), StorageError> {
-        // The process that creates the storage still has the lock shortly after the last marker.
+        // Retry even for a complete storage, because its creator keeps the exclusive lock for a moment
+        // after it has written the marker.
         let retries = match self.awaits_creation() {
             Ok(true) => LOCK_RETRIES_MAX,
             _ => 10,
@@ -98,7 +98,7 @@ impl LockedDirectory {
         Err(StorageError::InUse)
     }
 
-    /// Locks the directory for this process alone, unless another process creates the storage first.
+    /// Takes an exclusive lock, or a shared lock if another process creates the storage first.
     fn lock_alone(&self) -> Result<(), StorageError> {
         for _ in 0..LOCK_RETRIES_MAX {
             self.lock.unlock()?;
@@ -114,7 +114,7 @@ impl LockedDirectory {
         Err(StorageError::InUse)
     }
 
-    /// Returns `true` if the storage is still to be created.
+    /// Returns `true` if the directory is empty, or if the creation of the storage did not finish.
     fn awaits_creation(&self) -> Result<bool, StorageError> {
         match MarkerContent::read(&self.path)? {
             Some(marker) => Ok(marker.state == MarkerState::Creating),
@@ -175,8 +175,9 @@ impl LockedDirectory {
         Ok(complete)
     }
 
-    /// Releases the lock. Closing the files would not release it while a forked child has them open.
+    /// Releases the lock, even while a forked child process still has copies of its descriptors.
     pub(super) fn release(&self) {
+        // Ignore errors, because closing the files releases the locks if no child has a copy.
         let _best_effort = self.lock.unlock();
         let _best_effort = self.directory.as_ref().map(File::unlock);
     }
@@ -188,7 +189,7 @@ impl Drop for LockedDirectory {
     }
 }
 
-/// Locks a directory.
+/// Locks the directory itself. Returns `None` if the file system has no such locks.
 #[cfg(unix)]
 fn lock_directory(path: &Path, sharing: Sharing) -> Result<Option<File>, StorageError> {
     let directory = File::open(path)?;
@@ -203,7 +204,7 @@ fn lock_directory(path: &Path, sharing: Sharing) -> Result<Option<File>, Storage
     }
 }
 
-/// Other systems cannot open a directory as a file.
+/// Returns `None`, because other systems cannot open a directory as a file.
 #[cfg(not(unix))]
 fn lock_directory(_: &Path, _: Sharing) -> Result<Option<File>, StorageError> {
     Ok(None)
@@ -262,7 +263,8 @@ pub(super) fn new_directory(path: &Path) -> io::Result<()> {
 fn sync_parents(path: &Path) -> io::Result<()> {
     for parent in path.ancestors().skip(1) {
         match sync_directory(parent) {
-            // This user did not create a parent that is not readable, or is on another medium.
+            // The killed creation cannot have created a parent that this user cannot read, or that is
+            // on a read-only medium.
             Err(error) if is_out_of_reach(&error) => break,
             synced => synced?,
         }

@@ -1,5 +1,5 @@
-//! Lock of the segment directory, with which a snapshot of one process prevents the deletions of
-//! another one.
+//! Lock of the segment directory, with which a snapshot of one process prevents deletions by other
+//! processes.
 
 use std::fs::File;
 #[cfg(unix)]
@@ -12,8 +12,8 @@ use std::path::Path;
 pub(super) struct DirectoryLock(Option<File>);
 
 impl DirectoryLock {
-    /// Waits for the lock of a snapshot, which other snapshots can have too. A deletion holds the
-    /// lock only briefly.
+    /// Takes the shared lock of a snapshot. Waits while a deletion has the exclusive lock, which is
+    /// brief.
     #[cfg(unix)]
     pub(super) fn shared(directory: &Path) -> io::Result<Self> {
         let directory = File::open(directory)?;
@@ -21,7 +21,7 @@ impl DirectoryLock {
         Ok(Self(Some(directory)))
     }
 
-    /// Returns the lock of a deletion; `None` while any process has a snapshot.
+    /// Takes the exclusive lock of a deletion. Returns `None` while any process has a snapshot.
     #[cfg(unix)]
     pub(super) fn try_exclusive(directory: &Path) -> io::Result<Option<Self>> {
         let directory = File::open(directory)?;
@@ -32,7 +32,7 @@ impl DirectoryLock {
         }
     }
 
-    /// Other systems cannot open a directory as a file.
+    /// Returns a value without a lock, because other systems cannot open a directory as a file.
     #[cfg(not(unix))]
     pub(super) fn shared(_: &Path) -> io::Result<Self> {
         Ok(Self(None))

@@ -1,4 +1,4 @@
-//! Snapshots: a read transaction, and segment files whose deletion waits.
+//! Snapshots of a file storage: each has a read transaction and defers deletions of segment files.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,8 @@ pub(in crate::storage) struct FileSnapshot {
 #[derive(Debug)]
 pub(super) struct ReadTransaction {
     began: Instant,
-    /// `true` from the moment when the snapshot must end, if a reader then uses the connection.
+    /// `true` after the snapshot was ended. If a read used the connection at that time, the next call
+    /// closes the connection.
     is_ended: AtomicBool,
     /// `None` after the transaction was ended.
     connection: Mutex<Option<Connection>>,
@@ -35,7 +36,7 @@ pub(super) struct ReadTransaction {
 
 impl FileSnapshot {
     pub(super) fn new(store: Arc<Store>) -> Result<Self, StorageError> {
-        // Before the transaction begins, so that no file that it references is deleted.
+        // Defer deletions before the transaction begins, so that no file that it references is deleted.
         store.segments.hold()?;
         let transaction = match ReadTransaction::begin(&store) {
             Ok(transaction) => Arc::new(transaction),
@@ -77,8 +78,8 @@ impl FileSnapshot {
     }
 }
 
-/// Checks that the read transaction goes on. SQLite ends it after a disk error, and further reads would
-/// see later commits.
+/// Checks that the read transaction is still open. SQLite ends a transaction after a disk error, and
+/// further reads would return later commits.
 fn check_transaction(connection: &Connection) -> Result<(), StorageError> {
     if connection.is_autocommit() {
         return Err(StorageError::Io(std::io::ErrorKind::Other));
@@ -134,8 +135,8 @@ impl ReadTransaction {
         *lock(&self.connection) = None;
     }
 
-    /// Ends the transaction, but not before the reader that uses it now. A backup reads for as long
-    /// as it copies the database, and a commit must not wait for it.
+    /// Ends the transaction at once if no read uses it, else before the next read. A commit must not
+    /// wait for a running read, because a backup reads until the whole database is copied.
     fn end_when_idle(&self) {
         self.is_ended.store(true, Ordering::SeqCst);
         if let Ok(mut connection) = self.connection.try_lock() {
@@ -144,7 +145,7 @@ impl ReadTransaction {
     }
 }
 
-/// Snapshots that are open.
+/// Read transactions of the open snapshots.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots(Mutex<Vec<std::sync::Weak<ReadTransaction>>>);
 

@@ -1,4 +1,4 @@
-//! Scans by ascending key, which continue behind damaged rows.
+//! Scans by ascending key, which continue after damaged rows.
 
 use std::ops::Bound;
 
@@ -17,7 +17,8 @@ use crate::storage::{
 /// Size after which a page ends, in bytes of values.
 const PAGE_VALUE_BYTES: usize = 8 << 20;
 
-/// Columns 6 to 8 are the whole length, the projected value, and the key of the index entry.
+/// Scan by the key index. Columns 6 to 8 are the length of the whole value, the projected value, and
+/// the key of the index entry.
 ///
 /// The join makes SQLite read the key from the table, because an entry of a damaged index can lead
 /// to the row of another key, or to none.
@@ -27,14 +28,14 @@ const BY_INDEX: &str = "
     from object as entry indexed by object_by_key
         left join object as o on o.revision = entry.revision
     where entry.key >= ?1 and entry.key < ?2 order by entry.key";
-/// Keys and lengths only. SQLite reads no overflow page for the length.
+/// Scan by the key index without values. SQLite reads no overflow page to determine a length.
 const KEYS_BY_INDEX: &str = "
     select o.revision, o.key, o.key_sum, o.segment, o.start, o.length,
         coalesce(o.length, length(o.value)), x'', entry.key
     from object as entry indexed by object_by_key
         left join object as o on o.revision = entry.revision
     where entry.key >= ?1 and entry.key < ?2 and ?3 = 0 order by entry.key";
-/// The same from the table alone, for keys whose index entries cannot be read.
+/// Scan of the table without the index, for keys whose index entries cannot be read.
 const BY_TABLE: &str = "
     select revision, key, key_sum, segment, start, length,
         coalesce(length, length(value)), coalesce(substr(value, 1, ?3), x''), key
@@ -73,8 +74,8 @@ pub(super) fn scan(
                 break;
             }
         }
-        // A commit may have deleted an object and its segment file since the statement began. The
-        // second attempt does not find the object.
+        // A commit may have deleted an object and its segment file since the statement began. A second
+        // attempt then does not find the object.
         if failed_at.as_ref() != Some(&from) {
             failed_at = Some(from.clone());
             continue;
@@ -103,7 +104,8 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Collects items until the page is full. On an error, `from` is the first key that is missing.
+    /// Collects items until the page is full. After an error, `from` is the first key that is not yet in
+    /// the page.
     fn collect(&self, from: &mut Vec<u8>, page: &mut ScanPage) -> Result<(), StorageError> {
         let (sql, head) = match self.projection {
             Projection::Keys => (KEYS_BY_INDEX, 0),
@@ -201,7 +203,7 @@ fn successor(key: &[u8]) -> Vec<u8> {
     next
 }
 
-/// Returns an upper bound of all keys with a prefix, which is no such key itself.
+/// Returns an exclusive upper bound of the keys with a prefix.
 pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
     prefix_end(prefix).unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1])
 }

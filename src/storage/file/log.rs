@@ -23,7 +23,7 @@ pub(super) fn log_contains(path: &Path, pages: RangeInclusive<u32>) -> io::Resul
     }
     let mut frame = [0; FRAME_HEADER_BYTES];
     while !missing.is_empty() && read_whole(&mut log, &mut frame)? {
-        // A frame with other salts is left over from before the log began anew.
+        // A frame with other salts is a remnant of an earlier log in the same file.
         if header.get(16..24) != frame.get(8..16) {
             break;
         }

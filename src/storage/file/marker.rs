@@ -1,5 +1,5 @@
-//! Completeness marker: a file which shows that the storage was created completely, and which
-//! commit it acknowledged last.
+//! Marker: a file which shows that the storage was created completely, and which contains the number
+//! of the last acknowledged commit.
 //!
 //! ```text
 //! magic "chartlock storage 2\n" · storage id 16 · 2 x (acknowledged u64 · checksum 8)
@@ -33,7 +33,7 @@ const FIELD_BYTES: usize = 16;
 const MARKER_BYTES: usize = FIELDS_AT + 2 * FIELD_BYTES;
 const ID_BYTES: usize = 16;
 
-/// Random identifier of one storage directory. A backup has its own.
+/// Random identifier of one storage directory. A backup gets a new one.
 pub(super) type StorageId = [u8; ID_BYTES];
 
 /// State of a storage directory.
@@ -41,7 +41,7 @@ pub(super) type StorageId = [u8; ID_BYTES];
 pub(super) enum MarkerState {
     /// The creation of an empty storage did not finish. The next opening repeats it.
     Creating,
-    /// A backup into the directory did not finish, so the directory is no storage.
+    /// A backup into the directory did not finish, so the directory contains no complete storage.
     Copying,
     Complete,
 }
@@ -126,7 +126,7 @@ fn checksum(number: [u8; 8]) -> [u8; 8] {
     [a, b, c, d, e, f, g, h]
 }
 
-/// Open marker of a storage that is open for writing.
+/// Marker of a storage that is open for writing.
 #[derive(Debug)]
 pub(super) struct Marker {
     path: PathBuf,
@@ -141,8 +141,8 @@ struct Written {
 }
 
 impl Written {
-    /// Opens the file, and chooses the older field for the next number. A power cut can have
-    /// damaged one field, and another can damage the field that is written next.
+    /// Opens the file, and selects the field that is damaged or has the older number for the next write.
+    /// The other field stays valid if a power cut interrupts this write.
     fn open(path: &Path) -> io::Result<Self> {
         let file = private(OpenOptions::new().read(true).write(true)).open(path)?;
         let mut fields = [0; 2 * FIELD_BYTES];

@@ -1,8 +1,9 @@
 //! File storage: one directory with an SQLite database and files of large values.
 //!
 //! Guarantees: transactional; committed changes survive a crash or power loss; a missing file is an
-//! error and never an empty storage; damage of one byte affects only the objects that it hits. Must
-//! not know: cryptographic keys, plaintext, or more of a value than the vault id in the header.
+//! error and never an empty storage; damage of a row or of a segment file affects only the objects
+//! stored there. Must not know: cryptographic keys, plaintext, or more of a value than the vault id in
+//! the header.
 //!
 //! `format/directory.md` is the normative text of the files.
 
@@ -60,15 +61,15 @@ use crate::storage::{
 /// Storage in one directory of a local file system, for one process, or several with
 /// [`FileOptions::shared`].
 ///
-/// The directory contains an SQLite database, and one file for the large values of each commit.
+/// The directory contains an SQLite database, and files with the large values of each transaction.
 /// Concurrent commits share one sync. A destroying put of the vault header or of a patient entry
 /// overwrites the former bytes with zeros before it returns, also in the write-ahead log. While a
-/// snapshot or a backup still sees the former bytes, the commit reports [`Committed::deferred`]. It
-/// reports the same for a destroying put of any other object. Flash memory and copying file systems
+/// snapshot or a backup can still read the former bytes, the commit reports [`Committed::deferred`].
+/// Destroying puts of other objects always report it. Flash memory and copying file systems
 /// can keep former bytes on the medium itself; only disk encryption helps against that.
 ///
-/// A reserve of 1 MiB to about 40 MiB is given up when the disk is full, so that erasing still works and
-/// makes room.
+/// A reserve file of 1 MiB to about 40 MiB is deleted when the disk is full, so that an erasure still
+/// succeeds and makes room.
 ///
 /// [`backup`](Self::backup) copies a storage that is in use. Do not copy an open directory by other
 /// means: a copy of its files at different times is damaged. Network file systems are not
@@ -101,14 +102,18 @@ impl FileStorage {
     ///
     /// The path is made absolute once, so a later change of the working directory has no effect.
     /// The directory and its files are readable only by their owner. Opening an existing storage
-    /// changes nothing; the first commit empties a write-ahead log that an earlier process left.
+    /// leaves its database and write-ahead log unchanged; the first commit empties a log that an
+    /// earlier process left.
     ///
     /// # Errors
-    /// [`StorageError::InUse`] if the storage is already open; [`StorageError::NotADirectory`] if
-    /// the path is empty or a file; [`StorageError::Foreign`] if the directory contains files of
-    /// another program or parts of another storage; [`StorageError::Layout`] if another release
-    /// wrote it; [`StorageError::Damaged`] if a file is missing, older than the others or damaged;
-    /// [`StorageError::Denied`] without write permission; other errors if the disk fails.
+    /// - [`StorageError::InUse`] if the storage is already open.
+    /// - [`StorageError::NotADirectory`] if the path is empty or a file.
+    /// - [`StorageError::Foreign`] if the directory contains files of another program, or parts of
+    ///   another storage.
+    /// - [`StorageError::Layout`] if the storage has the layout of another release.
+    /// - [`StorageError::Damaged`] if a file is missing, damaged or older than the others.
+    /// - [`StorageError::Denied`] without write permission.
+    /// - Other errors if the disk fails.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StorageError> {
         FileOptions::new().open(directory)
     }
@@ -117,11 +122,11 @@ impl FileStorage {
     /// read-only medium.
     ///
     /// Every commit returns [`StorageError::Denied`]. A storage that was not closed can be opened
-    /// on a read-only medium only if its file `vault.db-shm` is there too.
+    /// on a read-only medium only if its file `vault.db-shm` exists.
     ///
     /// # Errors
-    /// Returns the errors of [`open`](Self::open), except `InUse`. An empty directory is
-    /// [`StorageError::Damaged`].
+    /// Returns the errors of [`open`](Self::open), except `InUse`. Returns [`StorageError::Damaged`] if
+    /// the directory is absent or empty.
     pub fn open_read_only(directory: impl AsRef<Path>) -> Result<Self, StorageError> {
         let store = Store::open_read_only(directory.as_ref())?;
         Ok(Self {
@@ -139,8 +144,8 @@ impl FileStorage {
     /// Returns unused space of the database to the file system.
     ///
     /// Commits do the same in small steps while more than a quarter of the database is unused. This
-    /// call returns everything at once. Commits wait meanwhile, for some 10 ms per 50 MB of unused
-    /// space.
+    /// call returns everything at once. Commits wait for the end of the call, about 10 ms per 50 MB of
+    /// unused space.
     ///
     /// # Errors
     /// Returns an error if the disk fails or is full. The storage stays usable after
@@ -153,13 +158,16 @@ impl FileStorage {
     /// Writes a copy of the storage into a new or empty directory, which can be opened like the
     /// original.
     ///
-    /// The copy is a consistent view of the time when the backup began. Reading and writing go on
-    /// during the backup, but destroyed values stay on the medium until it ends. `progress` gets
-    /// the copied and the total bytes.
+    /// The copy is consistent, as of the beginning of the backup. Reads and commits continue during
+    /// the backup, but destroyed values stay on the medium until the backup ends. The backup calls
+    /// `progress` with the numbers of copied and of total bytes.
     ///
     /// # Errors
-    /// [`StorageError::NotEmpty`] if the directory contains anything. After any other error the
-    /// directory is no storage; delete it.
+    /// - [`StorageError::NotEmpty`], [`StorageError::Foreign`], [`StorageError::Layout`] or
+    ///   [`StorageError::InUse`] if the directory contains anything.
+    /// - [`StorageError::NotADirectory`] if the path is empty or a file.
+    /// - Other errors if a disk fails or is full. The directory then contains an incomplete copy;
+    ///   delete it.
     pub fn backup(
         &self,
         directory: impl AsRef<Path>,
@@ -168,7 +176,7 @@ impl FileStorage {
         self.view()?.copy_to(directory.as_ref(), progress)
     }
 
-    /// Returns the view of this moment, which a backup copies.
+    /// Takes a snapshot, which a backup copies.
     pub(in crate::storage) fn view(&self) -> Result<FileSnapshot, StorageError> {
         self.store.check_process()?;
         FileSnapshot::new(Arc::clone(&self.store))
@@ -176,8 +184,8 @@ impl FileStorage {
 
     /// Replaces a damaged vault header by its second copy. Returns `true` if it was replaced.
     ///
-    /// Both copies are written by the same commit, so the second copy is never older than the
-    /// first. Each copy has the same checksum; only a copy that fits it replaces one that does not.
+    /// Each commit of a header writes both copies and one checksum, which is valid for both. The
+    /// second copy replaces the first only if the second fits the checksum and the first does not.
     ///
     /// # Errors
     /// [`StorageError::Damaged`] if the header's row cannot be replaced; then use
@@ -199,9 +207,9 @@ impl FileStorage {
     /// Copies all objects that are still readable from a damaged storage directory into another
     /// storage.
     ///
-    /// Salvage needs no marker and no index, and does not change the damaged directory. It may
-    /// copy the database into the directory for temporary files. `target`
-    /// gets each object with its key; an object that `target` already contains is not replaced.
+    /// Salvage needs no marker and no index, and changes no object of the damaged directory. If the
+    /// first page of the database is damaged, salvage copies the database into the system's temporary
+    /// directory. Salvage does not replace an object that `target` already contains.
     ///
     /// # Errors
     /// Returns an error if `target` fails, or if the directory contains no readable database.
@@ -277,7 +285,7 @@ impl Storage for FileStorage {
 impl Drop for FileStorage {
     fn drop(&mut self) {
         if self.store.check_process().is_ok() {
-            // An error here has no listener; callers get it from `close`.
+            // `drop` cannot return an error. Callers that need the error call `close`.
             let _unheard = self.store.close();
         } else {
             store::forget(&self.store);

@@ -47,9 +47,8 @@ impl FileOptions {
     /// Lets several processes of one machine open the storage at the same time. Each of them must
     /// use this option.
     ///
-    /// The processes must run on the same machine and see the same local file system, because they
-    /// share memory. Segment files that a crash left without a reference stay until the next
-    /// opening without this option.
+    /// The processes must use the same local file system, because they share memory. Unreferenced
+    /// segment files that a crash left stay until the first commit of an opening without this option.
     #[must_use]
     pub fn shared(mut self) -> Self {
         self.sharing = Sharing::Shared;

@@ -10,7 +10,7 @@ use super::schema::key_sum;
 use super::segments::Segments;
 use crate::storage::{StorageError, Stored};
 
-// SQLite reads a column from the index where it can. The subquery makes it read the key from the
+// SQLite reads a column from the index where possible. The subquery makes SQLite read the key from the
 // table, because an entry of a damaged index can lead to the row of another key.
 const LOOKUP: &str = "
     select revision, key, key_sum, segment, start, length, value from object
@@ -21,8 +21,7 @@ const LAST: &str = "
 /// Object that a lookup found, or the reason why its value could not be read.
 type Found = (ObjectRow, Result<Stored, StorageError>);
 
-/// Returns the objects with these keys, all at the same time; `None` for a key that is certainly
-/// absent.
+/// Returns the objects with these keys, in the same order; `None` for a key that is certainly absent.
 pub(super) fn read_all(
     connection: &Connection,
     segments: &Segments,
@@ -65,8 +64,8 @@ fn look_up_all(
     let mut statement = connection.prepare_cached(LOOKUP).map_err(failed)?;
     let confirmed = |key: &&[u8]| match look_up(&mut statement, segments, key)? {
         None if KeyIndex::new(connection)?.revision(key)?.is_some() => {
-            // A concurrent commit stored the object after the lookup. Otherwise the index leads to
-            // no row.
+            // A concurrent commit may have stored the object after the first lookup. If the second
+            // lookup fails too, the index entry leads to no row.
             let again = look_up(&mut statement, segments, key)?;
             again.ok_or(StorageError::Damaged).map(Some)
         }
@@ -124,7 +123,8 @@ pub(super) fn last(
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
     });
     let found = found.optional().map_err(failed)?;
-    // A changed byte can move the last key behind the others. Its neighbours then show it.
+    // A changed byte can move the last key out of the range of the prefix. The changed entry is then
+    // a neighbour of the upper bound, and does not fit its checksum.
     KeyIndex::new(connection)?.revision(&end_of(prefix))?;
     match found {
         Some((key, sum)) if key_sum(&key) != sum => Err(StorageError::Damaged),

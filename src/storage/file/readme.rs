@@ -1,15 +1,15 @@
-//! READ-ME-FIRST: a page that explains the directory to people who find it.
+//! READ-ME-FIRST: a text file that explains the directory to people who find it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::storage::file::directory::write_durably;
 
-/// File name of the page.
+/// File name of the explanation.
 pub(super) const README: &str = "READ-ME-FIRST";
 const HEADER_MAGIC: &[u8] = b"\x89CLK\r\n\x1a\n";
 
-/// Writer of the page.
+/// Writer of the explanation.
 #[derive(Debug)]
 pub(super) struct Readme {
     directory: PathBuf,
@@ -22,12 +22,12 @@ impl Readme {
         }
     }
 
-    /// Writes the page unless the file already has this text.
+    /// Writes the explanation with a vault id, unless the file already has the same text.
     pub(super) fn update(&self, vault: Option<VaultId>) {
         let text = text(vault);
         let current = fs::read(self.directory.join(README)).unwrap_or_default();
         if current != text.as_bytes() {
-            // No record depends on the page, and the next opening tries again.
+            // No record depends on the explanation, and the next opening tries again.
             let _best_effort = write_durably(&self.directory, README, text.as_bytes());
         }
     }

@@ -1,11 +1,11 @@
-//! Recovery of what an earlier process left: its write-ahead log, and segment files without a
-//! reference.
+//! Recovery of the write-ahead log that an earlier process left, and deletion of its unreferenced
+//! segment files.
 //!
-//! Order of writes: the log again; the names in the directory; the database; the empty log; then
-//! deletions of segment files. The log may end with frames whose sync failed. The page cache still
-//! has these frames and calls them clean, so a sync of the log succeeds without writing them. A
-//! checkpoint would then overwrite database pages for which the medium has no log, and a power cut
-//! would leave half of a transaction. Writing the same bytes again makes them dirty.
+//! Order of writes: the log over itself; the database; the empty log; then deletions of segment files.
+//! The log may end with frames whose sync failed. The page cache still contains these frames, but as
+//! clean pages, so a sync of the log succeeds without writing them. A checkpoint would then overwrite
+//! database pages for which the medium has no log, and a power cut would leave half of a transaction.
+//! Writing the same bytes again makes the pages dirty.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -33,9 +33,9 @@ pub(super) fn recover(
     is_exclusive: bool,
 ) -> Result<Option<u64>, StorageError> {
     let number = last_number(connection)?;
-    // The log is durable in both cases, so commits may follow.
+    // The log is durable even if a reader prevented its emptying, so commits may follow.
     let is_emptied = settle_log(connection, directory)? == Checkpoint::Emptied;
-    // Other processes that share the storage write segment files before the commits.
+    // In shared storage, an unreferenced file can belong to a commit that another process has begun.
     if is_exclusive {
         sweep(connection, segments)?;
     }
@@ -45,13 +45,13 @@ pub(super) fn recover(
 /// Deletes segment files without a reference.
 fn sweep(connection: &Connection, segments: &Segments) -> Result<(), StorageError> {
     let known = match referenced_files(connection) {
-        // Without the whole list nothing may be deleted. Commits do not need it.
+        // Without the whole list, no file may be deleted. Commits do not need the list.
         Err(StorageError::Damaged) => return Ok(()),
         known => known?,
     };
     let listed = segments.list()?;
-    // A missing file shows that database and files are not of the same time. The others may then
-    // belong to a newer database, so nothing is deleted.
+    // If a referenced file is missing, the database and the files are not of the same time. The
+    // unreferenced files may then belong to a newer database, so no file is deleted.
     if known.is_subset(&listed) {
         segments.delete(listed.difference(&known).copied());
     }

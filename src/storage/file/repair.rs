@@ -1,7 +1,7 @@
 //! Copy of a damaged database with a new first page, for salvage.
 //!
-//! The first page holds only the description of the tables, which is the same in every storage. One
-//! damaged byte in it can make all objects unreadable.
+//! The first page contains only the description of the tables, which is the same in every storage. One
+//! damaged byte in this page can make all objects unreadable.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ use crate::storage::StorageError;
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Creates an empty database in a new directory. Its tables have the same pages as in every
+    /// Creates an empty database in a new directory. Its tables have the same root pages as in every
     /// storage.
     pub(super) fn new() -> Result<Self, StorageError> {
         let random = crypto::fresh::<8>().map_err(|_| StorageError::Io(io::ErrorKind::Other))?;
@@ -37,7 +37,7 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Returns `true` if a database describes the tables as every storage does.
+    /// Returns `true` if a database has the same table definitions and root pages as a new storage.
     pub(super) fn has_same_tables(&self, connection: &Connection) -> Result<bool, StorageError> {
         let own = database::connect(&self.0, Role::Immutable, 1 << 20)?;
         Ok(tables(connection)? == tables(&own)?)
@@ -78,7 +78,8 @@ fn tables(connection: &Connection) -> Result<Vec<Table>, StorageError> {
     tables.map_err(failed)
 }
 
-/// Sets the number of pages, which SQLite believes if the two change counters are equal.
+/// Sets the number of pages in the first page, and equal change counters. SQLite uses the number only
+/// if both counters are equal.
 fn set_size(first: &mut [u8], pages: u32) -> Option<()> {
     let counter: [u8; 4] = first.get(24..28)?.try_into().ok()?;
     first.get_mut(28..32)?.copy_from_slice(&pages.to_be_bytes());

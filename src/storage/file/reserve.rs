@@ -14,16 +14,16 @@ use crate::group_commit::lock;
 /// Largest room for the commits of an erasure, in bytes. A smaller storage needs less.
 const ERASURE_BYTES_MAX: u64 = 4 << 20;
 const ERASURE_BYTES_MIN: u64 = 512 << 10;
-/// Room for the puts that follow the last extension of the reserve, in bytes: an extension fails
-/// while this much is free, and puts then use it.
+/// Margin for the puts after the last extension of the reserve, in bytes. An extension can fail while
+/// the disk still has this much room, and later puts can use the room and increase the need.
 const MARGIN_BYTES: u64 = 512 << 10;
 /// The size of the reserve is a multiple of this, in bytes, so that it is rarely extended.
 const STEP_BYTES: u64 = 256 << 10;
 /// Smallest reserve that is kept, in bytes.
 const RESERVE_BYTES_MIN: u64 = 256 << 10;
-/// Room that must be left beside the reserve, in bytes.
+/// Free room that an extension of the reserve must leave on the disk, in bytes.
 const ROOM_BYTES: u64 = 128 << 10;
-/// Time after which a reserve that could not be written is tried again.
+/// Time between two attempts to write the reserve on a full disk.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -37,9 +37,9 @@ pub(super) struct Reserve {
 enum ReserveState {
     /// Present with this size, in bytes; 0 for a missing file.
     Present(u64),
-    /// Deleted for a commit that needed its room.
+    /// Deleted to make room, and not written again yet.
     GivenUp,
-    /// Missing since the disk was too full for it.
+    /// Missing or too small since this moment, because the disk was too full.
     NoRoom(Instant),
 }
 
@@ -64,11 +64,11 @@ impl Reserve {
         *lock(&self.state) == ReserveState::GivenUp
     }
 
-    /// Writes or extends the reserve if it is too small, at once after it was given up. Otherwise the
-    /// next puts would take its room, and the next deletion would find none.
+    /// Writes or extends the reserve if it is too small. Writes it at once after its deletion, because
+    /// later puts would otherwise use the room, and the next deletion would fail.
     ///
     /// The write-ahead log can be emptied only after the database file has grown to `pages` pages, so
-    /// the reserve contains this growth too.
+    /// the size of the reserve includes this growth.
     pub(super) fn refill(&self, pages: u64) {
         let mut state = lock(&self.state);
         let database = fs::metadata(&self.database).map_or(0, |file| file.len());

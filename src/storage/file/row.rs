@@ -1,4 +1,4 @@
-//! Rows of the object table, as they are read.
+//! Rows of the object table, and access to their columns.
 
 use rusqlite::Row;
 
@@ -44,12 +44,12 @@ impl ObjectRow {
     }
 }
 
-/// Returns the revision that callers see for a row.
+/// Returns the revision of a row in the form that callers receive.
 pub(super) fn revision(number: i64) -> Revision {
     Revision::new(&number.to_be_bytes())
 }
 
-/// Returns the first `limit` bytes of a value, which `row` has in a column.
+/// Returns the first `limit` bytes of a value, from its segment file or from a column of `row`.
 pub(super) fn value(
     row: &Row<'_>,
     column: usize,

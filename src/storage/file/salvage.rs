@@ -1,4 +1,4 @@
-//! Salvage: copies what is readable out of a damaged storage directory.
+//! Salvage of the readable objects in a damaged storage directory.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,10 +16,10 @@ use super::schema::{COLUMNS, HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;
 use crate::storage::{CommitError, Expect, Storage, StorageError, Transaction, Value};
 
-/// Objects of one commit into the target.
+/// Maximum number of objects in one commit to the target.
 const BATCH_OBJECTS: usize = 256;
 
-/// Size of the values of one commit into the target, in bytes.
+/// Size of the values after which a batch is committed to the target, in bytes.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// Report of a salvage.
@@ -37,7 +37,7 @@ const BATCH_BYTES: usize = 8 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct SalvageReport {
-    /// Number of objects that were copied.
+    /// Number of objects that were read, including those that the target already contained.
     pub objects: u64,
     /// Number of objects that were found, but whose value could not be read.
     pub unreadable: u64,
@@ -55,7 +55,7 @@ pub(super) fn salvage(
         Err(StorageError::Io(std::io::ErrorKind::NotFound)) => return Err(StorageError::Damaged),
         checked => checked?,
     }
-    // Before the connection, so that it is deleted after the connection was closed.
+    // Create the directory before the connection, so that the connection is closed first.
     let scratch = Scratch::new()?;
     let source = connect(&directory, &scratch)?;
     let mut salvage = Salvage {
@@ -67,10 +67,10 @@ pub(super) fn salvage(
         unreadable: HashSet::new(),
         report: SalvageReport::default(),
     };
-    // First, because a damaged header would otherwise take its place in the target.
+    // Copy the header first, because `copy_rows` would otherwise copy the damaged header.
     salvage.copy_header(&source)?;
-    // Each path reaches rows that damage hides from the others.
-    // The newest first: pages of different times can contain two rows of the same key.
+    // Each of these scans reaches rows that damage hides from the others. The newest rows come first,
+    // because pages of different times can contain two rows of the same key.
     salvage.copy_rows(&source, "order by revision desc")?;
     salvage.copy_rows(&source, "order by revision")?;
     salvage.copy_by_index(&source)?;
@@ -81,8 +81,8 @@ pub(super) fn salvage(
     Ok(salvage.report)
 }
 
-/// Opens the database with its log, or without the log if the log cannot be read, or a copy with a
-/// new first page.
+/// Opens the database with its log. If that fails, opens it without the log, or else opens a copy with
+/// a new first page.
 fn connect(directory: &Path, scratch: &Scratch) -> Result<Connection, StorageError> {
     for role in [Role::Reader, Role::Immutable] {
         let connection = database::connect(directory, role, 1 << 20);
@@ -100,8 +100,8 @@ fn connect(directory: &Path, scratch: &Scratch) -> Result<Connection, StorageErr
     }
 }
 
-/// Returns `false` if the log is of another storage, or older than the database file. The database is
-/// then worth more without the log.
+/// Returns `false` if the log belongs to another storage, or is older than the database file. Salvage
+/// then ignores the log.
 fn has_own_log(connection: &Connection, directory: &Path) -> bool {
     let alone = database::connect(directory, Role::Immutable, 1 << 20);
     match (origin(connection), alone.and_then(|alone| origin(&alone))) {
@@ -126,8 +126,8 @@ fn probe(
 ) -> Result<bool, StorageError> {
     let pages = page_count(connection)?;
     let whole = std::fs::metadata(database::path(directory))?.len() / PAGE_BYTES as u64;
-    // The log can contain the return of free pages, and has checksums. A smaller number of pages in
-    // the file itself is damage.
+    // A log that returns free pages can contain a smaller number of pages, which its checksums protect.
+    // A number in the file itself that is smaller than the file is damage.
     let is_sound = u64::try_from(pages).unwrap_or(0) >= whole
         || database::connect(directory, Role::Immutable, 1 << 20)
             .and_then(|alone| page_count(&alone))

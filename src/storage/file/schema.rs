@@ -15,7 +15,7 @@ pub(super) const PAGE_BYTES: usize = 8192;
 /// Size from which a value is stored in a segment file, in bytes.
 pub(super) const SEGMENT_VALUE_BYTES: usize = 256 << 10;
 
-/// Zeros in front of a value that a commit must be able to destroy, in bytes.
+/// Number of zeros before a value that a commit must be able to destroy, in bytes.
 ///
 /// SQLite keeps the first `PAGE_BYTES - 35` bytes of a row, or fewer, in a page of the tree and the
 /// rest in overflow pages (SQLite file format, section 1.6). Rows of the tree are copied when pages
@@ -26,7 +26,8 @@ pub(super) const PADDING_BYTES: usize = PAGE_BYTES - 35;
 /// The key of the vault header.
 pub(super) const HEADER_KEY: &[u8] = b"v";
 
-/// Statements that create an empty database. Pragmas come first: they have no effect later.
+/// Statements that create the tables. The caller sets the pragmas first, because some have no effect
+/// later.
 pub(super) const CREATE: &str = "
     create table storage (
         id blob not null,
@@ -58,7 +59,7 @@ pub(super) const CREATE: &str = "
     ) strict;
 ";
 
-/// Columns from which a stored value is read, in the order of `Row::read`.
+/// Columns that `ObjectRow::read` reads, in this order.
 pub(super) const COLUMNS: &str = "revision, key, key_sum, segment, start, length";
 
 /// Returns `true` if a destroying put of this key can purge the former value from the database.

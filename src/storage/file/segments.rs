@@ -1,4 +1,4 @@
-//! Segment files: immutable files with the large values of one commit.
+//! Segment files: immutable files, each with large values of one transaction.
 //!
 //! A file is complete and synced before the database references it, and is deleted after the commit
 //! that removed its last reference. Deletion waits while a snapshot or a backup may need the file.
@@ -67,7 +67,7 @@ impl Segments {
     pub(super) fn write(&self, values: &[&Value]) -> Result<Vec<Extent>, StorageError> {
         self.identity.check(&self.path)?;
         let random = crypto::fresh::<8>().map_err(|_| StorageError::Io(io::ErrorKind::Other))?;
-        // Positive, because SQLite stores signed numbers and the names should have one form.
+        // Clear the sign bit, because SQLite stores signed numbers, and names have no sign.
         let number = i64::from_be_bytes(random) & i64::MAX;
         let path = self.file(number);
         let file = new_file(&path)?;
@@ -145,11 +145,11 @@ impl Segments {
         }
     }
 
-    /// Deletes files that nothing references, or lets them wait for a snapshot of this or of
-    /// another process.
+    /// Deletes files that no row references. Defers the deletion while this or another process has a
+    /// snapshot.
     ///
-    /// The names are not synced: a file that comes back after a power cut is swept by a later
-    /// opening.
+    /// The deletion is not synced, because the first commit of a later opening deletes a file that
+    /// reappears after a power cut.
     pub(super) fn delete(&self, files: impl IntoIterator<Item = i64>) {
         let mut deferred = lock(&self.deferred);
         deferred.files.extend(files);
@@ -161,7 +161,8 @@ impl Segments {
         if self.identity.check(&self.path).is_err() {
             return;
         }
-        // A snapshot that begins later sees the commit that removed the references.
+        // A snapshot that begins later does not need the files, because it contains the commit that
+        // removed the references.
         let Ok(Some(_exclusive)) = DirectoryLock::try_exclusive(&self.path) else {
             return;
         };
@@ -233,7 +234,7 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// Returns the number of a file name that [`Segments`] wrote. Other names are files of the user.
+/// Returns the number of a segment file from its name. Returns `None` for files of the user.
 fn parse_name(name: &str) -> Option<i64> {
     let number = i64::from_str_radix(name, 16).ok()?;
     (format!("{number:016x}") == name).then_some(number)

@@ -13,20 +13,20 @@ const FREE_PAGES_MAX: i64 = 1000;
 /// Deletions after which the number of free pages is read again.
 const DELETIONS_BETWEEN_CHECKS: usize = 16;
 
-/// Pages that are freed before the clock is read again.
+/// Pages that are returned before the clock is read again.
 const STEP_PAGES: i64 = 32;
 
-/// Time that one commit spends on freeing pages, without its sync.
+/// Time that one commit spends on the return of pages, excluding the sync.
 const COMMIT_TIME: Duration = Duration::from_millis(10);
 
-/// Pages that [`free_all`] frees in one database transaction, which bounds the write-ahead log.
+/// Pages that [`free_all`] returns in one database transaction, which bounds the write-ahead log.
 const TRANSACTION_PAGES: i64 = 4000;
 
 /// State of the return of free pages.
 #[derive(Debug)]
 pub(super) struct Shrinker {
     deletions: usize,
-    /// `true` while commits free pages, and before the first commit of an opening.
+    /// `true` while commits return pages, and before the first commit of an opening.
     is_active: bool,
     has_freed: bool,
     /// `true` after damage prevented the return of a page.
@@ -47,17 +47,19 @@ impl Default for Shrinker {
 /// Result of [`Shrinker::after_commit`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shrunk {
-    /// Number of pages that were freed.
+    /// Number of pages that were returned.
     pub(super) pages: usize,
-    /// `true` if these were the last ones. The file shrinks when the log is copied.
+    /// `true` if earlier commits returned pages and no further page is due. The file shrinks when the
+    /// log is copied.
     pub(super) is_finished: bool,
 }
 
 impl Shrinker {
-    /// Frees pages for a short time after a commit with so many deletions.
+    /// Returns free pages to the file system for a short time, after a commit with this number of
+    /// deletions.
     ///
-    /// Starts when more than 1,000 pages and a quarter of all pages are free, and continues with
-    /// each commit until few are free.
+    /// Starts when more than 1,000 pages and more than a quarter of all pages are free. Continues after
+    /// each commit until at most 1,000 pages are free.
     pub(super) fn after_commit(
         &mut self,
         connection: &Connection,
@@ -87,7 +89,7 @@ impl Shrinker {
                     is_finished: false,
                 })
             }
-            // Damage concerns only this page. Reading and writing go on.
+            // The damage prevents only the return of pages, so reads and commits continue.
             Err(StorageError::Damaged) => {
                 self.is_disabled = true;
                 Ok(Shrunk::default())
@@ -97,7 +99,8 @@ impl Shrinker {
     }
 }
 
-/// Frees up to about `limit` pages in one database transaction. Returns their number.
+/// Returns up to about `limit` free pages to the file system, in one database transaction. The result
+/// is the number of pages.
 fn free_pages(connection: &Connection, limit: i64, time: Duration) -> Result<usize, StorageError> {
     let start = Instant::now();
     let transaction =
@@ -114,7 +117,8 @@ fn free_pages(connection: &Connection, limit: i64, time: Duration) -> Result<usi
     Ok(usize::try_from(freed).unwrap_or(0))
 }
 
-/// Frees a few pages. Steps the statement to its end, because SQLite frees one page a step.
+/// Returns a few free pages to the file system. SQLite returns one page per step of the statement, so
+/// the loop steps to the end.
 fn step(connection: &Connection) -> Result<i64, StorageError> {
     let sql = format!("pragma incremental_vacuum({STEP_PAGES})");
     let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
@@ -124,7 +128,7 @@ fn step(connection: &Connection) -> Result<i64, StorageError> {
     Ok(before - count(connection, "pragma freelist_count")?)
 }
 
-/// Frees all free pages. Calls `copy_log` after each transaction.
+/// Returns all free pages to the file system. Calls `copy_log` after each transaction.
 pub(super) fn free_all(
     connection: &Connection,
     mut copy_log: impl FnMut(&Connection) -> Result<(), StorageError>,

@@ -1,4 +1,4 @@
-//! Transactions and errors that concern the room on the disk.
+//! Classes of transactions and errors for the case of a full disk.
 
 use super::commit::PreparedTransaction;
 use super::schema::is_destroyable;
@@ -16,8 +16,8 @@ pub(super) fn frees_any_space(group: &[&PreparedTransaction]) -> bool {
 /// Returns `true` for the transactions of an erasure or of another deletion, which may use the
 /// reserve.
 ///
-/// A put that also deletes a leftover is no deletion. A replaced header or patient entry does not
-/// grow, and an erasure ends with one.
+/// A transaction with more puts than deletes does not count as a deletion. The replacement of a header
+/// or of a patient entry counts, because an erasure ends with one and the object does not grow.
 pub(super) fn frees_space(transaction: &Transaction) -> bool {
     let operations = transaction.operations();
     let count = |is: fn(&Operation) -> bool| operations.iter().filter(|one| is(one)).count();
@@ -37,8 +37,8 @@ fn replaces_entry(operation: &Operation) -> bool {
     }
 }
 
-/// Returns `true` if a write or a sync failed for another reason than a lack of space or a lock of
-/// another process.
+/// Returns `true` if the state of the medium is uncertain after the error. A lack of space, a lock of
+/// another process, and damage that SQLite detects leave no uncertainty.
 pub(super) fn is_uncertain(error: StorageError) -> bool {
     let harmless = [
         StorageError::Full,

@@ -1,4 +1,4 @@
-//! Open storage: its parts, and how they are opened and closed.
+//! Open storage: its parts, their opening and their closing.
 
 use std::path::Path;
 use std::process;
@@ -27,7 +27,8 @@ use super::space::is_uncertain;
 use crate::crypto;
 use crate::storage::{CommitError, Committed, StorageError, Transaction};
 
-/// Parts of an open storage. The lock is the last field, because it is released last.
+/// Parts of an open storage. The lock is declared after the connections, because fields are dropped in
+/// order and the lock must be released last.
 #[derive(Debug)]
 pub(super) struct Store {
     pid: u32,
@@ -59,7 +60,8 @@ impl Store {
             Ok(writer)
         };
         let writer = match connect() {
-            // The log's shared memory needs room, without which nothing could be deleted.
+            // The log's shared memory needs room. Without the reserve, a full disk would prevent the
+            // opening, and therefore all deletions.
             Err(StorageError::Full) => {
                 Reserve::new(&path).give_up();
                 connect()?
@@ -91,7 +93,7 @@ impl Store {
             }
             checked => checked?,
         }
-        // The marker before the database: a commit in between only makes the database newer.
+        // Read the marker before the database. A commit in between then only makes the database newer.
         let marker = MarkerContent::read(&path)?.ok_or(StorageError::Damaged)?;
         if marker.state != MarkerState::Complete {
             return Err(StorageError::Damaged);
@@ -138,7 +140,7 @@ impl Store {
         self.is_exclusive
     }
 
-    /// Refuses to work in a forked child, which shares no locks with its parent.
+    /// Refuses calls in a forked child, which does not inherit SQLite's locks from its parent.
     pub(super) fn check_process(&self) -> Result<(), StorageError> {
         if process::id() == self.pid {
             Ok(())
@@ -187,7 +189,8 @@ impl Store {
         compacted
     }
 
-    /// Copies the log into the database and closes the connections. Later calls do nothing.
+    /// Copies the log into the database, closes the connections and releases the lock. Later calls do
+    /// nothing.
     pub(super) fn close(&self) -> Result<(), StorageError> {
         self.check_process()?;
         self.connections.close_readers();
@@ -195,11 +198,11 @@ impl Store {
             return Ok(());
         };
         let result = if self.committer.is_stopped() {
-            // The log stays as it is. The next opening copies it.
+            // Leave the log unchanged. The first commit of the next opening copies it.
             Err(StorageError::Stopped)
         } else {
             let directory = self.connections.directory();
-            // Files of another storage at this path must not be written, and not be deleted.
+            // If another storage has replaced this path, its files must not be written or deleted.
             let place = self.connections.check_place();
             place.and_then(|()| {
                 self.committer
@@ -208,7 +211,7 @@ impl Store {
             })
         };
         if result.is_ok() {
-            // The log is empty, so closing the last connection only deletes the file.
+            // The log is durable, so closing the last connection may copy the rest and delete the file.
             let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             connection
                 .set_db_config(no_checkpoint, false)

@@ -1,4 +1,4 @@
-//! References to segment files, which a sweep must keep.
+//! Referenced segment files, which a sweep must keep.
 
 use std::collections::HashSet;
 
@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use super::database::failed;
 use crate::storage::StorageError;
 
-/// Returns the segment files that either the list of files or an object references. Damage of one
-/// of the two must not delete a file.
+/// Returns the segment files that the table `segment` or an object references. The union prevents the
+/// loss of a file if one of the two is damaged.
 pub(super) fn referenced_files(connection: &Connection) -> Result<HashSet<i64>, StorageError> {
     let sql = "
         select id from segment

@@ -8,7 +8,7 @@ use super::segments::Segments;
 use crate::group_commit::lock;
 use crate::storage::{CommitError, StorageError, Transaction};
 
-/// Call of `commit`.
+/// Call of `commit`, with its transactions and their results.
 #[derive(Debug)]
 pub(super) struct Ticket {
     transactions: Vec<Result<PreparedTransaction, StorageError>>,
@@ -33,7 +33,8 @@ impl Ticket {
         lock(&self.results).is_some()
     }
 
-    /// Stores the next results, one for each transaction that was committed.
+    /// Stores the results of the call. Takes the next result for each transaction that reached the
+    /// group, and the error of each other transaction.
     pub(super) fn set(&self, committed: &mut impl Iterator<Item = CommitResult>) {
         let results = self.transactions.iter().map(|prepared| match prepared {
             Ok(_) => committed.next().unwrap_or(Err(CommitError::Unknown)),
@@ -63,7 +64,7 @@ impl Ticket {
     }
 }
 
-/// Group whose callers get `Unknown` if the leader panics.
+/// Waiting calls that the leader commits together. Their callers get `Unknown` if the leader panics.
 pub(super) struct Group(pub(super) Vec<Arc<Ticket>>);
 
 impl Drop for Group {
