@@ -37,11 +37,11 @@ pub(super) struct ReadTransaction {
 impl FileSnapshot {
     pub(super) fn new(store: Arc<Store>) -> Result<Self, StorageError> {
         // Defer deletions before the transaction begins, so that no file that it references is deleted.
-        store.segments.hold()?;
+        store.segments.defer_deletions()?;
         let transaction = match ReadTransaction::begin(&store) {
             Ok(transaction) => Arc::new(transaction),
             Err(error) => {
-                store.segments.release();
+                store.segments.allow_deletions();
                 return Err(error);
             }
         };
@@ -55,19 +55,18 @@ impl FileSnapshot {
         read: impl FnOnce(&Connection) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         self.store.check_process()?;
-        let mut connection = lock(&self.transaction.connection);
-        if self.transaction.is_ended.load(Ordering::SeqCst) {
-            *connection = None;
-        }
-        let connection = connection.as_ref().ok_or(StorageError::TimedOut)?;
+        let mut guard = lock(&self.transaction.connection);
+        self.transaction.close_if_ended(&mut guard);
+        let connection = guard.as_ref().ok_or(StorageError::TimedOut)?;
         check_transaction(connection)?;
-        let result = read(connection)?;
-        check_transaction(connection)?;
-        Ok(result)
+        let result = read(connection).and_then(|result| {
+            check_transaction(connection)?;
+            Ok(result)
+        });
+        self.transaction.close_if_ended(&mut guard);
+        result
     }
-}
 
-impl FileSnapshot {
     /// Writes a copy of the view into a new or empty directory.
     pub(in crate::storage) fn copy_to(
         &self,
@@ -101,7 +100,7 @@ impl Drop for FileSnapshot {
     fn drop(&mut self) {
         if self.store.check_process().is_ok() {
             self.transaction.end();
-            self.store.segments.release();
+            self.store.segments.allow_deletions();
         } else {
             forget(&self.store);
             self.transaction.forget();
@@ -129,6 +128,13 @@ impl ReadTransaction {
     )]
     fn forget(self: &Arc<Self>) {
         std::mem::forget(Arc::clone(self));
+    }
+
+    /// Closes the connection if the snapshot must end, so that a purge of the log can succeed.
+    fn close_if_ended(&self, connection: &mut Option<Connection>) {
+        if self.is_ended.load(Ordering::SeqCst) {
+            *connection = None;
+        }
     }
 
     fn end(&self) {

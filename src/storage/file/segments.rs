@@ -171,8 +171,8 @@ impl Segments {
         }
     }
 
-    /// Prevents deletions by all processes until `release` is called.
-    pub(super) fn hold(&self) -> Result<(), StorageError> {
+    /// Prevents deletions by all processes until `allow_deletions` is called.
+    pub(super) fn defer_deletions(&self) -> Result<(), StorageError> {
         let mut deferred = lock(&self.deferred);
         if deferred.snapshots == 0 {
             deferred.shared = Some(DirectoryLock::shared(&self.path)?);
@@ -181,8 +181,8 @@ impl Segments {
         Ok(())
     }
 
-    /// Ends one `hold`, and deletes the files that waited for the last one.
-    pub(super) fn release(&self) {
+    /// Ends one `defer_deletions`, and deletes the files that waited for the last one.
+    pub(super) fn allow_deletions(&self) {
         {
             let mut deferred = lock(&self.deferred);
             deferred.snapshots = deferred.snapshots.saturating_sub(1);
