@@ -1,8 +1,8 @@
 //! Split storage, which stores cryptographic keys in one storage and data in another.
 //!
 //! Guarantees: the vault header and the patient entries go to one storage and everything else to
-//! the other storage; operations are applied in order. Must not know: which two storages are used,
-//! or the meaning of keys and values.
+//! the other storage; the operations of a transaction are applied in order. Must not know: the types
+//! of the two storages, the content of values, or more of a storage key than its first byte.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;

@@ -19,7 +19,7 @@ pub(crate) struct Patients {
 }
 
 impl Patients {
-    /// Puts or retracts a random record.
+    /// Puts a random record. Sometimes also retracts record `b`, or puts eight records with one call.
     pub(crate) fn change(&mut self, session: &Session, random: &mut Random) {
         let patient = format!("MRN-{}", random.below(3));
         let name = match random.below(16) {

@@ -236,9 +236,11 @@ fn disk_full_at_every_write_loses_nothing() {
     }
 }
 
-/// A call of each kind fails in each operation with each error. Another process follows, then a cut.
-/// The short form fails one call in each operation. In the long form, successive seeds reach each
-/// call of a kind.
+/// Makes one system call of an operation fail, runs another process, and then cuts the power.
+///
+/// By default, each operation gets one combination of call and error. With
+/// `CHARTLOCK_POWER_FAULTS`, each operation gets every kind of call with every error, and successive
+/// seeds select successive calls of a kind.
 #[test]
 fn failed_call_loses_no_acknowledged_change() {
     if !trace::can_record() {

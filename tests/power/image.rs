@@ -88,7 +88,7 @@ fn check(place: &Path, name: &str, state: State) {
     assert_eq!(record.unwrap().to_vec(), b"goes on");
 }
 
-/// Asserts that a reader can be the first that opens the image.
+/// Asserts that the image opens read-only before any writer has opened it, and contains a vault header.
 fn read_only(directory: &Path) {
     let storage = FileStorage::open_read_only(directory).unwrap();
     assert!(storage.read(&[b"v"]).unwrap()[0].is_some(), "no header");

@@ -49,8 +49,8 @@ const CALLS: [&str; 8] = [
     "mkdir",
 ];
 
-/// The numbers of the calls of one operation, by kind of call. `strace` counts the calls of each
-/// thread.
+/// Ordinal numbers of the calls of one operation, by system call, as `when=` of `strace` expects them.
+/// `strace` counts each system call separately in each thread.
 pub(crate) type Numbers = BTreeMap<&'static str, Vec<u64>>;
 
 /// Returns the calls on files that the child made for a word of its script.

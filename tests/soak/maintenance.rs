@@ -24,8 +24,10 @@ impl Place {
     }
 }
 
-/// Runs a random operation. Only two of eight threads run each operation that scans the whole
-/// vault, because otherwise such operations would take all of the time.
+/// Runs a random maintenance operation of the vault, or none.
+///
+/// Only two of the eight threads run the operations that read all records. On every thread, they
+/// would take most of the time.
 pub(crate) fn maintain(
     vault: &Vault,
     place: &Place,

@@ -47,8 +47,8 @@ fn put_with_damaged_row_count_returns_damaged() {
     let page = (root.unwrap() as usize - 1) * 8192;
     drop(database);
     let mut bytes = fs::read(directory.join("vault.db")).unwrap();
-    // Increase the page's number of rows: the additional rows have empty columns, which a
-    // constraint forbids.
+    // Increase the cell count in the page header. SQLite then reads additional rows with NULL columns,
+    // which `not null` constraints forbid.
     bytes[page + 4] ^= 0x10;
     fs::write(directory.join("vault.db"), bytes).unwrap();
     let storage = FileStorage::open(&directory).unwrap();

@@ -278,7 +278,7 @@ fn child_commits_until_sync_fails() {
                 .put(b"s1", large, Expect::Any);
         match commit(&storage, both) {
             Ok(_) => println!("1 {count}"),
-            // Nothing of this transaction reached the database, so further commits are safe.
+            // Nothing of this transaction reached the database. A later commit succeeds or is refused.
             Err(CommitError::Io(StorageError::Io(_) | StorageError::Backend(_))) => {
                 println!("failed at {count}");
             }

@@ -83,7 +83,8 @@ const CHANGES: [(&str, Change); 5] = [
     }),
 ];
 
-/// Replaces a file by its counterpart in `others`, if there is one.
+/// Replaces a file by the file of the same name in `others`, if there is one. Replaces a segment file by half of
+/// any segment file of `others`.
 fn swap(name: &Path, files: &mut Contents, others: &Contents) {
     let other = match is_segment(name) {
         // Segment files of another storage have other names. Use half of one, because only a wrong

@@ -49,7 +49,7 @@ impl Drop for SetOnDrop<'_> {
 }
 
 #[test]
-fn snapshot_beside_writers_is_consistent() {
+fn snapshot_during_concurrent_writes_is_consistent() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let write = |round: u32| {

@@ -11,7 +11,7 @@ use chartlock::storage::{
 
 use crate::common::objects::keys_of;
 
-/// Storage that records the side and size of every commit.
+/// Storage that records its side and the number of transactions of every commit.
 #[derive(Debug)]
 struct Recording {
     inner: MemoryStorage,

@@ -47,7 +47,7 @@ pub(super) fn check_content(path: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Returns `true` if `vault.db` is a database of another program, which chose the same name.
+/// Returns `true` if `vault.db` is an SQLite database of another program under the same name.
 fn is_foreign_database(path: &Path) -> Result<bool, StorageError> {
     // If these files exist, this process may have the database open. Do not open the file here, because
     // closing it would release the locks of SQLite.

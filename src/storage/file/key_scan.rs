@@ -160,7 +160,8 @@ impl Request<'_> {
         }
     }
 
-    /// Returns the next key of the index if only its row or value is damaged.
+    /// Returns the next key if its index entry is intact. The scan then reports only this key as
+    /// unreadable. `None` means that the index itself may be damaged.
     fn damaged_key(&self, from: &[u8]) -> Option<Vec<u8>> {
         let mut statement = self.connection.prepare_cached(NEXT_KEY).ok()?;
         let mut rows = statement.query((from, self.end.as_slice())).ok()?;

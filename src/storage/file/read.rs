@@ -27,8 +27,8 @@ pub(super) fn read_all(
     segments: &Segments,
     keys: &[&[u8]],
 ) -> Result<Vec<Option<Stored>>, StorageError> {
-    // Several lookups share one read transaction, which saves their file locks. A snapshot is inside
-    // a transaction already.
+    // In one read transaction, SQLite takes and releases its file lock once, and not for each lookup. The
+    // connection of a snapshot already has a transaction.
     let needs_transaction = keys.len() > 1 && connection.is_autocommit();
     if needs_transaction {
         execute(connection, "begin")?;

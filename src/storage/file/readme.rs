@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::storage::file::directory::write_durably;
 
-/// File name of the explanation.
 pub(super) const README: &str = "READ-ME-FIRST";
 const HEADER_MAGIC: &[u8] = b"\x89CLK\r\n\x1a\n";
 

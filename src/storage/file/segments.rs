@@ -181,7 +181,8 @@ impl Segments {
         Ok(())
     }
 
-    /// Ends one `defer_deletions`, and deletes the files that waited for the last one.
+    /// Reverts one call of `defer_deletions`. After the last one is reverted, deletes the files whose
+    /// deletion was deferred.
     pub(super) fn allow_deletions(&self) {
         {
             let mut deferred = lock(&self.deferred);
