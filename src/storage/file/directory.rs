@@ -49,7 +49,7 @@ pub(super) struct LockedDirectory {
     path: PathBuf,
     lock: File,
     /// Lock of the directory itself, which remains after a deletion of the lock file. `None` if the
-    /// file system has no such locks.
+    /// operating system or the file system has no such locks.
     directory: Option<File>,
     sharing: Sharing,
 }
