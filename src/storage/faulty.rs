@@ -99,7 +99,7 @@ pub struct Faulty<S> {
 type Hook = dyn Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync;
 
 impl<S: Storage> Faulty<S> {
-    /// Wraps `inner`. The hook receives the number of each step, starting at 0, and the step.
+    /// Wraps `inner`. The hook receives the index of each step, starting at 0, and the step.
     pub fn new(
         inner: S,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,

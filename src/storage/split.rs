@@ -165,8 +165,8 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
 
 impl<K: Storage, D: Storage> SplitStorage<K, D> {
     /// Commits independent transactions together, with alternating commits to both storages. Each
-    /// commit contains the next consecutive operations of each transaction on that storage. The
-    /// operations of a failed transaction end.
+    /// commit contains the next consecutive operations of each transaction on that storage. After a
+    /// failure, the remaining operations of the transaction are not applied.
     fn commit_wave(&self, wave: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let mut all: Vec<_> = wave.iter().map(Progress::new).collect();
         while all.iter().any(Progress::is_under_way) {

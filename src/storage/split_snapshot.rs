@@ -21,7 +21,7 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
     ) -> Result<(A, B), StorageError> {
         let _no_commit = self.commits.write().unwrap_or_else(PoisonError::into_inner);
         // Begin with the data side. If another process commits in between, the view of the key side is
-        // newer, so it contains the keys of all records in the data.
+        // newer, and contains the keys of all records in the data.
         let data = of_data(self.data())?;
         Ok((of_keys(self.keys())?, data))
     }

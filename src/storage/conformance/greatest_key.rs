@@ -45,7 +45,7 @@ fn asked(keys: &[Vec<u8>]) -> Vec<Vec<u8>> {
         }
         asked.push(key.clone());
     }
-    // Query the keys in descending order, because `last` must accept prefixes in any order.
+    // Reverse the list, because `last` must accept prefixes in any order.
     asked.reverse();
     asked
 }

@@ -22,7 +22,6 @@ use crate::storage::StorageError;
 /// Maximum number of reader connections. Each reader keeps two files open. With more readers, a process
 /// with a low limit of open files could open no segment file.
 const READERS_MAX: usize = 3;
-/// Cache of each reader, in bytes.
 const READER_CACHE_BYTES: u64 = 2 << 20;
 
 #[derive(Debug)]

@@ -27,8 +27,8 @@ pub(in crate::storage) struct FileSnapshot {
 #[derive(Debug)]
 pub(super) struct ReadTransaction {
     began: Instant,
-    /// `true` after a commit ended the snapshot. If a read was using the connection, the connection is
-    /// closed at the end of this read.
+    /// `true` after a commit ended the snapshot. If a read was using the connection, this read or the
+    /// next one closes the connection.
     is_ended: AtomicBool,
     /// `None` after the transaction was ended.
     connection: Mutex<Option<Connection>>,
@@ -142,8 +142,8 @@ impl ReadTransaction {
         *lock(&self.connection) = None;
     }
 
-    /// Ends the transaction at once if no read uses it, else at the end of the running read. A commit
-    /// must not wait for this read, because a backup reads until the whole database is copied.
+    /// Ends the transaction at once if no read uses it. Otherwise, the running read or the next one ends
+    /// it. A commit must not wait for a read, because a backup reads until the whole database is copied.
     fn end_when_idle(&self) {
         self.is_ended.store(true, Ordering::SeqCst);
         if let Ok(mut connection) = self.connection.try_lock() {

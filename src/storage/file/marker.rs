@@ -20,7 +20,6 @@ use crate::crypto::sha256;
 use crate::group_commit::lock;
 use crate::storage::StorageError;
 
-/// File name of the marker.
 pub(super) const MARKER: &str = "marker";
 
 const MAGIC: &[u8; 20] = b"chartlock storage 2\n";

@@ -69,8 +69,8 @@ use crate::storage::{
 /// Destroying puts of other objects always report it. Flash memory and copying file systems
 /// can keep former bytes on the medium itself; only disk encryption helps against that.
 ///
-/// A reserve file of 1 MiB to about 40 MiB is deleted when the disk is full, so that an erasure still
-/// succeeds and makes room.
+/// On a full disk, a commit that deletes or destroys objects first deletes a reserve file of 1 MiB to
+/// about 40 MiB, so that the commit can succeed and make room.
 ///
 /// [`backup`](Self::backup) copies a storage that is in use. Do not copy an open directory by other
 /// means: a copy of its files at different times is damaged. Network file systems are not

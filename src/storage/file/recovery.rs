@@ -20,7 +20,6 @@ use super::segments::Segments;
 use super::sweep::referenced_files;
 use crate::storage::StorageError;
 
-/// Bytes of the log that are written again at a time.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// Empties the write-ahead log. In exclusive storage, also deletes segment files without a reference.

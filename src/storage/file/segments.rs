@@ -18,7 +18,6 @@ use crate::crypto;
 use crate::group_commit::lock;
 use crate::storage::{StorageError, Value};
 
-/// Bytes that are copied at a time.
 const COPY_BYTES: u64 = 1 << 20;
 
 /// Location of a value in a segment file.
