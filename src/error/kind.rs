@@ -18,11 +18,11 @@ pub enum ErrorKind {
     Conflict,
     /// The access policy or a file permission denies the operation.
     Denied,
-    /// The storage, record, subject, slot or key does not exist.
+    /// The vault, record, subject, legal hold, slot or key does not exist.
     NotFound,
     /// An argument is out of bounds.
     Invalid,
-    /// The vault is locked, or must be opened again.
+    /// The vault is locked, or the vault or its storage must be opened again.
     Locked,
     /// The vault is open read-only.
     ReadOnly,
@@ -36,9 +36,9 @@ pub enum ErrorKind {
     Corrupt,
     /// Stored bytes were changed, or replaced by older ones.
     Tampered,
-    /// Another release or another program wrote the data.
+    /// Another release, program or vault wrote the data, or the storage lacks the operation.
     Unsupported,
-    /// The credential does not open the vault.
+    /// The credential does not open the vault, or its key file was refused.
     Credential,
     /// A program error outside the other kinds.
     Internal,
@@ -105,7 +105,7 @@ impl Error {
 
     /// Returns `true` if the same call can succeed later, without a change of its arguments.
     ///
-    /// After [`Error::CommitUnknown`] read before you repeat the call.
+    /// After [`Error::CommitUnknown`], read the affected record before you repeat the call.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Journal(error) | Self::Storage(error) => error.is_retryable(),

@@ -67,7 +67,7 @@ pub enum StorageError {
         "the storage was closed, or an earlier write failed; open it again before you continue"
     )]
     Stopped,
-    /// A lock or an answer did not arrive in time.
+    /// A lock or an answer did not arrive in time, or the backend ended a snapshot.
     #[error("the storage did not answer in time; try again later")]
     TimedOut,
     /// The service of the storage could not be reached. Nothing was sent.
@@ -84,8 +84,8 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Returns `true` if the same call can succeed later without a change of the program or of the
-    /// storage.
+    /// Returns `true` if the same call can succeed later, without a change of its arguments, for
+    /// example after space was freed.
     pub fn is_retryable(self) -> bool {
         matches!(
             self,

@@ -1,5 +1,5 @@
-//! Fault-injecting storage wrapper: stalls, fails or leaves commit outcomes unknown as a test
-//! demands.
+//! Fault-injecting storage wrapper, with which a test stalls or fails calls, or leaves the outcomes of
+//! commits unknown.
 //!
 //! Guarantees: the wrapper asks its hook before every step, and executes no step that the hook
 //! refused. Must not know: which storage is wrapped.
@@ -28,7 +28,7 @@ use crate::storage::{
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub enum FaultPoint<'a> {
-    /// A read of these keys.
+    /// A read of these keys, or a call of [`Storage::last`] with these prefixes.
     Read(&'a [&'a [u8]]),
     /// A scan of one page.
     Scan(Scan<'a>),
@@ -51,8 +51,8 @@ pub enum FaultAction {
     Fail(StorageError),
     /// Skip this step and all later steps, as if the process had died.
     Stop,
-    /// Run the step, discard its result and skip all later steps, as if the process had died just
-    /// after the step.
+    /// Run a commit, discard its result and skip all later steps, as if the process had died just
+    /// after the commit. A read or scan is skipped as well.
     StopAfter,
     /// Return [`CommitError::Unknown`] from a commit, and a timeout from a read or scan.
     Unknown(FaultOutcome),
@@ -75,7 +75,8 @@ pub enum FaultOutcome {
     Later,
 }
 
-/// A storage wrapper that asks a hook before every step.
+/// A storage wrapper that asks a hook before every step. Snapshots, integrity checks and `close` are
+/// not steps, and bypass the hook.
 ///
 /// The hook may block to simulate a stall, count steps to select the n-th step, or wait to enforce a
 /// schedule. A blocked hook does not block other threads. Several `Faulty` wrappers around `Arc`s of
@@ -98,7 +99,7 @@ pub struct Faulty<S> {
 type Hook = dyn Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync;
 
 impl<S: Storage> Faulty<S> {
-    /// Wraps `inner`. The hook receives the number of each step, starting at 0, and the step.
+    /// Wraps `inner`. The hook receives the index of each step, starting at 0, and the step.
     pub fn new(
         inner: S,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,

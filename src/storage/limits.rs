@@ -12,7 +12,7 @@ pub const KEY_BYTES_MAX: usize = 64;
 /// The maximum length of a value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Refuses a transaction with a key or value whose size exceeds the supported range.
+/// Refuses a transaction with a key or value whose size is outside the supported range.
 pub(super) fn check_sizes(transaction: &Transaction) -> Result<(), StorageError> {
     let fits = transaction.operations().iter().all(|operation| {
         let key = (1..=KEY_BYTES_MAX).contains(&operation.key().len());

@@ -99,7 +99,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// the prefix.
     ///
     /// The default scans all keys with each prefix. A backend that can read backwards should
-    /// replace it.
+    /// override this function.
     ///
     /// # Errors
     /// Returns an error if the backend fails, or if an unreadable range may contain a greater key.

@@ -164,9 +164,9 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
 }
 
 impl<K: Storage, D: Storage> SplitStorage<K, D> {
-    /// Commits independent transactions together and alternates between the storages until no
-    /// operation remains: one commit applies the next data operations of all transactions, and
-    /// another commit applies the next key operations.
+    /// Commits independent transactions together, with alternating commits to both storages. Each
+    /// commit contains the next consecutive operations of each transaction on that storage. After a
+    /// failure, the remaining operations of the transaction are not applied.
     fn commit_wave(&self, wave: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let mut all: Vec<_> = wave.iter().map(Progress::new).collect();
         while all.iter().any(Progress::is_under_way) {
@@ -320,8 +320,8 @@ fn independent(transactions: &[Transaction]) -> usize {
     transactions.len()
 }
 
-/// Merges the pages of both storages. Ends the result at the smallest last key of an incomplete page,
-/// because the storage of that page may contain more keys after the last key.
+/// Merges the pages of both storages. If pages are incomplete, the result ends at the smallest of their
+/// ends, because that storage may contain more keys after the end of its page.
 pub(super) fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let mut more = pages.iter().any(|page| page.more);
     let horizon = pages

@@ -20,8 +20,8 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
         of_data: impl FnOnce(&D) -> Result<B, StorageError>,
     ) -> Result<(A, B), StorageError> {
         let _no_commit = self.commits.write().unwrap_or_else(PoisonError::into_inner);
-        // Begin with the data. If another process commits in between, the keys are then newer, so no
-        // data lacks its keys.
+        // Begin with the data side. If another process commits in between, the view of the key side is
+        // newer, and contains the keys of all records in the data.
         let data = of_data(self.data())?;
         Ok((of_keys(self.keys())?, data))
     }

@@ -31,7 +31,6 @@ const DIGEST_BYTES: usize = size_of::<Digest>();
 const BATCH_OBJECTS: usize = 1000;
 /// The total size of values, in bytes, from which a restore commits its batch.
 const BATCH_BYTES: usize = 8 << 20;
-/// The maximum number of objects in one scan page.
 const PAGE_OBJECTS: usize = 256;
 /// The size of the read buffer and of the write buffer, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -121,7 +120,7 @@ fn put_objects<W: Write>(
 
 /// Restores an archive into an empty storage, and commits the vault header last.
 ///
-/// The archive is read twice: the first pass verifies it, the second pass restores it.
+/// The function reads the archive twice: the first pass verifies it, the second pass restores it.
 ///
 /// # Errors
 /// [`ArchiveError::NotEmpty`] if the storage contains anything. The error of [`Entries`] if the

@@ -103,7 +103,7 @@ fn conflicts(storage: &dyn Storage) -> Result<(), Flaw> {
             true => Expect::Absent,
             false => Expect::Any,
         };
-        // Write every key first, so that the precondition `Absent` fails at each key.
+        // Write every key first, so that the precondition `Absent` fails.
         let keys: [&[u8]; 4] = [b"r1", b"h1", b"p1", b"v"];
         for key in keys {
             commit(storage, Transaction::new().put(key, b"before", Expect::Any))?;

@@ -183,8 +183,8 @@ fn scan_while_writing(storage: &dyn Storage) -> Result<(), Flaw> {
     .map(drop)
 }
 
-/// Runs a closure in several threads and passes each thread's number to it. A barrier starts all
-/// threads together; otherwise early threads could finish before a race can occur.
+/// Runs a closure in several threads, with the index of each thread. A barrier starts all threads
+/// together. Otherwise, the first threads could finish before a race can occur.
 fn in_threads<T: Send>(run: impl Fn(u8) -> Result<T, Flaw> + Sync) -> Result<Vec<T>, Flaw> {
     let start = Barrier::new(usize::from(THREADS));
     thread::scope(|scope| {

@@ -45,7 +45,7 @@ fn asked(keys: &[Vec<u8>]) -> Vec<Vec<u8>> {
         }
         asked.push(key.clone());
     }
-    // Reverse the order, because `last` must also accept prefixes that are not in ascending order.
+    // Reverse the list, because `last` must accept prefixes in any order.
     asked.reverse();
     asked
 }

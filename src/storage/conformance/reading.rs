@@ -1,5 +1,5 @@
-//! Checks of reads: keys and values of every supported size round-trip, and returned values never
-//! change.
+//! Checks of reads: keys of every supported length and values of many sizes round-trip, and returned
+//! values never change.
 
 use crate::storage::conformance::scanning::{LARGE_BYTES, walk};
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};

@@ -97,7 +97,7 @@ impl Model {
             (_, None) => operation.admits(None),
             (_, Some((_, Some(revision)))) => operation.admits(Some(revision)),
             // The current revision is unknown, but the key is present and every recorded revision
-            // is older. Only `Any` admits it.
+            // is older. Therefore only the precondition `Any` holds.
             (Operation::Delete { .. }, _) => true,
             (Operation::Put { expect, .. } | Operation::Check { expect, .. }, _) => {
                 *expect == Expect::Any

@@ -49,11 +49,11 @@ pub struct BackupReport {
     pub segment_files: u64,
     /// Number of segment files that are missing in the original, and therefore also in the copy.
     pub missing_segment_files: u64,
-    /// Size of the copy, in bytes.
+    /// Size of the database and of the segment files in the copy, in bytes.
     pub bytes: u64,
 }
 
-/// Writes a snapshot into a new directory.
+/// Copies a snapshot into a new or empty directory.
 pub(super) fn write(
     snapshot: &FileSnapshot,
     segments: &Segments,
@@ -80,7 +80,7 @@ pub(super) fn write(
     Ok(report)
 }
 
-/// Returns the marker of the copy, with a new storage id.
+/// Returns the unfinished marker of the copy, with a new storage id.
 ///
 /// Files of the original and of the copy do not belong together. With the same id, an opening would
 /// accept a database of the copy beside the log and the segments of the original.
@@ -155,7 +155,7 @@ struct SegmentFiles {
 }
 
 /// Copies the segment files that the copy of the database references. Calls `progress` with the size
-/// of each.
+/// of each copied file, in bytes.
 fn copy_segments(
     database: &Connection,
     source: &Segments,

@@ -36,7 +36,7 @@ const FORGET_FILE: &str = "
         and not exists (select 1 from object where object.segment = ?1)";
 const STORE_NUMBER: &str = "update storage set revisions = ?1, copied = max(copied, ?2)";
 
-/// Transaction whose large values are already in a segment file.
+/// Transaction whose large values are already in segment files.
 #[derive(Debug)]
 pub(super) struct PreparedTransaction {
     pub(super) transaction: Transaction,
@@ -139,7 +139,7 @@ struct KeyState {
 }
 
 impl KeyState {
-    /// Returns `true` if an operation of the transaction replaced or deleted the stored row.
+    /// Returns `true` if the transaction creates, replaces or deletes the row of the key.
     fn is_changed(&self) -> bool {
         self.before != self.revision
     }
@@ -228,7 +228,7 @@ impl Changes<'_> {
     /// Stores the number of this commit. An older write-ahead log then restores an older number, which
     /// the next opening detects by comparison with the marker.
     fn store_number(&mut self, copied: u64) -> Result<(), StorageError> {
-        // A commit without a put needs a new number.
+        // Assign a number here, because a commit without a put has not assigned one.
         self.last += 1;
         self.execute(STORE_NUMBER, [signed(self.last)?, signed(copied)?])?;
         self.effects.number = self.last;

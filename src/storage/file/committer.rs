@@ -1,8 +1,14 @@
 //! Group commit: the leader commits the transactions of all waiting callers with one sync.
 //!
-//! Order of writes: segment files, each synced by its own caller; the database transaction, synced
-//! by its commit; the marker; deletions of unreferenced segment files; the answers. A crash before the
-//! commit leaves unreferenced segment files, which the first commit of a later opening deletes.
+//! Order of writes:
+//! 1. Each caller writes and syncs its segment files.
+//! 2. The leader commits one database transaction, which SQLite syncs in the write-ahead log.
+//! 3. The leader writes the marker, and deletes unreferenced segment files.
+//! 4. After a destroying put, the leader empties the write-ahead log.
+//! 5. The callers return their results.
+//!
+//! A crash before step 2 leaves unreferenced segment files. The first commit of a later exclusive
+//! opening deletes them.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +34,7 @@ use crate::storage::{CommitError, StorageError, Transaction};
 /// Pages after which the write-ahead log is copied into the database: about 31 MiB.
 const CHECKPOINT_PAGES: usize = 4000;
 
-/// Parts of the storage that a commit writes.
+/// Parts of the storage that a commit uses.
 #[derive(Debug)]
 pub(super) struct CommitTarget<'a> {
     pub(super) connections: &'a Connections,
@@ -152,8 +158,8 @@ impl Committer {
         }
     }
 
-    /// Makes the name of the write-ahead log durable, and the names that a killed process left.
-    /// SQLite also syncs the directory, but ignores a failure of this sync.
+    /// Syncs the directory, so that the file names of the write-ahead log and of a killed process are
+    /// durable. SQLite also syncs the directory, but ignores a failure of its sync.
     fn sync_names(&self, directory: &Path) -> Result<(), StorageError> {
         #[cfg(unix)]
         if let Err(error) = std::fs::File::open(directory)?.sync_all() {
@@ -203,7 +209,8 @@ impl Committer {
         self.recover(target, connection, transactions.iter().any(frees_space))
     }
 
-    /// Recovers the storage, unless another thread did. On a full disk, deletions may use the reserve.
+    /// Recovers the storage, unless another thread has done so. On a full disk, deletes the reserve and
+    /// tries again if the caller frees space.
     fn recover(
         &self,
         target: &CommitTarget<'_>,
@@ -322,8 +329,8 @@ impl Committer {
         results
     }
 
-    /// Returns free pages to the file system for a short time. A failure does not change the results
-    /// of the group, which is already durable.
+    /// Spends a short time on the return of free pages to the file system. A failure does not change
+    /// the results of the group, which is already durable.
     fn shrink(&self, connection: &Connection, state: &mut State, deletions: usize) {
         let shrunk = state.shrinker.after_commit(connection, deletions);
         match shrunk {

@@ -1,8 +1,8 @@
 //! Connections of an open storage: one writer, which also reads while it is free, and a pool of
 //! readers.
 //!
-//! Consecutive reads by the writer share one read transaction, which saves the file locks of each.
-//! The next write ends the transaction. Shared storage has no such transaction, because it would hide
+//! Consecutive reads by the writer share one read transaction, so SQLite does not lock files for each
+//! read. The next write ends the transaction. Shared storage has no such transaction, because it would hide
 //! commits of other processes.
 //!
 //! Only the writer has a large cache. SQLite empties a connection's cache when another connection
@@ -19,10 +19,9 @@ use super::identity::Identity;
 use crate::group_commit::lock;
 use crate::storage::StorageError;
 
-/// Maximum number of reader connections. Each keeps two files open, and a process may have a low limit:
-/// with 16 readers, a limit of 20 files left none for segment files.
+/// Maximum number of reader connections. Each reader keeps two files open. With more readers, a process
+/// with a low limit of open files could open no segment file.
 const READERS_MAX: usize = 3;
-/// Cache of each reader, in bytes.
 const READER_CACHE_BYTES: u64 = 2 << 20;
 
 #[derive(Debug)]
@@ -111,8 +110,8 @@ impl Connections {
         self.database.check(&database::path(&self.directory))
     }
 
-    /// Begins a transaction for this read and the following ones, unless the writer was just used
-    /// for a write: alternating reads and writes would gain nothing.
+    /// Begins a transaction for this read and the following ones, if the storage is exclusive and the
+    /// last use of the writer was a read. Alternating reads and writes would gain nothing.
     fn share_transaction(&self, writer: &Connection) -> Result<(), StorageError> {
         let was_read = self.was_read.swap(true, Ordering::Relaxed);
         if was_read && self.is_exclusive && writer.is_autocommit() {
@@ -121,7 +120,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Locks the writer for a write.
+    /// Locks the writer for a write, and ends the transaction of earlier reads.
     pub(super) fn writer(&self) -> MutexGuard<'_, Option<Connection>> {
         let writer = lock(&self.writer);
         if let Some(connection) = writer.as_ref()
@@ -134,9 +133,9 @@ impl Connections {
         writer
     }
 
-    /// Opens a connection that is not part of the pool.
+    /// Opens a new reader connection.
     ///
-    /// A closed storage opens none, because another process may write it now.
+    /// Fails if the storage is closed, because another process may then have it open for writing.
     pub(super) fn separate_reader(&self) -> Result<Connection, StorageError> {
         if lock(&self.readers).is_closed {
             return Err(StorageError::Stopped);

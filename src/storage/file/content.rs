@@ -20,7 +20,7 @@ const APPLICATION_ID_END: u64 = 72;
 
 #[derive(Debug, PartialEq, Eq)]
 enum DirectoryContent {
-    /// Nothing except a lock or the `lost+found` of a new file system.
+    /// Nothing except `lock`, `marker.new`, or a `lost+found` that is empty or unreadable.
     Empty,
     /// Files of a storage.
     Storage,
@@ -28,13 +28,13 @@ enum DirectoryContent {
     Foreign,
 }
 
-/// Returns `true` if a directory contains nothing except a lock or the `lost+found` of a new file
-/// system.
+/// Returns `true` if a directory contains nothing except `lock`, `marker.new`, or a `lost+found` that
+/// is empty or unreadable.
 pub(super) fn is_empty(path: &Path) -> Result<bool, StorageError> {
     Ok(content(path)? == DirectoryContent::Empty)
 }
 
-/// Refuses a directory of another program or of another layout.
+/// Refuses a directory of another program or of layout 1.
 pub(super) fn check_content(path: &Path) -> Result<(), StorageError> {
     let content = content(path)?;
     let has_marker = path.join(MARKER).exists();
@@ -47,7 +47,7 @@ pub(super) fn check_content(path: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Returns `true` if `vault.db` is an SQLite database of another program under the same name.
+/// Returns `true` if `vault.db` is an SQLite database of another program.
 fn is_foreign_database(path: &Path) -> Result<bool, StorageError> {
     // If these files exist, this process may have the database open. Do not open the file here, because
     // closing it would release the locks of SQLite.
@@ -114,10 +114,10 @@ fn is_own(name: &OsStr) -> bool {
     own.iter().any(|own| name == *own)
 }
 
-/// Returns `true` for the directory that a new file system contains.
+/// Returns `true` for a `lost+found` that is empty or unreadable, as in a new file system.
 ///
-/// A disk check moves files into this directory. A directory that is not empty may contain missing
-/// files of a storage.
+/// A file system check moves files into `lost+found`. If it is not empty, it may contain missing files
+/// of a storage.
 fn is_empty_lost_and_found(entry: &DirEntry) -> bool {
     let is_empty = || match fs::read_dir(entry.path()) {
         Ok(mut entries) => entries.next().is_none(),

@@ -14,14 +14,14 @@ use super::marker::{MarkerContent, StorageId};
 use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
 use crate::storage::{BackendCode, StorageError};
 
-/// Maximum wait for a lock of another process.
+/// Maximum wait for a lock of another connection, in this process or in another one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum wait for readers before the log is emptied. A longer wait would delay a destroying commit;
 /// the next commit tries again.
 const PURGE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Kind of a connection.
+/// Access of a connection to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Writer,
@@ -30,11 +30,12 @@ pub(super) enum Role {
     Immutable,
 }
 
-/// Creates the database file of a new storage and syncs it.
+/// Creates the database file of a new storage and syncs it. Replaces the database of a creation that
+/// did not finish.
 pub(super) fn create(directory: &Path, marker: &MarkerContent) -> Result<(), StorageError> {
     let path = directory.join(DATABASE);
     if has_log(directory)? || fs::read_dir(directory.join(SEGMENTS))?.next().is_some() {
-        // A creation writes neither. These files belong to a complete storage.
+        // A creation writes no log and no segment file, so these files belong to a complete storage.
         return Err(StorageError::Damaged);
     }
     if path.try_exists()? {
@@ -129,7 +130,7 @@ pub(super) fn connect(
         set(&connection, "synchronous", 2)?;
         set(&connection, "secure_delete", 1)?;
         // The storage runs checkpoints itself, because SQLite ignores the failure of an automatic
-        // one.
+        // checkpoint.
         set(&connection, "wal_autocheckpoint", 0)?;
     }
     Ok(connection)
@@ -179,7 +180,7 @@ pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Checks that there is no rollback journal. Only a creation writes one. SQLite would copy the pages of
+/// Checks that no rollback journal has content. Only a creation writes one. SQLite would copy the pages of
 /// any other journal into this database, even if the journal belongs to another database.
 pub(super) fn check_rollback_journal(directory: &Path) -> Result<(), StorageError> {
     match fs::metadata(directory.join(ROLLBACK_JOURNAL)) {
@@ -211,7 +212,8 @@ pub(super) fn opening_failed(error: StorageError, directory: &Path) -> StorageEr
     error
 }
 
-/// Checks that the database belongs to this marker and contains every acknowledged commit.
+/// Checks that the database and its log belong to the storage of the marker and contain every
+/// acknowledged commit, and that the database file is not truncated.
 pub(super) fn check_origin(
     connection: &Connection,
     directory: &Path,
@@ -314,7 +316,7 @@ pub(super) fn last_number(connection: &Connection) -> Result<u64, StorageError> 
 pub(super) enum Checkpoint {
     /// The whole log is copied. After [`empty_log`], the log file is also empty.
     Emptied,
-    /// A reader, perhaps of another process, still uses the log.
+    /// Another connection, perhaps of another process, still uses the log.
     Blocked,
 }
 

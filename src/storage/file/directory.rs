@@ -14,7 +14,6 @@ use super::content::{check_content, is_empty, path_failed};
 use super::marker::{MarkerContent, MarkerState};
 use crate::storage::StorageError;
 
-/// File name of the database.
 pub(super) const DATABASE: &str = "vault.db";
 /// File name of the database's write-ahead log.
 pub(super) const WAL: &str = "vault.db-wal";
@@ -22,7 +21,6 @@ pub(super) const WAL: &str = "vault.db-wal";
 pub(super) const SHARED_MEMORY: &str = "vault.db-shm";
 /// File name of a journal that SQLite writes while a storage is created.
 pub(super) const ROLLBACK_JOURNAL: &str = "vault.db-journal";
-/// Directory of the segment files.
 pub(super) const SEGMENTS: &str = "segments";
 /// File name of the reserve, which is deleted to make room on a full disk.
 pub(super) const RESERVE: &str = "reserve";
@@ -49,7 +47,7 @@ pub(super) struct LockedDirectory {
     path: PathBuf,
     lock: File,
     /// Lock of the directory itself, which remains after a deletion of the lock file. `None` if the
-    /// file system has no such locks.
+    /// operating system or the file system has no such locks.
     directory: Option<File>,
     sharing: Sharing,
 }

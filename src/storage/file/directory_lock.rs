@@ -21,7 +21,8 @@ impl DirectoryLock {
         Ok(Self(Some(directory)))
     }
 
-    /// Takes the exclusive lock of a deletion. Returns `None` while any process has a snapshot.
+    /// Takes the exclusive lock of a deletion. Returns `None` while a snapshot or another deletion, in
+    /// any process, has the lock.
     #[cfg(unix)]
     pub(super) fn try_exclusive(directory: &Path) -> io::Result<Option<Self>> {
         let directory = File::open(directory)?;

@@ -16,7 +16,7 @@ use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
 /// Age from which a snapshot is ended if it prevents the destruction of a value.
 const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(600);
 
-/// Consistent view of a file storage at the time of its creation.
+/// Consistent view of a file storage, as of the creation of the view.
 #[derive(Debug)]
 pub(in crate::storage) struct FileSnapshot {
     store: Arc<Store>,
@@ -27,8 +27,8 @@ pub(in crate::storage) struct FileSnapshot {
 #[derive(Debug)]
 pub(super) struct ReadTransaction {
     began: Instant,
-    /// `true` after the snapshot was ended. If a read used the connection at that time, the next call
-    /// closes the connection.
+    /// `true` after a commit ended the snapshot. If a read was using the connection, this read or the
+    /// next one closes the connection.
     is_ended: AtomicBool,
     /// `None` after the transaction was ended.
     connection: Mutex<Option<Connection>>,
@@ -36,7 +36,8 @@ pub(super) struct ReadTransaction {
 
 impl FileSnapshot {
     pub(super) fn new(store: Arc<Store>) -> Result<Self, StorageError> {
-        // Defer deletions before the transaction begins, so that no file that it references is deleted.
+        // Defer deletions before the transaction begins, so that no file that the snapshot references is
+        // deleted.
         store.segments.defer_deletions()?;
         let transaction = match ReadTransaction::begin(&store) {
             Ok(transaction) => Arc::new(transaction),
@@ -121,7 +122,7 @@ impl ReadTransaction {
         })
     }
 
-    /// Prevents a forked child from closing the connection, as [`forget`] does.
+    /// Prevents a forked child from closing the connection of its parent.
     #[allow(
         clippy::mem_forget,
         reason = "a forked child owns no connection of its parent"
@@ -141,8 +142,8 @@ impl ReadTransaction {
         *lock(&self.connection) = None;
     }
 
-    /// Ends the transaction at once if no read uses it, else before the next read. A commit must not
-    /// wait for a running read, because a backup reads until the whole database is copied.
+    /// Ends the transaction at once if no read uses it. Otherwise, the running read or the next one ends
+    /// it. A commit must not wait for a read, because a backup reads until the whole database is copied.
     fn end_when_idle(&self) {
         self.is_ended.store(true, Ordering::SeqCst);
         if let Ok(mut connection) = self.connection.try_lock() {

@@ -29,12 +29,12 @@ impl HeaderCopies {
         }
     }
 
-    /// Returns `true` if the header has no second copy that fits its checksum.
+    /// Returns `true` if the first copy can be read, but no second copy fits the checksum.
     pub(super) fn is_second_damaged(&self) -> bool {
         self.first.is_some() && self.second.is_none()
     }
 
-    /// Returns the second copy if it is whole and the first is not.
+    /// Returns the second copy if it fits the checksum and the first copy does not.
     pub(super) fn replacement(self) -> Option<Value> {
         let is_whole = |first: &Value| self.sum.is_none_or(|sum| header_sum(first) == sum);
         match &self.first {

@@ -7,7 +7,7 @@ use super::row::blob;
 use super::schema::key_sum;
 use crate::storage::StorageError;
 
-/// Finds the last entry before a key, and the first entry at or after it.
+/// Finds the last entry before a key, and the first entry at or after the key.
 const BESIDE: &str = "
     select key, key_sum, revision from object where key >= coalesce(
         (select key from object where key < ?1 order by key desc limit 1), x'')
@@ -25,7 +25,7 @@ impl<'c> KeyIndex<'c> {
         Ok(Self(connection.prepare_cached(BESIDE).map_err(failed)?))
     }
 
-    /// Returns the revision of a key, or `None` if the key is certainly absent.
+    /// Returns the revision of a key, or `None` if the key is absent and both neighbours fit.
     pub(super) fn revision(&mut self, key: &[u8]) -> Result<Option<i64>, StorageError> {
         let mut rows = self.0.query([key]).map_err(failed)?;
         let mut revision = None;

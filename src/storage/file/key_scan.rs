@@ -104,8 +104,8 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Collects items until the page is full. After an error, `from` is the first key that is not yet in
-    /// the page.
+    /// Collects items until the page is full. After an error, `from` is the lower bound of the keys that
+    /// are not yet in the page.
     fn collect(&self, from: &mut Vec<u8>, page: &mut ScanPage) -> Result<(), StorageError> {
         let (sql, head) = match self.projection {
             Projection::Keys => (KEYS_BY_INDEX, 0),
@@ -151,8 +151,8 @@ impl Request<'_> {
         })
     }
 
-    /// Returns `true` if the index is damaged beside a key where a page begins or ends. The page could
-    /// then begin too late or end too early.
+    /// Returns `true` if an index entry beside a key is damaged. A page that begins or ends at this key
+    /// could then begin too late or end too early.
     fn is_damaged_beside(&self, key: &[u8]) -> Result<bool, StorageError> {
         match KeyIndex::new(self.connection)?.revision(key) {
             Err(StorageError::Damaged) => Ok(true),
@@ -170,7 +170,8 @@ impl Request<'_> {
         (key_sum(key) == row.get::<_, i64>(1).ok()?).then(|| key.to_vec())
     }
 
-    /// Continues a page where the index is damaged. Reads the whole table, so it is slow.
+    /// Continues a page without the index, after damage of the index. This is slow, because SQLite reads
+    /// the whole table.
     fn collect_from_table(
         &self,
         from: &[u8],

@@ -4,10 +4,10 @@
 //! ```text
 //! magic "chartlock storage 2\n" · storage id 16 · 2 x (acknowledged u64 · checksum 8)
 //! ```
-//! Creation writes the marker last. Each commit writes its number into one of the two fields before
-//! the caller gets its answer, without a sync: the commit itself is synced, so a power cut can only
-//! leave an older number. A database whose newest commit is older than the marker has therefore
-//! lost its write-ahead log, or is an older copy.
+//! Creation writes the complete marker last. Each commit writes its number into one of the two fields
+//! before the caller gets its answer. This write is not synced. The commit itself is synced, so a power
+//! cut can only leave an older number. A database whose newest commit is older than the marker has
+//! therefore lost its write-ahead log, or is an older copy.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -20,7 +20,6 @@ use crate::crypto::sha256;
 use crate::group_commit::lock;
 use crate::storage::StorageError;
 
-/// File name of the marker.
 pub(super) const MARKER: &str = "marker";
 
 const MAGIC: &[u8; 20] = b"chartlock storage 2\n";

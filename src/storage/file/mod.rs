@@ -62,14 +62,15 @@ use crate::storage::{
 /// [`FileOptions::shared`].
 ///
 /// The directory contains an SQLite database, and files with the large values of each transaction.
-/// Concurrent commits share one sync. A destroying put of the vault header or of a patient entry
-/// overwrites the former bytes with zeros before it returns, also in the write-ahead log. While a
-/// snapshot or a backup can still read the former bytes, the commit reports [`Committed::deferred`].
+/// Concurrent commits share one sync. A commit with a destroying put of the vault header or of a
+/// patient entry overwrites the former bytes in the database with zeros, and truncates the
+/// write-ahead log, before it returns. While a snapshot or a backup can still read the former bytes,
+/// the commit reports [`Committed::deferred`].
 /// Destroying puts of other objects always report it. Flash memory and copying file systems
 /// can keep former bytes on the medium itself; only disk encryption helps against that.
 ///
-/// A reserve file of 1 MiB to about 40 MiB is deleted when the disk is full, so that an erasure still
-/// succeeds and makes room.
+/// On a full disk, a commit that deletes or destroys objects first deletes a reserve file of 1 MiB to
+/// about 40 MiB, so that the commit can succeed and make room.
 ///
 /// [`backup`](Self::backup) copies a storage that is in use. Do not copy an open directory by other
 /// means: a copy of its files at different times is damaged. Network file systems are not
@@ -143,9 +144,9 @@ impl FileStorage {
 
     /// Returns unused space of the database to the file system.
     ///
-    /// Commits do the same in small steps while more than a quarter of the database is unused. This
-    /// call returns everything at once. Commits wait for the end of the call, about 10 ms per 50 MB of
-    /// unused space.
+    /// Commits also return unused space in small steps, but begin only when more than a quarter of
+    /// the database is unused. This call returns all unused space at once. Commits wait for the end of
+    /// the call, about 10 ms per 50 MB of unused space.
     ///
     /// # Errors
     /// Returns an error if the disk fails or is full. The storage stays usable after
@@ -176,7 +177,7 @@ impl FileStorage {
         self.view()?.copy_to(directory.as_ref(), progress)
     }
 
-    /// Takes a snapshot, which a backup copies.
+    /// Takes a snapshot that a backup can copy.
     pub(in crate::storage) fn view(&self) -> Result<FileSnapshot, StorageError> {
         self.store.check_process()?;
         FileSnapshot::new(Arc::clone(&self.store))
@@ -286,7 +287,7 @@ impl Drop for FileStorage {
     fn drop(&mut self) {
         if self.store.check_process().is_ok() {
             // `drop` cannot return an error. Callers that need the error call `close`.
-            let _unheard = self.store.close();
+            let _ignored = self.store.close();
         } else {
             store::forget(&self.store);
         }

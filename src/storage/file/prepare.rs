@@ -8,8 +8,8 @@ use super::segments::{Extent, Segments};
 use crate::storage::limits::check_sizes;
 use crate::storage::{Operation, StorageError, Transaction, Value};
 
-/// Size of a segment file that contains the maximum count of values of the minimum size, in bytes. A
-/// transaction with more large values writes several files.
+/// Size of a segment file, in bytes, if all its values have the minimum size. This limits a file to 64
+/// values, and a transaction with more large values writes several files.
 const SEGMENT_FILE_BYTES: usize = 16 << 20;
 
 /// Checks transactions, and writes their large values into segment files.

@@ -18,10 +18,11 @@ const LOOKUP: &str = "
 const LAST: &str = "
     select key, key_sum from object where key >= ?1 and key < ?2 order by key desc limit 1";
 
-/// Object that a lookup found, or the reason why its value could not be read.
+/// Row that a lookup found, with its value or the reason why the value could not be read.
 type Found = (ObjectRow, Result<Stored, StorageError>);
 
-/// Returns the objects with these keys, in the same order; `None` for a key that is certainly absent.
+/// Returns the objects with these keys, in the same order; `None` for an absent key. If the index is
+/// damaged beside an absent key, returns an error instead.
 pub(super) fn read_all(
     connection: &Connection,
     segments: &Segments,
@@ -46,7 +47,7 @@ pub(super) fn read_all(
         .collect()
 }
 
-/// Returns the object with a key, or `None` if the key is certainly absent.
+/// Returns the object with a key, or `None` for an absent key, as [`read_all`] does.
 pub(super) fn read(
     connection: &Connection,
     segments: &Segments,

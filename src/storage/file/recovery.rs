@@ -20,12 +20,11 @@ use super::segments::Segments;
 use super::sweep::referenced_files;
 use crate::storage::StorageError;
 
-/// Bytes of the log that are written again at a time.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// Empties the write-ahead log and deletes segment files without a reference. Returns the number of
-/// a commit that the database file now contains without the log; `None` if a reader, perhaps of
-/// another process, still uses the log.
+/// Empties the write-ahead log. In exclusive storage, also deletes segment files without a reference.
+/// Returns the number of a commit that the database file now contains without the log; `None` if a
+/// reader, perhaps of another process, still uses the log.
 pub(super) fn recover(
     connection: &mut Connection,
     directory: &Path,
@@ -50,8 +49,8 @@ fn sweep(connection: &Connection, segments: &Segments) -> Result<(), StorageErro
         known => known?,
     };
     let listed = segments.list()?;
-    // If a referenced file is missing, the database and the files are not of the same time. The
-    // unreferenced files may then belong to a newer database, so no file is deleted.
+    // If a referenced file is missing, the database may be older than the files. The unreferenced files
+    // may then belong to a newer database, so no file is deleted.
     if known.is_subset(&listed) {
         segments.delete(listed.difference(&known).copied());
     }
@@ -93,7 +92,7 @@ fn write_again(path: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes the emptied log durable. Otherwise a power cut could bring destroyed values back.
+/// Syncs the emptied log. Otherwise, a power cut could bring destroyed values back.
 pub(super) fn sync_emptied_log(directory: &Path) -> io::Result<()> {
     match File::open(directory.join(WAL)) {
         Ok(file) => file.sync_all(),

@@ -1,7 +1,7 @@
 //! Copy of a damaged database with a new first page, for salvage.
 //!
-//! The first page contains only the description of the tables, which is the same in every storage. One
-//! damaged byte in this page can make all objects unreadable.
+//! Apart from a few header fields, the first page contains only the table definitions, which are the
+//! same in every storage. One damaged byte in this page can make all objects unreadable.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -43,7 +43,8 @@ impl Scratch {
         Ok(tables(connection)? == tables(&own)?)
     }
 
-    /// Replaces the empty database by the damaged one, except for its first page.
+    /// Copies the damaged database and its log over the empty database, but keeps the first page of the
+    /// empty database. Returns a reader of the result.
     pub(super) fn repair(&self, directory: &Path) -> Result<Connection, StorageError> {
         let path = self.0.join(DATABASE);
         let mut first = Vec::new();
@@ -78,8 +79,8 @@ fn tables(connection: &Connection) -> Result<Vec<Table>, StorageError> {
     tables.map_err(failed)
 }
 
-/// Sets the number of pages in the first page, and equal change counters. SQLite uses the number only
-/// if both counters are equal.
+/// Writes the page count of the database into its first page, and makes both change counters equal.
+/// SQLite ignores the page count if the counters differ.
 fn set_size(first: &mut [u8], pages: u32) -> Option<()> {
     let counter: [u8; 4] = first.get(24..28)?.try_into().ok()?;
     first.get_mut(28..32)?.copy_from_slice(&pages.to_be_bytes());

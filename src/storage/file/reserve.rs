@@ -39,7 +39,7 @@ enum ReserveState {
     Present(u64),
     /// Deleted to make room, and not written again yet.
     GivenUp,
-    /// Missing or too small since this moment, because the disk was too full.
+    /// Missing or too small, because an attempt to write the reserve failed at this time.
     NoRoom(Instant),
 }
 
@@ -64,8 +64,9 @@ impl Reserve {
         *lock(&self.state) == ReserveState::GivenUp
     }
 
-    /// Writes or extends the reserve if it is too small. Writes it at once after its deletion, because
-    /// later puts would otherwise use the room, and the next deletion would fail.
+    /// Writes or extends the reserve if it is too small. Writes a deleted reserve again at once, because
+    /// later puts would otherwise use the room, and the next deletion would fail. After a failed
+    /// attempt, waits five seconds before the next one.
     ///
     /// The write-ahead log can be emptied only after the database file has grown to `pages` pages, so
     /// the size of the reserve includes this growth.
@@ -86,8 +87,9 @@ impl Reserve {
         };
     }
 
-    /// Writes real bytes, because a sparse file reserves nothing. Nothing depends on its content,
-    /// so it is not synced. A smaller file than `size` is kept, but counts as an error.
+    /// Writes real bytes, because a sparse file reserves nothing. Does not sync the file, because
+    /// nothing depends on its content. After an error, keeps what was written if this is at least
+    /// `RESERVE_BYTES_MIN`, and returns the error.
     fn write(&self, size: u64) -> io::Result<()> {
         let mut file = private(OpenOptions::new().append(true).create(true)).open(&self.path)?;
         let block = [0xa5; 64 << 10];

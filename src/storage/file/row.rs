@@ -44,12 +44,12 @@ impl ObjectRow {
     }
 }
 
-/// Returns the revision of a row in the form that callers receive.
+/// Returns the revision that callers of the storage receive: the row number in 8 big-endian bytes.
 pub(super) fn revision(number: i64) -> Revision {
     Revision::new(&number.to_be_bytes())
 }
 
-/// Returns the first `limit` bytes of a value, from its segment file or from a column of `row`.
+/// Returns at most the first `limit` bytes of a value, from its segment file or a column of `row`.
 pub(super) fn value(
     row: &Row<'_>,
     column: usize,
@@ -66,13 +66,13 @@ pub(super) fn value(
     }
 }
 
-/// Returns a column that contains bytes.
+/// Returns the bytes of a blob column.
 pub(super) fn blob<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], StorageError> {
     let value = row.get_ref(column).map_err(failed)?;
     value.as_blob().map_err(|_| StorageError::Damaged)
 }
 
-/// Returns a column that contains a length, a count or an offset.
+/// Returns a column that contains a length or an offset. A negative number is damage.
 pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, StorageError> {
     let number: i64 = row.get(column).map_err(failed)?;
     u64::try_from(number).map_err(|_| StorageError::Damaged)

@@ -118,7 +118,7 @@ fn origin(connection: &Connection) -> Result<(Vec<u8>, i64), StorageError> {
     row.map_err(failed)
 }
 
-/// Returns `true` if the first page is sound.
+/// Returns `true` if the page count and the table definitions in the first page are plausible.
 fn probe(
     connection: &Connection,
     directory: &Path,
@@ -126,8 +126,8 @@ fn probe(
 ) -> Result<bool, StorageError> {
     let pages = page_count(connection)?;
     let whole = std::fs::metadata(database::path(directory))?.len() / PAGE_BYTES as u64;
-    // A log that returns free pages can contain a smaller number of pages, which its checksums protect.
-    // A number in the file itself that is smaller than the file is damage.
+    // After a return of free pages, the log can contain a smaller page count, which the checksums of the
+    // log protect. A page count in the database file that is smaller than the file is damage.
     let is_sound = u64::try_from(pages).unwrap_or(0) >= whole
         || database::connect(directory, Role::Immutable, 1 << 20)
             .and_then(|alone| page_count(&alone))
@@ -151,7 +151,7 @@ struct Salvage<'a> {
 }
 
 impl Salvage<'_> {
-    /// Copies rows of the table in an order, up to the first page that cannot be read.
+    /// Copies the rows of the table in the given order, up to the first page that cannot be read.
     fn copy_rows(&mut self, source: &Connection, order: &str) -> Result<(), StorageError> {
         let sql = format!("select {COLUMNS}, value from object not indexed {order}");
         let Ok(mut statement) = source.prepare(&sql) else {
@@ -166,7 +166,7 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    /// Copies rows one by one by the keys of the index.
+    /// Copies each row that is not copied yet, by its key in the index.
     fn copy_by_index(&mut self, source: &Connection) -> Result<(), StorageError> {
         let next_key = "select key from object where key > ?1 order by key limit 1";
         let by_key = format!("select {COLUMNS}, value from object where key = ?1");

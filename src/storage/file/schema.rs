@@ -6,10 +6,9 @@
 /// `application_id` of the database file: "CLKD".
 pub(super) const APPLICATION_ID: i32 = 0x434c_4b44;
 
-/// Number of this layout of the directory.
+/// Layout of the directory that this release writes and reads.
 pub(super) const LAYOUT: i64 = 2;
 
-/// Database page size, in bytes.
 pub(super) const PAGE_BYTES: usize = 8192;
 
 /// Size from which a value is stored in a segment file, in bytes.
@@ -23,7 +22,7 @@ pub(super) const SEGMENT_VALUE_BYTES: usize = 256 << 10;
 /// zeros fill the part in the tree, so that the whole value is in overflow pages.
 pub(super) const PADDING_BYTES: usize = PAGE_BYTES - 35;
 
-/// The key of the vault header.
+/// Storage key of the vault header.
 pub(super) const HEADER_KEY: &[u8] = b"v";
 
 /// Statements that create the tables. The caller sets the pragmas first, because some have no effect

@@ -18,7 +18,6 @@ use crate::crypto;
 use crate::group_commit::lock;
 use crate::storage::{StorageError, Value};
 
-/// Bytes that are copied at a time.
 const COPY_BYTES: u64 = 1 << 20;
 
 /// Location of a value in a segment file.
@@ -123,7 +122,7 @@ impl Segments {
         }
     }
 
-    /// Reads the first `limit` bytes of a value.
+    /// Reads at most the first `limit` bytes of a value.
     pub(super) fn read(&self, extent: &Extent, limit: usize) -> Result<Value, StorageError> {
         let file = self.open(extent.file)?;
         let end = extent.start.checked_add(extent.length);
@@ -181,8 +180,8 @@ impl Segments {
         Ok(())
     }
 
-    /// Reverts one call of `defer_deletions`. After the last one is reverted, deletes the files whose
-    /// deletion was deferred.
+    /// Reverts one call of `defer_deletions`. If no other snapshot of this process remains, deletes the
+    /// files whose deletion was deferred.
     pub(super) fn allow_deletions(&self) {
         {
             let mut deferred = lock(&self.deferred);
@@ -208,8 +207,8 @@ impl Segments {
 
     /// Copies a file into another directory of segments and syncs the copy.
     ///
-    /// The bytes are read and written. A copy by the system can share the blocks of both files, and
-    /// one bad block would then damage the copy too.
+    /// Reads and writes the bytes, because a copy by the operating system can share blocks between both
+    /// files. One bad block would then damage both files.
     pub(super) fn copy(&self, number: i64, target: &Self) -> Result<u64, StorageError> {
         let mut source = self.open(number)?;
         let mut copy = new_file(&target.file(number))?;
@@ -235,7 +234,7 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// Returns the number of a segment file from its name. Returns `None` for files of the user.
+/// Returns the number of a segment file from its name. Returns `None` for the name of any other file.
 fn parse_name(name: &str) -> Option<i64> {
     let number = i64::from_str_radix(name, 16).ok()?;
     (format!("{number:016x}") == name).then_some(number)

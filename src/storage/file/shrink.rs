@@ -55,8 +55,8 @@ pub(super) struct Shrunk {
 }
 
 impl Shrinker {
-    /// Returns free pages to the file system for a short time, after a commit with this number of
-    /// deletions.
+    /// Spends a short time on the return of free pages to the file system, after a commit with this
+    /// number of deletions.
     ///
     /// Starts when more than 1,000 pages and more than a quarter of all pages are free. Continues after
     /// each commit until at most 1,000 pages are free.
@@ -99,8 +99,8 @@ impl Shrinker {
     }
 }
 
-/// Returns up to about `limit` free pages to the file system, in one database transaction. The result
-/// is the number of pages.
+/// Returns up to about `limit` free pages to the file system, in one database transaction. Stops early
+/// after `time`. The result is the number of pages.
 fn free_pages(connection: &Connection, limit: i64, time: Duration) -> Result<usize, StorageError> {
     let start = Instant::now();
     let transaction =

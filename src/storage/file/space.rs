@@ -13,11 +13,10 @@ pub(super) fn frees_any_space(group: &[&PreparedTransaction]) -> bool {
     group.iter().any(|one| frees_space(&one.transaction))
 }
 
-/// Returns `true` for the transactions of an erasure or of another deletion, which may use the
-/// reserve.
+/// Returns `true` for a transaction that may use the reserve, because it destroys or deletes objects.
 ///
-/// A transaction with more puts than deletes does not count as a deletion. The replacement of a header
-/// or of a patient entry counts, because an erasure ends with one and the object does not grow.
+/// A transaction with more puts than deletes does not count as a deletion. A transaction that replaces
+/// the vault header or a patient entry counts, because an erasure ends with such a replacement.
 pub(super) fn frees_space(transaction: &Transaction) -> bool {
     let operations = transaction.operations();
     let count = |is: fn(&Operation) -> bool| operations.iter().filter(|one| is(one)).count();

@@ -60,8 +60,8 @@ impl Store {
             Ok(writer)
         };
         let writer = match connect() {
-            // The log's shared memory needs room. Without the reserve, a full disk would prevent the
-            // opening, and therefore all deletions.
+            // Delete the reserve, because SQLite needs disk space for the log's shared memory.
+            // Otherwise, a full disk would prevent the opening, and therefore all deletions.
             Err(StorageError::Full) => {
                 Reserve::new(&path).give_up();
                 connect()?
@@ -72,7 +72,7 @@ impl Store {
         let connections = Connections::writable(&path, writer, is_exclusive);
         let store = Self::new(&path, connections, is_exclusive, Some(locked));
         let header = store.connections.read(|connection| {
-            // Damage of the header is reported when a vault reads it.
+            // Ignore damage of the header, because the vault reports the damage when it reads the header.
             Ok(read::read(connection, &store.segments, HEADER_KEY)
                 .ok()
                 .flatten())
@@ -102,8 +102,8 @@ impl Store {
         check_rollback_journal(&path)?;
         let role = match check_reader(&path, Role::Reader, &marker) {
             Ok(()) => Role::Reader,
-            // On a read-only medium SQLite cannot create the log's shared memory. Without a log, it
-            // needs none.
+            // On a read-only medium, SQLite cannot create the log's shared memory. If there is no log,
+            // an immutable connection reads all commits without shared memory.
             Err(StorageError::Denied | StorageError::Backend(_)) if !database::has_log(&path)? => {
                 check_reader(&path, Role::Immutable, &marker)
                     .map_err(|error| opening_failed(error, &path))?;
@@ -189,8 +189,8 @@ impl Store {
         compacted
     }
 
-    /// Copies the log into the database, closes the connections and releases the lock. Later calls do
-    /// nothing.
+    /// Copies the log into the database, closes the connections and releases the lock. Later calls of
+    /// `close` do nothing.
     pub(super) fn close(&self) -> Result<(), StorageError> {
         self.check_process()?;
         self.connections.close_readers();
@@ -202,7 +202,7 @@ impl Store {
             Err(StorageError::Stopped)
         } else {
             let directory = self.connections.directory();
-            // If another storage has replaced this path, its files must not be written or deleted.
+            // If another storage is now at this path, its files must not be written or deleted.
             let place = self.connections.check_place();
             place.and_then(|()| {
                 self.committer
@@ -211,7 +211,8 @@ impl Store {
             })
         };
         if result.is_ok() {
-            // The log is durable, so closing the last connection may copy the rest and delete the file.
+            // The log is durable, so SQLite may copy the rest of the log and delete the log file when it
+            // closes the last connection.
             let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             connection
                 .set_db_config(no_checkpoint, false)

@@ -24,7 +24,7 @@ impl Ticket {
         }
     }
 
-    /// Returns the transactions to commit.
+    /// Returns the transactions whose preparation succeeded.
     pub(super) fn prepared(&self) -> impl Iterator<Item = &PreparedTransaction> {
         self.transactions.iter().flatten()
     }
@@ -33,8 +33,8 @@ impl Ticket {
         lock(&self.results).is_some()
     }
 
-    /// Stores the results of the call. Takes the next result for each transaction that reached the
-    /// group, and the error of each other transaction.
+    /// Stores one result for each transaction of the call: the next result in `committed` if its
+    /// preparation succeeded, else the error of the preparation.
     pub(super) fn set(&self, committed: &mut impl Iterator<Item = CommitResult>) {
         let results = self.transactions.iter().map(|prepared| match prepared {
             Ok(_) => committed.next().unwrap_or(Err(CommitError::Unknown)),
