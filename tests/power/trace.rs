@@ -64,7 +64,7 @@ impl Call {
     }
 }
 
-/// Checks that `strace` works on this machine, and prints a note on standard error if it does not.
+/// Returns `true` if `strace` works on this machine. Otherwise prints a note on standard error.
 pub(crate) fn can_record() -> bool {
     let mut probe = strace(Path::new("/dev/null"), None);
     probe
@@ -116,7 +116,8 @@ pub(crate) fn read(log: &str) -> Vec<Call> {
     join_threads(calls)
 }
 
-/// Replaces the id of each thread by the id of its process.
+/// Replaces the id of each thread by the id of its process. Drops the calls that start threads and
+/// processes, and sorts the others by the time of their effect.
 fn join_threads(calls: Vec<Call>) -> Vec<Call> {
     let is_start = |call: &Call| matches!(&*call.name, "clone" | "clone3" | "fork" | "vfork");
     let (starts, mut others): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_start);
@@ -133,8 +134,8 @@ fn join_threads(calls: Vec<Call>) -> Vec<Call> {
             call.process = *parent;
         }
     }
-    // The kernel frees a descriptor before `close` returns, so another thread can get the same
-    // descriptor earlier.
+    // The kernel frees a descriptor before `close` returns. Another thread can therefore open a
+    // file with the same descriptor before that return.
     others.sort_by_key(|call| match &*call.name {
         "close" => call.began,
         _ => call.ended,

@@ -34,7 +34,7 @@ fn commits_after_a_large_deletion_shrink_the_database_file() {
     let file = scratch.path().join("vault.db");
     let size = || fs::metadata(&file).unwrap().len();
     let before = size();
-    // Every tenth object stays, so that pages in use must move.
+    // Keep every tenth object, so that pages in use must move.
     let mut deletions = Transaction::new();
     for number in (0..OBJECTS).filter(|number| number % 10 != 0) {
         deletions = deletions.delete(key(number));

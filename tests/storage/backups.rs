@@ -13,7 +13,7 @@ const LARGE: usize = 300_000;
 const WRITERS: u8 = 4;
 
 #[test]
-fn backup_beside_writers_has_whole_transactions() {
+fn backup_during_concurrent_writes_contains_whole_transactions() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path().join("clinic")).unwrap();
     let done = AtomicBool::new(false);

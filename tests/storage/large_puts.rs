@@ -1,5 +1,5 @@
-//! Large puts on a `FileStorage`: the process is killed at every call that makes data durable, or
-//! the disk becomes full.
+//! Large puts on a `FileStorage` whose process is killed at a sync, write or file deletion, or
+//! whose disk becomes full.
 
 use std::fs;
 use std::io::Read;

@@ -1,9 +1,10 @@
-//! Files of a `FileStorage` that are missing, empty, cut, older or of another storage.
+//! Files of a `FileStorage` that are missing, empty, truncated, older or of another storage.
 //!
 //! A storage cannot detect an older copy of all its files; the vault's `verify` with a checkpoint
 //! can. A storage cannot detect an older marker either, alone or with an older or missing log,
-//! because a power cut can leave the same files. A segment file can contain the bytes of another
-//! one of the same length. The vault detects this, because it authenticates every value.
+//! because a power cut can leave the same files. A storage cannot detect a segment file with the
+//! bytes of another segment file of the same length. The vault detects this file, because the vault
+//! authenticates every value.
 
 use std::path::{Path, PathBuf};
 
@@ -83,12 +84,12 @@ const CHANGES: [(&str, Change); 5] = [
     }),
 ];
 
-/// Replaces a file by the file of the same name in `others`, if there is one. Replaces a segment file by half of
-/// any segment file of `others`.
+/// Replaces a file by the file of the same name in `others`, if `others` contains that name. A
+/// segment file is only replaced if `others` does not contain its name, by half of a segment file
+/// of `others`.
 fn swap(name: &Path, files: &mut Contents, others: &Contents) {
     let other = match is_segment(name) {
-        // Segment files of another storage have other names. Use half of one, because only a wrong
-        // length is detectable.
+        // Use half of a segment file, because the storage detects only a wrong length.
         true => others
             .iter()
             .find(|(name, _)| is_segment(name))
@@ -255,7 +256,7 @@ fn changed_files_of_crashed_storage_are_refused_and_untouched() {
 }
 
 #[test]
-fn older_log_beside_newer_database_returns_damaged() {
+fn older_log_with_newer_database_returns_damaged() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
     // Write enough rows for a B-tree of several pages, so that the old log contains none of its
@@ -297,8 +298,8 @@ fn commit_with_missing_segment_deletes_no_segment() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r1", b"1");
     drop(storage);
-    // Unreferenced files must stay, because they may belong to a newer database that is restored
-    // later.
+    // While a segment file is missing, unreferenced files must stay, because they may belong to a
+    // newer database that is restored later.
     assert_eq!(std::fs::read_dir(&segments).unwrap().count(), 2);
     std::fs::rename(&away, &lost).unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();

@@ -106,7 +106,7 @@ fn segment_file_is_deleted_after_last_snapshot() {
 }
 
 #[test]
-fn destroying_put_beside_snapshot_is_deferred() {
+fn destroying_put_during_snapshot_is_deferred() {
     let planted = b"a former key, recognisable";
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
