@@ -60,8 +60,8 @@ struct Opening {
     put: Duration,
 }
 
-/// Measures opening a vault, the first `get` and the first `put`. After a killed process, this put
-/// completes the recovery.
+/// Measures opening a vault, the first `get` and the first `put`. After a kill, this put completes
+/// the recovery.
 fn open_once(directory: &Path, credential: &dyn Credential, round: usize) -> Opening {
     let start = Instant::now();
     let vault = Vault::open(FileStorage::open(directory).unwrap(), credential).unwrap();

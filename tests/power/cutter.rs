@@ -38,7 +38,7 @@ pub(crate) struct Cutter<'a> {
     /// A random sample of the states so far, from which other children start.
     pub(crate) again: Vec<State>,
     until: When,
-    /// The number of children whose calls were replayed completely.
+    /// The number of runs whose calls were replayed completely.
     ended: usize,
     pub(crate) outcome: Outcome,
 }

@@ -274,9 +274,9 @@ fn power_cut_of_shared_storage_loses_no_acknowledged_change() {
     assert_no_failures(&short("shared", &runs, 43).run());
 }
 
-/// Negative control: a campaign must report failures if all syncs after the creation have no
-/// effect. It must also report failures for at least three of the syncs if only that sync has no
-/// effect.
+/// Negative control: a campaign must report failures if no sync has an effect once the vault was
+/// created. Of the campaigns in which a single sync has no effect, at least three must report
+/// failures.
 #[test]
 fn syncs_without_effect_are_detected() {
     if !trace::can_record() {

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-/// The system calls that can change a file. The list includes calls that the recorder does not
-/// support, so that the recorder can panic on them.
+/// The system calls to record: those that can change a file, and those that create or close
+/// descriptors, threads and processes. The list includes calls that the recorder does not support,
+/// so that the recorder can panic on them.
 const CALLS: &str = "?open,openat,?openat2,?creat,write,pwrite64,writev,pwritev,?pwritev2,ftruncate,\
 ?truncate,fallocate,?rename,renameat,?renameat2,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,?link,linkat,\
 ?symlink,symlinkat,fsync,fdatasync,sync_file_range,copy_file_range,sendfile,splice,close,lseek,dup,\

@@ -10,7 +10,8 @@ use crate::common::scratch;
 /// Number of objects, each of which fills one page of the database.
 const OBJECTS: u32 = 4_000;
 const OBJECT_BYTES: usize = 8_000;
-/// Maximum number of commits until the space has returned. Each commit frees at least 32 pages.
+/// Maximum number of commits until the space has returned. Each commit returns at least 32 pages
+/// while enough pages are free.
 const COMMITS: u32 = 1_000;
 
 fn key(number: u32) -> Vec<u8> {

@@ -48,11 +48,11 @@ fn key(number: u32) -> Vec<u8> {
     [b"p".as_slice(), &value(number, 255)[..16]].concat()
 }
 
-/// Pieces of values, for a search in all files at once.
+/// Pieces of values, for a search for all pieces in one pass over each file.
 struct Pieces {
     pieces: HashSet<[u8; PIECE]>,
-    /// `true` for the first three bytes of each piece. This lookup rejects most positions in a file
-    /// without hashing a window.
+    /// Flags by the first three bytes of a piece, `true` if a piece begins with these bytes. This
+    /// lookup rejects most positions in a file without hashing a window.
     first: Vec<bool>,
 }
 

@@ -17,7 +17,7 @@ use crate::disk::{Contents, commit, contents, put, restore};
 
 const LARGE: usize = 300_000;
 
-/// Fills a storage with values of all kinds, and replaces and deletes some of them.
+/// Puts objects of the classes `v`, `r`, `p` and `s`, and replaces and deletes some of them.
 fn fill(storage: &FileStorage, seed: u8, rounds: u8) {
     for round in 0..rounds {
         let mut transaction = Transaction::new().put(b"v", vec![seed; 500], Expect::Any);
@@ -44,7 +44,8 @@ struct Times {
     objects: Objects,
 }
 
-/// Returns the files of a closed storage, or of an open storage as after a crash.
+/// Fills a storage and returns its files at two times. The current files are those of a closed
+/// storage, or those of an open storage as after a crash.
 fn times(seed: u8, is_closed: bool) -> Times {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
@@ -116,7 +117,7 @@ fn parts(files: &Contents) -> Vec<PathBuf> {
                 .any(|own| name.ends_with(own))
     });
     let mut parts: Vec<_> = all.cloned().collect();
-    // Two segment files are enough for all pairs.
+    // Keep only two segment files, because these suffice for all pairs of changes.
     let segments: Vec<_> = parts
         .iter()
         .filter(|name| is_segment(name))
@@ -225,8 +226,8 @@ fn check_every_change(is_closed: bool) {
             case.check(&format!("{one:?} {one_change}"), &[one], &files);
             for (other_change, change_other) in CHANGES {
                 for other in parts.iter().filter(|other| *other > one) {
-                    // Skip this pair: a closed storage's database and marker from one time are a
-                    // valid storage.
+                    // Skip this pair, because a closed storage's database and marker from the same
+                    // time are a valid storage.
                     let is_pair =
                         one_change == other_change && ["older", "of another"].contains(&one_change);
                     let is_whole =

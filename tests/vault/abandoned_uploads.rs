@@ -24,7 +24,7 @@ fn options(now: i64) -> VaultOptions {
     options.threads(std::num::NonZeroUsize::MIN)
 }
 
-/// Leaves the upload of a process that ended before it put the record.
+/// Leaves the objects of an upload whose process ended before it committed the record.
 fn leave_upload(storage: &Shared, started_at: i64) {
     let vault = options(started_at).create(Arc::clone(storage), &Fixed(1));
     let vault = vault.unwrap();

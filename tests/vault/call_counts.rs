@@ -124,7 +124,7 @@ fn put_of_new_record_makes_two_calls() {
 }
 
 #[test]
-fn first_put_of_subject_is_one_commit() {
+fn first_put_of_subject_makes_one_commit() {
     let world = World::new(MemoryStorage::new());
     let session = session(&world.vault);
     let (put, calls) = world.calls_of(|| session.put(&record("P1", "R0"), b"first"));

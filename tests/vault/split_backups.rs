@@ -31,7 +31,7 @@ fn create(storage: Arc<Split>) -> Vault {
 struct Acknowledged {
     /// The number of new patients, each with one record.
     patients: AtomicU64,
-    /// The number of versions of the record that every round puts again.
+    /// The number of versions of the record of patient `busy`.
     versions: AtomicU64,
 }
 
@@ -202,8 +202,8 @@ fn separate_copies_of_keys_and_data_lose_records() {
     assert!(read != Ok(true), "{read:?}");
 }
 
-/// A newer copy of the key side opens an older copy of the data side, unless a subject key was
-/// rotated. A subject that was erased between the two copies stays erased.
+/// With a newer copy of the key side, an older copy of the data side stays readable, unless a
+/// subject key was rotated. A subject that was erased between the two copies stays erased.
 #[test]
 fn data_copied_before_keys_stays_readable_without_rotation() {
     let kept = record("rotated", "note");

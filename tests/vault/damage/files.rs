@@ -28,7 +28,7 @@ fn id(patient: u64, number: u64) -> RecordId {
     record(&format!("MRN-{patient}"), &format!("Observation/{number}"))
 }
 
-/// Directory with a closed storage, and the path of its database.
+/// Scratch directory with the files of a storage.
 struct Directory {
     path: PathBuf,
     _scratch: TempDir,

@@ -1,5 +1,6 @@
 //! Objects that the storage cannot read. Operations skip and report such an object, or return an
-//! error. No operation treats the object as absent, or destroys a key that the object may need.
+//! error. No operation treats the object as absent. Only erasure and expunge delete such objects or
+//! destroy their keys.
 
 mod archives;
 #[cfg(feature = "file")]

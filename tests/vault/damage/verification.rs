@@ -16,7 +16,8 @@ everywhere!(
     verify_reports_name_of_record_with_missing_value,
 );
 
-/// Returns the kinds and record names of the findings on the first patient's records.
+/// Asserts that all findings on records concern the first patient, and returns their kinds and
+/// record names.
 #[track_caller]
 fn found(report: &VerifyReport) -> Vec<(FindingKind, Option<&str>)> {
     assert!(!report.is_clean() && report.journal.is_empty());
