@@ -24,8 +24,8 @@ fn limit_of_20_open_files_fails_no_operation_on_small_records() {
     );
 }
 
-/// Runs more threads than the limit leaves files for reader connections. Only a large put may fail,
-/// because it needs a new file.
+/// Runs more threads than the limit leaves files for reader connections, and then uses up all open
+/// files. Only a huge put may fail, because it needs a new file.
 fn with_few_open_files(directory: &Path) {
     let vault = Vault::create(FileStorage::open(directory).unwrap(), &Fixed(1)).unwrap();
     let mut patients = Patients::default();

@@ -2,9 +2,9 @@
 //! file system. Further tests remove all free inodes, make the file system read-only, or set limits
 //! of a process.
 //!
-//! Operations on a full disk return `Full`, but a subject can be erased. The same handle continues
-//! when there is free space again. No acknowledged change is lost, and no read is released without
-//! a journal entry.
+//! Operations that need space on a full disk return `Full`, but a subject can be erased. The same
+//! handle continues when there is free space again. No acknowledged change is lost, and no read is
+//! released without a journal entry.
 //!
 //! `CHARTLOCK_MOMENTS` sets the number of moments for each file system, and `CHARTLOCK_SEED` repeats
 //! them. The tests are skipped with a note where this system does not permit mounts.

@@ -19,7 +19,8 @@ pub(crate) struct Patients {
 }
 
 impl Patients {
-    /// Puts a random record. Sometimes also retracts record `b`, or puts eight records with one call.
+    /// Puts a random record. Sometimes also retracts record `b`, puts eight records with one call,
+    /// or does both.
     pub(crate) fn change(&mut self, session: &Session, random: &mut Random) {
         let patient = format!("MRN-{}", random.below(3));
         let name = match random.below(16) {
@@ -99,7 +100,7 @@ impl Patients {
         }
     }
 
-    /// Reads all acknowledged records, none of which may fail.
+    /// Reads all records with an acknowledged change. No read may fail.
     pub(crate) fn check(&mut self, session: &Session) {
         let errors = self.errors.len();
         let records: Vec<_> = self.records.keys().cloned().collect();

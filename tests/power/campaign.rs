@@ -1,5 +1,5 @@
-//! Power-cut campaigns, which record a child process, cut the power at every sync, and open each
-//! state that a cut leaves.
+//! Power-cut campaigns. A campaign records child processes, simulates power cuts at their syncs and
+//! acknowledgements, and opens each resulting state.
 
 use std::fs;
 use std::ops::Range;
@@ -19,34 +19,36 @@ use crate::trace;
 /// The number of threads that open the states left by cuts.
 const OPENERS: usize = 2;
 
-/// A child process to record.
+/// Concurrent child processes to record, or a single one.
 pub(crate) struct Run<'a> {
-    /// The operations that the child runs, in the syntax of [`crate::script`].
+    /// The operations that the children run, in the syntax of [`crate::script`].
     pub(crate) script: &'a str,
     /// A fault that `strace` injects, in the syntax of its `inject` option.
     pub(crate) fault: Option<&'a str>,
 }
 
-/// Child processes that run successively on one directory.
+/// Successive runs of child processes on one vault, and the selection of the power cuts.
 pub(crate) struct Campaign<'a> {
-    /// The name of the vault's directory, which [`place`] interprets.
+    /// The path of the vault's directory below the disk's root. Its last name selects the kind of
+    /// storage, see [`crate::place`].
     pub(crate) name: &'a str,
     pub(crate) runs: &'a [Run<'a>],
     pub(crate) seed: u64,
     pub(crate) effort: Effort,
-    /// The number of operations that are acknowledged before the first cut.
+    /// The minimum number of operations that are acknowledged before the first cut.
     pub(crate) spared: u64,
     /// The syncs that report success without making anything durable.
     pub(crate) false_syncs: FalseSyncs,
-    /// The number of states from which another child starts, whose calls are cut again.
+    /// The maximum number of states from which another child starts. The campaign also cuts the
+    /// power at the calls of that child.
     pub(crate) cut_again: usize,
 }
 
-/// Syncs without an effect.
+/// Selection of the syncs that report success without making anything durable.
 #[derive(Clone)]
 pub(crate) enum FalseSyncs {
     None,
-    /// The numbers of the syncs, counted from 1.
+    /// The syncs with these numbers, counted from 1 over the whole campaign.
     Numbers(Range<u64>),
     /// All syncs of the files and directories whose paths the function accepts.
     Of(fn(&str) -> bool),
@@ -119,7 +121,7 @@ impl Campaign<'_> {
     }
 }
 
-/// Runs children, and returns the calls of the last one.
+/// Runs children successively, and returns the system calls of the last run.
 pub(crate) fn calls_of_last(name: &str, runs: &[Run<'_>], seed: u64) -> Vec<trace::Call> {
     let scratch = scratch::quick();
     let root = scratch.path().join("disk");
@@ -150,8 +152,8 @@ pub(crate) fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Pa
     );
 }
 
-/// Returns `true` if a fault also hit the dynamic loader or the test runner. `strace` counts the calls
-/// of each thread separately, so that a fault can hit one call in each.
+/// Returns `true` if a fault also hit the dynamic loader or the test runner. `strace` counts the
+/// calls of each thread separately, so a fault can hit one call in each thread.
 fn is_outside_test(output: &Output) -> bool {
     let errors = String::from_utf8_lossy(&output.stderr);
     output.status.code() == Some(127) || errors.contains("io error when listing tests")

@@ -13,9 +13,9 @@ pub(crate) enum Cut {
     Everything,
     /// Names reach the disk; content and lengths do not.
     Names,
-    /// Names and lengths reach the disk; content does not, so files read as zeros.
+    /// Names and lengths reach the disk; content does not. Appended ranges of files read as zeros.
     Lengths,
-    /// Content reaches the disk; names do not.
+    /// Content and lengths reach the disk; names do not.
     Contents,
     /// Every pending change except this one reaches the disk.
     Without(When),
@@ -23,14 +23,15 @@ pub(crate) enum Cut {
     Only(When),
     /// The pending changes up to and including this one reach the disk, and no later change.
     Until(When),
-    /// Every pending change reaches the disk, but only the first bytes of this write.
+    /// Every pending change reaches the disk, but only the given number of bytes of this write.
     Torn(When, u64),
     /// Every pending change reaches the disk, but only the first and the last sector of this write.
     Hollow(When),
-    /// Names reach the disk in order up to this change, as in a journaling file system. Any subset
-    /// of the content's sectors and of the lengths reaches the disk.
+    /// Names reach the disk in order up to this change, as in a journaling file system. A random
+    /// subset of the content's sectors and of the lengths reaches the disk. The number is the
+    /// random seed.
     Journaled(u64, When),
-    /// Any subset of the pending changes reaches the disk.
+    /// A random subset of the pending changes reaches the disk. The number is the random seed.
     Scattered(u64),
 }
 
@@ -95,17 +96,17 @@ fn coin(of: impl Hash) -> bool {
     hasher.finish().is_multiple_of(2)
 }
 
-/// Bounds on the number of cuts that a campaign tries at one point.
+/// Number of cuts that a campaign tries at one point, and the selection of the points.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// The number of pending changes that the cuts omit, apply alone and tear, one change in each
-    /// cut.
+    /// The maximum number of pending changes that get their own cuts: without the change, with only
+    /// the change, up to the change, and with a torn write.
     pub(crate) each: usize,
     pub(crate) random: usize,
     /// The maximum number of cuts at one point.
     pub(crate) at_most: usize,
-    /// The distance of the points at which the power is cut; 1 for all. The first point and the end
-    /// of each process are always among them.
+    /// The interval between the points at which the power is cut; 1 selects all points. The first
+    /// point and the end of each run are always selected.
     pub(crate) every: u64,
 }
 

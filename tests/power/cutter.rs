@@ -1,4 +1,4 @@
-//! Replay of recorded children, with a cut of the power at each point.
+//! Replay of recorded system calls, with simulated power cuts.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -31,13 +31,14 @@ pub(crate) struct Cutter<'a> {
     seen: HashSet<u64>,
     /// The digests of the copies that were sent to be checked.
     seen_copies: HashSet<u64>,
-    /// The number of points at which the campaign could cut the power so far.
+    /// The number of points so far at which the campaign may cut the power. [`crate::cut::Effort`]
+    /// selects some of them.
     points: u64,
     send: SyncSender<State>,
-    /// The states that are cut again, chosen at random from all states so far.
+    /// A random sample of the states so far, from which other children start.
     pub(crate) again: Vec<State>,
     until: When,
-    /// The number of children whose calls were replayed completely.
+    /// The number of runs whose calls were replayed completely.
     ended: usize,
     pub(crate) outcome: Outcome,
 }
@@ -87,7 +88,7 @@ impl<'a> Cutter<'a> {
         self.disk = Disk::of(&state.tree);
         self.model = state.model;
         self.copies = state.copies;
-        // The outcome of these operations remains unknown.
+        // The cut interrupted these operations, so their outcome remains unknown.
         let begun = state.begun.into_iter();
         self.begun = begun
             .map(|(thread, verb)| (format!("cut/{thread}"), verb))
@@ -147,7 +148,8 @@ impl<'a> Cutter<'a> {
         }
         self.cut_here();
         // The child has exited, so the outcome of its unfinished operations remains unknown. Store
-        // them under new names, so that the next child's operations do not replace them.
+        // these operations under new thread names, so that the next child's operations do not
+        // replace them.
         let unfinished = std::mem::take(&mut self.begun).into_iter();
         let until = self.until;
         self.begun = unfinished
@@ -187,7 +189,7 @@ impl<'a> Cutter<'a> {
         copy.is_used = verb == "use";
     }
 
-    /// Cuts the power at this point, in each way that [`cuts`] chooses.
+    /// Counts a point, and cuts the power there if the campaign's effort selects the point.
     fn cut(&mut self) {
         self.points += u64::from(self.is_open_to_cuts());
         if self.points % self.campaign.effort.every == 1 % self.campaign.effort.every {
@@ -233,7 +235,7 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// Leaves out the copies that are the same as in an earlier state.
+    /// Removes from a state the copies that equal those of an earlier state, with their files.
     fn leave_out_known_copies(&mut self, state: &mut State) {
         let tree = &mut state.tree;
         state.copies.retain(|copy| {
@@ -247,7 +249,7 @@ impl<'a> Cutter<'a> {
         });
     }
 
-    /// Keeps a random selection of the states.
+    /// Adds a state to the random sample of states, or ignores it.
     fn remember(&mut self, state: &State) {
         let count = self.campaign.cut_again;
         if count == 0 || !state.model.created || self.ended == self.campaign.runs.len() {

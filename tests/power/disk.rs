@@ -205,7 +205,8 @@ impl Disk {
         }
     }
 
-    /// Drops the pending changes of a file whose sync failed. Processes still read these changes.
+    /// Drops the pending changes of a file whose sync failed or had no effect. The changes of a
+    /// directory stay pending.
     pub(crate) fn lose(&mut self, id: Id) {
         if let Node::File { pending, .. } = &mut self.nodes[id] {
             pending.clear();

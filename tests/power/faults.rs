@@ -1,6 +1,6 @@
-//! Injected failures of writes, syncs and other calls. Acknowledged changes persist, and the vault
-//! acknowledges nothing that builds on changes that may be lost. The next process opens the vault,
-//! with or without a power cut.
+//! Tests that make system calls fail, or kill the process at a call. Acknowledged changes persist,
+//! and the vault acknowledges nothing that builds on changes that may be lost. The next process
+//! opens the vault, with or without a power cut.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,10 +14,10 @@ use crate::last_calls::{self, ERRORS, SCRIPTS};
 use crate::script::every_operation_on_one;
 use crate::trace::{self, Call};
 
-/// The kinds of call that must fail in the long form.
+/// The system calls that must fail with each error if `CHARTLOCK_POWER_FAULTS` is set.
 const LAST_CALLS: [&str; 5] = ["pwrite64", "fsync", "rename", "unlink", "ftruncate"];
 
-/// A fault in a call that no process makes.
+/// A fault at a call number that no process reaches.
 const NEVER: &str = "fsync:error=EIO:when=65535";
 
 /// Operations on another patient, for the process that follows the failed process.
@@ -100,8 +100,9 @@ impl Script {
         calls_of_last(self.name, &runs, content::seed().unwrap_or(0))
     }
 
-    /// Fails one call of each kind with each error. `is_chosen` selects combinations by the indices
-    /// of kind and error.
+    /// Runs the script once for each chosen combination of system call and error, and makes one
+    /// call of the operation `word` fail. `is_chosen` receives the indices of the call and of the
+    /// error.
     fn fail_calls(
         &self,
         calls: &[Call],
@@ -127,8 +128,8 @@ impl Script {
         }
     }
 
-    /// Runs one process until an injected fault hits one of its calls, and another process after
-    /// it.
+    /// Runs the script with a fault, and another process afterwards. Asserts that every state after
+    /// a power cut passes the checks.
     fn with_fault(&self, fault: &str, seed: u64) -> Outcome {
         let mut runs = self.runs_until(fault);
         runs.push(Run {
@@ -165,7 +166,8 @@ impl Script {
     }
 }
 
-/// The faults that hit a call, by the kinds of call and error, and those that did not.
+/// Counts of the injected faults: those that hit a call, by call and error, and those that hit
+/// none.
 #[derive(Debug, Default)]
 struct Tally {
     hit: BTreeMap<(&'static str, &'static str), u64>,
@@ -180,18 +182,18 @@ impl Tally {
     }
 }
 
-/// Returns the calls of every operation. The tests share one recording.
+/// Returns the system calls of the script with every operation. The tests share one recording.
 fn calls_of_every_operation() -> &'static [Call] {
     static CALLS: OnceLock<Vec<Call>> = OnceLock::new();
     CALLS.get_or_init(|| Script::every_operation().calls())
 }
 
-/// Shifts the failing calls by `CHARTLOCK_SEED`, so that successive seeds reach each of them.
+/// Returns `CHARTLOCK_SEED` modulo `every`, so that successive seeds select successive calls.
 fn offset(every: usize) -> usize {
     content::seed().unwrap_or(0) as usize % every
 }
 
-/// Returns `true` if the vault refused every put after the first failed operation.
+/// Returns `true` if every put after the first failed operation returned `Stopped`.
 fn is_refused(outcome: &Outcome) -> bool {
     let refused = |answer: &String| answer == "Err(Storage(Stopped))";
     outcome.afterwards.iter().all(refused)
@@ -236,7 +238,8 @@ fn disk_full_at_every_write_loses_nothing() {
     }
 }
 
-/// Makes one system call of an operation fail, runs another process, and then cuts the power.
+/// Makes one system call of each operation fail, runs another process, and cuts the power at points
+/// after the fault.
 ///
 /// By default, each operation gets one combination of call and error. With
 /// `CHARTLOCK_POWER_FAULTS`, each operation gets every kind of call with every error, and successive
@@ -279,13 +282,13 @@ fn failed_call_during_creation_loses_no_acknowledged_change() {
     tally.assert_most_hit();
 }
 
-/// Returns `true` in the form that fails every kind of call with every error.
+/// Returns `true` if the tests must fail every kind of call with every error.
 fn is_long() -> bool {
     std::env::var_os("CHARTLOCK_POWER_FAULTS").is_some()
 }
 
-/// Kills a process and then cuts the power. The kernel still has the names and bytes that the
-/// killed process wrote, and the next process builds on them.
+/// Kills a process and then cuts the power. The unsynced changes of the killed process stay in the
+/// page cache, and the next process builds on them. The power cut can still lose these changes.
 #[test]
 fn kill_then_power_cut_loses_no_acknowledged_change() {
     if !trace::can_record() {

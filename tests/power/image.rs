@@ -95,7 +95,8 @@ fn read_only(directory: &Path) {
     assert!(storage.integrity().unwrap().is_clean());
 }
 
-/// Asserts that a vault contains the acknowledged versions, and perhaps later ones.
+/// Asserts that a vault is clean and contains the acknowledged versions. Later versions are
+/// allowed.
 fn assert_contained(model: &Model, directory: &Path) {
     let vault = Vault::open(place::open(directory).unwrap(), &Fixed(1)).unwrap();
     assert!(vault.verify(None).unwrap().is_clean());
@@ -115,7 +116,7 @@ pub(crate) struct CopyImage {
     /// The acknowledged changes when the copy began.
     pub(crate) model: Model,
     pub(crate) is_acknowledged: bool,
-    /// `true` if nothing else changed the vault during the copy.
+    /// `true` if no other operation ran during the copy.
     pub(crate) is_alone: bool,
     /// `true` if a put into the copy was acknowledged.
     pub(crate) is_used: bool,
@@ -152,7 +153,7 @@ impl CopyImage {
     }
 
     /// Returns `true` if an unfinished copy is a vault. A restore writes the header last, and a
-    /// backup writes the marker last.
+    /// backup writes the complete marker last.
     fn is_vault(&self, directory: &Path, tree: &Tree) -> bool {
         let sides: &[&str] = match place::is_split(directory) {
             true => &["/keys", "/data"],
@@ -200,7 +201,8 @@ impl Shelf {
 pub(crate) fn lay_out(place: &Path, tree: &Tree, shelf: &mut Shelf) {
     fs::create_dir(place).unwrap();
     for (path, content) in tree {
-        // Segment files are written once. A torn file belongs to this state only.
+        // Link only segment files, because they are written once. Content without another reference
+        // is torn, and belongs to this state only.
         let is_value = path.contains("/segments/");
         let is_large = content
             .as_ref()
@@ -238,7 +240,7 @@ fn add_shared_memory(place: &Path, state: &State) {
     }
 }
 
-/// Reads a directory into the same form as a recorded tree.
+/// Reads a directory tree, without the shared memory of write-ahead logs.
 pub(crate) fn read_tree(root: &Path) -> Tree {
     let mut tree = Tree::new();
     let mut waiting = vec![root.to_owned()];

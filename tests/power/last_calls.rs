@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::trace::{Argument, Call};
 
-/// The operations that change a vault, each after the operations that prepare it.
+/// Scripts whose last word is the operation in which a call fails. The earlier words prepare the
+/// vault.
 pub(crate) const SCRIPTS: [&str; 26] = [
     "put put",
     "put-large",
@@ -36,8 +37,7 @@ pub(crate) const SCRIPTS: [&str; 26] = [
 
 pub(crate) const ERRORS: [&str; 4] = ["EIO", "ENOSPC", "EROFS", "EMFILE"];
 
-/// The calls that fail: syncs, writes, truncations, removed and renamed files, and then calls that
-/// create or open a file.
+/// The system calls that the tests make fail.
 const CALLS: [&str; 8] = [
     "fsync",
     "pwrite64",
@@ -53,7 +53,8 @@ const CALLS: [&str; 8] = [
 /// `strace` counts each system call separately in each thread.
 pub(crate) type Numbers = BTreeMap<&'static str, Vec<u64>>;
 
-/// Returns the calls on files that the child made for a word of its script.
+/// Returns the ordinal numbers of the calls that the child's thread made for a word of its script.
+/// Excludes writes to standard output.
 pub(crate) fn numbers(calls: &[Call], word: &str) -> Numbers {
     let line = format!("word {word}\n");
     let is_line = |call: &Call| printed(call).is_some_and(|text| text.ends_with(&line));
@@ -89,7 +90,7 @@ pub(crate) fn most(calls: &[Call], name: &str) -> usize {
     counts.into_values().max().unwrap_or(0)
 }
 
-/// Returns the text of a write to standard output.
+/// Returns the text of a write to standard output; `None` for any other call.
 fn printed(call: &Call) -> Option<&str> {
     match &call.arguments[..] {
         [Argument::Number(1), Argument::Bytes(bytes), ..] if call.name == "write" => {

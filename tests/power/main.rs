@@ -3,19 +3,19 @@
 //!
 //! A child process runs every operation that changes a vault over a `FileStorage` under `strace`.
 //! The trace contains each call that changes a file, with its bytes, and each line that the child
-//! prints. The test replays these calls on a model of a disk ([`disk`]). The test cuts the power at
-//! every sync and after every acknowledgement: unsynced changes are lost, kept, torn and reordered
+//! prints. The test replays these calls on a model of a disk ([`disk`]). The test simulates power
+//! cuts at syncs and after acknowledgements: unsynced changes are lost, kept, torn and reordered
 //! ([`cut`]). The test writes each resulting state to a directory, opens the vault there, compares
-//! it with the acknowledged changes, verifies it, and writes to it. From some states another recorded
-//! child starts, whose calls are cut again.
+//! it with the acknowledged changes, verifies it, and writes to it. From some states another
+//! recorded child starts, whose calls are cut again.
 //!
 //! The index of SQLite's write-ahead log in shared memory is not part of a state. Half of the states
 //! have arbitrary bytes in its place, because nothing syncs it.
 //!
 //! The child's operations and the model of their effects are those of `tests/crash`.
-//! `CHARTLOCK_POWER_CUTS` sets for how many seconds the test continues with more cuts.
-//! `CHARTLOCK_POWER_FAULTS` makes each kind of call fail with each error in each operation.
-//! `CHARTLOCK_SEED` sets the contents of the records, the cuts, and which calls fail.
+//! `CHARTLOCK_POWER_CUTS` makes the test continue with more cuts, for at least this number of
+//! seconds. `CHARTLOCK_POWER_FAULTS` makes each kind of call fail with each error in each
+//! operation. `CHARTLOCK_SEED` sets the contents of the records, the cuts, and which calls fail.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -75,7 +75,7 @@ fn clean(script: &str) -> Vec<Run<'_>> {
     processes(&[script])
 }
 
-/// Returns child processes that run successively.
+/// Returns one run for each script.
 fn processes<'a>(scripts: &[&'a str]) -> Vec<Run<'a>> {
     let run = |script: &&'a str| Run {
         script,
@@ -84,7 +84,7 @@ fn processes<'a>(scripts: &[&'a str]) -> Vec<Run<'a>> {
     scripts.iter().map(run).collect()
 }
 
-/// Returns a campaign in its shortest form, which cuts the power after the vault was created.
+/// Returns a campaign with one cut at each point after the creation of the vault.
 fn short<'a>(name: &'a str, runs: &'a [Run<'a>], seed: u64) -> Campaign<'a> {
     Campaign {
         name,
@@ -124,8 +124,8 @@ fn power_cut_during_every_operation_loses_no_acknowledged_change() {
     }
 }
 
-/// Runs campaigns with more cuts until the time is over, each campaign at least once. Continues until
-/// enough states were opened.
+/// Runs campaigns with more cuts, each at least once, for at least `time`. Continues until
+/// `LONG_STATES` states were opened.
 fn long_form(time: Duration) {
     let end = Instant::now() + time;
     let first = Random::new().0;
@@ -144,7 +144,7 @@ fn long_form(time: Duration) {
 
 const LONG_CAMPAIGNS: usize = 6;
 
-/// Runs one of the campaigns of the long form. Each round has another seed.
+/// Runs one of the campaigns of the long form. Each round over all campaigns uses the next seed.
 fn long_campaign(number: usize, first_seed: u64) -> Outcome {
     let on_one = every_operation_on_one();
     let campaigns: [(&str, &[&str], usize); LONG_CAMPAIGNS] = [
@@ -216,7 +216,8 @@ fn power_cut_during_checkpoint_and_close_loses_no_acknowledged_change() {
     let script = format!("{many} rotate-patient put many erase compact put");
     let runs = processes(&[&script, "put many"]);
     let campaign = Campaign {
-        // Cut the power only after the last writes before the rotation.
+        // Skip the cuts during the creation and the first 148 operations, because these only fill
+        // the log.
         spared: 149,
         ..short("vault", &runs, 29)
     };
@@ -260,7 +261,7 @@ fn power_cut_with_several_writers_loses_no_acknowledged_change() {
     }
 }
 
-/// Scripts of two processes at one storage.
+/// Scripts of two concurrent processes on one storage.
 const PROCESSES: &str = "put many put-large put backup put rotate-patient put many \
 & put put-large many put put many put-huge put put erase put many";
 
@@ -273,8 +274,9 @@ fn power_cut_of_shared_storage_loses_no_acknowledged_change() {
     assert_no_failures(&short("shared", &runs, 43).run());
 }
 
-/// Negative control: the campaign must report failures if a disk loses synced data, or if changes
-/// are acknowledged before any sync.
+/// Negative control: a campaign must report failures if no sync has an effect once the vault was
+/// created. Of the campaigns in which a single sync has no effect, at least three must report
+/// failures.
 #[test]
 fn syncs_without_effect_are_detected() {
     if !trace::can_record() {
@@ -308,10 +310,10 @@ const CONTROL: Effort = Effort {
     every: 1,
 };
 
-/// Selects the syncs of a kind by the path of the file.
+/// Predicate on the path of a synced file or directory.
 type IsOfKind = fn(&str) -> bool;
 
-/// Negative control: each kind of sync is necessary.
+/// Negative control: a campaign must report failures if all syncs of one kind have no effect.
 #[test]
 fn omitted_kind_of_sync_is_detected() {
     if !trace::can_record() {

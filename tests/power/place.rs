@@ -1,4 +1,4 @@
-//! The storage of a child's vault.
+//! Opening of a child's storage, whose kind the name of its directory selects.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ pub(crate) fn open_split(directory: &Path) -> Result<Arc<Split>, StorageError> {
     Ok(Arc::new(SplitStorage::new(keys, data)))
 }
 
-/// Opens a directory that contains a single storage. The name `shared` lets several processes open
-/// the storage.
+/// Opens a directory that contains a single storage. Several processes can open a storage in a
+/// directory with the name `shared`.
 pub(crate) fn open_file(directory: &Path) -> Result<Arc<FileStorage>, StorageError> {
     let options = FileOptions::new();
     let storage = match directory.ends_with("shared") {

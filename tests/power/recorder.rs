@@ -15,9 +15,9 @@ pub(crate) enum Event {
     Said(String),
     /// The requests that a file or directory received up to that moment are durable now.
     Synced(Id, When),
-    /// The sync of a file failed.
+    /// The sync of a file or directory failed.
     Failed(Id),
-    /// The call makes no request, or its request makes nothing durable.
+    /// The call is neither a sync of a recorded file nor output of a whole line.
     Other,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Recorder {
 
 #[derive(Clone, Copy)]
 struct Handle {
-    /// The node of an open file; `None` for a file that is not below the root.
+    /// The node of an open file; `None` for a file that is not recorded.
     id: Option<Id>,
     at: u64,
     appends: bool,
@@ -186,7 +186,7 @@ impl Recorder {
         }
     }
 
-    /// Applies a call whose first argument is a directory.
+    /// Applies a call whose first argument is a directory descriptor.
     fn at(&mut self, disk: &mut Disk, call: &Call, when: When) {
         let first = self.resolve(disk, call, 0);
         if call.name.starts_with("rename") {
@@ -213,8 +213,8 @@ impl Recorder {
         }
     }
 
-    /// Returns the path below the root in the argument after a directory; `None` for a path that is
-    /// not below the root.
+    /// Returns the path below the root of a call such as `openat`; `None` for a path that is not
+    /// recorded. The argument `index` is the directory, and the next argument is the path.
     fn resolve(&self, disk: &Disk, call: &Call, index: usize) -> Option<String> {
         let path = call.path(index + 1);
         if path.starts_with('/') {
@@ -251,7 +251,7 @@ impl Recorder {
 }
 
 /// Returns `true` for the index of SQLite's write-ahead log, which processes share by mapping it.
-/// Its content does not outlive the last process that has the database open.
+/// The first process that opens a database rebuilds the index.
 pub(crate) fn is_shared_memory(path: &str) -> bool {
     path.ends_with("/vault.db-shm")
 }

@@ -23,7 +23,7 @@ pub(crate) const ROOT: &str = "CHARTLOCK_POWER_DIRECTORY";
 pub(crate) const SCRIPT: &str = "CHARTLOCK_POWER_SCRIPT";
 pub(crate) const SEED: &str = "CHARTLOCK_POWER_SEED";
 pub(crate) const FAULT: &str = "CHARTLOCK_POWER_FAULT";
-/// The number of the process among those that run at the same time.
+/// Environment variable with the index of the process among those that run at the same time.
 pub(crate) const PROCESS: &str = "CHARTLOCK_POWER_PROCESS";
 
 /// Script with every operation that changes a vault. Some operations occur more than once, on
@@ -55,7 +55,7 @@ struct Opened {
     copies: Mutex<BTreeMap<u64, String>>,
 }
 
-/// The storage, for operations that are not in the trait.
+/// Storage with its concrete type, for the operations that the trait lacks.
 enum Kind {
     File(Arc<FileStorage>),
     Split(Arc<place::Split>),
@@ -93,8 +93,8 @@ impl Kind {
     }
 }
 
-/// Runs the script if the parent set the environment variables. Otherwise returns at once, because
-/// the test runner also calls this function.
+/// Runs the script of this process if the parent set the environment variables. Otherwise returns
+/// at once, because the test runner also calls this function.
 #[test]
 fn child_runs_script() {
     let Some(directory) = std::env::var_os(ROOT).map(PathBuf::from) else {
@@ -188,7 +188,7 @@ fn copy(opened: &Opened, thread: u64, verb: &str, random: &mut Random) {
     opened.copies.lock().unwrap().insert(thread, name);
 }
 
-/// Continues with the newest copy of this thread, as after a restore.
+/// Opens this thread's newest copy as a restored vault, and puts a record into it.
 fn use_copy(opened: &Opened, thread: u64) {
     let name = opened.copies.lock().unwrap()[&thread].clone();
     let restored = opened.directory.with_file_name(&name);

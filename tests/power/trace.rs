@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-/// The system calls that can change a file. The list includes calls that the recorder does not
-/// support, so that the recorder can panic on them.
+/// The system calls to record: those that can change a file, and those that create or close
+/// descriptors, threads and processes. The list includes calls that the recorder does not support,
+/// so that the recorder can panic on them.
 const CALLS: &str = "?open,openat,?openat2,?creat,write,pwrite64,writev,pwritev,?pwritev2,ftruncate,\
 ?truncate,fallocate,?rename,renameat,?renameat2,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,?link,linkat,\
 ?symlink,symlinkat,fsync,fdatasync,sync_file_range,copy_file_range,sendfile,splice,close,lseek,dup,\
@@ -64,7 +65,7 @@ impl Call {
     }
 }
 
-/// Checks that `strace` works on this machine, and prints a note on standard error if it does not.
+/// Returns `true` if `strace` works on this machine. Otherwise prints a note on standard error.
 pub(crate) fn can_record() -> bool {
     let mut probe = strace(Path::new("/dev/null"), None);
     probe
@@ -116,7 +117,8 @@ pub(crate) fn read(log: &str) -> Vec<Call> {
     join_threads(calls)
 }
 
-/// Replaces the id of each thread by the id of its process.
+/// Replaces the id of each thread by the id of its process. Drops the calls that start threads and
+/// processes, and sorts the others by the time of their effect.
 fn join_threads(calls: Vec<Call>) -> Vec<Call> {
     let is_start = |call: &Call| matches!(&*call.name, "clone" | "clone3" | "fork" | "vfork");
     let (starts, mut others): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_start);
@@ -133,8 +135,8 @@ fn join_threads(calls: Vec<Call>) -> Vec<Call> {
             call.process = *parent;
         }
     }
-    // The kernel frees a descriptor before `close` returns, so another thread can get the same
-    // descriptor earlier.
+    // The kernel frees a descriptor before `close` returns. Another thread can therefore open a
+    // file with the same descriptor before that return.
     others.sort_by_key(|call| match &*call.name {
         "close" => call.began,
         _ => call.ended,

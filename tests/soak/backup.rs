@@ -13,8 +13,8 @@ use crate::common::{Fixed, record, scratch, session};
 
 const WRITERS: usize = 4;
 const READERS: usize = 2;
-/// Number of records of each writer. Puts cycle through these records, so that the vault stays
-/// small.
+/// Number of records of each writer. Puts cycle through these records, so that the number of
+/// records stays small.
 const RECORDS: u64 = 60;
 const LARGE_BYTES: usize = 300_000;
 
@@ -145,8 +145,8 @@ fn back_up_and_compare(
     }
 }
 
-/// Measures the time of a plain copy of a directory, and deletes the copy. No storage may have the
-/// directory open.
+/// Copies the files of a directory, deletes the copy, and returns the time of the copying. No
+/// storage may have the directory open.
 fn copy(from: &Path, to: &Path) -> Duration {
     let start = Instant::now();
     copy_all(from, to);

@@ -1,9 +1,9 @@
-//! Soak test: eight threads run every operation of the public API on one vault over `FileStorage`,
-//! and compare every read with the acknowledged changes.
+//! Soak tests. Eight threads run random operations on one vault over `FileStorage`, and compare
+//! each read with the acknowledged changes.
 //!
-//! Memory, files and disk space stay bounded, and `verify` stays clean. A second test does the same
-//! with two processes that share the storage. Two further tests make backups of a vault in use, and
-//! check that unused space returns to the file system.
+//! Memory, files and disk space stay bounded, and `verify` stays clean. A second test runs these
+//! threads in two processes that share the storage. Two further tests make backups of a vault in
+//! use, and check that unused space returns to the file system.
 //!
 //! `CHARTLOCK_SOAK_SECONDS` sets the duration of a soak, and `CHARTLOCK_BACKUPS` the number of
 //! backups. `CHARTLOCK_SEED` repeats the operations of each thread, but not their interleaving.
@@ -87,7 +87,7 @@ fn soak_of_all_operations_stays_bounded_and_clean() {
     reopen_and_verify(&directory);
 }
 
-/// Runs workers with these numbers until `end`, and measures them.
+/// Runs one worker for each thread number until `end`, and measures the process.
 fn soak(
     vault: &Vault,
     place: &Place,

@@ -1,4 +1,4 @@
-//! Operations on the whole vault and its storage, which run beside those on single records.
+//! Operations on the whole vault and its storage, concurrent with operations on single records.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::common::Fixed;
 use crate::common::content::Random;
 use crate::measure::Times;
 
-/// Storage of the vault, and the directory of its copies.
+/// Storage of the vault, and the parent directory of the vault and its copies.
 pub(crate) struct Place {
     pub(crate) storage: Arc<FileStorage>,
     pub(crate) copies: PathBuf,
@@ -26,8 +26,8 @@ impl Place {
 
 /// Runs a random maintenance operation of the vault, or none.
 ///
-/// Only two of the eight threads run the operations that read all records. On every thread, they
-/// would take most of the time.
+/// Only two of the eight threads run verifications and re-encryptions, and two others run backups
+/// and archives. On every thread, these operations would take most of the time.
 pub(crate) fn maintain(
     vault: &Vault,
     place: &Place,
@@ -75,7 +75,7 @@ fn change_slots(vault: &Vault) {
     vault.remove_slot(id).unwrap();
 }
 
-/// Backs the storage up, and opens and verifies the copy.
+/// Backs up the storage, verifies the copy, and deletes it.
 fn back_up(place: &Place, thread: u64) {
     let copy = place.copies.join(format!("copy-{thread}"));
     place.storage.backup(&copy, |_, _| {}).unwrap();

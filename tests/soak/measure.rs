@@ -1,4 +1,4 @@
-//! Measurements: times of calls, memory, files and disk space.
+//! Measurements of call times, memory, files and disk space.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,7 +80,7 @@ fn memory() -> u64 {
     kibibytes.unwrap_or(0) << 10
 }
 
-/// Returns the disk space that the files below a directory use.
+/// Returns the total size in bytes of the files below a directory.
 pub(crate) fn used_bytes(directory: &Path) -> u64 {
     usage(directory).1
 }

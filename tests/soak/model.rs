@@ -57,7 +57,8 @@ impl ChartModel {
         self.versions.get(name)?.last().copied().flatten()
     }
 
-    /// Reads a record, large ones through a reader, and compares it.
+    /// Reads a record and compares its content with the model. Reads the huge record through a
+    /// reader.
     pub(crate) fn check(&self, session: &Session, name: &str) {
         let id = self.id(name);
         let found = if name == "huge" {

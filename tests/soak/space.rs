@@ -10,7 +10,8 @@ use crate::common::scratch;
 /// Number of objects, each of which fills one page of the database.
 const OBJECTS: u32 = 4_000;
 const OBJECT_BYTES: usize = 8_000;
-/// Maximum number of commits until the space has returned. Each commit frees at least 32 pages.
+/// Maximum number of commits until the space has returned. Each commit returns at least 32 pages
+/// while enough pages are free.
 const COMMITS: u32 = 1_000;
 
 fn key(number: u32) -> Vec<u8> {
@@ -34,7 +35,7 @@ fn commits_after_a_large_deletion_shrink_the_database_file() {
     let file = scratch.path().join("vault.db");
     let size = || fs::metadata(&file).unwrap().len();
     let before = size();
-    // Every tenth object stays, so that pages in use must move.
+    // Keep every tenth object, so that pages in use must move.
     let mut deletions = Transaction::new();
     for number in (0..OBJECTS).filter(|number| number % 10 != 0) {
         deletions = deletions.delete(key(number));

@@ -41,7 +41,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Runs operations until `end`, then reads everything once more.
+    /// Runs operations until `end`, then compares all records of its patients with the model.
     pub(crate) fn run(mut self, end: Instant) {
         while Instant::now() < end {
             let chart = usize::try_from(self.random.below(2)).unwrap();
@@ -147,7 +147,7 @@ impl<'a> Worker<'a> {
         chart.acknowledge("huge", version, Some(seed));
     }
 
-    /// Begins an upload and drops the writer, so that the record stays as it was.
+    /// Begins an upload and drops the writer. The record must stay unchanged.
     fn abandon_upload(&mut self, chart: usize) {
         let seed = self.seed();
         let chart = &self.charts[chart];

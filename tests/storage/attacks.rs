@@ -1,5 +1,5 @@
-//! Attacks on a `FileStorage`: files of another storage, files replaced or deleted while the
-//! storage is open, and races at its creation.
+//! Attacks on a `FileStorage`, and rare states of its files: files of another storage, files
+//! replaced or deleted while the storage is open, damaged tables, and races at its creation.
 
 use std::fs;
 use std::path::Path;

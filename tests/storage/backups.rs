@@ -13,7 +13,7 @@ const LARGE: usize = 300_000;
 const WRITERS: u8 = 4;
 
 #[test]
-fn backup_beside_writers_has_whole_transactions() {
+fn backup_during_concurrent_writes_contains_whole_transactions() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path().join("clinic")).unwrap();
     let done = AtomicBool::new(false);
@@ -52,7 +52,8 @@ fn backup_beside_writers_has_whole_transactions() {
     });
 }
 
-/// Commits transactions, each of which writes one count to two keys and to a large value.
+/// Commits transactions, each of which puts the same count under three keys. The large value
+/// repeats the lowest byte of the count.
 fn write_pairs(storage: &FileStorage, writer: u8, done: &AtomicBool, acknowledged: &AtomicU32) {
     for count in 1_u32.. {
         if done.load(Ordering::SeqCst) {
@@ -67,7 +68,7 @@ fn write_pairs(storage: &FileStorage, writer: u8, done: &AtomicBool, acknowledge
     }
 }
 
-/// Asserts that all keys of a writer contain the same count, and returns the count.
+/// Asserts that the three objects of a writer contain the same count, and returns the count.
 fn pair(storage: &FileStorage, writer: u8) -> u32 {
     let value = |kind| value_of(storage, &[kind, writer]).unwrap();
     assert_eq!(value(b'p'), value(b'r'));

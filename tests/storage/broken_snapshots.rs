@@ -35,7 +35,7 @@ impl Snapshot for Halves {
     }
 }
 
-/// Snapshot whose patient entries are newer than all other objects.
+/// Snapshot that reads patient entries from a later snapshot than all other objects.
 #[derive(Debug)]
 pub(crate) struct Torn {
     pub(crate) records: Box<dyn Snapshot>,

@@ -12,7 +12,7 @@ use crate::broken_snapshots::{Halves, Live, Torn};
 #[cfg(unix)]
 use crate::mapped_values::MappedValues;
 
-/// Memory storage with one defect.
+/// Wrapper that adds one defect to a storage.
 #[derive(Debug)]
 pub(crate) struct Broken<S> {
     inner: Arc<S>,
@@ -260,8 +260,8 @@ impl<S: Storage> Broken<S> {
         self.closes.load(Ordering::SeqCst) > 0
     }
 
-    /// Returns an error after closing, if the defect concerns a storage that refuses calls after
-    /// closing.
+    /// Returns the error of a call after closing, for the defects of a storage that refuses such
+    /// calls. With any other defect, the closed storage accepts calls.
     fn check_open(&self) -> Result<(), StorageError> {
         match self.defect {
             Defect::ClosedFailsWithIo if self.is_closed() => {

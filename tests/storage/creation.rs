@@ -153,7 +153,7 @@ fn opening_after_crash_completes_storage_creation() {
 }
 
 #[test]
-fn unfinished_marker_beside_objects_returns_damaged() {
+fn opening_objects_with_unfinished_marker_returns_damaged() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r1", b"1");

@@ -1,7 +1,7 @@
 //! Flipped bytes in the files of a `FileStorage`.
 //!
 //! The storage does not authenticate values: the vault does. A read can therefore return a value
-//! with a flipped byte. Keys, revisions and absences must be right.
+//! with a flipped byte, but never a wrong key or revision.
 //!
 //! SQLite's pages have no checksums. A flipped byte in the structure of an index page, such as its
 //! number of entries, can hide keys. Only `integrity` detects this.
@@ -95,10 +95,10 @@ fn found(storage: &FileStorage) -> Found {
 #[derive(Debug, Default)]
 struct Outcome {
     refused: bool,
-    /// The number of objects that a read or a scan reports as damaged.
+    /// The number of objects that reads or the scan report as damaged, whichever is larger.
     damaged: usize,
-    /// The number of objects that a read or a scan reports as absent. The integrity check must then
-    /// report damage.
+    /// The number of reads that report an object as absent, plus the number of objects that the
+    /// scan omits. If it is not 0, `integrity` must report damage.
     hidden: usize,
     changed_values: usize,
     is_clean: bool,

@@ -108,7 +108,7 @@ fn check_each_file(directory: &Path) {
     assert_whole(&place);
 }
 
-/// Drops root privileges in all threads of this process.
+/// Changes the user and group of all threads of this process.
 fn become_user(user: u32) {
     // SAFETY: `setgid` and `setuid` have no memory-safety requirements.
     #[allow(unsafe_code)]

@@ -43,15 +43,16 @@ fn value(number: u32, round: u32) -> Vec<u8> {
 }
 
 fn key(number: u32) -> Vec<u8> {
-    // Use keys in random order, because a vault's keys of patient entries are keyed hashes.
+    // Use storage keys in random order, because the storage key of a patient entry contains a keyed
+    // hash.
     [b"p".as_slice(), &value(number, 255)[..16]].concat()
 }
 
-/// Pieces of values, for a search in all files at once.
+/// Pieces of values, for a search for all pieces in one pass over each file.
 struct Pieces {
     pieces: HashSet<[u8; PIECE]>,
-    /// `true` for the first three bytes of each piece. This lookup rejects most positions in a file
-    /// without hashing a window.
+    /// Flags by the first three bytes of a piece, `true` if a piece begins with these bytes. This
+    /// lookup rejects most positions in a file without hashing a window.
     first: Vec<bool>,
 }
 
@@ -145,13 +146,14 @@ fn destroyed_values_are_in_no_file() {
     check_pieces(scratch.path());
 }
 
-/// Asserts that no piece of a former value is in any file, and that every current one is.
+/// Asserts that no file contains a piece of a former value. Also asserts that the files contain
+/// every piece of the unchanged values and of the header.
 fn check_pieces(directory: &Path) {
     let is_gone = |number: &u32| is_replaced(number) || is_destroyed(number) || is_deleted(number);
     let former = (0..entries())
         .filter(is_gone)
         .map(|number| value(number, 0));
-    // Some of the replaced values were then destroyed or deleted.
+    // Some values of round 1, which replaced others, were then destroyed or deleted.
     let twice = (0..entries())
         .filter(|number| is_replaced(number) && (is_destroyed(number) || is_deleted(number)))
         .map(|number| value(number, 1));

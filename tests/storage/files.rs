@@ -294,7 +294,8 @@ fn child_commits_until_sync_fails() {
     }
     let put = |key: &[u8]| commit(&storage, Transaction::new().put(key, b"1", Expect::Any));
     if put(b"r2").is_err() {
-        // A later sync could report success although the earlier writes are lost.
+        // The storage must stay stopped, because a later sync could report success although the
+        // earlier writes are lost.
         for key in [b"r2".as_slice(), b"p1"] {
             assert_eq!(put(key), Err(StorageError::Stopped.into()));
         }

@@ -18,7 +18,7 @@ const FULL: CommitError = CommitError::Io(StorageError::Full);
 /// deletions.
 const RESERVE: usize = 4 << 20;
 
-/// Fills the disk to the last byte with a file beside the storage.
+/// Fills the disk with a file in `directory`, until less than 4,096 bytes are free.
 fn fill(directory: &Path) -> std::path::PathBuf {
     let ballast = directory.join("ballast");
     let mut file = fs::File::create(&ballast).unwrap();
@@ -174,7 +174,8 @@ fn child_deletes_on_full_disk() {
     assert!(storage.integrity().unwrap().is_clean());
 }
 
-/// Copies the files of an open storage. The caller must not commit during the copy.
+/// Copies the files of an open storage, and asserts that they include a log. The caller must not
+/// commit during the copy.
 fn copy_open(from: &Path, to: &Path) {
     scratch::copy_all(from, to);
     assert!(fs::metadata(to.join("vault.db-wal")).unwrap().len() > 0);

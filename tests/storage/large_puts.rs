@@ -1,5 +1,5 @@
-//! Large puts on a `FileStorage`: the process is killed at every call that makes data durable, or
-//! the disk becomes full.
+//! Large puts on a `FileStorage` whose process is killed at a sync, write or file deletion, or
+//! whose disk becomes full.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +12,7 @@ use crate::common::child::{can_fail, child_with_fault, directory_from_parent, ru
 use crate::common::{Fixed, record, scratch, session};
 use crate::disk::segments;
 
-/// Content length in bytes: more than one segment, less than the limit of one commit.
+/// Content length in bytes: two full segments, and five bytes of a third.
 const LENGTH: usize = (2 << 20) + 5;
 
 fn id() -> RecordId {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chartlock::storage::{CommitError, FileOptions, FileStorage, StorageError};
 use chartlock::{Error, ErrorKind};
 
-/// Expected kind and text of a storage error.
+/// Storage error with its expected kind, retryability and text.
 pub(crate) struct Message {
     pub(crate) error: StorageError,
     pub(crate) kind: ErrorKind,

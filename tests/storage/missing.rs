@@ -1,9 +1,10 @@
-//! Files of a `FileStorage` that are missing, empty, cut, older or of another storage.
+//! Files of a `FileStorage` that are missing, empty, truncated, older or of another storage.
 //!
 //! A storage cannot detect an older copy of all its files; the vault's `verify` with a checkpoint
 //! can. A storage cannot detect an older marker either, alone or with an older or missing log,
-//! because a power cut can leave the same files. A segment file can contain the bytes of another
-//! one of the same length. The vault detects this, because it authenticates every value.
+//! because a power cut can leave the same files. A storage cannot detect a segment file with the
+//! bytes of another segment file of the same length. The vault detects this file, because the vault
+//! authenticates every value.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use crate::disk::{Contents, commit, contents, put, restore};
 
 const LARGE: usize = 300_000;
 
-/// Fills a storage with values of all kinds, and replaces and deletes some of them.
+/// Puts objects of the classes `v`, `r`, `p` and `s`, and replaces and deletes some of them.
 fn fill(storage: &FileStorage, seed: u8, rounds: u8) {
     for round in 0..rounds {
         let mut transaction = Transaction::new().put(b"v", vec![seed; 500], Expect::Any);
@@ -43,7 +44,8 @@ struct Times {
     objects: Objects,
 }
 
-/// Returns the files of a closed storage, or of an open storage as after a crash.
+/// Fills a storage and returns its files at two times. The current files are those of a closed
+/// storage, or those of an open storage as after a crash.
 fn times(seed: u8, is_closed: bool) -> Times {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
@@ -83,12 +85,12 @@ const CHANGES: [(&str, Change); 5] = [
     }),
 ];
 
-/// Replaces a file by the file of the same name in `others`, if there is one. Replaces a segment file by half of
-/// any segment file of `others`.
+/// Replaces a file by the file of the same name in `others`, if `others` contains that name. A
+/// segment file is only replaced if `others` does not contain its name, by half of a segment file
+/// of `others`.
 fn swap(name: &Path, files: &mut Contents, others: &Contents) {
     let other = match is_segment(name) {
-        // Segment files of another storage have other names. Use half of one, because only a wrong
-        // length is detectable.
+        // Use half of a segment file, because the storage detects only a wrong length.
         true => others
             .iter()
             .find(|(name, _)| is_segment(name))
@@ -115,7 +117,7 @@ fn parts(files: &Contents) -> Vec<PathBuf> {
                 .any(|own| name.ends_with(own))
     });
     let mut parts: Vec<_> = all.cloned().collect();
-    // Two segment files are enough for all pairs.
+    // Keep only two segment files, because these suffice for all pairs of changes.
     let segments: Vec<_> = parts
         .iter()
         .filter(|name| is_segment(name))
@@ -224,8 +226,8 @@ fn check_every_change(is_closed: bool) {
             case.check(&format!("{one:?} {one_change}"), &[one], &files);
             for (other_change, change_other) in CHANGES {
                 for other in parts.iter().filter(|other| *other > one) {
-                    // Skip this pair: a closed storage's database and marker from one time are a
-                    // valid storage.
+                    // Skip this pair, because a closed storage's database and marker from the same
+                    // time are a valid storage.
                     let is_pair =
                         one_change == other_change && ["older", "of another"].contains(&one_change);
                     let is_whole =
@@ -255,7 +257,7 @@ fn changed_files_of_crashed_storage_are_refused_and_untouched() {
 }
 
 #[test]
-fn older_log_beside_newer_database_returns_damaged() {
+fn older_log_with_newer_database_returns_damaged() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
     // Write enough rows for a B-tree of several pages, so that the old log contains none of its
@@ -297,8 +299,8 @@ fn commit_with_missing_segment_deletes_no_segment() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r1", b"1");
     drop(storage);
-    // Unreferenced files must stay, because they may belong to a newer database that is restored
-    // later.
+    // While a segment file is missing, unreferenced files must stay, because they may belong to a
+    // newer database that is restored later.
     assert_eq!(std::fs::read_dir(&segments).unwrap().count(), 2);
     std::fs::rename(&away, &lost).unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();

@@ -36,7 +36,7 @@ fn reader_in_another_process_sees_whole_transactions_of_writer() {
         let _done = SetOnDrop(&done);
         for _ in 0..3 {
             assert_success(child(
-                "read_only::child_reads_beside_writer",
+                "read_only::child_reads_during_concurrent_writes",
                 scratch.path(),
             ));
         }
@@ -45,7 +45,7 @@ fn reader_in_another_process_sees_whole_transactions_of_writer() {
 }
 
 #[test]
-fn child_reads_beside_writer() {
+fn child_reads_during_concurrent_writes() {
     let Some(directory) = directory_from_parent() else {
         return;
     };
@@ -71,7 +71,7 @@ fn child_reads_beside_writer() {
 }
 
 #[test]
-fn read_only_handle_beside_writer_of_same_process_keeps_the_lock() {
+fn closing_read_only_handle_keeps_lock_of_writer_in_same_process() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r1", b"1");

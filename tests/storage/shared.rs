@@ -36,7 +36,8 @@ fn processes_that_share_storage_lose_no_increment() {
         })
         .collect();
     increment(&storage);
-    // Opening and closing another handle of this process must not release the locks of the first.
+    // Opening and closing another handle of this process must not release the locks of the first
+    // handle.
     drop(shared().open(scratch.path()).unwrap());
     drop(FileStorage::open_read_only(scratch.path()).unwrap());
     for mut process in processes {

@@ -25,7 +25,7 @@ fn scan<'a>(prefix: &'a [u8], after: Option<&'a [u8]>) -> Scan<'a> {
     }
 }
 
-/// Returns the values under a prefix, page by page.
+/// Scans all pages under a prefix, and returns the values.
 fn values(snapshot: &dyn Snapshot, prefix: &[u8]) -> Vec<Vec<u8>> {
     let mut values = Vec::new();
     let mut after: Option<Vec<u8>> = None;
@@ -39,7 +39,7 @@ fn values(snapshot: &dyn Snapshot, prefix: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// Guard that sets a flag when it is dropped, which ends other threads.
+/// Guard that sets a flag when it is dropped. Other threads end when the flag is set.
 pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -106,7 +106,7 @@ fn segment_file_is_deleted_after_last_snapshot() {
 }
 
 #[test]
-fn destroying_put_beside_snapshot_is_deferred() {
+fn destroying_put_during_snapshot_is_deferred() {
     let planted = b"a former key, recognisable";
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();

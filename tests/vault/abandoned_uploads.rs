@@ -24,7 +24,7 @@ fn options(now: i64) -> VaultOptions {
     options.threads(std::num::NonZeroUsize::MIN)
 }
 
-/// Leaves the upload of a process that ended before it put the record.
+/// Leaves the objects of an upload whose process ended before it committed the record.
 fn leave_upload(storage: &Shared, started_at: i64) {
     let vault = options(started_at).create(Arc::clone(storage), &Fixed(1));
     let vault = vault.unwrap();
@@ -43,7 +43,7 @@ fn collect(storage: &Shared, now: i64) -> GarbageReport {
     vault.collect_garbage().unwrap()
 }
 
-/// A storage that other processes could write.
+/// Storage that does not report exclusive use, because other processes could write to it.
 #[derive(Debug)]
 struct NotExclusive(Shared);
 
@@ -84,7 +84,8 @@ fn upload_of_earlier_process_on_exclusive_storage_is_freed_at_once() {
     }
 }
 
-/// Another vault of this process, with a clock days ahead, must not free the upload.
+/// Another vault of this process must not free the upload, even if its clock is 100 days ahead or
+/// behind.
 #[test]
 fn upload_of_this_process_on_exclusive_storage_is_kept_at_any_age() {
     for stage in [Stage::memory(), Stage::file()] {
@@ -121,7 +122,7 @@ fn upload_from_the_future_is_kept_up_to_the_age_limit() {
 }
 
 #[test]
-fn storages_state_whether_they_are_exclusive() {
+fn is_exclusive_is_false_for_shared_and_read_only_storage() {
     assert!(MemoryStorage::new().is_exclusive());
     let split = SplitStorage::new(MemoryStorage::new(), MemoryStorage::new());
     assert!(split.is_exclusive());

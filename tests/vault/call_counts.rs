@@ -1,5 +1,5 @@
-//! Storage calls of the verbs, counted at the storage interface. The vault is on transactional
-//! storage, with grouped journaling, records up to the inline limit, and no conflict.
+//! Storage calls of each vault operation. Unless a test chooses otherwise, the storage is
+//! transactional, journaling is grouped, contents are small, and no conflict occurs.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,8 @@ use crate::common::clock::ManualClock;
 use crate::common::{self, Fixed, record, session, subject};
 use crate::raw;
 
-/// A storage that notes its calls: the verb, and the classes of the keys in their order.
+/// Storage wrapper that records each call with the classes of its keys, in order and without
+/// adjacent repetitions.
 #[derive(Debug)]
 struct Counted<S> {
     inner: S,
@@ -65,7 +66,7 @@ struct World<S> {
 }
 
 impl<S: Storage + 'static> World<S> {
-    /// Returns a vault whose journal chain has begun, with one subject and one record.
+    /// Creates a vault with one subject and one record, whose put has begun the journal chain.
     fn new(inner: S) -> Self {
         let storage = Arc::new(Counted {
             inner,
@@ -85,7 +86,7 @@ impl<S: Storage + 'static> World<S> {
     }
 }
 
-/// Puts `count` records of one subject in one call, and returns the calls.
+/// Puts `count` records of one subject with one `put_many`, and returns the storage calls.
 fn put_many(world: &World<MemoryStorage>, patient: &str, count: usize) -> Vec<String> {
     let ids: Vec<RecordId> = (0..count)
         .map(|n| record(patient, &format!("many/{n}")))
@@ -123,14 +124,14 @@ fn put_of_new_record_makes_two_calls() {
 }
 
 #[test]
-fn first_put_of_subject_is_one_commit() {
+fn first_put_of_subject_makes_one_commit() {
     let world = World::new(MemoryStorage::new());
     let session = session(&world.vault);
     let (put, calls) = world.calls_of(|| session.put(&record("P1", "R0"), b"first"));
     assert_eq!(put, Ok(1));
-    // One call less than the three that the design allows: a new chart has no record to read.
+    // This put needs no read of the record, because a new chart has no record.
     assert_eq!(calls, ["read p", "commit prvj"]);
-    // The commit filled the cache.
+    // The first put cached the patient entry, so the second put does not read the entry.
     let (put, calls) = world.calls_of(|| session.put(&record("P1", "R0"), b"second"));
     assert_eq!(put, Ok(2));
     assert_eq!(calls, ["read r", "commit hrpj"]);
@@ -138,7 +139,7 @@ fn first_put_of_subject_is_one_commit() {
 }
 
 #[test]
-fn first_put_of_subject_with_steps_puts_entry_first() {
+fn first_put_of_subject_per_operation_puts_entry_first() {
     let world = World::new(PerOperation::new(MemoryStorage::new()));
     let put = || session(&world.vault).put(&record("P1", "R0"), b"first");
     let (put, calls) = world.calls_of(put);
@@ -162,7 +163,7 @@ fn put_many_makes_one_commit_for_each_1024_records() {
     let world = World::new(MemoryStorage::new());
     assert_eq!(put_many(&world, "P0", 1024).len(), 2);
     assert_eq!(put_many(&world, "P1", 1024), ["read p", "commit prvj"]);
-    // The records after the first 1,024 wait until the entry of the subject is stored.
+    // The records after the first 1,024 need another commit, after the commit of the patient entry.
     let expected = ["read p", "commit prvj", "read r", "commit hrp"];
     let calls = put_many(&world, "P2", 1025);
     assert_eq!(calls[..3], expected[..3]);
@@ -199,7 +200,8 @@ fn refused_first_write_creates_no_entry() {
     assert_eq!(session.list(&subject("P1")).unwrap().count(), 0);
 }
 
-/// The search for expunged markers is cached, so that reading all versions one by one is linear.
+/// The result of the search for expunged markers is cached. Each later read of an old version
+/// therefore needs only two calls.
 #[test]
 fn get_of_each_version_makes_two_reads_of_values() {
     const VERSIONS: u64 = 300;
@@ -227,9 +229,10 @@ fn get_of_each_version_makes_two_reads_of_values() {
     assert_eq!(read(7), ["read r", "read h"]);
 }
 
-/// Reading from the last version to the first searches one more version each time.
+/// Each read searches one more version than the read before, because versions are read in
+/// descending order.
 #[test]
-fn get_of_each_version_backwards_scans_one_key() {
+fn get_of_versions_in_descending_order_makes_at_most_three_calls() {
     let world = World::new(MemoryStorage::new());
     let id = record("P0", "R0");
     let session = session(&world.vault);
@@ -243,7 +246,7 @@ fn get_of_each_version_backwards_scans_one_key() {
     }
 }
 
-/// A cached search must not hide a marker of another handle.
+/// A cached search result must not hide an expunged marker that another handle wrote.
 #[test]
 fn expunge_by_another_handle_hides_versions_of_cached_search() {
     let world = World::new(MemoryStorage::new());
@@ -258,7 +261,8 @@ fn expunge_by_another_handle_hides_versions_of_cached_search() {
     common::session(&other).expunge(&id, "asked for").unwrap();
     common::session(&other).put(&id, b"after").unwrap();
     assert_eq!(session.get_version(&id, 8).unwrap().unwrap()[..], *b"after");
-    // An expunge that was interrupted leaves versions, which must not be returned.
+    // Restore the former versions, as an interrupted expunge leaves them. No read may return these
+    // versions.
     let left = kept.iter().filter(|(key, _)| key[0] == b'h');
     let left = left.fold(Transaction::new(), |transaction, (key, value)| {
         transaction.put(&key[..], &value[..], Expect::Absent)

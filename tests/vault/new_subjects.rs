@@ -13,10 +13,10 @@ everywhere!(
     concurrent_first_puts_share_one_chart,
 );
 
-/// More steps than the first put of a subject has on any storage.
+/// More steps than the first put of a subject takes on any storage.
 const STEPS: u64 = 12;
 
-/// An unknown outcome must neither write a record twice nor leave a second chart.
+/// No fault may cause a second version of a record or a second patient entry.
 fn first_records_with_fault_at_any_step_are_written_once(stage: &Stage) {
     drop(stage.create());
     let empty = raw::all_objects(&stage.storage);

@@ -31,7 +31,7 @@ fn create(storage: Arc<Split>) -> Vault {
 struct Acknowledged {
     /// The number of new patients, each with one record.
     patients: AtomicU64,
-    /// The number of versions of one record.
+    /// The number of versions of the record of patient `busy`.
     versions: AtomicU64,
 }
 
@@ -186,7 +186,8 @@ fn read_after_separate_copies(
     Ok(session(&restored).get(id)?.is_some())
 }
 
-/// A backup must stop commits, because separate copies lose records in either order.
+/// A backup must block commits, because separate copies of the two sides can lose records in either
+/// order.
 #[test]
 fn separate_copies_of_keys_and_data_lose_records() {
     let added = record("new", "note");
@@ -201,7 +202,8 @@ fn separate_copies_of_keys_and_data_lose_records() {
     assert!(read != Ok(true), "{read:?}");
 }
 
-/// Newer keys open older data, except data that was erased between the two copies.
+/// With a newer copy of the key side, an older copy of the data side stays readable, unless a
+/// subject key was rotated. A subject that was erased between the two copies stays erased.
 #[test]
 fn data_copied_before_keys_stays_readable_without_rotation() {
     let kept = record("rotated", "note");

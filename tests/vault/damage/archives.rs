@@ -1,4 +1,4 @@
-//! Archives and backups: of a storage with unreadable objects, and of a vault in use.
+//! Archives of a storage with unreadable objects and of a vault in use, and their journal entries.
 
 use std::io::{self, Cursor, Write};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::stage::{Stage, record, session_on};
 everywhere!(
     archive_leaves_unreadable_objects_out_and_counts_them,
     restored_archive_contains_the_entry_of_its_beginning,
-    archive_of_storage_without_snapshots_is_refused_after_a_rotation,
+    archive_during_rotations_is_consistent_or_refused,
     archive_to_failing_output_is_journaled_as_failed,
 );
 
@@ -37,7 +37,7 @@ fn archive(vault: &Vault, out: impl Write) -> Result<archive::Report, Error> {
     session_as(vault, "it.office", Purpose::SystemAdministration).archive("nightly", out)
 }
 
-/// Returns the journaled backups: operation, outcome and note.
+/// Returns the operation, outcome and note of each journal entry about a backup.
 fn backups(vault: &Vault) -> Vec<(Operation, String, String)> {
     let auditor = session_as(vault, "privacy.office", Purpose::Operations);
     let trail = auditor.audit().unwrap();
@@ -104,7 +104,7 @@ fn restored_archive_contains_the_entry_of_its_beginning(stage: &Stage) {
 
 /// A vault in use can be archived if its storage has snapshots. Otherwise keys and records of
 /// different times could be mixed, so the archive is refused.
-fn archive_of_storage_without_snapshots_is_refused_after_a_rotation(stage: &Stage) {
+fn archive_during_rotations_is_consistent_or_refused(stage: &Stage) {
     let scene = Scene::new(stage);
     let mut writes = 0;
     let mut out = Busy(Vec::new(), || {

@@ -1,4 +1,5 @@
-//! One changed byte in the files of `FileStorage`: it costs only the object that it hits.
+//! Vaults on a `FileStorage` with a changed byte or a missing segment file, and a backup of a vault
+//! in use.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ use crate::stage::{content, record, session_on, subject};
 
 const PATIENTS: u64 = 8;
 const RECORDS: u64 = 40;
-/// Most records that one byte may cost: those of one page of the database, or of one patient entry.
+/// Upper bound on the records that one changed byte may make unreadable: those on one database
+/// page, or all records of one patient.
 const LOST_MAX: usize = RECORDS as usize;
 
 fn options() -> VaultOptions {
@@ -26,14 +28,14 @@ fn id(patient: u64, number: u64) -> RecordId {
     record(&format!("MRN-{patient}"), &format!("Observation/{number}"))
 }
 
-/// Directory with a closed storage, and the path of its database.
+/// Scratch directory with the files of a storage.
 struct Directory {
     path: PathBuf,
     _scratch: TempDir,
 }
 
 impl Directory {
-    /// Creates a vault whose records have no more than a few kilobytes.
+    /// Creates a vault in which each record has 900 bytes of content.
     fn of_small_records() -> Self {
         Self::filled(|vault| {
             for patient in 0..PATIENTS {
@@ -88,7 +90,7 @@ fn copy_of(directory: &Path) -> PathBuf {
     copy
 }
 
-/// Records of all patients, as `get` or `list` returns them.
+/// Counts of the records that `get` or `list` returns or omits, over all patients.
 #[derive(Debug, Default)]
 struct Seen {
     readable: usize,
@@ -127,8 +129,9 @@ impl Seen {
         seen
     }
 
-    /// Asserts that the damage cost little and hid nothing. A changed byte in an inner page of an
-    /// index can hide the records below this page, which only the check of the storage notices.
+    /// Asserts that no record is hidden and that at most `LOST_MAX` are unreadable, unless the
+    /// storage reports structure faults. A changed byte in an interior page of an index can hide
+    /// the records below this page. Only `Storage::integrity` detects this.
     #[track_caller]
     fn assert_local(&self, has_structure_faults: bool, offset: usize) {
         let total = (PATIENTS * RECORDS) as usize;
@@ -138,7 +141,7 @@ impl Seen {
 }
 
 #[test]
-fn changed_byte_among_the_records_costs_only_what_it_hit() {
+fn changed_database_byte_loses_few_records_and_is_reported() {
     let directory = Directory::of_small_records();
     let total = (PATIENTS * RECORDS) as usize;
     let length = directory.database().len();
@@ -164,7 +167,8 @@ fn changed_byte_among_the_records_costs_only_what_it_hit() {
             assert!(archived.unwrap().objects > 0);
             let rotated = vault.rotate_master_key();
             assert!(rotated.is_ok() || has_structure_faults);
-            // A damaged index misleads other lookups after each change of the same page.
+            // Check again after the rotation, because its writes to a damaged index can affect
+            // other lookups.
             Seen::by_get(&vault).assert_local(has_structure_faults, offset);
             damaged += usize::from(!report.is_clean());
             drop(storage);
@@ -200,7 +204,7 @@ fn changed_byte_in_a_journal_page_leaves_the_records_readable() {
 }
 
 #[test]
-fn missing_segment_file_costs_its_content_and_is_reported() {
+fn missing_segment_file_loses_only_its_content_and_is_reported() {
     let large = [record("MRN-1", "CT/1"), record("MRN-2", "CT/1")];
     let directory = Directory::filled(|vault| {
         for (id, seed) in large.iter().zip(1..) {

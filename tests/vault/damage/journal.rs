@@ -1,4 +1,4 @@
-//! Unreadable journal pages: reads and writes go on, and verification reports the page.
+//! Unreadable journal pages. Reads and writes succeed, and verification reports the pages.
 
 use chartlock::Vault;
 use chartlock::verify::JournalFault;
@@ -8,12 +8,12 @@ use crate::raw;
 use crate::stage::{Stage, record, session_on};
 
 everywhere!(
-    unreadable_page_of_own_chain_stops_nothing,
-    unreadable_page_of_other_chain_stops_nothing,
-    unreadable_last_pages_of_all_chains_stop_nothing,
+    unreadable_page_of_own_chain_blocks_no_operation,
+    unreadable_page_of_other_chain_blocks_no_operation,
+    unreadable_last_pages_of_all_chains_block_no_operation,
 );
 
-/// Asserts that a vault reads all records and writes one.
+/// Asserts that reads of all records, a put and a checkpoint succeed.
 #[track_caller]
 fn assert_works(vault: &Vault) {
     let session = session_on(vault);
@@ -25,7 +25,7 @@ fn assert_works(vault: &Vault) {
     vault.checkpoint().unwrap();
 }
 
-/// Asserts that verification reports only this number of altered pages.
+/// Asserts that verification reports this number of altered journal pages, and no other finding.
 #[track_caller]
 fn assert_reported(vault: &Vault, pages: usize) {
     let report = vault.verify(None).unwrap();
@@ -46,7 +46,7 @@ fn pages(stage: &Stage) -> Vec<Vec<u8>> {
     raw::objects_of(&stage.storage, b"j").into_keys().collect()
 }
 
-fn unreadable_page_of_own_chain_stops_nothing(stage: &Stage) {
+fn unreadable_page_of_own_chain_blocks_no_operation(stage: &Stage) {
     let scene = Scene::new(stage);
     for page in pages(stage) {
         scene.damage(&page);
@@ -56,7 +56,7 @@ fn unreadable_page_of_own_chain_stops_nothing(stage: &Stage) {
     scene.assert_whole();
 }
 
-fn unreadable_page_of_other_chain_stops_nothing(stage: &Stage) {
+fn unreadable_page_of_other_chain_blocks_no_operation(stage: &Stage) {
     let scene = Scene::new(stage);
     for page in pages(stage).iter().step_by(3) {
         scene.damage(page);
@@ -67,7 +67,7 @@ fn unreadable_page_of_other_chain_stops_nothing(stage: &Stage) {
     scene.assert_whole();
 }
 
-fn unreadable_last_pages_of_all_chains_stop_nothing(stage: &Stage) {
+fn unreadable_last_pages_of_all_chains_block_no_operation(stage: &Stage) {
     let scene = Scene::new(stage);
     assert_works(&scene.open());
     let mut lasts: Vec<Vec<u8>> = Vec::new();

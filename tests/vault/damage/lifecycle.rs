@@ -1,4 +1,4 @@
-//! Garbage collection, erasure and expunge beside unreadable objects.
+//! Garbage collection, erasure and expunge in charts with unreadable objects.
 
 use chartlock::internals::envelope::SEGMENT;
 use chartlock::report::GarbageReport;

@@ -1,5 +1,6 @@
-//! Objects that the storage cannot read: every operation goes on past such an object and reports it,
-//! no operation takes it for absent, and none deletes or destroys anything because of it.
+//! Objects that the storage cannot read. Operations skip and report such an object, or return an
+//! error. No operation treats the object as absent. Only erasure and expunge delete such objects or
+//! destroy their keys.
 
 mod archives;
 #[cfg(feature = "file")]
@@ -58,7 +59,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Opens the vault like another process.
+    /// Opens the vault again, with empty caches.
     fn open(&self) -> Vault {
         let options = self.stage.options();
         options.open(Arc::clone(&self.storage), &Fixed(1)).unwrap()
@@ -92,7 +93,8 @@ impl<'a> Scene<'a> {
         self.storage.damage([]);
     }
 
-    /// Asserts that a newly opened vault reads all records of both patients.
+    /// Makes all objects readable, and asserts that a newly opened vault is clean and returns all
+    /// records of both patients.
     #[track_caller]
     fn assert_whole(&self) {
         self.repair();

@@ -1,4 +1,4 @@
-//! Reads and writes beside unreadable objects.
+//! Reads and writes of charts with unreadable objects.
 
 use std::sync::Arc;
 
@@ -13,19 +13,20 @@ use crate::stage::{Stage, record, session_on, subject};
 
 everywhere!(
     list_and_get_all_past_unreadable_record_return_one_error_item,
-    history_of_unreadable_version_fails_and_others_go_on,
-    put_over_unreadable_record_is_refused_and_its_batch_goes_on,
-    unreadable_entry_is_no_absent_subject,
-    content_with_unreadable_segment_fails_and_others_go_on,
+    history_with_unreadable_version_fails_and_others_succeed,
+    put_over_unreadable_record_is_refused_and_its_batch_succeeds,
+    subject_with_unreadable_entry_is_never_treated_as_absent,
+    content_with_unreadable_segment_fails_and_others_succeed,
 );
 
-/// Counts the whole items and the errors.
+/// Returns the number of items without an error, and the number of errors.
 fn tally<T>(items: impl Iterator<Item = Result<T, Error>>) -> (usize, usize) {
     let (whole, failed): (Vec<_>, Vec<_>) = items.partition(Result::is_ok);
     (whole.len(), failed.len())
 }
 
-/// Counts the records that `get` returns, and the errors. A record must never be absent.
+/// Returns the number of records that `get` returns, and the number of errors. Asserts that no
+/// record is absent.
 fn tally_gets(session: &Session) -> (usize, usize) {
     let get = |id: &RecordId| session.get(id).map(|found| assert!(found.is_some()));
     tally(ids().iter().map(get))
@@ -45,7 +46,7 @@ fn list_and_get_all_past_unreadable_record_return_one_error_item(stage: &Stage) 
     scene.assert_whole();
 }
 
-fn history_of_unreadable_version_fails_and_others_go_on(stage: &Stage) {
+fn history_with_unreadable_version_fails_and_others_succeed(stage: &Stage) {
     let scene = Scene::new(stage);
     let session = scene.session();
     let (first, second) = (record(PATIENTS[0], NAMES[0]), record(PATIENTS[1], NAMES[0]));
@@ -63,7 +64,7 @@ fn history_of_unreadable_version_fails_and_others_go_on(stage: &Stage) {
     scene.assert_whole();
 }
 
-fn put_over_unreadable_record_is_refused_and_its_batch_goes_on(stage: &Stage) {
+fn put_over_unreadable_record_is_refused_and_its_batch_succeeds(stage: &Stage) {
     let scene = Scene::new(stage);
     let session = scene.session();
     for key in scene.keys(b'r') {
@@ -86,7 +87,7 @@ fn refused(session: &Session) -> RecordId {
     ids.find(|id| session.get(id).is_err()).unwrap()
 }
 
-fn unreadable_entry_is_no_absent_subject(stage: &Stage) {
+fn subject_with_unreadable_entry_is_never_treated_as_absent(stage: &Stage) {
     let scene = Scene::new(stage);
     let [entry] = &scene.keys(b'p')[..] else {
         panic!("one entry");
@@ -104,7 +105,7 @@ fn unreadable_entry_is_no_absent_subject(stage: &Stage) {
     scene.assert_whole();
 }
 
-fn content_with_unreadable_segment_fails_and_others_go_on(stage: &Stage) {
+fn content_with_unreadable_segment_fails_and_others_succeed(stage: &Stage) {
     let scene = Scene::new(stage);
     let session = scene.session();
     for key in scene.keys(b's') {

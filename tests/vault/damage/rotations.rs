@@ -1,4 +1,5 @@
-//! Rotations and key usage beside unreadable objects: keys that such an object may need are kept.
+//! Key rotation, re-encryption and key usage with unreadable objects. The vault keeps the keys that
+//! such an object may need.
 
 use chartlock::Error;
 use chartlock::report::ReencryptionReport;
@@ -11,7 +12,7 @@ everywhere!(
     master_rotation_with_unreadable_entry_keeps_former_key,
     subject_rotation_with_unreadable_version_keeps_former_key,
     reencryption_with_unreadable_version_or_segment_keeps_former_key,
-    reencryption_of_all_goes_on_past_unreadable_entry,
+    reencryption_of_all_skips_and_counts_unreadable_entry,
     key_usage_counts_unreadable_objects,
 );
 
@@ -52,7 +53,8 @@ fn reencryption_with_unreadable_version_or_segment_keeps_former_key(stage: &Stag
     let scene = Scene::new(stage);
     for class in *b"rhs" {
         for position in 0..scene.keys(class).len() {
-            // Find the keys again, because a re-encryption stores content under other keys.
+            // List the storage keys again, because a re-encryption stores content under new storage
+            // keys.
             let key = scene.keys(class).swap_remove(position);
             scene.damage(&key);
             let report = scene.vault.reencrypt_subject(&subject(PATIENTS[0]));
@@ -67,7 +69,7 @@ fn reencryption_with_unreadable_version_or_segment_keeps_former_key(stage: &Stag
     scene.assert_whole();
 }
 
-fn reencryption_of_all_goes_on_past_unreadable_entry(stage: &Stage) {
+fn reencryption_of_all_skips_and_counts_unreadable_entry(stage: &Stage) {
     let scene = Scene::new(stage);
     let entry = scene.keys(b'p').remove(0);
     scene.damage(&entry);

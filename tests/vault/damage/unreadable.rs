@@ -1,4 +1,4 @@
-//! Storage wrapper that makes chosen objects unreadable, as a damaged backend does.
+//! Storage wrappers with unreadable objects, which simulate a damaged backend.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::stage::Shared;
 
 type Keys = BTreeSet<Vec<u8>>;
 
-/// Storage that cannot read the objects with some keys.
+/// Storage that cannot read the objects with the keys in `keys`.
 #[derive(Debug)]
 pub(super) struct Unreadable {
     inner: Shared,
@@ -34,7 +34,7 @@ impl Unreadable {
         *self.keys.lock().unwrap() = keys.into_iter().cloned().collect();
     }
 
-    /// Sets the result of the storage's check of itself.
+    /// Sets the result of [`Storage::integrity`].
     pub(super) fn set_integrity(&self, integrity: Integrity) {
         *self.integrity.lock().unwrap() = integrity;
     }
@@ -114,7 +114,7 @@ fn with_ranges(damaged: &Keys, mut page: ScanPage) -> ScanPage {
     page
 }
 
-/// Storage whose scans of one prefix cannot read a whole range of keys.
+/// Storage whose scans cannot read one range of keys.
 #[derive(Debug)]
 pub(super) struct WithRange {
     pub(super) inner: Arc<dyn Storage>,

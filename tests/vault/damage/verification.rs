@@ -1,4 +1,4 @@
-//! Verification of a storage with unreadable objects, and of the storage's check of itself.
+//! Verification of a vault with unreadable objects, or on a storage that reports faults.
 
 use chartlock::verify::{CheckpointState, FindingKind, VerifyReport};
 
@@ -13,10 +13,11 @@ everywhere!(
     verify_reports_unreadable_entry_and_header,
     verify_reports_unreadable_page_of_checkpoint,
     verify_reports_faults_of_storage,
-    verify_names_record_whose_value_is_missing,
+    verify_reports_name_of_record_with_missing_value,
 );
 
-/// Returns the kinds and record names of the findings on the first patient's records.
+/// Asserts that all findings on records concern the first patient, and returns their kinds and
+/// record names.
 #[track_caller]
 fn found(report: &VerifyReport) -> Vec<(FindingKind, Option<&str>)> {
     assert!(!report.is_clean() && report.journal.is_empty());
@@ -31,7 +32,8 @@ fn found(report: &VerifyReport) -> Vec<(FindingKind, Option<&str>)> {
 fn verify_reports_each_unreadable_version(stage: &Stage) {
     let scene = Scene::new(stage);
     for class in *b"rh" {
-        // The name of a record is inside its versions.
+        // A finding contains the record's name only if another version is readable, because each
+        // version contains the name.
         let name = Some(NAMES[0]).filter(|_| class == b'h');
         for key in scene.keys(class) {
             scene.damage(&key);
@@ -106,7 +108,7 @@ fn verify_reports_faults_of_storage(stage: &Stage) {
     scene.assert_whole();
 }
 
-fn verify_names_record_whose_value_is_missing(stage: &Stage) {
+fn verify_reports_name_of_record_with_missing_value(stage: &Stage) {
     let scene = Scene::new(stage);
     scene.storage.set_integrity(Integrity {
         structure_faults: 0,
