@@ -63,6 +63,7 @@ impl Writer {
     /// Removes entries from the queue after their page was committed.
     fn complete_entries(&self, entries: &[(u64, EntryDraft)]) {
         self.failing.store(false, Ordering::Release);
+        self.has_written.store(true, Ordering::Release);
         if let Some((last, _)) = entries.last() {
             lock(&self.queue).remove_up_to(*last);
         }

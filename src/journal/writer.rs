@@ -38,6 +38,8 @@ pub struct Writer {
     /// changed only under the `chain` lock, so that threads change the flag in the order of their
     /// pages.
     pub(super) failing: AtomicBool,
+    /// `true` once a page was committed to the storage that receives the entries now.
+    pub(super) has_written: AtomicBool,
     pub(super) forked: AtomicBool,
 }
 
@@ -60,6 +62,7 @@ impl Writer {
             }),
             storage,
             failing: AtomicBool::new(false),
+            has_written: AtomicBool::new(false),
             forked: AtomicBool::new(false),
         }
     }
@@ -82,6 +85,12 @@ impl Writer {
     /// Returns `true` if the last page could not be written.
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Acquire)
+    }
+
+    /// Returns `true` once a page was committed to the storage that receives the entries now. Before,
+    /// the storage may be read-only.
+    pub fn has_written(&self) -> bool {
+        self.has_written.load(Ordering::Acquire)
     }
 
     pub(super) fn sealer(&self) -> Result<Arc<Sealer>> {
@@ -186,12 +195,16 @@ impl Writer {
 
     /// Begins the journal fallback: entries go to a separate chain in `spool` from now on.
     pub fn begin_spool(&self, spool: Arc<dyn Storage>) {
-        lock(&self.chain).fallback = Some(Chain::new(spool));
+        let mut chain = lock(&self.chain);
+        chain.fallback = Some(Chain::new(spool));
+        self.has_written.store(false, Ordering::Release);
     }
 
     /// Ends the journal fallback: entries go to the main chain again.
     pub fn end_spool(&self) {
-        lock(&self.chain).fallback = None;
+        let mut chain = lock(&self.chain);
+        chain.fallback = None;
+        self.has_written.store(false, Ordering::Release);
     }
 }
 

@@ -34,6 +34,7 @@ mod key_reuse;
 mod model;
 mod new_subjects;
 mod plaintext_search;
+mod read_only;
 mod readers;
 mod recovery;
 mod rotation;

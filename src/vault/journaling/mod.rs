@@ -49,6 +49,8 @@ pub enum Journaling {
     Strict,
     /// The entry is durable within one second, and many entries share one write.
     ///
+    /// The first entry after opening is durable before anything is released, because the storage may
+    /// be read-only.
     /// A crash or power failure can lose only the entries of the last second. While the journal
     /// cannot be written, nothing more is released. While the storage stalls, reads wait once an
     /// entry is one second old.
@@ -262,7 +264,8 @@ impl Drop for JournalHandle {
 
 impl Journal {
     fn must_flush(&self, uptime: Duration) -> bool {
-        if self.mode == Journaling::Strict || self.writer.is_failing() {
+        let is_strict = self.mode == Journaling::Strict;
+        if is_strict || self.writer.is_failing() || !self.writer.has_written() {
             return true;
         }
         self.writer.waiting().is_some_and(|(since, count)| {
