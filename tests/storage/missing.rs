@@ -337,3 +337,24 @@ fn older_database_with_newer_log_at_any_path_returns_damaged() {
         assert_eq!(opened, Err(StorageError::Damaged), "{directory:?}");
     }
 }
+
+#[test]
+fn opening_without_segment_directory_returns_damaged() {
+    let scratch = scratch::quick();
+    let segments = scratch.path().join("segments");
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put(&storage, b"r1", b"small");
+    storage.close().unwrap();
+    let away = scratch.path().join("away");
+    std::fs::rename(&segments, &away).unwrap();
+    let before = contents(scratch.path());
+    for opened in [
+        FileStorage::open(scratch.path()),
+        FileStorage::open_read_only(scratch.path()),
+    ] {
+        assert_eq!(opened.unwrap_err(), StorageError::Damaged);
+    }
+    assert_eq!(contents(scratch.path()), before);
+    std::fs::rename(&away, &segments).unwrap();
+    FileStorage::open(scratch.path()).unwrap();
+}

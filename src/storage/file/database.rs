@@ -180,9 +180,20 @@ pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// Checks which files exist before SQLite opens the database.
+pub(super) fn check_files(directory: &Path) -> Result<(), StorageError> {
+    check_file(directory)?;
+    match fs::metadata(directory.join(SEGMENTS)) {
+        Ok(metadata) if metadata.is_dir() => check_rollback_journal(directory),
+        Ok(_) => Err(StorageError::Damaged),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StorageError::Damaged),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Checks that no rollback journal has content. Only a creation writes one. SQLite would copy the pages of
 /// any other journal into this database, even if the journal belongs to another database.
-pub(super) fn check_rollback_journal(directory: &Path) -> Result<(), StorageError> {
+fn check_rollback_journal(directory: &Path) -> Result<(), StorageError> {
     match fs::metadata(directory.join(ROLLBACK_JOURNAL)) {
         Ok(metadata) if metadata.len() > 0 => Err(StorageError::Damaged),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),

@@ -10,8 +10,7 @@ use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
 use super::content::check_content;
 use super::database::{
-    self, Role, check_file, check_mode, check_origin, check_rollback_journal, connect, empty_log,
-    failed, opening_failed,
+    self, Role, check_files, check_mode, check_origin, connect, empty_log, failed, opening_failed,
 };
 use super::directory::{LockedDirectory, Sharing, absolute};
 use super::file_snapshot::Snapshots;
@@ -51,8 +50,7 @@ impl Store {
         let locked = LockedDirectory::lock(&path, options.sharing)?;
         let create = |marker: &MarkerContent| database::create(&path, marker);
         let marker = locked.ensure_filled(new_marker, create)?;
-        check_file(&path)?;
-        check_rollback_journal(&path)?;
+        check_files(&path)?;
         let connect = || {
             let writer = connect(&path, Role::Writer, options.cache_bytes)?;
             check_origin(&writer, &path, &marker)?;
@@ -98,8 +96,7 @@ impl Store {
         if marker.state != MarkerState::Complete {
             return Err(StorageError::Damaged);
         }
-        check_file(&path)?;
-        check_rollback_journal(&path)?;
+        check_files(&path)?;
         let role = match check_reader(&path, Role::Reader, &marker) {
             Ok(()) => Role::Reader,
             // On a read-only medium, SQLite cannot create the log's shared memory. If there is no log,
