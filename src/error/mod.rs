@@ -53,12 +53,12 @@ pub enum Error {
     NotAuthentic,
     /// The credential opens no slot of the header.
     #[error(
-        "this credential opens no slot; check the passphrase or key file, or restore the header from a recovery kit if a slot is damaged"
+        "this credential opens no slot; check the passphrase or key file, or, if a slot is damaged, repair the header with FileStorage::repair_header or restore it from a recovery kit"
     )]
     WrongKey,
     /// The credential opened a slot, but the keyring of the header is damaged.
     #[error(
-        "the credential is right but the vault header is damaged; restore the header from a recovery kit"
+        "the credential is right but the vault header is damaged; repair it with FileStorage::repair_header, or restore it from a recovery kit"
     )]
     HeaderDamaged,
     /// A patient entry was sealed under a newer header than the stored one.

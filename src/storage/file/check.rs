@@ -12,17 +12,17 @@ use crate::storage::{Integrity, StorageError};
 /// Maximum number of faults that SQLite lists.
 const FAULTS_MAX: u32 = 1000;
 
-/// Checks the structure of the database, the second copy of the vault header, and that each referenced
-/// segment file exists and is complete.
+/// Checks the structure of the database, both copies of the vault header, and that each referenced segment
+/// file exists and is complete.
 pub(super) fn check(
     snapshot: &FileSnapshot,
     segments: &Segments,
 ) -> Result<Integrity, StorageError> {
     snapshot.with(|connection| {
         Ok(Integrity {
-            // The vault never reads the second copy, so only this check detects a damaged second copy.
+            // Nothing else compares the two copies. Each can be damaged while the structure is sound.
             structure_faults: structure_faults(connection)?
-                + u64::from(HeaderCopies::read(connection).is_second_damaged()),
+                + u64::from(HeaderCopies::read(connection).is_damaged()),
             missing_values: missing_values(connection, segments)?,
         })
     })

@@ -29,18 +29,33 @@ impl HeaderCopies {
         }
     }
 
-    /// Returns `true` if the first copy can be read, but no second copy fits the checksum.
-    pub(super) fn is_second_damaged(&self) -> bool {
-        self.first.is_some() && self.second.is_none()
+    /// Returns `true` if one of the copies is absent, cannot be read, or does not fit the checksum.
+    pub(super) fn is_damaged(&self) -> bool {
+        let has_header = self.first.is_some() || self.sum.is_some();
+        has_header && !(self.is_first_whole() && self.second.is_some())
     }
 
     /// Returns the second copy if it fits the checksum and the first copy does not.
     pub(super) fn replacement(self) -> Option<Value> {
-        let is_whole = |first: &Value| self.sum.is_none_or(|sum| header_sum(first) == sum);
-        match &self.first {
-            Some(first) if is_whole(first) => None,
-            _ => self.second,
+        if self.is_first_whole() {
+            None
+        } else {
+            self.second
         }
+    }
+
+    /// Returns a copy that fits the checksum.
+    pub(super) fn whole(self) -> Option<Value> {
+        if self.is_first_whole() {
+            self.first
+        } else {
+            self.second
+        }
+    }
+
+    fn is_first_whole(&self) -> bool {
+        let first = self.first.as_deref().map(header_sum);
+        first.is_some() && first == self.sum
     }
 }
 
