@@ -17,6 +17,8 @@ const READERS: usize = 2;
 /// records stays small.
 const RECORDS: u64 = 60;
 const LARGE_BYTES: usize = 300_000;
+/// Number of puts of each writer for each backup, which limits the growth of the vault.
+const PUTS_PER_BACKUP: u64 = 60;
 
 /// Number of acknowledged puts of each writer.
 type Counters = [AtomicU64; WRITERS];
@@ -29,11 +31,13 @@ fn every_backup_of_a_busy_vault_opens_and_verifies() {
     let storage = Arc::new(storage);
     let vault = Vault::create(Arc::clone(&storage), &Fixed(1)).unwrap();
     let (is_over, puts) = (AtomicBool::new(false), Counters::default());
+    let allowed = AtomicU64::new(PUTS_PER_BACKUP);
     thread::scope(|scope| {
         let _ends_the_threads = SetOnDrop(&is_over);
         for writer in 0..WRITERS {
             let (vault, puts, is_over) = (&vault, &puts[writer], &is_over);
-            scope.spawn(move || write(vault, writer, puts, is_over));
+            let allowed = &allowed;
+            scope.spawn(move || write(vault, writer, puts, allowed, is_over));
         }
         for reader in 0..READERS {
             let (vault, is_over) = (&vault, &is_over);
@@ -43,6 +47,7 @@ fn every_backup_of_a_busy_vault_opens_and_verifies() {
         wait_for_puts(&puts);
         let mut times = [Duration::ZERO; 2];
         for number in 0..backups {
+            allowed.fetch_add(PUTS_PER_BACKUP, Ordering::SeqCst);
             let copy = scratch.path().join("copy");
             back_up_and_compare(&vault, &storage, &copy, &puts, &mut times);
             fs::remove_dir_all(&copy).unwrap();
@@ -73,15 +78,24 @@ fn content(number: u64) -> Vec<u8> {
     content
 }
 
-fn write(vault: &Vault, writer: usize, puts: &AtomicU64, is_over: &AtomicBool) {
+fn write(
+    vault: &Vault,
+    writer: usize,
+    puts: &AtomicU64,
+    allowed: &AtomicU64,
+    is_over: &AtomicBool,
+) {
     let session = session(vault);
     for number in 0.. {
+        while number >= allowed.load(Ordering::SeqCst) && !is_over.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(2));
+        }
         if is_over.load(Ordering::Relaxed) {
             return;
         }
         session.put(&id(writer, number), &content(number)).unwrap();
         puts.store(number + 1, Ordering::SeqCst);
-        // Limit the growth of the vault.
+        // Spread the puts over the backup.
         thread::sleep(Duration::from_millis(2));
     }
 }
