@@ -112,6 +112,16 @@
 //! the restore and repeats the erasures since the backup. [`storage::SplitStorage`] describes the
 //! backup of keys and data.
 //!
+//! - A copy made by `FileStorage::backup` opens like the original, and opening it writes to it. To
+//!   keep the backup unchanged, restore from it with
+//!   `FileStorage::open_read_only(copy)?.backup(new_directory, ..)`, and open the new directory.
+//! - A backup of a damaged storage succeeds and reports what it lacks (`missing_segment_files` of
+//!   `BackupReport`, `unreadable` of the archive's report). Keep the earlier backups until both are 0.
+//! - After `FileStorage::salvage`, open the vault in the new storage and call [`Vault::verify`], which
+//!   names the records whose content is lost. Put these records again; [`Session::expunge`] removes
+//!   the incomplete versions. Then call [`Session::accept_restore`], and make a new backup.
+//! - After a failed backup, delete its directory: it opens as [`storage::StorageError::Damaged`].
+//!
 //! # Good to know
 //!
 //! - A put is durable when it returns, and creates a new version. Earlier versions stay readable
@@ -120,6 +130,12 @@
 //! - Every call blocks. In async code, call the crate where blocking is allowed.
 //! - A session, reader, writer or iterator keeps its vault open. Drop them all before you open the
 //!   same storage again. [`Vault::lock`] wipes the keys even while such handles remain.
+//! - To shut down, drop the handles or call [`Vault::lock`], which writes the last journal entries.
+//!   Then call [`Storage::close`](storage::Storage::close), which reports a failure that dropping the
+//!   storage would discard.
+//! - On a full disk (`StorageError::Full`) reads stop too, because they cannot be journaled. Erasing,
+//!   expunging and `FileStorage::compact` make room, and the same vault then continues. If reading
+//!   must go on meanwhile, [`Session::begin_journal_fallback`] journals reads to another storage.
 //! - Identifiers and names are compared byte for byte. Normalise them first if your sources differ.
 //! - No record of a vault can be read without the vault's header. Store a [`RecoveryKit`] away from
 //!   the storage, and export a new one after each rotation of the master key or the root key.

@@ -136,6 +136,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Makes everything durable and closes the storage. Later calls of `close` do nothing; other
     /// later calls return [`StorageError::Stopped`].
     ///
+    /// Lock or drop a vault first: its last journal entries are written then, and are lost if the
+    /// storage is already closed.
+    ///
     /// Dropping the storage also closes it, but discards an error. The default does nothing, which
     /// suits backends that have no work left after a commit.
     ///

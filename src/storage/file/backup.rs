@@ -47,7 +47,8 @@ pub struct BackupReport {
     pub objects: u64,
     /// Number of segment files in the copy.
     pub segment_files: u64,
-    /// Number of segment files that are missing in the original, and therefore also in the copy.
+    /// Number of segment files that are missing in the original, and therefore also in the copy. Unless
+    /// this is 0, keep earlier backups and call `Vault::verify`.
     pub missing_segment_files: u64,
     /// Size of the database and of the segment files in the copy, in bytes.
     pub bytes: u64,

@@ -122,6 +122,9 @@ impl FileStorage {
     /// Opens an existing storage for reading, also while another process writes it, and also on a
     /// read-only medium.
     ///
+    /// A vault in this storage releases no record, because it cannot journal the read. To read, begin a
+    /// [journal fallback](crate::Session::begin_journal_fallback) to another storage.
+    ///
     /// Every commit returns [`StorageError::Denied`]. A storage that was not closed can be opened
     /// on a read-only medium only if its file `vault.db-shm` exists.
     ///
@@ -183,17 +186,22 @@ impl FileStorage {
         FileSnapshot::new(Arc::clone(&self.store))
     }
 
-    /// Replaces a damaged vault header by its second copy. Returns `true` if it was replaced.
+    /// Replaces a damaged copy of the vault header by the other copy. Returns `true` if it was replaced.
     ///
-    /// Each commit of a header writes both copies and one checksum, which is valid for both. The
-    /// second copy replaces the first only if the second fits the checksum and the first does not.
+    /// Each commit of a header writes two copies and one checksum, which is valid for both. Only a copy
+    /// that fits the checksum replaces the other. Try this first if a vault no longer opens:
+    /// [`integrity`](Storage::integrity) reports damage of either copy, and no vault needs to be open.
+    /// A restore from a recovery kit or a backup can then be avoided.
     ///
     /// # Errors
     /// [`StorageError::Damaged`] if the header's row cannot be replaced; then use
     /// [`salvage`](Self::salvage). Other errors if the disk fails or is full.
     pub fn repair_header(&self) -> Result<bool, StorageError> {
         self.store.check_process()?;
-        let read = |connection: &_| Ok(HeaderCopies::read(connection).replacement());
+        let read = |connection: &_| {
+            let copies = HeaderCopies::read(connection);
+            Ok(copies.is_damaged().then(|| copies.whole()).flatten())
+        };
         let Some(header) = self.store.connections.read(read)? else {
             return Ok(false);
         };
