@@ -174,9 +174,8 @@ pub(super) fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(
 pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
     match fs::metadata(directory.join(DATABASE)) {
         Ok(metadata) if metadata.len() >= PAGE_BYTES as u64 => Ok(()),
-        Ok(_) => Err(StorageError::Damaged),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StorageError::Damaged),
-        Err(error) => Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Err(StorageError::Damaged),
     }
 }
 
@@ -185,9 +184,8 @@ pub(super) fn check_files(directory: &Path) -> Result<(), StorageError> {
     check_file(directory)?;
     match fs::metadata(directory.join(SEGMENTS)) {
         Ok(metadata) if metadata.is_dir() => check_rollback_journal(directory),
-        Ok(_) => Err(StorageError::Damaged),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StorageError::Damaged),
-        Err(error) => Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Err(StorageError::Damaged),
     }
 }
 
