@@ -96,11 +96,7 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        if scan.prefix.is_empty() {
-            let pages = [self.keys.scan(scan)?, self.data.scan(scan)?];
-            return Ok(merge(pages, scan.limit.max(1)));
-        }
-        self.side(Side::of(scan.prefix)).scan(scan)
+        scan_sides(scan, |side| self.side(side).scan(scan))
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
@@ -203,6 +199,18 @@ impl Side {
             _ => Self::Data,
         }
     }
+}
+
+/// Scans the side of the prefix. The empty prefix is on both sides.
+pub(super) fn scan_sides(
+    scan: Scan<'_>,
+    of: impl Fn(Side) -> Result<ScanPage, StorageError>,
+) -> Result<ScanPage, StorageError> {
+    if scan.prefix.is_empty() {
+        let pages = [of(Side::Keys)?, of(Side::Data)?];
+        return Ok(merge(pages, scan.limit.max(1)));
+    }
+    of(Side::of(scan.prefix))
 }
 
 /// Reads each key from its side, with at most one read of a side.
@@ -322,7 +330,7 @@ fn independent(transactions: &[Transaction]) -> usize {
 
 /// Merges the pages of both storages. If pages are incomplete, the result ends at the smallest of their
 /// ends, because that storage may contain more keys after the end of its page.
-pub(super) fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
+fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let mut more = pages.iter().any(|page| page.more);
     let horizon = pages
         .iter()

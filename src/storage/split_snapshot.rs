@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::PoisonError;
 
-use super::split::{Side, SplitStorage, merge, read_sides};
+use super::split::{Side, SplitStorage, read_sides, scan_sides};
 #[cfg(feature = "file")]
 use crate::storage::{BackupReport, FileStorage};
 use crate::storage::{Scan, ScanPage, Snapshot, Storage, StorageError, Stored};
@@ -97,10 +97,6 @@ impl Snapshot for SplitSnapshot {
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        if scan.prefix.is_empty() {
-            let pages = [self.keys.scan(scan)?, self.data.scan(scan)?];
-            return Ok(merge(pages, scan.limit.max(1)));
-        }
-        self.side(Side::of(scan.prefix)).scan(scan)
+        scan_sides(scan, |side| self.side(side).scan(scan))
     }
 }
