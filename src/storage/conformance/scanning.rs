@@ -44,11 +44,7 @@ fn prefixes(storage: &dyn Storage) -> Result<(), Flaw> {
         &record,
     ];
     for prefix in prefixes {
-        let expected: Vec<_> = keys
-            .iter()
-            .filter(|key| key.starts_with(prefix))
-            .cloned()
-            .collect();
+        let expected = with_prefix(&keys, prefix);
         ensure(
             found(&walk(storage, prefix, None, 1000)?) == expected,
             "a scan does not return all keys of its prefix in order",
@@ -136,11 +132,7 @@ fn ends(storage: &dyn Storage) -> Result<(), Flaw> {
         for limit in [1, 3, keys.len() - 1, keys.len(), keys.len() + 1] {
             for prefix in [b"".as_slice(), b"r", b"\xff"] {
                 let items = walk_by_end(|scan| storage.scan(scan), prefix, limit, projection)?;
-                let expected: Vec<_> = keys
-                    .iter()
-                    .filter(|key| key.starts_with(prefix))
-                    .cloned()
-                    .collect();
+                let expected = with_prefix(&keys, prefix);
                 ensure(
                     found(&items) == expected,
                     "pages that each continue at the end of the page before do not contain all keys",
@@ -294,4 +286,10 @@ pub(super) fn walk_by_end(
 
 fn found(items: &[ScanItem]) -> Vec<Vec<u8>> {
     items.iter().map(|item| item.key.clone()).collect()
+}
+
+/// Returns the keys with a prefix, in the same order.
+fn with_prefix(keys: &[Vec<u8>], prefix: &[u8]) -> Vec<Vec<u8>> {
+    let found = keys.iter().filter(|key| key.starts_with(prefix));
+    found.cloned().collect()
 }
