@@ -10,10 +10,10 @@ use rusqlite::backup::Backup;
 use serde::Serialize;
 
 use super::content::is_empty;
-use super::database::{self, failed, last_number, user_version};
+use super::database::{self, failed, last_number};
 use super::directory::{LockedDirectory, Sharing, absolute, new_file, sync_directory};
 use super::file_snapshot::FileSnapshot;
-use super::marker::{MarkerContent, MarkerState};
+use super::marker::{MarkerContent, MarkerState, user_version};
 use super::readme::{Readme, vault_id};
 use super::schema::{HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;

@@ -35,6 +35,13 @@ const ID_BYTES: usize = 16;
 /// Random identifier of one storage directory. A backup gets a new one.
 pub(super) type StorageId = [u8; ID_BYTES];
 
+/// Returns the part of the storage id that is stored in the first database page. This part reveals a
+/// write-ahead log of another storage, because nearly every log contains the first page.
+pub(super) fn user_version(id: &StorageId) -> i32 {
+    let [a, b, c, d, ..] = *id;
+    i32::from_be_bytes([a, b, c, d])
+}
+
 /// State of a storage directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MarkerState {

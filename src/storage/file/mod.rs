@@ -24,6 +24,7 @@ mod key_scan;
 mod log;
 mod marker;
 mod options;
+mod origin;
 mod positioned;
 mod prepare;
 mod read;

@@ -10,6 +10,7 @@ use super::content::check_content;
 use super::database::{self, Role, failed};
 use super::directory::absolute;
 use super::header_copy::HeaderCopies;
+use super::origin::{origin, origin_without_log};
 use super::repair::Scratch;
 use super::row::{ObjectRow, value};
 use super::schema::{COLUMNS, HEADER_KEY, PAGE_BYTES};
@@ -103,19 +104,12 @@ fn connect(directory: &Path, scratch: &Scratch) -> Result<Connection, StorageErr
 /// Returns `false` if the log belongs to another storage, or is older than the database file. Salvage
 /// then ignores the log.
 fn has_own_log(connection: &Connection, directory: &Path) -> bool {
-    let alone = database::connect(directory, Role::Immutable, 1 << 20);
-    match (origin(connection), alone.and_then(|alone| origin(&alone))) {
+    match (origin(connection), origin_without_log(directory)) {
         (Ok((id, number)), Ok((id_alone, number_alone))) => {
             id == id_alone && number >= number_alone
         }
         _ => true,
     }
-}
-
-fn origin(connection: &Connection) -> Result<(Vec<u8>, i64), StorageError> {
-    let sql = "select id, revisions from storage";
-    let row = connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)));
-    row.map_err(failed)
 }
 
 /// Returns `true` if the page count and the table definitions in the first page are plausible.

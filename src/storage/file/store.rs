@@ -10,12 +10,13 @@ use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
 use super::content::check_content;
 use super::database::{
-    self, Role, check_files, check_mode, check_origin, connect, empty_log, failed, opening_failed,
+    self, Role, check_files, check_mode, connect, empty_log, failed, opening_failed,
 };
 use super::directory::{LockedDirectory, Sharing, absolute};
 use super::file_snapshot::Snapshots;
 use super::marker::{Marker, MarkerContent, MarkerState};
 use super::options::FileOptions;
+use super::origin::check_origin;
 use super::read;
 use super::readme::{Readme, vault_id};
 use super::reserve::Reserve;

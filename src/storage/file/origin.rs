@@ -1,0 +1,86 @@
+//! Origin of the database and of its log: whether both and the marker are of the same storage and time.
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::database::{Role, connect, failed, has_log};
+use super::directory::{DATABASE, WAL};
+use super::log::log_contains;
+use super::marker::{MarkerContent, StorageId, user_version};
+use super::schema::{APPLICATION_ID, LAYOUT, PAGE_BYTES};
+use crate::storage::StorageError;
+
+/// Checks that the database and its log belong to the storage of the marker and contain every
+/// acknowledged commit, and that the database file is not truncated.
+pub(super) fn check_origin(
+    connection: &Connection,
+    directory: &Path,
+    marker: &MarkerContent,
+) -> Result<(), StorageError> {
+    // Read all values in one transaction, because another process may commit or compact in between.
+    let view = connection.unchecked_transaction().map_err(failed)?;
+    let number = |sql: &str| view.query_row(sql, (), |row| row.get::<_, i64>(0));
+    if number("pragma application_id").map_err(failed)? != i64::from(APPLICATION_ID) {
+        return Err(StorageError::Foreign);
+    }
+    if number("pragma user_version").map_err(failed)? != i64::from(user_version(&marker.id)) {
+        return Err(StorageError::Foreign);
+    }
+    let sql = "select id, layout, revisions, copied from storage";
+    let (id, layout, revisions, copied): (Vec<u8>, i64, i64, i64) = view
+        .query_row(sql, (), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .optional()
+        .map_err(failed)?
+        .ok_or(StorageError::Damaged)?;
+    if layout != LAYOUT {
+        return Err(StorageError::Layout);
+    }
+    if id != marker.id {
+        return Err(StorageError::Foreign);
+    }
+    // An older log also contains an older number, so this check notices the log even if rows of the
+    // database file are newer.
+    let is_older = u64::try_from(revisions).is_ok_and(|number| number < marker.acknowledged);
+    let has_log = has_log(directory)?;
+    if is_older {
+        return Err(StorageError::Damaged);
+    }
+    if has_log {
+        check_below_log(directory, &marker.id, copied)?;
+    }
+    let pages = number("pragma page_count").map_err(failed)?;
+    let pages = u32::try_from(pages).map_err(|_| StorageError::Damaged)?;
+    let whole = fs::metadata(directory.join(DATABASE))?.len() / PAGE_BYTES as u64;
+    let whole = u32::try_from(whole).unwrap_or(u32::MAX);
+    if whole < pages && !(has_log && log_contains(&directory.join(WAL), whole + 1..=pages)?) {
+        return Err(StorageError::Damaged);
+    }
+    Ok(())
+}
+
+/// Checks that the log belongs to the database file. The file must have the same storage id, and must
+/// contain the commits that were copied into the file before the log began.
+fn check_below_log(directory: &Path, id: &StorageId, copied: i64) -> Result<(), StorageError> {
+    match origin_without_log(directory) {
+        Ok((own, _)) if own != *id => Err(StorageError::Foreign),
+        Ok((_, number)) if number < copied => Err(StorageError::Damaged),
+        // A power cut during a checkpoint can leave a file that is readable only with the log.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Returns the storage id and the last number.
+pub(super) fn origin(connection: &Connection) -> Result<(StorageId, i64), StorageError> {
+    let sql = "select id, revisions from storage";
+    let row = connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)));
+    row.map_err(failed)
+}
+
+/// Returns the storage id and the last number in the database file alone.
+pub(super) fn origin_without_log(directory: &Path) -> Result<(StorageId, i64), StorageError> {
+    origin(&connect(directory, Role::Immutable, 1 << 20)?)
+}
