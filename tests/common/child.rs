@@ -46,6 +46,16 @@ pub(crate) fn run_on_small_disk(megabytes: u32, name: &str, directory: &Path) {
     }
 }
 
+/// Runs [`child`] on a read-only mount of the directory, and waits for the process. Does nothing if
+/// this system does not allow mounts.
+#[track_caller]
+pub(crate) fn run_on_read_only_mount(name: &str, directory: &Path) {
+    let shell = "mount --bind \"$1\" \"$1\"\nmount -o remount,bind,ro \"$1\"";
+    if let Some(command) = child_after(shell, name, directory) {
+        assert_success(command);
+    }
+}
+
 /// Returns `true` if `strace` can make this system call fail here; otherwise prints a note on
 /// standard error.
 pub(crate) fn can_fail(call: &str) -> bool {

@@ -48,14 +48,20 @@ pub(crate) fn free_bytes(_: &Path) -> u64 {
 
 /// Copies a directory with everything in it.
 pub(crate) fn copy_all(from: &Path, to: &Path) {
+    copy_each(from, to, &|_| ());
+}
+
+/// Copies a directory with everything in it. Calls `copied` with the path of each copied file.
+pub(crate) fn copy_each(from: &Path, to: &Path, copied: &impl Fn(&Path)) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy_all(&entry.path(), &target);
+            copy_each(&entry.path(), &target, copied);
         } else {
-            fs::copy(entry.path(), target).unwrap();
+            fs::copy(entry.path(), &target).unwrap();
+            copied(&target);
         }
     }
 }

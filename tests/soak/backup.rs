@@ -163,22 +163,10 @@ fn back_up_and_compare(
 /// storage may have the directory open.
 fn copy(from: &Path, to: &Path) -> Duration {
     let start = Instant::now();
-    copy_all(from, to);
+    scratch::copy_each(from, to, &|file| {
+        fs::File::open(file).unwrap().sync_all().unwrap()
+    });
     let time = start.elapsed();
     fs::remove_dir_all(to).unwrap();
     time
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_all(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).unwrap();
-            fs::File::open(&target).unwrap().sync_all().unwrap();
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use chartlock::storage::{FileStorage, MemoryStorage, Storage, StorageError};
 
-use crate::common::child::{assert_success, child, child_after, directory_from_parent};
+use crate::common::child::{child, directory_from_parent, run_on_read_only_mount};
 use crate::common::objects::value_of;
 use crate::disk::{contents, put};
 
@@ -257,12 +257,8 @@ fn opening_on_readonly_mount_returns_denied() {
     let directory = scratch.path().join("clinic");
     put(&FileStorage::open(&directory).unwrap(), b"r1", b"1");
     let before = contents(scratch.path());
-    let shell = "mount --bind \"$1\" \"$1\"\nmount -o remount,bind,ro \"$1\"";
-    let name = "creation::child_opens_readonly_directory";
-    if let Some(command) = child_after(shell, name, scratch.path()) {
-        assert_success(command);
-        assert_eq!(contents(scratch.path()), before);
-    }
+    run_on_read_only_mount("creation::child_opens_readonly_directory", scratch.path());
+    assert_eq!(contents(scratch.path()), before);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use chartlock::storage::{
     CommitError, Expect, FileOptions, FileStorage, MemoryStorage, Storage, Transaction,
 };
 
-use crate::common::child::{assert_success, child, child_after, directory_from_parent};
+use crate::common::child::{assert_success, child, directory_from_parent, run_on_read_only_mount};
 use crate::common::credential::Fixed;
 use crate::common::scratch;
 use crate::disk::{commit, put};
@@ -121,12 +121,8 @@ fn writing_on_readonly_mount_returns_denied() {
     let scratch = tempfile::tempdir().unwrap();
     new_storage(&scratch.path().join("clinic"));
     let before = tree(scratch.path());
-    let shell = "mount --bind \"$1\" \"$1\"\nmount -o remount,bind,ro \"$1\"";
-    let name = "denied::child_writes_on_readonly_mount";
-    if let Some(command) = child_after(shell, name, scratch.path()) {
-        assert_success(command);
-        assert_eq!(tree(scratch.path()), before);
-    }
+    run_on_read_only_mount("denied::child_writes_on_readonly_mount", scratch.path());
+    assert_eq!(tree(scratch.path()), before);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chartlock::storage::{Expect, FileStorage, Storage, StorageError, Transaction};
 
-use crate::common::child::{assert_success, child, child_after, directory_from_parent};
+use crate::common::child::{assert_success, child, directory_from_parent, run_on_read_only_mount};
 use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{commit, contents, put};
@@ -113,12 +113,8 @@ fn storage_on_readonly_mount_can_be_read() {
     put(&storage, b"s1", &vec![1; 300_000]);
     storage.close().unwrap();
     let before = contents(scratch.path());
-    let shell = "mount --bind \"$1\" \"$1\"\nmount -o remount,bind,ro \"$1\"";
-    let name = "read_only::child_reads_readonly_directory";
-    if let Some(command) = child_after(shell, name, scratch.path()) {
-        assert_success(command);
-        assert_eq!(contents(scratch.path()), before);
-    }
+    run_on_read_only_mount("read_only::child_reads_readonly_directory", scratch.path());
+    assert_eq!(contents(scratch.path()), before);
 }
 
 #[test]
