@@ -145,7 +145,13 @@ impl RecordCase<'_> {
         };
         let stored_version = Some(stored.version).filter(|version| *version > 0);
         let older = stored.version < expected || highest.is_some_and(|high| high > stored.version);
-        let problem = if older {
+        let problem = if self.is_renumbered(stored, expected) {
+            Some(finding(
+                FindingKind::Altered,
+                expected,
+                Some(stored.version),
+            ))
+        } else if older {
             let expected = expected.max(highest.unwrap_or(0));
             Some(self.mismatched_value(stored, expected))
         } else {
@@ -162,6 +168,13 @@ impl RecordCase<'_> {
             ..problem
         }));
         stored_version.filter(|_| identified)
+    }
+
+    /// Returns `true` if the value is that of the expected version under another number. The digest of
+    /// a value does not cover its version number.
+    fn is_renumbered(&self, stored: &StoredVersion, expected: u64) -> bool {
+        let mut facts = self.after.facts_on(expected).iter();
+        stored.version != expected && facts.any(|known| known.fact.digest == stored.digest)
     }
 
     /// Checks the value stored at the storage key of `version`.

@@ -9,6 +9,7 @@ use crate::stage::Stage;
 
 everywhere!(
     altered_object_is_the_only_finding,
+    altered_version_number_is_the_only_finding,
     removed_object_is_the_only_finding
 );
 
@@ -74,6 +75,25 @@ fn altered_object_is_the_only_finding(stage: &Stage) {
             assert_eq!(key, b"v");
         }
         raw::reset(&stage.storage, &before);
+    }
+}
+
+/// Alters each byte of the version number of each current record. The digest of a version does not
+/// cover its number.
+fn altered_version_number_is_the_only_finding(stage: &Stage) {
+    let (before, _) = clinic(stage);
+    let records = before.iter().filter(|(key, _)| key[0] == b'r');
+    for (key, value) in records.step_by(stage.stride) {
+        for at in 8..16 {
+            let mut value = value.clone();
+            value[at] ^= 0x40;
+            raw::put(&stage.storage, key, &value);
+            let vault = stage.open();
+            let report = vault.verification().with_content().finish().unwrap();
+            assert!(is_reported(key, &report), "{at}: {report:#?}");
+            assert_eq!(finding_count(&report), 1, "{at}: {report:#?}");
+            raw::reset(&stage.storage, &before);
+        }
     }
 }
 
