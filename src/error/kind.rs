@@ -24,7 +24,7 @@ pub enum ErrorKind {
     Invalid,
     /// The vault is locked, or the vault or its storage must be opened again.
     Locked,
-    /// The vault is open read-only.
+    /// The vault or its storage is open read-only, or the medium is mounted read-only.
     ReadOnly,
     /// The storage is full.
     Full,
@@ -92,18 +92,19 @@ impl Error {
             | Self::TooLarge
             | Self::BeyondLimit
             | Self::Json => ErrorKind::Invalid,
-            Self::Contended
-            | Self::CredentialUnavailable
-            | Self::KeyFile(_)
-            | Self::Source(_)
-            | Self::Archive(_)
-            | Self::Randomness
-            | Self::Stretching => ErrorKind::Unavailable,
+            Self::Contended | Self::CredentialUnavailable | Self::Randomness | Self::Stretching => {
+                ErrorKind::Unavailable
+            }
+            // A file, source or archive fails for the same reasons as a storage.
+            Self::KeyFile(kind) | Self::Source(kind) | Self::Archive(kind) => {
+                StorageError::from(*kind).kind()
+            }
             Self::Journal(error) | Self::Storage(error) => error.kind(),
         }
     }
 
-    /// Returns `true` if the same call can succeed later, without a change of its arguments.
+    /// Returns `true` if the same call can succeed later, without a change of its arguments and
+    /// without an intervention such as freeing space.
     ///
     /// After [`Error::CommitUnknown`], read the affected record before you repeat the call.
     pub fn is_retryable(&self) -> bool {
@@ -120,6 +121,7 @@ impl StorageError {
         match self {
             Self::Full => ErrorKind::Full,
             Self::Denied => ErrorKind::Denied,
+            Self::ReadOnly => ErrorKind::ReadOnly,
             Self::Damaged => ErrorKind::Corrupt,
             Self::Foreign | Self::Layout | Self::Unsupported => ErrorKind::Unsupported,
             Self::NotADirectory | Self::TooLarge => ErrorKind::Invalid,

@@ -27,11 +27,16 @@ pub enum StorageError {
     /// The storage has no space left.
     #[error("the storage is full; free space, then try again, or erase what may be erased")]
     Full,
-    /// Reading or writing is not permitted, or the storage is open read-only.
+    /// A file permission does not allow the access.
     #[error(
-        "access to the storage was denied; check the owner and permissions of its files, whether it is mounted read-only, and whether it was opened read-only"
+        "access to the storage was denied; check the owner and permissions of its directory and files"
     )]
     Denied,
+    /// The storage was opened read-only, or its medium is mounted read-only.
+    #[error(
+        "the storage is read-only; to write, open it for writing on a medium that is mounted for writing"
+    )]
+    ReadOnly,
     /// The storage is already open, in this process or in another one.
     #[error(
         "the storage is already open; close it there first, and end child processes that a former owner forked, because they keep its lock"
@@ -84,26 +89,29 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Returns `true` if the same call can succeed later, without a change of its arguments, for
-    /// example after space was freed.
+    /// Returns `true` if the same call can succeed later, without a change of its arguments and
+    /// without an intervention. [`Full`](Self::Full) is not retryable, because someone must free space
+    /// first.
     pub fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::Io(_)
-                | Self::Backend(_)
-                | Self::Full
-                | Self::InUse
-                | Self::TimedOut
-                | Self::Unreachable
+            Self::Io(_) | Self::Backend(_) | Self::InUse | Self::TimedOut | Self::Unreachable
         )
     }
 }
 
 impl From<io::Error> for StorageError {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
+        error.kind().into()
+    }
+}
+
+impl From<io::ErrorKind> for StorageError {
+    fn from(kind: io::ErrorKind) -> Self {
+        match kind {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             io::ErrorKind::NotADirectory => Self::NotADirectory,
             kind => Self::Io(kind),
         }

@@ -81,7 +81,7 @@ fn becomes_read_only(disk: &Path) {
     assert!(patients.reads <= before + 5);
     drop((session, vault));
     let refused = FileStorage::open(&directory).map(|_| ());
-    assert_eq!(refused, Err(StorageError::Denied));
+    assert_eq!(refused, Err(StorageError::ReadOnly));
     // Mount the image again, because ext4 cannot become writable after an abort.
     let image = disk.with_extension("image");
     assert!(Command::new("umount").arg(disk).status().unwrap().success());

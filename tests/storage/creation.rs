@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use chartlock::storage::{FileStorage, MemoryStorage, Storage, StorageError};
 
-use crate::common::child::{child, directory_from_parent, run_on_read_only_mount};
+use crate::common::child::{child, directory_from_parent};
 use crate::common::objects::value_of;
 use crate::disk::{contents, put};
 
@@ -249,26 +249,6 @@ fn child_forks_and_exits() {
     // Skip the destructor, because it would close the storage and release the lock.
     std::mem::forget(storage);
     std::process::exit(0);
-}
-
-#[test]
-fn opening_on_readonly_mount_returns_denied() {
-    let scratch = tempfile::tempdir().unwrap();
-    let directory = scratch.path().join("clinic");
-    put(&FileStorage::open(&directory).unwrap(), b"r1", b"1");
-    let before = contents(scratch.path());
-    run_on_read_only_mount("creation::child_opens_readonly_directory", scratch.path());
-    assert_eq!(contents(scratch.path()), before);
-}
-
-#[test]
-fn child_opens_readonly_directory() {
-    if let Some(scratch) = directory_from_parent() {
-        for name in ["clinic", "new"] {
-            let error = FileStorage::open(scratch.join(name)).unwrap_err();
-            assert_eq!(error, StorageError::Denied);
-        }
-    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Errors of a `FileStorage` whose files may not be read or written.
+//! Errors of a `FileStorage` whose files may not be read or written, or that is read-only.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ use crate::common::credential::Fixed;
 use crate::common::scratch;
 use crate::disk::{commit, put};
 use crate::error_texts::{assert_whole, new_storage};
-use crate::messages::{DENIED, tree};
+use crate::messages::{DENIED, READ_ONLY, tree};
 
 #[test]
 fn opening_without_permission_returns_denied() {
@@ -117,22 +117,22 @@ fn become_user(user: u32) {
 }
 
 #[test]
-fn writing_on_readonly_mount_returns_denied() {
+fn writing_on_read_only_mount_returns_read_only() {
     let scratch = tempfile::tempdir().unwrap();
     new_storage(&scratch.path().join("clinic"));
     let before = tree(scratch.path());
-    run_on_read_only_mount("denied::child_writes_on_readonly_mount", scratch.path());
+    run_on_read_only_mount("denied::child_writes_on_read_only_mount", scratch.path());
     assert_eq!(tree(scratch.path()), before);
 }
 
 #[test]
-fn child_writes_on_readonly_mount() {
+fn child_writes_on_read_only_mount() {
     let Some(scratch) = directory_from_parent() else {
         return;
     };
     let place = scratch.join("clinic");
-    DENIED.check(FileStorage::open(&place).unwrap_err());
-    DENIED.check(FileStorage::open(scratch.join("new")).unwrap_err());
+    READ_ONLY.check(FileStorage::open(&place).unwrap_err());
+    READ_ONLY.check(FileStorage::open(scratch.join("new")).unwrap_err());
     check_read_only(&place);
 }
 
@@ -141,18 +141,18 @@ fn check_read_only(directory: &Path) {
     let storage = FileStorage::open_read_only(directory).unwrap();
     let put = Transaction::new().put(b"r2", b"2", Expect::Any);
     match storage.commit(&[put]).pop().unwrap() {
-        Err(CommitError::Io(error)) => DENIED.check(error),
+        Err(CommitError::Io(error)) => READ_ONLY.check(error),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn creating_vault_on_read_only_storage_returns_denied() {
+fn creating_vault_on_read_only_storage_returns_read_only() {
     let scratch = tempfile::tempdir().unwrap();
     FileStorage::open(scratch.path()).unwrap().close().unwrap();
     let before = tree(scratch.path());
     let storage = FileStorage::open_read_only(scratch.path()).unwrap();
-    DENIED.check_of_vault(Vault::create(storage, &Fixed(1)).unwrap_err());
+    READ_ONLY.check_of_vault(Vault::create(storage, &Fixed(1)).unwrap_err());
     check_read_only(scratch.path());
     assert_eq!(tree(scratch.path()), before);
 }

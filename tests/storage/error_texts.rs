@@ -16,7 +16,8 @@ use crate::common::scratch;
 use crate::creation::ForkedProcess;
 use crate::disk::{commit, put};
 use crate::messages::{
-    DAMAGED, FOREIGN, FORKED, IN_USE, LAYOUT, NOT_A_DIRECTORY, NOT_FOUND, STOPPED, tree,
+    DAMAGED, DENIED, FOREIGN, FORKED, FULL, IN_USE, LAYOUT, NOT_A_DIRECTORY, NOT_FOUND, READ_ONLY,
+    STOPPED, tree,
 };
 
 /// Creates a storage with two objects and closes it.
@@ -329,4 +330,29 @@ fn closed_storage_returns_stopped() {
     STOPPED.check(backup.unwrap_err());
     assert!(!scratch.path().join("backup").exists());
     STOPPED.check_of_vault(Vault::open(storage, &Fixed(1)).unwrap_err());
+}
+
+#[test]
+fn full_and_read_only_errors_are_not_retryable() {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let causes = [
+        (StorageFull, &FULL),
+        (QuotaExceeded, &FULL),
+        (ReadOnlyFilesystem, &READ_ONLY),
+        (PermissionDenied, &DENIED),
+    ];
+    for (cause, message) in causes {
+        message.check(std::io::Error::from(cause).into());
+        let others = [
+            Error::Journal(message.error),
+            Error::Archive(cause),
+            Error::Source(cause),
+            Error::KeyFile(cause),
+        ];
+        for error in others {
+            assert_eq!(error.kind(), message.kind, "{error:?}");
+            assert!(!error.is_retryable(), "{error:?}");
+        }
+    }
+    assert!(Error::Archive(std::io::ErrorKind::TimedOut).is_retryable());
 }

@@ -36,8 +36,21 @@ pub(crate) const DENIED: Message = Message {
     error: StorageError::Denied,
     kind: ErrorKind::Denied,
     is_retryable: false,
-    text: "access to the storage was denied; check the owner and permissions of its files, whether it \
-           is mounted read-only, and whether it was opened read-only",
+    text: "access to the storage was denied; check the owner and permissions of its directory and files",
+};
+
+pub(crate) const READ_ONLY: Message = Message {
+    error: StorageError::ReadOnly,
+    kind: ErrorKind::ReadOnly,
+    is_retryable: false,
+    text: "the storage is read-only; to write, open it for writing on a medium that is mounted for writing",
+};
+
+pub(crate) const FULL: Message = Message {
+    error: StorageError::Full,
+    kind: ErrorKind::Full,
+    is_retryable: false,
+    text: "the storage is full; free space, then try again, or erase what may be erased",
 };
 
 pub(crate) const IN_USE: Message = Message {

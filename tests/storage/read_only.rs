@@ -65,7 +65,7 @@ fn child_reads_during_concurrent_writes() {
             last = count;
         }
         let refused = commit(&storage, both(0));
-        assert_eq!(refused, Err(StorageError::Denied.into()));
+        assert_eq!(refused, Err(StorageError::ReadOnly.into()));
         assert!(storage.integrity().unwrap().is_clean());
     }
 }
@@ -127,5 +127,5 @@ fn child_reads_readonly_directory() {
     assert_eq!(value_of(&storage, b"s1"), Some(vec![1; 300_000]));
     assert!(storage.integrity().unwrap().is_clean());
     let refused = commit(&storage, both(1));
-    assert_eq!(refused, Err(StorageError::Denied.into()));
+    assert_eq!(refused, Err(StorageError::ReadOnly.into()));
 }

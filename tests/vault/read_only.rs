@@ -22,7 +22,7 @@ fn read_in_read_only_storage_is_refused_until_a_fallback_journals_it() {
         let options = VaultOptions::new().journaling(journaling);
         let vault = options.open(reader, &Fixed(1)).unwrap();
         let clinician = session(&vault);
-        let refused = Error::Journal(StorageError::Denied);
+        let refused = Error::Journal(StorageError::ReadOnly);
         for _ in 0..3 {
             assert_eq!(
                 clinician.get(&record("MRN-1", "note")).unwrap_err(),

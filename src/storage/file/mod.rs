@@ -115,6 +115,7 @@ impl FileStorage {
     /// - [`StorageError::Layout`] if the storage has the layout of another release.
     /// - [`StorageError::Damaged`] if a file is missing, damaged or older than the others.
     /// - [`StorageError::Denied`] without write permission.
+    /// - [`StorageError::ReadOnly`] if the medium is mounted read-only.
     /// - Other errors if the disk fails.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StorageError> {
         FileOptions::new().open(directory)
@@ -126,7 +127,7 @@ impl FileStorage {
     /// A vault in this storage releases no record, because it cannot journal the read. To read, begin a
     /// [journal fallback](crate::Session::begin_journal_fallback) to another storage.
     ///
-    /// Every commit returns [`StorageError::Denied`]. A storage that was not closed can be opened
+    /// Every commit returns [`StorageError::ReadOnly`]. A storage that was not closed can be opened
     /// on a read-only medium only if its file `vault.db-shm` exists.
     ///
     /// # Errors

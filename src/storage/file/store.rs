@@ -152,8 +152,8 @@ impl Store {
         transactions: &[Transaction],
     ) -> Vec<Result<Committed, CommitError>> {
         if self.locked.is_none() {
-            let denied = |_: &_| Err(StorageError::Denied.into());
-            return transactions.iter().map(denied).collect();
+            let refused = |_: &_| Err(StorageError::ReadOnly.into());
+            return transactions.iter().map(refused).collect();
         }
         if transactions.is_empty() {
             return Vec::new();
