@@ -87,12 +87,13 @@ def check_origin(
     )
     if (application, version) != (APPLICATION, struct.unpack(">i", storage_id[:4])[0]):
         raise Refused("Foreign")
-    found_id, layout, revisions = one(connection, "select id, layout, revisions from storage")
+    row = one(connection, "select id, layout, revisions, copied from storage")
+    found_id, layout, revisions, copied = row
     if layout != LAYOUT:
         raise Refused("Layout")
     if found_id != storage_id:
         raise Refused("Foreign")
-    if revisions < acknowledged:
+    if revisions < acknowledged or revisions >= 2**62 or not 0 <= copied <= revisions:
         raise Refused("Damaged")
     (page_length,), (pages,) = (
         one(connection, f"pragma {name}") for name in ("page_size", "page_count")

@@ -273,6 +273,29 @@ fn opening_older_or_newer_layout_returns_layout() {
 }
 
 #[test]
+fn opening_impossible_numbers_returns_damaged() {
+    let scratch = tempfile::tempdir().unwrap();
+    new_storage(scratch.path());
+    let database = scratch.path().join("vault.db");
+    let whole = fs::read(&database).unwrap();
+    for numbers in [
+        "revisions = -1",
+        "revisions = -9223372036854775808",
+        "revisions = 9223372036854775807",
+        "copied = -1",
+        "copied = revisions + 1",
+    ] {
+        let connection = rusqlite::Connection::open(&database).unwrap();
+        let sql = format!("update storage set {numbers}");
+        connection.execute_batch(&sql).unwrap();
+        drop(connection);
+        DAMAGED.check_opening(scratch.path(), scratch.path());
+        fs::write(&database, &whole).unwrap();
+    }
+    assert_whole(scratch.path());
+}
+
+#[test]
 fn opening_storage_in_use_mentions_forked_children() {
     let scratch = tempfile::tempdir().unwrap();
     let forked = ForkedProcess::start(scratch.path());

@@ -12,6 +12,9 @@ use super::marker::{MarkerContent, StorageId, user_version};
 use super::schema::{APPLICATION_ID, LAYOUT, PAGE_BYTES};
 use crate::storage::StorageError;
 
+/// Greatest number that a storage can reach, even if every backup of a backup skips 2^40 numbers.
+const NUMBER_MAX: i64 = i64::MAX / 2;
+
 /// Checks that the database and its log belong to the storage of the marker and contain every
 /// acknowledged commit, and that the database file is not truncated.
 pub(super) fn check_origin(
@@ -43,12 +46,13 @@ pub(super) fn check_origin(
         return Err(StorageError::Foreign);
     }
     // An older log also contains an older number, so this check notices the log even if rows of the
-    // database file are newer.
-    let is_older = u64::try_from(revisions).is_ok_and(|number| number < marker.acknowledged);
-    let has_log = has_log(directory)?;
-    if is_older {
+    // database file are newer. With impossible numbers, every put would fail.
+    let acknowledged = i64::try_from(marker.acknowledged).unwrap_or(i64::MAX);
+    let is_possible = (acknowledged..=NUMBER_MAX).contains(&revisions);
+    if !is_possible || !(0..=revisions).contains(&copied) {
         return Err(StorageError::Damaged);
     }
+    let has_log = has_log(directory)?;
     if has_log {
         check_below_log(directory, &marker.id, copied)?;
     }
