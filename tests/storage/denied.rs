@@ -1,7 +1,7 @@
 //! Errors of a `FileStorage` whose files may not be read or written, or that is read-only.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use chartlock::Vault;
@@ -155,4 +155,66 @@ fn creating_vault_on_read_only_storage_returns_read_only() {
     READ_ONLY.check_of_vault(Vault::create(storage, &Fixed(1)).unwrap_err());
     check_read_only(scratch.path());
     assert_eq!(tree(scratch.path()), before);
+}
+
+#[test]
+fn refused_openings_hold_a_bounded_number_of_descriptors() {
+    let scratch = tempfile::tempdir().unwrap();
+    assert_success(child("denied::child_is_refused_often", scratch.path()));
+}
+
+#[test]
+fn child_is_refused_often() {
+    let Some(scratch) = directory_from_parent() else {
+        return;
+    };
+    let place = scratch.join("clinic");
+    new_storage(&place);
+    // SQLite does not follow a symbolic link to the shared memory.
+    std::os::unix::fs::symlink(place.join("marker"), place.join("vault.db-shm")).unwrap();
+    assert!(FileStorage::open(&place).is_err());
+    let after_first = open_descriptors();
+    for _ in 0..200 {
+        assert!(FileStorage::open(&place).is_err());
+    }
+    assert_eq!(open_descriptors(), after_first);
+}
+
+fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn refused_opening_keeps_the_locks_of_another_handle() {
+    let scratch = tempfile::tempdir().unwrap();
+    new_storage(scratch.path());
+    let storage = FileOptions::new().shared().open(scratch.path()).unwrap();
+    put(&storage, b"r1", b"1");
+    let snapshot = storage.snapshot().unwrap();
+    let locks = posix_locks(scratch.path());
+    assert!(locks > 0);
+    // SQLite cannot open a directory in place of the log.
+    let (log, moved) = (
+        scratch.path().join("vault.db-wal"),
+        scratch.path().join("moved"),
+    );
+    fs::rename(&log, &moved).unwrap();
+    fs::create_dir(&log).unwrap();
+    assert!(FileStorage::open_read_only(scratch.path()).is_err());
+    assert_eq!(posix_locks(scratch.path()), locks);
+    fs::remove_dir(&log).unwrap();
+    fs::rename(&moved, &log).unwrap();
+    drop(snapshot);
+}
+
+/// Returns the number of POSIX locks on the database and on the shared memory of its log.
+fn posix_locks(directory: &Path) -> usize {
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let files = ["vault.db", "vault.db-shm"].map(|name| {
+        let metadata = fs::metadata(directory.join(name)).unwrap();
+        format!(":{} ", metadata.ino())
+    });
+    let is_on_file = |line: &&str| files.iter().any(|file| line.contains(file));
+    let posix = locks.lines().filter(|line| line.contains("POSIX"));
+    posix.filter(is_on_file).count()
 }

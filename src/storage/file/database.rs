@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::directory::{DATABASE, ROLLBACK_JOURNAL, SEGMENTS, SHARED_MEMORY, WAL};
 use super::marker::{MarkerContent, user_version};
+use super::retained;
 use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
 use crate::storage::{BackendCode, StorageError};
 
@@ -200,22 +201,17 @@ fn check_rollback_journal(directory: &Path) -> Result<(), StorageError> {
 
 /// Returns `Denied` in place of SQLite's opening error if a file of the database cannot be opened for
 /// lack of permission. SQLite's error does not report this reason.
-#[allow(
-    clippy::mem_forget,
-    reason = "closing a file would release the locks of other connections of this process"
-)]
 pub(super) fn opening_failed(error: StorageError, directory: &Path) -> StorageError {
     if error != StorageError::Backend(BackendCode::Sqlite(ffi::SQLITE_CANTOPEN)) {
         return error;
     }
-    for name in [DATABASE, WAL, SHARED_MEMORY] {
-        match File::open(directory.join(name)) {
-            Ok(file) => std::mem::forget(file),
-            Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => {
-                return StorageError::Denied;
-            }
-            Err(_) => {}
-        }
+    // SQLite locks the database and the shared memory, but not the log.
+    let log = File::open(directory.join(WAL)).map(drop);
+    let locked =
+        [DATABASE, SHARED_MEMORY].map(|name| retained::open(&directory.join(name)).map(drop));
+    let is_denied = |opened: &io::Result<()>| matches!(opened, Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
+    if is_denied(&log) || locked.iter().any(is_denied) {
+        return StorageError::Denied;
     }
     error
 }

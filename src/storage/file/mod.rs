@@ -32,6 +32,7 @@ mod readme;
 mod recovery;
 mod repair;
 mod reserve;
+mod retained;
 mod row;
 mod salvage;
 mod schema;

@@ -15,12 +15,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::database::{Checkpoint, empty_log, failed, has_log, last_number};
 use super::directory::{WAL, sync_directory};
-use super::positioned::{read_at, write_at};
+use super::positioned::{each_block, write_at};
 use super::segments::Segments;
 use super::sweep::referenced_files;
 use crate::storage::StorageError;
-
-const BLOCK_BYTES: usize = 1 << 20;
 
 /// Empties the write-ahead log. In exclusive storage, also deletes segment files without a reference.
 /// Returns the number of a commit that the database file now contains without the log; `None` if a
@@ -78,17 +76,7 @@ pub(super) fn settle_log(
 /// Writes a file over itself and syncs it.
 fn write_again(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let length = file.metadata()?.len();
-    let mut block = vec![0; BLOCK_BYTES];
-    let mut offset = 0;
-    while offset < length {
-        let bytes = usize::try_from(length - offset).unwrap_or(BLOCK_BYTES);
-        let count = bytes.min(BLOCK_BYTES);
-        let (block, _) = block.split_at_mut(count);
-        read_at(&file, block, offset)?;
-        write_at(&file, block, offset)?;
-        offset += count as u64;
-    }
+    each_block(&file, |block, offset| write_at(&file, block, offset))?;
     file.sync_all()
 }
 
