@@ -122,7 +122,7 @@ impl StorageError {
             Self::Full => ErrorKind::Full,
             Self::Denied => ErrorKind::Denied,
             Self::ReadOnly => ErrorKind::ReadOnly,
-            Self::Damaged => ErrorKind::Corrupt,
+            Self::Damaged | Self::UnfinishedBackup => ErrorKind::Corrupt,
             Self::Foreign | Self::Layout | Self::Unsupported => ErrorKind::Unsupported,
             Self::NotADirectory | Self::TooLarge => ErrorKind::Invalid,
             Self::NotEmpty => ErrorKind::Conflict,

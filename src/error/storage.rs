@@ -60,6 +60,11 @@ pub enum StorageError {
         "files of the storage are missing, older than the others or damaged; nothing was changed, so bring the files back (check the mount), restore a backup, or salvage what is readable"
     )]
     Damaged,
+    /// The directory contains a backup that failed or was interrupted.
+    #[error(
+        "the directory contains a backup that did not finish; delete its files, then make the backup again"
+    )]
+    UnfinishedBackup,
     /// The storage is not empty, but the operation needs an empty one.
     #[error("the storage is not empty; choose an empty directory")]
     NotEmpty,

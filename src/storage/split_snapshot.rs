@@ -9,6 +9,8 @@ use std::sync::PoisonError;
 
 use super::split::{Side, SplitStorage, read_sides, scan_sides};
 #[cfg(feature = "file")]
+use crate::storage::file::BackupTarget;
+#[cfg(feature = "file")]
 use crate::storage::{BackupReport, FileStorage};
 use crate::storage::{Scan, ScanPage, Snapshot, Storage, StorageError, Stored};
 
@@ -59,8 +61,8 @@ impl SplitStorage<FileStorage, FileStorage> {
     /// ```
     ///
     /// # Errors
-    /// Returns the errors of [`FileStorage::backup`]. If one copy is complete and the other is not,
-    /// delete both copies, because one is of no use without the other.
+    /// Returns the errors of [`FileStorage::backup`]. After an error, both copies are removed, because
+    /// one is of no use without the other.
     pub fn backup(
         &self,
         keys: impl AsRef<Path>,
@@ -69,9 +71,14 @@ impl SplitStorage<FileStorage, FileStorage> {
     ) -> Result<(BackupReport, BackupReport), StorageError> {
         let (of_keys, of_data) = self.at_once(FileStorage::view, FileStorage::view)?;
         // Copy the keys first. Destroyed keys stay on the medium until this copy ends, which is soon.
-        let keys = of_keys.copy_to(keys.as_ref(), &mut progress)?;
+        let mut keys = BackupTarget::new(keys.as_ref())?;
+        let mut data = BackupTarget::new(data.as_ref())?;
+        let copied = of_keys.copy_to(&mut keys, &mut progress)?;
         drop(of_keys);
-        Ok((keys, of_data.copy_to(data.as_ref(), &mut progress)?))
+        match of_data.copy_to(&mut data, &mut progress) {
+            Ok(data) => Ok((copied, data)),
+            Err(error) => Err(keys.discard(error)),
+        }
     }
 }
 

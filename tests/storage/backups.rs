@@ -1,12 +1,16 @@
 //! Online backup of a `FileStorage`.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use chartlock::storage::{Expect, FileStorage, Storage, StorageError, Transaction};
+use chartlock::storage::{Expect, FileStorage, SplitStorage, Storage, StorageError, Transaction};
 
+use crate::common::child::{directory_from_parent, run_on_small_disk};
 use crate::common::objects::{objects_of, value_of};
 use crate::common::scratch;
 use crate::disk::{commit, contents, put, segments};
+use crate::messages::{FULL, UNFINISHED_BACKUP, tree};
 use crate::snapshots::SetOnDrop;
 
 const LARGE: usize = 300_000;
@@ -126,7 +130,7 @@ fn backup_into_directory_with_content_changes_nothing() {
 }
 
 #[test]
-fn opening_interrupted_backup_returns_damaged() {
+fn opening_interrupted_backup_returns_unfinished_backup() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path().join("clinic")).unwrap();
     for number in 0..200_u8 {
@@ -141,11 +145,8 @@ fn opening_interrupted_backup_returns_damaged() {
     }));
     assert!(interrupted.is_err());
     for _ in 0..2 {
-        assert_eq!(FileStorage::open(&copy).unwrap_err(), StorageError::Damaged);
-        assert_eq!(
-            FileStorage::open_read_only(&copy).unwrap_err(),
-            StorageError::Damaged
-        );
+        UNFINISHED_BACKUP.check(FileStorage::open(&copy).unwrap_err());
+        UNFINISHED_BACKUP.check(FileStorage::open_read_only(&copy).unwrap_err());
     }
     // The interrupted backup must not block a later backup, or leave a snapshot open that defers
     // destruction.
@@ -160,4 +161,83 @@ fn opening_interrupted_backup_returns_damaged() {
         .unwrap()
         .deferred
     );
+}
+
+#[test]
+fn backup_on_full_disk_removes_only_its_files() {
+    let scratch = tempfile::tempdir().unwrap();
+    run_on_small_disk(6, "backups::child_fills_target", scratch.path());
+}
+
+#[test]
+fn child_fills_target() {
+    let Some(disk) = directory_from_parent() else {
+        return;
+    };
+    let scratch = scratch::quick();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    for number in 0..200_u8 {
+        put(&storage, &[b'r', number], &[number; 9000]);
+    }
+    put(&storage, b"s1", &vec![1; LARGE]);
+    let used = disk.join("used");
+    std::fs::create_dir_all(used.join("lost+found")).unwrap();
+    std::fs::write(used.join("lock"), b"").unwrap();
+    // A backup restricts the directory to its owner.
+    std::fs::set_permissions(&used, PermissionsExt::from_mode(0o700)).unwrap();
+    let ballast = disk.join("ballast");
+    for room in [0, 4, 64, 1024, 1900, 2200] {
+        // Fill the disk, then free this many KiB.
+        let _full = std::fs::write(&ballast, vec![1; 8 << 20]);
+        let size = std::fs::metadata(&ballast).unwrap().len();
+        let file = std::fs::File::options().write(true).open(&ballast);
+        file.unwrap().set_len(size - (room << 10)).unwrap();
+        let before = tree(&disk);
+        for target in ["new/parents/copy", "used"] {
+            FULL.check(storage.backup(disk.join(target), |_, _| {}).unwrap_err());
+            assert!(tree(&disk) == before, "{target} with {room} KiB");
+        }
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    storage.backup(&used, |_, _| {}).unwrap();
+    let copy = FileStorage::open(&used).unwrap();
+    assert_eq!(objects_of(&copy, b""), objects_of(&storage, b""));
+}
+
+#[test]
+fn failed_backup_that_cannot_be_removed_returns_unfinished_backup() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (place, copy) = (scratch.path().join("clinic"), scratch.path().join("copy"));
+    let storage = FileStorage::open(&place).unwrap();
+    put(&storage, b"s1", &vec![1; LARGE]);
+    let segment = segments(&place).remove(0);
+    let obstruct = |directory: &Path| std::fs::create_dir_all(directory).unwrap();
+    let failed = storage.backup(&copy, |_, _| {
+        obstruct(&copy.join("segments").join(segment.file_name().unwrap()));
+        // A directory in place of a file cannot be removed like a file.
+        obstruct(&copy.join("reserve"));
+    });
+    UNFINISHED_BACKUP.check(failed.unwrap_err());
+    UNFINISHED_BACKUP.check(FileStorage::open(&copy).unwrap_err());
+    std::fs::remove_dir(copy.join("reserve")).unwrap();
+    UNFINISHED_BACKUP.check(FileStorage::open(&copy).unwrap_err());
+}
+
+#[test]
+fn failed_split_backup_removes_both_copies() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    let open = |name: &str| FileStorage::open(at(name)).unwrap();
+    let storage = SplitStorage::new(open("keys"), open("data"));
+    let put = Transaction::new().put(b"p1", b"key", Expect::Any);
+    storage.commit(&[put]).pop().unwrap().unwrap();
+    std::fs::create_dir(at("photos")).unwrap();
+    std::fs::write(at("photos").join("one.jpg"), b"jpeg").unwrap();
+    let photos = tree(&at("photos"));
+    for (keys, data) in [("copy", "photos"), ("photos", "copy")] {
+        let failed = storage.backup(at(keys), at(data), |_, _| {});
+        assert_eq!(failed.unwrap_err(), StorageError::Foreign);
+        assert!(!at("copy").exists());
+        assert_eq!(tree(&at("photos")), photos);
+    }
 }

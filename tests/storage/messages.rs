@@ -85,6 +85,14 @@ pub(crate) const DAMAGED: Message = Message {
            bring the files back (check the mount), restore a backup, or salvage what is readable",
 };
 
+pub(crate) const UNFINISHED_BACKUP: Message = Message {
+    error: StorageError::UnfinishedBackup,
+    kind: ErrorKind::Corrupt,
+    is_retryable: false,
+    text: "the directory contains a backup that did not finish; delete its files, then make the backup \
+           again",
+};
+
 pub(crate) const FORKED: Message = Message {
     error: StorageError::Forked,
     kind: ErrorKind::Locked,

@@ -9,9 +9,9 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use serde::Serialize;
 
-use super::content::is_empty;
+use super::backup_target::BackupTarget;
 use super::database::{self, failed, last_number};
-use super::directory::{LockedDirectory, Sharing, absolute, new_file, sync_directory};
+use super::directory::{new_file, sync_directory};
 use super::file_snapshot::FileSnapshot;
 use super::marker::{MarkerContent, MarkerState, user_version};
 use super::readme::{Readme, vault_id};
@@ -54,18 +54,14 @@ pub struct BackupReport {
     pub bytes: u64,
 }
 
-/// Copies a snapshot into a new or empty directory.
+/// Copies a snapshot into a new or empty directory. Removes the created files after an error.
 pub(super) fn write(
     snapshot: &FileSnapshot,
     segments: &Segments,
-    directory: &Path,
+    target: &mut BackupTarget,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<BackupReport, StorageError> {
-    let directory = absolute(directory)?;
-    let locked = LockedDirectory::lock(&directory, Sharing::Exclusive)?;
-    if !is_empty(&directory)? {
-        return Err(StorageError::NotEmpty);
-    }
+    let locked = target.lock()?;
     let mut report = BackupReport {
         objects: 0,
         segment_files: 0,
@@ -73,12 +69,20 @@ pub(super) fn write(
         bytes: 0,
     };
     let create = |unfinished: &MarkerContent| {
-        report = copy(snapshot, segments, &directory, unfinished, &mut progress)?;
+        report = copy(
+            snapshot,
+            segments,
+            target.directory(),
+            unfinished,
+            &mut progress,
+        )?;
         Ok(())
     };
     let marker = || snapshot.with(unfinished_marker);
-    locked.ensure_filled(marker, create)?;
-    Ok(report)
+    match locked.ensure_filled(marker, create) {
+        Ok(_) => Ok(report),
+        Err(error) => Err(target.clear(locked, error)),
+    }
 }
 
 /// Returns the unfinished marker of the copy, with a new storage id.

@@ -100,7 +100,7 @@ fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
     Ok(content)
 }
 
-fn is_own(name: &OsStr) -> bool {
+pub(super) fn is_own(name: &OsStr) -> bool {
     let own = [
         DATABASE,
         WAL,

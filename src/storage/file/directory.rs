@@ -157,7 +157,8 @@ impl LockedDirectory {
                 unfinished.write(&self.path)?;
                 unfinished
             }
-            _ => return Err(StorageError::Damaged),
+            Some(_) => return Err(StorageError::UnfinishedBackup),
+            None => return Err(StorageError::Damaged),
         };
         let segments = self.path.join(SEGMENTS);
         if !segments.try_exists()? {

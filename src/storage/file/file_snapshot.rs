@@ -1,6 +1,5 @@
 //! Snapshots of a file storage: each has a read transaction and defers deletions of segment files.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use rusqlite::Connection;
 
 use super::database::{failed, last_number};
 use super::store::{Store, forget};
-use super::{BackupReport, backup, key_scan, read};
+use super::{BackupReport, BackupTarget, backup, key_scan, read};
 use crate::group_commit::lock;
 use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
 
@@ -71,10 +70,10 @@ impl FileSnapshot {
     /// Writes a copy of the view into a new or empty directory.
     pub(in crate::storage) fn copy_to(
         &self,
-        directory: &Path,
+        target: &mut BackupTarget,
         progress: impl FnMut(u64, u64),
     ) -> Result<BackupReport, StorageError> {
-        backup::write(self, &self.store.segments, directory, progress)
+        backup::write(self, &self.store.segments, target, progress)
     }
 }
 

@@ -8,6 +8,7 @@
 //! `format/directory.md` is the normative text of the files.
 
 mod backup;
+mod backup_target;
 mod check;
 mod commit;
 mod committer;
@@ -48,6 +49,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use backup::BackupReport;
+pub(in crate::storage) use backup_target::BackupTarget;
 use file_snapshot::FileSnapshot;
 use header_copy::HeaderCopies;
 pub use options::FileOptions;
@@ -115,6 +117,7 @@ impl FileStorage {
     ///   another storage.
     /// - [`StorageError::Layout`] if the storage has the layout of another release.
     /// - [`StorageError::Damaged`] if a file is missing, damaged or older than the others.
+    /// - [`StorageError::UnfinishedBackup`] if the directory contains a backup that did not finish.
     /// - [`StorageError::Denied`] without write permission.
     /// - [`StorageError::ReadOnly`] if the medium is mounted read-only.
     /// - Other errors if the disk fails.
@@ -173,14 +176,19 @@ impl FileStorage {
     /// - [`StorageError::NotEmpty`], [`StorageError::Foreign`], [`StorageError::Layout`] or
     ///   [`StorageError::InUse`] if the directory contains anything.
     /// - [`StorageError::NotADirectory`] if the path is empty or a file.
-    /// - Other errors if a disk fails or is full. The directory then contains an incomplete copy;
-    ///   delete it.
+    /// - Other errors if a disk fails or is full.
+    /// - [`StorageError::UnfinishedBackup`] if the files of a failed backup cannot be removed either.
+    ///   Delete them.
+    ///
+    /// After an error, the files that the backup created are removed. If the process ends during a
+    /// backup, its files remain, and every opening returns [`StorageError::UnfinishedBackup`].
     pub fn backup(
         &self,
         directory: impl AsRef<Path>,
         progress: impl FnMut(u64, u64),
     ) -> Result<BackupReport, StorageError> {
-        self.view()?.copy_to(directory.as_ref(), progress)
+        let mut target = BackupTarget::new(directory.as_ref())?;
+        self.view()?.copy_to(&mut target, progress)
     }
 
     /// Takes a snapshot that a backup can copy.

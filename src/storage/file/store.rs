@@ -94,8 +94,10 @@ impl Store {
         }
         // Read the marker before the database. A commit in between then only makes the database newer.
         let marker = MarkerContent::read(&path)?.ok_or(StorageError::Damaged)?;
-        if marker.state != MarkerState::Complete {
-            return Err(StorageError::Damaged);
+        match marker.state {
+            MarkerState::Complete => {}
+            MarkerState::Copying => return Err(StorageError::UnfinishedBackup),
+            MarkerState::Creating => return Err(StorageError::Damaged),
         }
         check_files(&path)?;
         let role = match check_reader(&path, Role::Reader, &marker) {
