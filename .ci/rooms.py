@@ -19,7 +19,7 @@ ROWS = [
     ["lib"], ["session"], ["audit", "verify"], ["lifecycle", "rotation"], ["records"], ["vault"], ["access"],
     ["journal"], ["keys"], ["storage"], ["group_commit"], ["format"], ["crypto"], ["secret", "id"], ["error"],
 ]
-LIMITS = {"biggest room, % of src": 24, "function, p90 lines": 25, "biggest function": 60, "biggest file": 400,
+LIMITS = {"biggest room, % of src": 25, "function, p90 lines": 25, "biggest function": 60, "biggest file": 400,
           "imports that point up": 0, "basenames used twice in a room": 0}
 USE = re.compile(r"^[ ]*(?:pub(?:\([^)]*\))? )?use ([^;]*);", re.M)
 PATH = re.compile(r"(?<![\w:$])((?:crate|super)(?:::\w+)+)")

@@ -120,7 +120,8 @@
 //! - After `FileStorage::salvage`, open the vault in the new storage and call [`Vault::verify`], which
 //!   names the records whose content is lost. Put these records again; [`Session::expunge`] removes
 //!   the incomplete versions. Then call [`Session::accept_restore`], and make a new backup.
-//! - After a failed backup, delete its directory: it opens as [`storage::StorageError::Damaged`].
+//! - A backup that fails removes its files. If the process ended first, delete the directory: it opens as
+//!   [`storage::StorageError::UnfinishedBackup`].
 //!
 //! # Good to know
 //!
@@ -133,6 +134,8 @@
 //! - To shut down, drop the handles or call [`Vault::lock`], which writes the last journal entries.
 //!   Then call [`Storage::close`](storage::Storage::close), which reports a failure that dropping the
 //!   storage would discard.
+//! - A `FileStorage` checks itself once a day while it is open. `FileStorage::last_scrub` reports faults that
+//!   [`Vault::verify`] would also report.
 //! - On a full disk (`StorageError::Full`) reads stop too, because they cannot be journaled. Erasing,
 //!   expunging and `FileStorage::compact` make room, and the same vault then continues. If reading
 //!   must go on meanwhile, [`Session::begin_journal_fallback`] journals reads to another storage.

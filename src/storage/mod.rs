@@ -35,7 +35,7 @@ pub(crate) use damage::{read_each, scan_page};
 #[cfg(feature = "conformance")]
 pub use faulty::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 #[cfg(feature = "file")]
-pub use file::{BackupReport, FileOptions, FileStorage, SalvageReport};
+pub use file::{BackupReport, FileOptions, FileStorage, SalvageReport, ScrubReport};
 pub use integrity::Integrity;
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use memory::MemoryStorage;

@@ -54,6 +54,8 @@ mod read_only;
 #[cfg(all(feature = "file", unix))]
 mod salvage;
 #[cfg(all(feature = "file", unix))]
+mod scrub;
+#[cfg(all(feature = "file", unix))]
 mod shared;
 #[cfg(all(feature = "file", unix))]
 mod snapshots;

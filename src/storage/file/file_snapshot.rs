@@ -1,10 +1,11 @@
 //! Snapshots of a file storage: each has a read transaction and defers deletions of segment files.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, InterruptHandle};
 
 use super::database::{failed, last_number};
 use super::store::{Store, forget};
@@ -23,9 +24,12 @@ pub(in crate::storage) struct FileSnapshot {
 }
 
 /// Read transaction of a snapshot.
-#[derive(Debug)]
 pub(super) struct ReadTransaction {
     began: Instant,
+    /// Age from which a commit that must empty the log ends the snapshot.
+    age_max: Duration,
+    /// Handle that ends a running read; `None` if the snapshot ends only between two reads.
+    interrupt: Option<InterruptHandle>,
     /// `true` after a commit ended the snapshot. If a read was using the connection, this read or the
     /// next one closes the connection.
     is_ended: AtomicBool,
@@ -35,10 +39,19 @@ pub(super) struct ReadTransaction {
 
 impl FileSnapshot {
     pub(super) fn new(store: Arc<Store>) -> Result<Self, StorageError> {
+        Self::with_age(store, SNAPSHOT_AGE_MAX)
+    }
+
+    /// Takes a snapshot that ends, even during a read, as soon as a commit must empty the log.
+    pub(super) fn of_scrub(store: Arc<Store>) -> Result<Self, StorageError> {
+        Self::with_age(store, Duration::ZERO)
+    }
+
+    fn with_age(store: Arc<Store>, age_max: Duration) -> Result<Self, StorageError> {
         // Defer deletions before the transaction begins, so that no file that the snapshot references is
         // deleted.
         store.segments.defer_deletions()?;
-        let transaction = match ReadTransaction::begin(&store) {
+        let transaction = match ReadTransaction::begin(&store, age_max) {
             Ok(transaction) => Arc::new(transaction),
             Err(error) => {
                 store.segments.allow_deletions();
@@ -47,6 +60,14 @@ impl FileSnapshot {
         };
         store.snapshots.add(&transaction);
         Ok(Self { store, transaction })
+    }
+
+    pub(super) fn transaction(&self) -> Arc<ReadTransaction> {
+        Arc::clone(&self.transaction)
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.transaction.is_ended.load(Ordering::SeqCst)
     }
 
     /// Calls `read` with the connection of the read transaction.
@@ -108,14 +129,22 @@ impl Drop for FileSnapshot {
     }
 }
 
+impl fmt::Debug for ReadTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadTransaction").finish_non_exhaustive()
+    }
+}
+
 impl ReadTransaction {
-    fn begin(store: &Store) -> Result<Self, StorageError> {
+    fn begin(store: &Store, age_max: Duration) -> Result<Self, StorageError> {
         let connection = store.connections.separate_reader()?;
         connection.execute_batch("begin").map_err(failed)?;
         // The first read fixes the state that the transaction sees.
         last_number(&connection)?;
         Ok(Self {
             began: Instant::now(),
+            age_max,
+            interrupt: age_max.is_zero().then(|| connection.get_interrupt_handle()),
             is_ended: AtomicBool::new(false),
             connection: Mutex::new(Some(connection)),
         })
@@ -143,8 +172,11 @@ impl ReadTransaction {
 
     /// Ends the transaction at once if no read uses it. Otherwise, the running read or the next one ends
     /// it. A commit must not wait for a read, because a backup reads until the whole database is copied.
-    fn end_when_idle(&self) {
+    pub(super) fn end_when_idle(&self) {
         self.is_ended.store(true, Ordering::SeqCst);
+        if let Some(handle) = &self.interrupt {
+            handle.interrupt();
+        }
         if let Ok(mut connection) = self.connection.try_lock() {
             *connection = None;
         }
@@ -162,11 +194,11 @@ impl Snapshots {
         open.push(Arc::downgrade(transaction));
     }
 
-    /// Ends the snapshots that are older than ten minutes, because they prevent the destruction of
+    /// Ends scrubs, and snapshots that are older than ten minutes, because they prevent the destruction of
     /// a value.
     pub(super) fn end_old(&self) {
         for snapshot in lock(&self.0).iter().filter_map(std::sync::Weak::upgrade) {
-            if snapshot.began.elapsed() >= SNAPSHOT_AGE_MAX {
+            if snapshot.began.elapsed() >= snapshot.age_max {
                 snapshot.end_when_idle();
             }
         }

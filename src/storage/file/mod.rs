@@ -37,6 +37,7 @@ mod retained;
 mod row;
 mod salvage;
 mod schema;
+mod scrub;
 mod segments;
 mod shrink;
 mod space;
@@ -55,6 +56,7 @@ use header_copy::HeaderCopies;
 pub use options::FileOptions;
 pub use salvage::SalvageReport;
 use schema::HEADER_KEY;
+pub use scrub::ScrubReport;
 use store::Store;
 
 use crate::storage::{
@@ -145,9 +147,8 @@ impl FileStorage {
     }
 
     fn open_with(directory: &Path, options: &FileOptions) -> Result<Self, StorageError> {
-        let store = Store::open(directory, options)?;
         Ok(Self {
-            store: Arc::new(store),
+            store: Store::open(directory, options)?,
         })
     }
 
@@ -195,6 +196,15 @@ impl FileStorage {
     pub(in crate::storage) fn view(&self) -> Result<FileSnapshot, StorageError> {
         self.store.check_process()?;
         FileSnapshot::new(Arc::clone(&self.store))
+    }
+
+    /// Returns the report of the last background check; `None` before the end of the first one.
+    ///
+    /// While a storage is open for writing, a background thread repeats
+    /// [`integrity`](Storage::integrity) at [intervals](FileOptions::scrub_every). Keep the storage in an
+    /// [`Arc`] beside the vault, and look at the report regularly.
+    pub fn last_scrub(&self) -> Option<ScrubReport> {
+        self.store.scrub.last()
     }
 
     /// Replaces a damaged copy of the vault header by the other copy. Returns `true` if it was replaced.

@@ -1,6 +1,7 @@
 //! Options of a file storage.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::FileStorage;
 use super::directory::Sharing;
@@ -11,6 +12,9 @@ use crate::storage::StorageError;
 /// A larger cache makes writing slower: SQLite reads the header of every cached page after a commit
 /// that rearranged an index. Pages outside the cache usually come from the page cache of the system.
 const CACHE_BYTES: u64 = 16 << 20;
+
+/// Default time between two background checks.
+const SCRUB_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Options for opening a [`FileStorage`].
 ///
@@ -26,14 +30,17 @@ const CACHE_BYTES: u64 = 16 << 20;
 pub struct FileOptions {
     pub(super) cache_bytes: u64,
     pub(super) sharing: Sharing,
+    pub(super) scrub: Option<Duration>,
 }
 
 impl FileOptions {
-    /// Creates the options that [`FileStorage::open`] uses: a cache of 16 MiB, one process.
+    /// Creates the options that [`FileStorage::open`] uses: a cache of 16 MiB, one process, a check every
+    /// 24 hours.
     pub fn new() -> Self {
         Self {
             cache_bytes: CACHE_BYTES,
             sharing: Sharing::Exclusive,
+            scrub: Some(SCRUB_EVERY),
         }
     }
 
@@ -52,6 +59,24 @@ impl FileOptions {
     #[must_use]
     pub fn shared(mut self) -> Self {
         self.sharing = Sharing::Shared;
+        self
+    }
+
+    /// Sets the time between two checks of the storage by a background thread. After an opening that finds
+    /// the traces of a crash, the first check begins within a minute.
+    ///
+    /// [`FileStorage::last_scrub`] returns the result. A check reads the whole database, about 0.25 s for
+    /// 150,000 records. Reads and commits continue meanwhile.
+    #[must_use]
+    pub fn scrub_every(mut self, interval: Duration) -> Self {
+        self.scrub = Some(interval);
+        self
+    }
+
+    /// Runs no background checks. Call [`Vault::verify`](crate::Vault::verify) regularly instead.
+    #[must_use]
+    pub fn without_scrub(mut self) -> Self {
+        self.scrub = None;
         self
     }
 

@@ -10,7 +10,7 @@ use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
 use super::content::check_content;
 use super::database::{
-    self, Role, check_files, check_mode, connect, empty_log, failed, opening_failed,
+    Role, check_files, check_mode, connect, create, empty_log, failed, has_log, opening_failed,
 };
 use super::directory::{LockedDirectory, Sharing, absolute};
 use super::file_snapshot::Snapshots;
@@ -21,6 +21,7 @@ use super::read;
 use super::readme::{Readme, vault_id};
 use super::reserve::Reserve;
 use super::schema::HEADER_KEY;
+use super::scrub::Scrub;
 use super::segments::Segments;
 use super::shrink::free_all;
 use super::space::is_uncertain;
@@ -39,6 +40,7 @@ pub(super) struct Store {
     marker: Marker,
     readme: Readme,
     reserve: Reserve,
+    pub(super) scrub: Scrub,
     /// `None` for a storage that is open read-only.
     locked: Option<LockedDirectory>,
     is_exclusive: bool,
@@ -46,12 +48,12 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens a storage for writing. Creates it in an empty directory.
-    pub(super) fn open(path: &Path, options: &FileOptions) -> Result<Self, StorageError> {
+    pub(super) fn open(path: &Path, options: &FileOptions) -> Result<Arc<Self>, StorageError> {
         let path = absolute(path)?;
         let locked = LockedDirectory::lock(&path, options.sharing)?;
-        let create = |marker: &MarkerContent| database::create(&path, marker);
-        let marker = locked.ensure_filled(new_marker, create)?;
+        let marker = locked.ensure_filled(new_marker, |marker| create(&path, marker))?;
         check_files(&path)?;
+        let has_crashed = has_log(&path)?;
         let connect = || {
             let writer = connect(&path, Role::Writer, options.cache_bytes)?;
             check_origin(&writer, &path, &marker)?;
@@ -79,6 +81,10 @@ impl Store {
         store
             .readme
             .update(header.and_then(|stored| vault_id(&stored.value)));
+        let store = Arc::new(store);
+        if let Some(interval) = options.scrub {
+            store.scrub.start(&store, interval, has_crashed);
+        }
         Ok(store)
     }
 
@@ -104,7 +110,7 @@ impl Store {
             Ok(()) => Role::Reader,
             // On a read-only medium, SQLite cannot create the log's shared memory. If there is no log,
             // an immutable connection reads all commits without shared memory.
-            Err(StorageError::Denied | StorageError::Backend(_)) if !database::has_log(&path)? => {
+            Err(StorageError::Denied | StorageError::Backend(_)) if !has_log(&path)? => {
                 check_reader(&path, Role::Immutable, &marker)
                     .map_err(|error| opening_failed(error, &path))?;
                 Role::Immutable
@@ -130,6 +136,7 @@ impl Store {
             marker: Marker::new(directory),
             readme: Readme::new(directory),
             reserve: Reserve::new(directory),
+            scrub: Scrub::default(),
             locked,
             is_exclusive,
         }
@@ -182,6 +189,7 @@ impl Store {
             return Err(StorageError::Stopped);
         }
         self.committer.prepare_write(&self.target(), connection)?;
+        self.snapshots.end_old();
         let compacted = free_all(connection, |connection| empty_log(connection).map(|_| ()));
         if compacted.is_err_and(is_uncertain) {
             self.committer.stop();
@@ -193,6 +201,7 @@ impl Store {
     /// `close` do nothing.
     pub(super) fn close(&self) -> Result<(), StorageError> {
         self.check_process()?;
+        self.scrub.stop();
         self.connections.close_readers();
         let Some(mut connection) = self.connections.writer().take() else {
             return Ok(());
