@@ -212,7 +212,9 @@ fn posix_locks(directory: &Path) -> usize {
     let locks = fs::read_to_string("/proc/locks").unwrap();
     let files = ["vault.db", "vault.db-shm"].map(|name| {
         let metadata = fs::metadata(directory.join(name)).unwrap();
-        format!(":{} ", metadata.ino())
+        let device = metadata.dev();
+        let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xfff00);
+        format!(" {major:02x}:{minor:02x}:{} ", metadata.ino())
     });
     let is_on_file = |line: &&str| files.iter().any(|file| line.contains(file));
     let posix = locks.lines().filter(|line| line.contains("POSIX"));

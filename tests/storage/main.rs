@@ -42,6 +42,8 @@ mod full_disk;
 #[cfg(feature = "file")]
 mod header_copy;
 #[cfg(all(feature = "file", unix))]
+mod killed_repairs;
+#[cfg(all(feature = "file", unix))]
 mod large_puts;
 #[cfg(unix)]
 mod mapped_values;

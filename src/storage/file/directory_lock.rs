@@ -1,5 +1,4 @@
-//! Lock of the segment directory, with which a snapshot of one process prevents deletions by other
-//! processes.
+//! Lock of a directory, with which one process prevents deletions in the directory by other processes.
 
 use std::fs::File;
 #[cfg(unix)]
@@ -21,8 +20,8 @@ impl DirectoryLock {
         Ok(Self(Some(directory)))
     }
 
-    /// Takes the exclusive lock of a deletion. Returns `None` while a snapshot or another deletion, in
-    /// any process, has the lock.
+    /// Takes the exclusive lock of a deletion, or of the only user of a directory. Returns `None` while
+    /// another holder, in any process, has the lock.
     #[cfg(unix)]
     pub(super) fn try_exclusive(directory: &Path) -> io::Result<Option<Self>> {
         let directory = File::open(directory)?;

@@ -239,7 +239,8 @@ impl FileStorage {
     ///
     /// Salvage needs no marker and no index, and changes no object of the damaged directory. If the
     /// first page of the database is damaged, salvage copies the database into the system's temporary
-    /// directory. Salvage does not replace an object that `target` already contains.
+    /// directory. Salvage does not replace an object that `target` already contains, so a salvage that was
+    /// interrupted can be repeated. The next salvage also deletes a temporary copy that remained.
     ///
     /// # Errors
     /// Returns an error if `target` fails, or if the directory contains no readable database.

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 
 use super::database::{self, Role, failed};
 use super::directory::{DATABASE, SEGMENTS, WAL, new_directory, private};
+use super::directory_lock::DirectoryLock;
 use super::marker::{MarkerContent, MarkerState};
 use super::positioned::each_block;
 use super::retained;
@@ -18,37 +19,49 @@ use super::schema::PAGE_BYTES;
 use crate::crypto;
 use crate::storage::StorageError;
 
+/// Prefix of the names of scratch directories.
+const PREFIX: &str = "chartlock-salvage-";
+
 /// Scratch directory, which is deleted when the value is dropped.
-pub(super) struct Scratch(PathBuf);
+pub(super) struct Scratch {
+    path: PathBuf,
+    /// Lock of the directory while its process runs.
+    _lock: Option<DirectoryLock>,
+}
 
 impl Scratch {
     /// Creates an empty database in a new directory. Its tables have the same root pages as in every
     /// storage.
     pub(super) fn new() -> Result<Self, StorageError> {
         let random = crypto::fresh::<8>().map_err(|_| StorageError::Io(io::ErrorKind::Other))?;
-        let name = format!("chartlock-salvage-{:016x}", u64::from_be_bytes(random));
-        let scratch = Self(std::env::temp_dir().join(name));
-        new_directory(&scratch.0)?;
-        new_directory(&scratch.0.join(SEGMENTS))?;
+        let parent = std::env::temp_dir();
+        remove_abandoned(&parent);
+        let path = parent.join(format!("{PREFIX}{:016x}", u64::from_be_bytes(random)));
+        new_directory(&path)?;
+        let scratch = Self {
+            _lock: DirectoryLock::try_exclusive(&path)?,
+            path,
+        };
+        new_directory(&scratch.path.join(SEGMENTS))?;
         let marker = MarkerContent {
             state: MarkerState::Creating,
             id: [0; 16],
             acknowledged: 0,
         };
-        database::create(&scratch.0, &marker)?;
+        database::create(&scratch.path, &marker)?;
         Ok(scratch)
     }
 
     /// Returns `true` if a database has the same table definitions and root pages as a new storage.
     pub(super) fn has_same_tables(&self, connection: &Connection) -> Result<bool, StorageError> {
-        let own = database::connect(&self.0, Role::Immutable, 1 << 20)?;
+        let own = database::connect(&self.path, Role::Immutable, 1 << 20)?;
         Ok(tables(connection)? == tables(&own)?)
     }
 
     /// Copies the damaged database and its log over the empty database, but keeps the first page of the
     /// empty database. Returns a reader of the result.
     pub(super) fn repair(&self, directory: &Path) -> Result<Connection, StorageError> {
-        let path = self.0.join(DATABASE);
+        let path = self.path.join(DATABASE);
         let mut first = Vec::new();
         let page = PAGE_BYTES as u64;
         fs::File::open(&path)?.take(page).read_to_end(&mut first)?;
@@ -62,15 +75,34 @@ impl Scratch {
         file.write_all(&first)?;
         drop(file);
         if database::has_log(directory)? {
-            fs::copy(directory.join(WAL), self.0.join(WAL))?;
+            fs::copy(directory.join(WAL), self.path.join(WAL))?;
         }
-        database::connect(&self.0, Role::Reader, 1 << 20)
+        database::connect(&self.path, Role::Reader, 1 << 20)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _best_effort = fs::remove_dir_all(&self.0);
+        let _best_effort = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Deletes the scratch directories of killed salvages. They would keep values of the storage that are
+/// destroyed later.
+fn remove_abandoned(parent: &Path) {
+    // Other systems have no locks of directories, so a directory may be in use.
+    if cfg!(not(unix)) {
+        return;
+    }
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries {
+        let is_scratch = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(PREFIX));
+        if is_scratch && let Ok(Some(_lock)) = DirectoryLock::try_exclusive(&entry.path()) {
+            let _best_effort = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
