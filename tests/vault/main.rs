@@ -47,3 +47,4 @@ mod tamper;
 mod uploads;
 mod verbs;
 mod verification;
+mod wrong_clock;
