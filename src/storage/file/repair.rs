@@ -37,11 +37,12 @@ impl Scratch {
         let parent = std::env::temp_dir();
         remove_abandoned(&parent);
         let path = parent.join(format!("{PREFIX}{:016x}", u64::from_be_bytes(random)));
-        new_directory(&path)?;
-        let scratch = Self {
-            _lock: DirectoryLock::try_exclusive(&path)?,
-            path,
-        };
+        // Lock the directory before it has a name that another salvage deletes.
+        let unlocked = path.with_extension("new");
+        new_directory(&unlocked)?;
+        let lock = DirectoryLock::try_exclusive(&unlocked)?;
+        fs::rename(&unlocked, &path)?;
+        let scratch = Self { path, _lock: lock };
         new_directory(&scratch.path.join(SEGMENTS))?;
         let marker = MarkerContent {
             state: MarkerState::Creating,
@@ -99,7 +100,7 @@ fn remove_abandoned(parent: &Path) {
         let is_scratch = entry
             .file_name()
             .to_str()
-            .is_some_and(|name| name.starts_with(PREFIX));
+            .is_some_and(|name| name.starts_with(PREFIX) && !name.ends_with(".new"));
         if is_scratch && let Ok(Some(_lock)) = DirectoryLock::try_exclusive(&entry.path()) {
             let _best_effort = fs::remove_dir_all(entry.path());
         }
