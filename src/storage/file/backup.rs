@@ -10,7 +10,7 @@ use rusqlite::backup::Backup;
 use serde::Serialize;
 
 use super::backup_target::BackupTarget;
-use super::database::{self, failed, last_number};
+use super::database::{self, failed, last_number, number};
 use super::directory::{new_file, sync_directory};
 use super::file_snapshot::FileSnapshot;
 use super::marker::{MarkerContent, MarkerState, user_version};
@@ -189,9 +189,8 @@ fn copy_segments(
 }
 
 fn count_objects(database: &Connection) -> Result<u64, StorageError> {
-    let sql = "select count(*) from object";
-    let count = database.query_row(sql, (), |row| row.get::<_, i64>(0));
-    u64::try_from(count.map_err(failed)?).map_err(|_| StorageError::Damaged)
+    let count = number(database, "select count(*) from object")?;
+    u64::try_from(count).map_err(|_| StorageError::Damaged)
 }
 
 fn copy_database(

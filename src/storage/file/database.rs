@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::directory::{DATABASE, ROLLBACK_JOURNAL, SEGMENTS, SHARED_MEMORY, WAL};
+use super::directory::{DATABASE, ROLLBACK_JOURNAL, SEGMENTS, SHARED_MEMORY, WAL, metadata};
 use super::marker::{MarkerContent, user_version};
 use super::retained;
 use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
@@ -83,8 +83,7 @@ fn discard_unfinished(directory: &Path, path: &Path) -> Result<(), StorageError>
         let connection = connect(directory, Role::Writer, 1 << 20)?;
         let objects = "select count(*) from (select 1 from object limit 1)";
         let tables = "select count(*) from sqlite_schema where name = 'object'";
-        let count = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
-        if count(tables).map_err(failed)? > 0 && count(objects).map_err(failed)? > 0 {
+        if number(&connection, tables)? > 0 && number(&connection, objects)? > 0 {
             return Err(StorageError::Damaged);
         }
     }
@@ -172,9 +171,8 @@ pub(super) fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(
 /// The file is not opened here: closing it would release the locks of other connections of this
 /// process.
 pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
-    match fs::metadata(directory.join(DATABASE)) {
-        Ok(metadata) if metadata.len() >= PAGE_BYTES as u64 => Ok(()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+    match metadata(&directory.join(DATABASE))? {
+        Some(metadata) if metadata.len() >= PAGE_BYTES as u64 => Ok(()),
         _ => Err(StorageError::Damaged),
     }
 }
@@ -182,9 +180,8 @@ pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
 /// Checks which files exist before SQLite opens the database.
 pub(super) fn check_files(directory: &Path) -> Result<(), StorageError> {
     check_file(directory)?;
-    match fs::metadata(directory.join(SEGMENTS)) {
-        Ok(metadata) if metadata.is_dir() => check_rollback_journal(directory),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+    match metadata(&directory.join(SEGMENTS))? {
+        Some(metadata) if metadata.is_dir() => check_rollback_journal(directory),
         _ => Err(StorageError::Damaged),
     }
 }
@@ -192,9 +189,8 @@ pub(super) fn check_files(directory: &Path) -> Result<(), StorageError> {
 /// Checks that no rollback journal has content. Only a creation writes one. SQLite would copy the pages of
 /// any other journal into this database, even if the journal belongs to another database.
 fn check_rollback_journal(directory: &Path) -> Result<(), StorageError> {
-    match fs::metadata(directory.join(ROLLBACK_JOURNAL)) {
-        Ok(metadata) if metadata.len() > 0 => Err(StorageError::Damaged),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+    match metadata(&directory.join(ROLLBACK_JOURNAL))? {
+        Some(metadata) if metadata.len() > 0 => Err(StorageError::Damaged),
         _ => Ok(()),
     }
 }
@@ -233,19 +229,20 @@ pub(super) fn check_mode(connection: &Connection) -> Result<(), StorageError> {
 
 /// Returns `true` if the write-ahead log contains anything.
 pub(super) fn has_log(directory: &Path) -> Result<bool, StorageError> {
-    match fs::metadata(directory.join(WAL)) {
-        Ok(metadata) => Ok(metadata.len() > 0),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    let log = metadata(&directory.join(WAL))?;
+    Ok(log.is_some_and(|log| log.len() > 0))
 }
 
 /// Returns the number of the newest commit, which is greater than every revision.
 pub(super) fn last_number(connection: &Connection) -> Result<u64, StorageError> {
-    let sql = "select revisions from storage";
-    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-    let last: i64 = statement.query_row((), |row| row.get(0)).map_err(failed)?;
+    let last = number(connection, "select revisions from storage")?;
     u64::try_from(last).map_err(|_| StorageError::Damaged)
+}
+
+/// Returns the number that a statement returns in its first row.
+pub(super) fn number(connection: &Connection, sql: &str) -> Result<i64, StorageError> {
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    statement.query_row((), |row| row.get(0)).map_err(failed)
 }
 
 /// Result of copying the write-ahead log into the database.

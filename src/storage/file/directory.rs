@@ -4,7 +4,7 @@
 //! marker, each durable before the next. A crash leaves an unfinished marker, and the next opening
 //! starts again. Every other combination of files means that something is missing.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -318,4 +318,12 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = directory;
     Ok(())
+}
+
+/// Returns the metadata of a file; `None` if the file is absent.
+pub(super) fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::database::{Role, connect, failed, has_log};
+use super::database::{Role, connect, failed, has_log, number};
 use super::directory::{DATABASE, WAL};
 use super::log::log_contains;
 use super::marker::{MarkerContent, StorageId, user_version};
@@ -24,11 +24,9 @@ pub(super) fn check_origin(
 ) -> Result<(), StorageError> {
     // Read all values in one transaction, because another process may commit or compact in between.
     let view = connection.unchecked_transaction().map_err(failed)?;
-    let number = |sql: &str| view.query_row(sql, (), |row| row.get::<_, i64>(0));
-    if number("pragma application_id").map_err(failed)? != i64::from(APPLICATION_ID) {
-        return Err(StorageError::Foreign);
-    }
-    if number("pragma user_version").map_err(failed)? != i64::from(user_version(&marker.id)) {
+    if number(&view, "pragma application_id")? != i64::from(APPLICATION_ID)
+        || number(&view, "pragma user_version")? != i64::from(user_version(&marker.id))
+    {
         return Err(StorageError::Foreign);
     }
     let sql = "select id, layout, revisions, copied from storage";
@@ -56,7 +54,7 @@ pub(super) fn check_origin(
     if has_log {
         check_below_log(directory, &marker.id, copied)?;
     }
-    let pages = number("pragma page_count").map_err(failed)?;
+    let pages = number(&view, "pragma page_count")?;
     let pages = u32::try_from(pages).map_err(|_| StorageError::Damaged)?;
     let whole = fs::metadata(directory.join(DATABASE))?.len() / PAGE_BYTES as u64;
     let whole = u32::try_from(whole).unwrap_or(u32::MAX);

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use super::content::check_content;
-use super::database::{self, Role, failed};
+use super::database::{self, Role, number};
 use super::directory::absolute;
 use super::header_copy::HeaderCopies;
 use super::origin::{origin, origin_without_log};
@@ -118,6 +118,7 @@ fn probe(
     directory: &Path,
     scratch: &Scratch,
 ) -> Result<bool, StorageError> {
+    let page_count = |connection: &Connection| number(connection, "pragma page_count");
     let pages = page_count(connection)?;
     let whole = std::fs::metadata(database::path(directory))?.len() / PAGE_BYTES as u64;
     // After a return of free pages, the log can contain a smaller page count, which the checksums of the
@@ -127,11 +128,6 @@ fn probe(
             .and_then(|alone| page_count(&alone))
             .is_ok_and(|alone| alone != pages);
     Ok(is_sound && scratch.has_same_tables(connection)?)
-}
-
-fn page_count(connection: &Connection) -> Result<i64, StorageError> {
-    let pages = connection.query_row("pragma page_count", (), |row| row.get(0));
-    pages.map_err(failed)
 }
 
 struct Salvage<'a> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::directory::{SEGMENTS, new_file, sync_directory};
+use super::directory::{SEGMENTS, metadata, new_file, sync_directory};
 use super::directory_lock::DirectoryLock;
 use super::identity::Identity;
 use super::positioned::read_at;
@@ -137,11 +137,9 @@ impl Segments {
 
     /// Returns `true` if the file exists with at least the length that the extent needs.
     pub(super) fn contains(&self, extent: &Extent) -> Result<bool, StorageError> {
-        match fs::metadata(self.file(extent.file)) {
-            Ok(metadata) => Ok(metadata.len() >= extent.start.saturating_add(extent.length)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let end = extent.start.saturating_add(extent.length);
+        let file = metadata(&self.file(extent.file))?;
+        Ok(file.is_some_and(|file| file.len() >= end))
     }
 
     /// Deletes files that no row references. Defers the deletion while this or another process has a

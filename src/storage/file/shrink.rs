@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::database::failed;
+use super::database::{failed, number};
 use crate::storage::StorageError;
 
 /// Number of free pages that commits may leave in the database for later commits.
@@ -70,9 +70,9 @@ impl Shrinker {
             return Ok(Shrunk::default());
         }
         self.deletions = 0;
-        let free = count(connection, "pragma freelist_count")?;
+        let free = number(connection, "pragma freelist_count")?;
         let is_due = free > FREE_PAGES_MAX
-            && (self.has_freed || free * 4 > count(connection, "pragma page_count")?);
+            && (self.has_freed || free * 4 > number(connection, "pragma page_count")?);
         self.is_active = is_due;
         if !is_due {
             let is_finished = std::mem::take(&mut self.has_freed);
@@ -122,10 +122,10 @@ fn free_pages(connection: &Connection, limit: i64, time: Duration) -> Result<usi
 fn step(connection: &Connection) -> Result<i64, StorageError> {
     let sql = format!("pragma incremental_vacuum({STEP_PAGES})");
     let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
-    let before = count(connection, "pragma freelist_count")?;
+    let before = number(connection, "pragma freelist_count")?;
     let mut rows = statement.query(()).map_err(failed)?;
     while rows.next().map_err(failed)?.is_some() {}
-    Ok(before - count(connection, "pragma freelist_count")?)
+    Ok(before - number(connection, "pragma freelist_count")?)
 }
 
 /// Returns all free pages to the file system. Calls `copy_log` after each transaction.
@@ -142,13 +142,8 @@ pub(super) fn free_all(
     }
 }
 
-fn count(connection: &Connection, pragma: &str) -> Result<i64, StorageError> {
-    let mut statement = connection.prepare_cached(pragma).map_err(failed)?;
-    statement.query_row((), |row| row.get(0)).map_err(failed)
-}
-
 /// Returns the number of pages of the database, including those that are only in the log.
 pub(super) fn page_count(connection: &Connection) -> u64 {
-    let pages = count(connection, "pragma page_count").unwrap_or(0);
+    let pages = number(connection, "pragma page_count").unwrap_or(0);
     u64::try_from(pages).unwrap_or(0)
 }
