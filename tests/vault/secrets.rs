@@ -274,6 +274,8 @@ fn every_error() -> Vec<Error> {
         StorageError::Io(ErrorKind::Other),
         StorageError::Full,
         StorageError::Denied,
+        StorageError::ReadOnly,
+        StorageError::UnfinishedBackup,
         StorageError::InUse,
         StorageError::Backend(BackendCode::Http(503)),
         StorageError::NotADirectory,
