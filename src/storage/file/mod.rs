@@ -26,6 +26,7 @@ mod log;
 mod marker;
 mod options;
 mod origin;
+mod page_rows;
 mod positioned;
 mod prepare;
 mod read;
@@ -238,12 +239,13 @@ impl FileStorage {
     /// storage.
     ///
     /// Salvage needs no marker and no index, and changes no object of the damaged directory. If the
-    /// first page of the database is damaged, salvage copies the database into the system's temporary
-    /// directory. Salvage does not replace an object that `target` already contains, so a salvage that was
+    /// database is damaged, salvage copies it into the system's temporary directory, to read its pages
+    /// one by one. Salvage does not replace an object that `target` already contains, so a salvage that was
     /// interrupted can be repeated. The next salvage also deletes a temporary copy that remained.
     ///
     /// # Errors
-    /// Returns an error if `target` fails, or if the directory contains no readable database.
+    /// Returns an error if `target` fails, if the directory contains no readable database, or if the
+    /// temporary directory has too little space. Objects that were read before are then in `target`.
     pub fn salvage(
         directory: impl AsRef<Path>,
         target: &dyn Storage,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::database::{self, Role, failed};
-use super::directory::{DATABASE, SEGMENTS, WAL, new_directory, private};
+use super::directory::{DATABASE, SEGMENTS, SHARED_MEMORY, WAL, new_directory, private};
 use super::directory_lock::DirectoryLock;
 use super::marker::{MarkerContent, MarkerState};
 use super::positioned::each_block;
@@ -59,13 +59,15 @@ impl Scratch {
         Ok(tables(connection)? == tables(&own)?)
     }
 
-    /// Copies the damaged database and its log over the empty database, but keeps the first page of the
-    /// empty database. Returns a reader of the result.
-    pub(super) fn repair(&self, directory: &Path) -> Result<Connection, StorageError> {
+    /// Copies the damaged database over the database of the scratch directory, but keeps the first page
+    /// of that database. Copies the log if `with_log` is `true`. Returns the directory of the copy.
+    pub(super) fn copy(&self, directory: &Path, with_log: bool) -> Result<&Path, StorageError> {
         let path = self.path.join(DATABASE);
         let mut first = Vec::new();
         let page = PAGE_BYTES as u64;
         fs::File::open(&path)?.take(page).read_to_end(&mut first)?;
+        remove_if_present(&self.path.join(WAL))?;
+        remove_if_present(&self.path.join(SHARED_MEMORY))?;
         let source = retained::open(&directory.join(DATABASE))?;
         let mut copy = OpenOptions::new().write(true).truncate(true).open(&path)?;
         each_block(&source, |block, _| copy.write_all(block))?;
@@ -75,16 +77,23 @@ impl Scratch {
         let mut file = private(OpenOptions::new().write(true)).open(&path)?;
         file.write_all(&first)?;
         drop(file);
-        if database::has_log(directory)? {
+        if with_log && database::has_log(directory)? {
             fs::copy(directory.join(WAL), self.path.join(WAL))?;
         }
-        database::connect(&self.path, Role::Reader, 1 << 20)
+        Ok(&self.path)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _best_effort = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn remove_if_present(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use super::database::{self, Role, number};
 use super::directory::absolute;
 use super::header_copy::HeaderCopies;
 use super::origin::{origin, origin_without_log};
+use super::page_rows::each_row;
 use super::repair::Scratch;
 use super::row::{ObjectRow, value};
 use super::schema::{COLUMNS, HEADER_KEY, PAGE_BYTES};
@@ -58,7 +59,10 @@ pub(super) fn salvage(
     }
     // Create the directory before the connection, so that the connection is closed first.
     let scratch = Scratch::new()?;
-    let source = connect(&directory, &scratch)?;
+    let Source {
+        connection: source,
+        uses_log,
+    } = connect(&directory, &scratch)?;
     let mut salvage = Salvage {
         segments: Segments::new(&directory),
         target,
@@ -75,6 +79,13 @@ pub(super) fn salvage(
     salvage.copy_rows(&source, "order by revision desc")?;
     salvage.copy_rows(&source, "order by revision")?;
     salvage.copy_by_index(&source)?;
+    if !is_sound(&source) {
+        // Commit first, because the copy of the database can exceed the space for temporary files.
+        salvage.flush()?;
+        drop(source);
+        let copy = scratch.copy(&directory, uses_log)?;
+        each_row(copy, &mut |row| salvage.copy_row(row))?;
+    }
     salvage.flush()?;
     salvage.report.objects = salvage.copied.len() as u64;
     let unreadable = salvage.unreadable.difference(&salvage.copied);
@@ -82,23 +93,42 @@ pub(super) fn salvage(
     Ok(salvage.report)
 }
 
+/// Connection to the database, or to a copy with a new first page.
+struct Source {
+    connection: Connection,
+    uses_log: bool,
+}
+
 /// Opens the database with its log. If that fails, opens it without the log, or else opens a copy with
 /// a new first page.
-fn connect(directory: &Path, scratch: &Scratch) -> Result<Connection, StorageError> {
+fn connect(directory: &Path, scratch: &Scratch) -> Result<Source, StorageError> {
     for role in [Role::Reader, Role::Immutable] {
         let connection = database::connect(directory, role, 1 << 20);
         if let Ok(connection) = connection
             && (role == Role::Immutable || has_own_log(&connection, directory))
             && probe(&connection, directory, scratch).unwrap_or(false)
         {
-            return Ok(connection);
+            return Ok(Source {
+                connection,
+                uses_log: role == Role::Reader,
+            });
         }
     }
-    let connection = scratch.repair(directory)?;
+    let connection = database::connect(scratch.copy(directory, true)?, Role::Reader, 1 << 20)?;
     match probe(&connection, directory, scratch) {
-        Ok(true) => Ok(connection),
+        Ok(true) => Ok(Source {
+            connection,
+            uses_log: true,
+        }),
         _ => Err(StorageError::Damaged),
     }
+}
+
+/// Returns `true` if SQLite finds no damage in the database.
+fn is_sound(connection: &Connection) -> bool {
+    let check = "pragma integrity_check(1)";
+    let result = connection.query_row(check, (), |row| row.get(0));
+    result.is_ok_and(|result: String| result == "ok")
 }
 
 /// Returns `false` if the log belongs to another storage, or is older than the database file. Salvage
