@@ -201,11 +201,6 @@ pub use vault::recovery::RecoveryKit;
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
 
-/// Iterators that sessions return.
-pub mod iter {
-    pub use crate::records::list::{Records, Subjects};
-}
-
 /// Progress of long operations.
 pub mod progress {
     pub use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};

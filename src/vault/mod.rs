@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use crate::access::AccessPolicy;
 use crate::access::alarms::Alarms;
+use crate::access::policy_cell::PolicyCell;
 use crate::error::{Error, Result};
 use crate::journal::{AccessOutcome, Operation, Target};
 use crate::keys::Credential;
@@ -75,7 +76,7 @@ pub struct Vault {
 pub(crate) struct VaultCore {
     pub(crate) store: Store,
     pub(crate) journal: JournalHandle,
-    pub(crate) policy: Arc<dyn AccessPolicy>,
+    pub(crate) policy: PolicyCell,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) key_removal_delay: Duration,
     pub(crate) threads: NonZeroUsize,
@@ -144,6 +145,20 @@ impl Vault {
         self.core.journal.lock();
     }
 
+    /// Replaces the access policy, for all handles of this vault. Open readers, writers and iterators
+    /// ask the new policy before they hand out more.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # use chartlock::access::RulePolicy;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// vault.set_policy(RulePolicy::new([])?); // denies all
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn set_policy(&self, policy: impl AccessPolicy + 'static) {
+        self.core.policy.set(Arc::new(policy));
+    }
+
     /// Returns a handle whose operations report their progress to `progress`.
     ///
     /// ```
@@ -184,7 +199,7 @@ impl Vault {
                 clock: options.clock,
             },
             journal,
-            policy: options.policy,
+            policy: PolicyCell::new(options.policy),
             alarms,
             key_removal_delay,
             threads: options.threads,

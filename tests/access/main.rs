@@ -4,6 +4,8 @@
 mod break_glass;
 #[path = "../common/mod.rs"]
 mod common;
+mod deciding;
+mod handles;
 mod honeytoken;
 mod labels;
 mod meters;

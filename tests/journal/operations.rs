@@ -121,10 +121,10 @@ const ROWS: &[Row] = rows! {
     "Verification::finish" "" ["verify the vault, done, vault"] |at| {
         at.vault.verification().finish().unwrap();
     };
-    "Vault::break_glass" "" ["break the glass, done, vault"] |at| {
+    "Vault::break_glass" "" ["break the glass, done, subject"] |at| {
         let hour = Duration::from_secs(3600);
         let actor = Actor::new("dr.house").unwrap();
-        at.vault.break_glass(actor, "unconscious", hour).unwrap();
+        at.vault.break_glass(actor, at.id.subject(), "unconscious", hour).unwrap();
     };
     "Session::begin_journal_fallback" "" [
         "begin a journal fallback, done, vault", "end a journal fallback, done, vault"
@@ -270,6 +270,10 @@ const ROWS: &[Row] = rows! {
 /// Operations that write no entry, each with the reason.
 const WITHOUT: &[(&str, &str)] = &[
     ("Vault::session", "sets the actor; reads nothing"),
+    (
+        "Vault::set_policy",
+        "sets the policy of this process; the app gives it when it opens the vault, too",
+    ),
     (
         "Vault::with_progress",
         "sets the listener of progress updates",

@@ -7,6 +7,7 @@
 
 mod background;
 mod references;
+mod release;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use crate::storage::{CommitError, Committed, Storage};
 use crate::vault::Vault;
 use crate::vault::clock::Clock;
 use background::Background;
+use release::journal_error;
 
 /// Longest time before the journal entry of a read is durable, under grouped journaling.
 pub(crate) const GROUPED_WITHIN: Duration = Duration::from_secs(1);
@@ -186,9 +188,7 @@ impl JournalHandle {
         let moment = self.moment();
         let number = journal.writer.note(draft, moment.uptime)?;
         if !journal.must_flush(moment.uptime) {
-            if let Some(background) = &journal.background {
-                background.wake();
-            }
+            self.wake();
             return Ok(());
         }
         let flushed = journal.writer.flush(number, moment);
@@ -212,9 +212,15 @@ impl JournalHandle {
                 let _ = journal.writer.flush(number, moment);
                 journal.health.update(&journal.writer);
             }
-            if let Some(background) = &journal.background {
-                background.wake();
-            }
+            self.wake();
+        }
+    }
+
+    /// Notifies the background thread that entries wait, if there is a thread.
+    pub(crate) fn wake(&self) {
+        let journal = self.journal.as_ref();
+        if let Some(background) = journal.and_then(|journal| journal.background.as_ref()) {
+            background.wake();
         }
     }
 
@@ -274,13 +280,6 @@ impl Journal {
     }
 }
 
-fn journal_error(error: Error) -> Error {
-    match error {
-        Error::Storage(error) => Error::Journal(error),
-        error => error,
-    }
-}
-
 /// Returns the journal context of operations without a session. The actor is `vault`, unless the
 /// app sets another actor.
 pub(crate) fn system_context(actor: Option<&Actor>) -> Arc<Context> {
@@ -301,11 +300,7 @@ pub(crate) fn ended<T>(result: &Result<T>) -> AccessOutcome {
 impl Vault {
     /// Returns the [`Act`] of an operation without a session.
     pub(crate) fn system_act(&self, operation: Operation) -> Act {
-        Act {
-            context: Arc::clone(&self.core.journal.system_actor),
-            operation,
-            note: "".into(),
-        }
+        Act::new(Arc::clone(&self.core.journal.system_actor), operation, "")
     }
 
     /// Journals an operation before its result is released, or journals a denial.
