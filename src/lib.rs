@@ -241,6 +241,10 @@ pub mod internals {
         pub use crate::access::meter::{DenialMeter, FailureMeter, Meter};
         pub use crate::session::honeytoken::alarm;
     }
+    /// State of an open vault.
+    pub mod vault {
+        pub use crate::vault::entries::cached_entries;
+    }
     /// The vault's clock.
     pub mod clock {
         pub use crate::vault::clock::{Clock, SystemClock};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Result};
 use crate::format::envelope::{INLINE_MAX, Segment};
@@ -287,7 +288,11 @@ impl Drop for RecordWriter {
                 let mut act = guard.act();
                 act.note = "abandoned before its end".into();
                 let on = AuditTarget::Record(&self.id);
-                (self.session).journal_deferred(&act, on, AccessOutcome::Refused);
+                let outcome = AccessOutcome::Refused;
+                // Catch a panic of the event handler, because a second panic while a thread unwinds
+                // would end the process.
+                let journal = || self.session.journal_deferred(&act, on, outcome);
+                let _ = catch_unwind(AssertUnwindSafe(journal));
             }
         }
     }

@@ -33,7 +33,7 @@ use crate::keys::Credential;
 use crate::storage::Storage;
 use entries::EntryCache;
 use header::{HeaderCell, OpenHeader};
-use journaling::JournalHandle;
+use journaling::{JournalHandle, Upkeep};
 use marker_cache::MarkerCache;
 use options::VaultOptions;
 use progress::Counter;
@@ -83,7 +83,7 @@ pub(crate) struct VaultCore {
     pub(crate) whole_record_limit: u64,
     pub(crate) markers: MarkerCache,
     header: HeaderCell,
-    entries: EntryCache,
+    entries: Arc<EntryCache>,
     read_only: AtomicBool,
 }
 
@@ -131,18 +131,46 @@ impl Vault {
     ///
     /// Every later call on any handle returns [`Error::Locked`]. While the journal cannot be
     /// written, the journal key stays in memory until the waiting entries are written. Those
-    /// entries record reads that were already released.
+    /// entries record reads that were already released. To learn whether they were written, call
+    /// [`Vault::close`].
     pub fn lock(&self) {
-        self.journal_deferred(
-            &self.system_act(Operation::Lock),
-            Target::Vault,
-            AccessOutcome::Done,
-        );
+        self.wipe_keys();
+        // The background thread, the next call and the last drop write the entries after a failure.
+        let _ = self.core.journal.close();
+    }
+
+    /// Locks the vault like [`Vault::lock`], makes the last journal entries durable, and closes the
+    /// storage.
+    ///
+    /// All sessions, readers, writers and iterators end with [`Error::Locked`]. The storage is closed
+    /// even if the app shares it with another vault.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// vault.close()?; // dropping the vault would discard a failure
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first failure:
+    /// - [`Error::Journal`] when the last journal entries cannot be written. The storage stays open
+    ///   then. Make room or repair the storage, and call this method again before the vault is
+    ///   dropped; otherwise entries of released reads are lost.
+    /// - [`Error::Storage`] when the storage cannot be closed.
+    pub fn close(&self) -> Result<()> {
+        self.wipe_keys();
+        self.core.journal.close()?;
+        Ok(self.core.store.storage.close()?)
+    }
+
+    /// Wipes all keys but the journal key, then journals that the vault was locked. A stalled storage
+    /// blocks the journal, but does not delay wiping the keys.
+    fn wipe_keys(&self) {
         self.core.header.lock();
         self.core.entries.lock();
-        // Lock the journal last, because locking the journal writes to storage. A stalled storage
-        // then blocks this call, but does not delay wiping the other keys.
-        self.core.journal.lock();
+        let act = self.system_act(Operation::Lock);
+        self.journal_deferred(&act, Target::Vault, AccessOutcome::Done);
     }
 
     /// Replaces the access policy, for all handles of this vault. Open readers, writers and iterators
@@ -190,8 +218,14 @@ impl Vault {
         let alarms = Arc::new(Alarms::new(options.event_handler.map(|handler| handler.0)));
         let clock = Arc::clone(&options.clock);
         let mut journal = JournalHandle::new(Arc::clone(&storage), clock, system_actor, &alarms);
+        let entries = Arc::new(EntryCache::default());
         if let Some(mode) = options.journaling {
-            journal.begin(header.journal_sealer(), mode, options.in_background);
+            let cache = Arc::clone(&entries);
+            let upkeep: Option<Upkeep> = match options.in_background {
+                true => Some(Box::new(move |uptime| cache.evict(uptime))),
+                false => None,
+            };
+            journal.begin(header.journal_sealer(), mode, upkeep);
         }
         let core = VaultCore {
             store: Store {
@@ -206,7 +240,7 @@ impl Vault {
             whole_record_limit: options.whole_record_limit,
             markers: MarkerCache::default(),
             header: HeaderCell::new(header, read_at),
-            entries: EntryCache::default(),
+            entries,
             read_only: AtomicBool::new(false),
         };
         Self {

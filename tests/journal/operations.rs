@@ -60,6 +60,7 @@ const ROWS: &[Row] = rows! {
         at.vault.make_writable().unwrap();
     };
     "Vault::lock" "" ["lock the vault, done, vault"] |at| at.vault.lock();
+    "Vault::close" "" ["lock the vault, done, vault"] |at| at.vault.close().unwrap();
     "Vault::slots" "" ["list the slots, done, vault"] |at| drop(at.vault.slots().unwrap());
     "Vault::add_slot" "v" ["add a slot, done, header", "add a slot, done, vault"] |at| {
         at.vault.add_slot(&Fixed(3)).unwrap();
