@@ -44,7 +44,7 @@ fn restricted(content: &[u8]) -> Document<'_> {
 }
 
 /// Returns operation, outcome and text of each entry of an actor, in journal order.
-fn entries_of(storage: &Shared, actor: &str) -> Vec<(Operation, AccessOutcome, String)> {
+pub(super) fn entries_of(storage: &Shared, actor: &str) -> Vec<(Operation, AccessOutcome, String)> {
     let mut entries = Vec::new();
     for (_, page) in pages(&**storage) {
         for entry in &page.entries {

@@ -6,6 +6,7 @@ mod closing;
 #[path = "../common/mod.rs"]
 mod common;
 mod deciding;
+mod denials;
 mod handles;
 mod honeytoken;
 mod labels;
