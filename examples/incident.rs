@@ -143,7 +143,12 @@ fn work(place: &Path, arlen: &Patient) -> Outcome<(String, Disk)> {
         .ok_or("the policy did not deny an unknown actor")?;
     outln!("locum.okafor tries to read the allergy list: {denied}.");
     let (why, half_an_hour) = ("unconscious, short of breath", Duration::from_secs(1800));
-    let okafor = vault.break_glass(Actor::new("locum.okafor")?, why, half_an_hour)?;
+    let okafor = vault.break_glass(
+        Actor::new("locum.okafor")?,
+        list.subject(),
+        why,
+        half_an_hour,
+    )?;
     report::allergies(&okafor, arlen)?;
 
     report::chapter("The evening: a checkpoint, to print on paper");

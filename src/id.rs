@@ -36,6 +36,43 @@ pub(crate) fn check_reason(reason: &str) -> Result<()> {
     (fits(reason, REASON_MAX).then_some(())).ok_or(Error::InvalidMetadata)
 }
 
+/// Reason for an operation, as the app states it: 1 to 255 bytes without control characters.
+///
+/// The journal records the reason and never interprets it. `Debug` hides the text.
+///
+/// ```
+/// # use chartlock::access::Reason;
+/// let reason = Reason::new("the patient asked, ticket 4711")?;
+/// assert_eq!(reason.text(), "the patient asked, ticket 4711");
+/// assert!(Reason::new("two\nlines").is_err());
+/// # Ok::<(), chartlock::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Reason(Box<str>);
+
+impl Reason {
+    /// Creates a reason.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] when the text is empty, exceeds 255 bytes or contains control
+    /// characters.
+    pub fn new(text: &str) -> Result<Self> {
+        check_reason(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// Returns the text that the app supplied.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reason(..)")
+    }
+}
+
 /// Kind of a [`Subject`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]

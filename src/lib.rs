@@ -204,11 +204,6 @@ pub use vault::recovery::RecoveryKit;
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
 
-/// Iterators that sessions return.
-pub mod iter {
-    pub use crate::records::list::{Records, Subjects};
-}
-
 /// Progress of long operations.
 pub mod progress {
     pub use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
@@ -248,6 +243,10 @@ pub mod internals {
         pub use crate::access::break_glass::BrokenGlass;
         pub use crate::access::meter::{DenialMeter, FailureMeter, Meter};
         pub use crate::session::honeytoken::alarm;
+    }
+    /// State of an open vault.
+    pub mod vault {
+        pub use crate::vault::entries::cached_entries;
     }
     /// The vault's clock.
     pub mod clock {

@@ -2,7 +2,9 @@
 
 pub(crate) mod alarms;
 pub(crate) mod break_glass;
+mod decision;
 pub(crate) mod meter;
+pub(crate) mod policy_cell;
 mod request;
 mod rules;
 pub(crate) mod security_event;
@@ -10,9 +12,10 @@ pub(crate) mod security_event;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::Result;
-use crate::id::check_reason;
+pub use crate::id::Reason;
 pub use crate::journal::{AccessOutcome, OperationGroup};
+pub use break_glass::BreakGlassScope;
+pub use decision::{ConsentReference, Decision, Denial};
 pub use request::AccessRequest;
 pub use rules::{Rule, RulePolicy};
 pub use security_event::{SecurityEvent, SecurityEventHandler};
@@ -24,27 +27,46 @@ pub use security_event::{SecurityEvent, SecurityEventHandler};
 /// be quick, must keep its data in memory, and must never call the vault. A panic in the policy
 /// unwinds into the caller of the operation, and no content is released.
 ///
-/// # One or two calls
+/// # Labels
 ///
-/// A record's labels are sealed with the record. So the vault calls the policy twice for a read:
+/// A record's labels are sealed with the record, so a read takes two calls:
 ///
 /// 1. Without labels, before any key is unwrapped ([`AccessRequest::labels_follow`] is `true`). A
 ///    denial is final. So a policy that decides by labels must permit this request if it would
 ///    permit the read with *some* labels.
-/// 2. With the record's labels, before any content is released. This decision is final.
+/// 2. With the record's labels, before any content is released, and before its size is checked
+///    against a limit.
 ///
-/// If the record does not exist, the first decision is final. For a put, the vault calls the policy
-/// once, with the labels of the new document. For every other operation, the vault calls the policy
-/// once, without labels.
+/// Some operations concern two versions. The vault then calls the policy with each different set of
+/// labels, and every call must permit the operation:
 ///
-/// A denied operation fails with [`Error::Denied`](crate::Error::Denied) and is journaled.
+/// - A put is judged with the labels of the new document, then with those of the version that it
+///   replaces, then with both together. If another writer replaces that version first, the put is
+///   judged again. A put denied for these labels fails with [`Error::Denied`](crate::Error::Denied),
+///   also where its precondition would fail.
+/// - A retraction is judged like a read: without labels, then with those of the version that it
+///   retracts. The retraction keeps these labels.
+/// - A read of an earlier version is judged with its own labels, with those of the current version,
+///   and with both together.
+///
+/// If the record does not exist, the first decision is final. For every other operation, the vault
+/// calls the policy once, without labels.
+///
+/// A denied operation fails with [`Error::Denied`](crate::Error::Denied) and is journaled. See
+/// [`Denial::as_absence`] for reads that must not reveal that the record exists.
+///
+/// # Changes at run time
+///
+/// A reader, writer or iterator calls the policy again if [`AccessPolicy::revision`] changed, if the
+/// vault received another policy ([`Vault::set_policy`](crate::Vault::set_policy)), if the consent
+/// ended under which the vault opened it, and after 60 seconds. A denial ends it.
 ///
 /// # Break-glass
 ///
 /// Break-glass covers cases that no rule foresaw, so the policy cannot deny it. Each use is
 /// journaled and raises a security event. Until break-glass expires, the actor reads, lists and
-/// writes patients' records without a policy call. For all other operations, the vault calls the
-/// policy with [`AccessRequest::under_break_glass`] set.
+/// writes the records of its subject without a policy call. For all other subjects and operations,
+/// the vault calls the policy with [`AccessRequest::under_break_glass`] set.
 ///
 /// ```
 /// use chartlock::{Actor, Operation, Purpose, access::{AccessPolicy, AccessRequest, Decision}};
@@ -70,84 +92,34 @@ pub use security_event::{SecurityEvent, SecurityEventHandler};
 pub trait AccessPolicy: fmt::Debug + Send + Sync {
     /// Decides whether the vault performs the requested operation.
     fn decide(&self, request: &AccessRequest<'_>) -> Decision;
+
+    /// Returns a number that changes whenever the policy's decisions may have changed, for example
+    /// when a consent was withdrawn. Open readers, writers and iterators then ask again. The default
+    /// is a constant, for policies that never change.
+    ///
+    /// The vault calls this function at each hand-out, so it must be quick.
+    fn revision(&self) -> u64 {
+        0
+    }
+
+    /// Returns `false` if no decision depends on a record's labels. The vault then does not open
+    /// versions only to learn their labels. The default is `true`.
+    fn uses_labels(&self) -> bool {
+        true
+    }
 }
 
 impl<P: AccessPolicy + ?Sized> AccessPolicy for Arc<P> {
     fn decide(&self, request: &AccessRequest<'_>) -> Decision {
         (**self).decide(request)
     }
-}
 
-/// The decision of an access policy on one request.
-///
-/// ```
-/// # use chartlock::access::{ConsentReference, Decision};
-/// let consent = ConsentReference::new("Consent/2024-117")?;
-/// let decision = Decision::PermitUnder(consent.clone());
-/// assert!(decision.is_permitted());
-/// assert_eq!(decision.consent(), Some(&consent));
-/// # Ok::<(), chartlock::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Decision {
-    /// The operation is permitted.
-    Permit,
-    /// The operation is permitted under a consent, which the operation's journal entry records.
-    PermitUnder(ConsentReference),
-    /// The operation is denied.
-    Deny,
-}
-
-impl Decision {
-    /// Returns `true` unless the operation is denied.
-    pub fn is_permitted(&self) -> bool {
-        !matches!(self, Self::Deny)
+    fn revision(&self) -> u64 {
+        (**self).revision()
     }
 
-    /// Returns the consent of [`Decision::PermitUnder`].
-    pub fn consent(&self) -> Option<&ConsentReference> {
-        match self {
-            Self::PermitUnder(consent) => Some(consent),
-            Self::Permit | Self::Deny => None,
-        }
-    }
-}
-
-/// A reference to a consent, such as the id of a FHIR `Consent`.
-///
-/// The app chooses the text. The journal records the text without interpreting it. `Debug` hides
-/// the text.
-///
-/// ```
-/// # use chartlock::access::ConsentReference;
-/// let consent = ConsentReference::new("Consent/2024-117")?;
-/// assert_eq!(consent.text(), "Consent/2024-117");
-/// # Ok::<(), chartlock::Error>(())
-/// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ConsentReference(Box<str>);
-
-impl ConsentReference {
-    /// Creates a reference from 1 to 255 bytes without control characters.
-    ///
-    /// # Errors
-    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) if `text` is empty, too long or
-    /// has control characters.
-    pub fn new(text: &str) -> Result<Self> {
-        check_reason(text)?;
-        Ok(Self(text.into()))
-    }
-
-    /// Returns the reference as the app supplied it.
-    pub fn text(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ConsentReference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ConsentReference(..)")
+    fn uses_labels(&self) -> bool {
+        (**self).uses_labels()
     }
 }
 
@@ -169,5 +141,9 @@ pub struct AllowAll;
 impl AccessPolicy for AllowAll {
     fn decide(&self, _: &AccessRequest<'_>) -> Decision {
         Decision::Permit
+    }
+
+    fn uses_labels(&self) -> bool {
+        false
     }
 }

@@ -33,9 +33,9 @@ pub struct AccessRequest<'a> {
     pub subject: Option<&'a Subject>,
     /// The record's name; `None` for an operation on a subject or the vault.
     pub record: Option<&'a str>,
-    /// The record's labels in ascending order; `None` if they are not available. A put has the
-    /// labels of the new document. The second request of a read has the labels of the stored
-    /// record. See [`AccessPolicy`](crate::access::AccessPolicy).
+    /// Labels in ascending order; `None` if they are not available. The first request of a put has
+    /// the labels of the new document. The later requests of puts, retractions and reads have the
+    /// labels of stored versions. See [`AccessPolicy`](crate::access::AccessPolicy).
     pub labels: Option<&'a [&'a str]>,
     /// The app's id of the request that caused the operation.
     pub request_id: Option<&'a str>,
@@ -103,12 +103,12 @@ impl<'a> AccessRequest<'a> {
         self
     }
 
-    /// Returns `true` for the first of the two requests of a read, which contains no labels yet.
+    /// Returns `true` for the first request of a read or a retraction, which contains no labels yet.
     ///
     /// If the policy permits this request and the record exists, a second request with labels
     /// follows.
     pub fn labels_follow(&self) -> bool {
-        self.operation == Operation::Read && self.labels.is_none()
+        matches!(self.operation, Operation::Read | Operation::Retract) && self.labels.is_none()
     }
 }
 

@@ -76,6 +76,20 @@ pub enum SecurityEvent {
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
+    /// The vault was dropped while journal entries waited that could not be written. The entries are
+    /// lost, and some may record reads that were released. [`Vault::close`](crate::Vault::close)
+    /// reports such a failure before the entries are lost.
+    JournalEntriesLost {
+        /// The number of lost entries.
+        count: u64,
+    },
+    /// The machine's clock was set back, or is behind the clock that began an earlier journal chain.
+    /// Later journal entries and versions carry times that are too early.
+    ClockSetBack {
+        /// The difference, which is a lower bound.
+        #[serde(rename = "by_seconds", serialize_with = "seconds")]
+        by: Duration,
+    },
     /// Another writer, for example a copy of this process, continued this writer's journal chain.
     JournalForked,
     /// The vault's header is older than the objects stored with it.
@@ -93,6 +107,8 @@ impl SecurityEvent {
             | Self::JournalFallbackEnded { actor } => Some(actor),
             Self::RepeatedFailures { .. }
             | Self::JournalFailing
+            | Self::JournalEntriesLost { .. }
+            | Self::ClockSetBack { .. }
             | Self::JournalForked
             | Self::HeaderRolledBack => None,
         }
@@ -120,6 +136,15 @@ impl fmt::Display for SecurityEvent {
             Self::JournalFallbackEnded { .. } => {
                 f.write_str("journal fallback ended: its entries are in the journal")
             }
+            Self::JournalEntriesLost { count } => write!(
+                f,
+                "the vault was dropped, and {count} journal entries could not be written"
+            ),
+            Self::ClockSetBack { by } => write!(
+                f,
+                "the clock is {} seconds behind an earlier time, so later journal entries are dated too early",
+                by.as_secs()
+            ),
             Self::JournalForked => {
                 f.write_str("another writer continued this vault's journal chain")
             }
@@ -147,7 +172,7 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 /// The vault calls the handler on the thread whose operation raised the event, and the operation
 /// waits until the handler returns. So the handler should forward the event and return quickly. The
 /// handler must not call the vault. A panic in the handler unwinds into the operation, which then
-/// releases no content.
+/// releases no content. On a background thread, and when a handle is dropped, a panic is caught.
 ///
 /// ```
 /// # use chartlock::access::{SecurityEvent, SecurityEventHandler};

@@ -138,11 +138,7 @@ impl AuditorSource {
     }
 
     fn record(&self, target: Target, question: &str) -> Result<()> {
-        let act = Act {
-            context: Arc::clone(&self.context),
-            operation: Operation::ReadJournal,
-            note: question.into(),
-        };
+        let act = Act::new(Arc::clone(&self.context), Operation::ReadJournal, question);
         let time = self.write_time();
         let draft = act.draft(time.now, target, AccessOutcome::Done);
         let number = self.writer.note(draft, time.uptime)?;

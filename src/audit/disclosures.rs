@@ -197,8 +197,10 @@ pub(crate) fn check(recipient: &str, description: &str) -> Result<()> {
 /// Formats the note of a disclosure's journal entry: the recipient, a tab and the consent if there
 /// is one, a line break, and the description.
 pub(crate) fn note(recipient: &str, consent: &str, description: &str) -> String {
-    let tab = if consent.is_empty() { "" } else { "\t" };
-    format!("{recipient}{tab}{consent}\n{description}")
+    match consent {
+        "" => format!("{recipient}\n{description}"),
+        consent => format!("{recipient}\tconsent {consent}\n{description}"),
+    }
 }
 
 /// The parts of the note that journals a disclosure.

@@ -189,8 +189,10 @@ pub enum Error {
         "this is the last slot that opens the vault, and without it the vault is lost; add another slot first"
     )]
     LastSlot,
-    /// The header already has 16 slots, the maximum.
-    #[error("the vault already has 16 slots, the maximum; remove a slot first")]
+    /// The header already has 16 slots, or the passphrase slots would cost too much work together.
+    #[error(
+        "the vault already has 16 slots, or its passphrases would take too long to try; remove a slot first, or choose a lower cost"
+    )]
     TooManySlots,
     /// A root-key rotation would drop slots that the caller listed neither to keep nor to drop.
     #[error(

@@ -2,6 +2,7 @@
 //! the previous page.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::crypto::{self, CipherSuite, Digest, JournalKey, VaultId};
 use crate::error::Result;
@@ -17,6 +18,9 @@ const SEEN_CHAINS: usize = 32;
 /// Maximum number of attempts to resolve an unknown commit outcome before the caller gets the
 /// error.
 const COMMIT_ATTEMPTS: u32 = 8;
+
+/// Difference of two machines' clocks that is normal, in milliseconds.
+const LAG_TOLERATED: i64 = 5 * 60 * 1000;
 
 /// Inputs for sealing journal pages: cipher suite, vault id and active journal key.
 pub struct Sealer {
@@ -49,6 +53,9 @@ pub(super) struct Chain {
     writer: Option<WriterId>,
     next: u64,
     last: Digest,
+    /// Milliseconds by which the clock was behind the start of another chain when this chain began;
+    /// 0 if it was not. The writer takes the value.
+    pub(super) clock_lag: Arc<AtomicI64>,
 }
 
 /// A sealed page to commit, with the chain head after the commit.
@@ -64,6 +71,7 @@ impl Chain {
             writer: None,
             next: 0,
             last: [0; 32],
+            clock_lag: Arc::default(),
         }
     }
 
@@ -96,6 +104,11 @@ impl Chain {
             Some(writer) => writer,
             None => {
                 seen.extend(heads::recent(&*self.storage, now, SEEN_CHAINS)?);
+                let begins = seen.iter().map(|head| began(&head.page.writer));
+                let lag = begins.max().map_or(0, |latest| latest.saturating_sub(now));
+                if lag > LAG_TOLERATED {
+                    self.clock_lag.store(lag, Ordering::Release);
+                }
                 *self.writer.insert(new_writer(now)?)
             }
         };
@@ -199,6 +212,12 @@ impl Chain {
             deferred: true,
         }))
     }
+}
+
+/// Returns the time at which a chain began, which the first 6 bytes of its writer id contain.
+fn began(writer: &WriterId) -> i64 {
+    let [a, b, c, d, e, f, ..] = *writer;
+    i64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
 fn new_writer(now: i64) -> Result<WriterId> {

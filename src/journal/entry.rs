@@ -22,19 +22,45 @@ pub struct Context {
     pub under_break_glass: bool,
 }
 
-/// An operation with its actor, purpose and note, from which journal entries are built.
+/// An operation with its actor, purpose and texts, from which journal entries are built.
 #[derive(Debug, Clone)]
 pub struct Act {
     /// Actor and purpose.
     pub context: Arc<Context>,
     /// The operation.
     pub operation: Operation,
-    /// Reason or consent reference from the app or the access policy; empty for none.
+    /// Remark of this crate, such as the number of a slot; empty for none.
     pub note: Box<str>,
+    /// Reason from the app; empty for none.
+    pub reason: Box<str>,
+    /// Reference of the consent under which the policy permitted the operation; empty for none.
+    pub consent: Box<str>,
 }
 
 impl Act {
-    /// Returns a copy with another operation and the same actor, purpose and note.
+    /// Returns an operation with a note, and without reason and consent.
+    pub fn new(context: Arc<Context>, operation: Operation, note: &str) -> Self {
+        Self {
+            context,
+            operation,
+            note: note.into(),
+            reason: "".into(),
+            consent: "".into(),
+        }
+    }
+
+    /// Returns the text that the journal entry contains: note, reason and consent, as far as given.
+    pub fn text(&self) -> Box<str> {
+        let consent = match &*self.consent {
+            "" => String::new(),
+            consent => format!("consent {consent}"),
+        };
+        let texts = [&*self.note, &*self.reason, &*consent];
+        let given: Vec<_> = texts.into_iter().filter(|text| !text.is_empty()).collect();
+        given.join("; ").into()
+    }
+
+    /// Returns a copy with another operation and the same actor, purpose and texts.
     pub fn to(&self, operation: Operation) -> Self {
         Self {
             operation,

@@ -97,7 +97,7 @@ impl Page {
                     outcome: draft.outcome,
                     stage,
                     target: draft.target,
-                    note: draft.act.note.clone(),
+                    note: draft.act.text(),
                 })
             })
             .collect::<Result<_>>()?;

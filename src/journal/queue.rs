@@ -300,7 +300,9 @@ fn estimated_bytes(draft: &EntryDraft) -> usize {
         + context.purpose.len()
         + context.request.len()
         + context.organization.len()
-        + draft.act.note.len();
+        + draft.act.note.len()
+        + draft.act.reason.len()
+        + draft.act.consent.len();
     192 + texts
 }
 

@@ -4,7 +4,7 @@
 //! On transactional storage, a page and its changes are one transaction. On other storage, the page
 //! is committed first and announces the changes; a later page confirms each committed change.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ pub struct Writer {
     /// `true` once a page was committed to the storage that receives the entries now.
     pub(super) has_written: AtomicBool,
     pub(super) forked: AtomicBool,
+    clock_lag: Arc<AtomicI64>,
 }
 
 pub(super) struct Chains {
@@ -52,12 +53,14 @@ pub(super) struct Chains {
 impl Writer {
     /// Returns a writer. The writer's chain begins with the first page that the writer commits.
     pub fn new(storage: Arc<dyn Storage>, sealer: Sealer) -> Self {
+        let main = Chain::new(Arc::clone(&storage));
         Self {
+            clock_lag: Arc::clone(&main.clock_lag),
             sealer: Mutex::new(Some(Arc::new(sealer))),
             queue: Mutex::default(),
             election: Election::default(),
             chain: Mutex::new(Chains {
-                main: Chain::new(Arc::clone(&storage)),
+                main,
                 fallback: None,
             }),
             storage,
@@ -186,6 +189,13 @@ impl Writer {
     /// Returns `true` if another process wrote to this writer's chain since the last call.
     pub fn was_forked(&self) -> bool {
         self.forked.swap(false, Ordering::AcqRel)
+    }
+
+    /// Returns the time by which the clock was behind another chain when this writer began its chain.
+    /// Each such chain is reported once.
+    pub fn clock_lag(&self) -> Option<Duration> {
+        let lag = self.clock_lag.swap(0, Ordering::AcqRel);
+        (lag > 0).then(|| Duration::from_millis(lag.unsigned_abs()))
     }
 
     /// Returns the head of this writer's chain, or `None` before its first page.

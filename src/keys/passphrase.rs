@@ -95,6 +95,15 @@ impl fmt::Debug for Passphrase {
     }
 }
 
+/// Returns the work of stretching a passphrase for a slot with these parameters: memory in KiB times
+/// passes. Returns 0 for parameters that the credential skips.
+pub(super) fn work(kind: u16, parameters: &[u8]) -> u64 {
+    match (kind, decode(parameters)) {
+        (KIND, Ok((cost, _))) => u64::from(cost.memory_kib) * u64::from(cost.passes),
+        _ => 0,
+    }
+}
+
 /// Encodes the parameters: memory in KiB u32 ‖ passes u32 ‖ lanes u32 ‖ salt of 32 bytes.
 fn encode(cost: Cost, salt: &Salt) -> Vec<u8> {
     let mut parameters = Vec::with_capacity(44);

@@ -9,6 +9,7 @@ use crate::crypto::{
 use crate::error::{Error, Result};
 use crate::format::codec::{take, take_slice};
 use crate::keys::credential::{Credential, SlotContext};
+use crate::keys::passphrase;
 use crate::keys::wrap::{Wrapped, open_key, seal_key};
 
 /// The maximum length of a slot's body, in bytes.
@@ -158,6 +159,12 @@ impl Slot {
             &self.parameters,
         )?;
         Ok(crypto::equal(&commitment, &self.commitment).then_some(sealing))
+    }
+
+    /// Returns the work that opening the slot with a passphrase takes, in KiB times passes; 0 for
+    /// other credentials.
+    pub(super) fn work(&self) -> u64 {
+        passphrase::work(self.kind & !JOURNAL_ONLY, &self.parameters)
     }
 
     pub(super) fn is_journal_only(&self) -> bool {

@@ -12,7 +12,7 @@
 
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
-use crate::id::{self, Subject};
+use crate::id::Subject;
 use crate::journal::{AccessOutcome, Act, Target};
 use crate::keys::entry::EntryState;
 use crate::lifecycle::report::ErasureReport;
@@ -26,13 +26,7 @@ const NOT_REACHED: [&str; 3] = [
 ];
 
 impl Vault {
-    pub(crate) fn erase(
-        &self,
-        act: &Act,
-        subject: &Subject,
-        reason: &str,
-    ) -> Result<ErasureReport> {
-        id::check_reason(reason)?;
+    pub(crate) fn erase(&self, act: &Act, subject: &Subject) -> Result<ErasureReport> {
         let mut report = ErasureReport {
             not_reached: NOT_REACHED.to_vec(),
             ..ErasureReport::default()

@@ -25,7 +25,7 @@ use crate::crypto::{Place, StreamId};
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address, Content};
 use crate::format::storage_keys;
-use crate::id::{self, RecordId, Subject};
+use crate::id::{RecordId, Subject};
 use crate::journal::Act;
 use crate::lifecycle::report::ExpungeReport;
 use crate::records::expunged_marker::Marker;
@@ -49,8 +49,7 @@ const NOT_REACHED: [&str; 3] = [
 const LATE_COPY: &str = "a put of this record that was under way elsewhere may still store a copy of what it read before: no read returns it, and expunging again removes it";
 
 impl Vault {
-    pub(crate) fn expunge(&self, act: &Act, id: &RecordId, reason: &str) -> Result<ExpungeReport> {
-        id::check_reason(reason)?;
+    pub(crate) fn expunge(&self, act: &Act, id: &RecordId) -> Result<ExpungeReport> {
         self.require_writable()?;
         let held = self.live_entry(id.subject())?;
         let address = held.ok_or(Error::UnknownSubject)?.address(id.name())?;

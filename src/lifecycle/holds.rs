@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::id::{self, Subject};
+use crate::id::{Reason, Subject};
 use crate::journal::{AccessOutcome, Act, Target};
 use crate::keys::entry::PatientEntry;
 use crate::vault::{Vault, clock};
@@ -54,8 +54,7 @@ impl fmt::Debug for HoldInfo {
 }
 
 impl Vault {
-    pub(crate) fn place_hold(&self, act: &Act, subject: &Subject, reason: &str) -> Result<u64> {
-        id::check_reason(reason)?;
+    pub(crate) fn place_hold(&self, act: &Act, subject: &Subject, reason: &Reason) -> Result<u64> {
         let now = self.core.store.clock.now();
         let mut drawn = None;
         self.change_restrictions(act, subject, |entry| {
@@ -67,7 +66,7 @@ impl Vault {
                 Some(id) => id,
                 None => entry.free_hold_id()?,
             };
-            entry.put_hold(id, reason, now)?;
+            entry.put_hold(id, reason.text(), now)?;
             drawn = Some(id);
             Ok(true)
         })?;

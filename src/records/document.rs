@@ -87,8 +87,12 @@ impl<'a> Document<'a> {
         meta
     }
 
-    pub(crate) fn labels(&self) -> impl Iterator<Item = &str> {
-        self.labels.iter().map(|label| &**label)
+    /// Returns the labels in ascending order, each once.
+    pub(crate) fn sorted_labels(&self) -> Vec<Box<str>> {
+        let mut labels = self.labels.clone();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
     }
 }
 

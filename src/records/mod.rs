@@ -8,6 +8,7 @@ pub(crate) mod delete;
 pub(crate) mod document;
 pub(crate) mod download;
 pub(crate) mod expunged_marker;
+mod history;
 pub(crate) mod list;
 pub(crate) mod live_stream;
 pub(crate) mod read;

@@ -10,7 +10,7 @@ use crate::id::RecordId;
 use crate::records::document::{Record, RecordInfo};
 use crate::records::download::Download;
 use crate::secret::Plaintext;
-use crate::storage::{Projection, Revision, Scan, Stored};
+use crate::storage::{Projection, Revision, Scan, Stored, Value};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
@@ -22,6 +22,16 @@ pub(crate) enum Source {
     Segmented(Download),
 }
 
+/// The labels of a version, in ascending order.
+pub(crate) type Labels = Vec<Box<str>>;
+
+/// The state of a current version that decides whether a write may replace it.
+pub(crate) struct CurrentState {
+    pub(crate) version: u64,
+    pub(crate) is_retraction: bool,
+    pub(crate) labels: Labels,
+}
+
 /// The result of one lookup of a record, and the revision of the current version that the lookup
 /// read.
 struct RecordLookup<T> {
@@ -30,12 +40,8 @@ struct RecordLookup<T> {
 }
 
 impl Vault {
-    /// Returns a version with its whole content; the current one if `version` is `None`.
-    pub(crate) fn get(&self, id: &RecordId, version: Option<u64>) -> Result<Option<Record>> {
-        self.version(id, version, |info, source| self.whole(info, source))
-    }
-
-    fn whole(&self, info: RecordInfo, source: Source) -> Result<Record> {
+    /// Reads the whole content of an opened version into memory.
+    pub(crate) fn whole(&self, info: RecordInfo, source: Source) -> Result<Record> {
         let (buffer, content) = match source {
             Source::Inline(buffer, content) => (buffer, content),
             Source::Segmented(download) if download.length() > self.core.whole_record_limit => {
@@ -60,50 +66,70 @@ impl Vault {
         cached: &CachedEntry,
         address: &Address,
         stored: Stored,
-    ) -> Result<Option<Record>> {
+    ) -> Result<Option<(RecordInfo, Source)>> {
         let head = Head::parse(&stored.value)?;
         let opened = self.open_version(cached, address, None, Place::Current, head, stored)?;
-        let Some((info, source)) = opened else {
-            return Ok(None);
-        };
-        cached.check_name(address, info.name())?;
-        self.whole(info, source).map(Some)
+        if let Some((info, _)) = &opened {
+            cached.check_name(address, info.name())?;
+        }
+        Ok(opened)
     }
 
     /// Opens a version and passes it to `take`; `None` if the version does not exist or is a
     /// retraction. If the record changes during the read, the version is read and passed to `take`
     /// again.
+    ///
+    /// If `with_current` is `true`, an earlier version is passed together with the labels of the
+    /// current version.
     pub(crate) fn version<T>(
         &self,
         id: &RecordId,
         version: Option<u64>,
-        take: impl Fn(RecordInfo, Source) -> Result<T>,
+        with_current: bool,
+        take: impl Fn(RecordInfo, Option<Labels>, Source) -> Result<T>,
     ) -> Result<Option<T>> {
         self.settled(id, |vault, cached, address, current| {
             let Some(current) = current else {
                 return vault.absence(address);
             };
+            // Copy the value only if its labels are needed, because a value that is not shared is
+            // decrypted in place.
+            let current_value = (with_current && version.is_some()).then(|| current.value.clone());
             let found = vault.locate(cached, address, version, current)?;
             let Some((place, head, stored)) = found else {
                 return Ok(None);
             };
-            let opened =
-                vault.open_version(cached, address, Some(id.name()), place, head, stored)?;
-            opened.map(|(info, source)| take(info, source)).transpose()
+            let name = Some(id.name());
+            let opened = vault.open_version(cached, address, name, place, head, stored)?;
+            let Some((info, source)) = opened else {
+                return Ok(None);
+            };
+            let labels = current_value
+                .filter(|_| place == Place::Earlier)
+                .map(|value| current_labels(cached, address, id, value));
+            take(info, labels.transpose()?, source).map(Some)
         })
     }
 
-    /// Returns the number of the current version, and `true` if that version is a retraction.
-    /// Returns version 0 if the record does not exist.
-    pub(crate) fn current_version(&self, id: &RecordId) -> Result<(u64, bool)> {
-        let current = self.settled(id, |vault, cached, address, current| {
+    /// Returns the state of the current version; `None` if the record does not exist. The labels
+    /// are empty unless `with_labels` is `true`.
+    pub(crate) fn current_state(
+        &self,
+        id: &RecordId,
+        with_labels: bool,
+    ) -> Result<Option<CurrentState>> {
+        self.settled(id, |vault, cached, address, current| {
             let Some(current) = current else {
                 return vault.absence(address);
             };
             let (head, _) = authentic(cached, address, &current.value)?;
-            Ok(Some((head.version, head.kind == Kind::Retraction)))
-        })?;
-        Ok(current.unwrap_or((0, false)))
+            let labels = with_labels.then(|| current_labels(cached, address, id, current.value));
+            Ok(Some(CurrentState {
+                version: head.version,
+                is_retraction: head.kind == Kind::Retraction,
+                labels: labels.transpose()?.unwrap_or_default(),
+            }))
+        })
     }
 
     /// Finds a version in the storage; `None` if the version does not exist or was expunged.
@@ -141,76 +167,13 @@ impl Vault {
         Ok(Some((Place::Earlier, head, stored)))
     }
 
-    /// Returns descriptions of the versions of a record in ascending order, beginning with the last
-    /// expunged marker if there is one.
-    pub(crate) fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
-        let history = self.settled(id, |vault, cached, address, current| {
-            let Some(current) = current else {
-                return vault.absence(address);
-            };
-            let (head, data_key) = authentic(cached, address, &current.value)?;
-            let opened = envelope::open(
-                current.value.into(),
-                &head,
-                address,
-                Some(id.name()),
-                &data_key,
-            )?;
-            let mut versions = match opened.is_expunged() {
-                true => Vec::new(),
-                false => vault.earlier_infos(cached, address, id.name(), head.version)?,
-            };
-            versions.push(info(address, &head, opened.meta, &opened.content));
-            Ok(Some(versions))
-        })?;
-        Ok(history.unwrap_or_default())
-    }
-
-    /// Returns descriptions of the versions below `current`, beginning with the last expunged
-    /// marker if there is one. Fails with `HistoryGap` if a version is missing.
-    fn earlier_infos(
-        &self,
-        cached: &CachedEntry,
-        address: &Address,
-        name: &str,
-        current: u64,
-    ) -> Result<Vec<RecordInfo>> {
-        let mut infos: Result<Vec<RecordInfo>> = Ok(Vec::new());
-        let prefix = storage_keys::earlier_versions(address);
-        self.each_page(&prefix, Projection::Values, &mut |items| {
-            for item in items {
-                let (_, version) = storage_keys::record_of(&item.key).ok_or(Error::Malformed)?;
-                let version = version.ok_or(Error::Malformed)?;
-                // Skip an earlier version that is not below the current version, because an
-                // interrupted put left it.
-                if version >= current {
-                    continue;
-                }
-                match earlier_info(cached, address, name, version, item.value.into()) {
-                    // Discard the versions below a marker, and their errors, because the marker
-                    // replaces those versions.
-                    Ok((info, true)) => infos = Ok(vec![info]),
-                    Ok((info, false)) => append(&mut infos, info),
-                    Err(error) if infos.is_ok() => infos = Err(error),
-                    Err(_) => {}
-                }
-            }
-            Ok(())
-        })?;
-        let infos = infos?;
-        if infos.last().map_or(0, |last| last.version) + 1 != current {
-            return Err(Error::HistoryGap);
-        }
-        Ok(infos)
-    }
-
     /// Looks up a record until the result is conclusive.
     ///
     /// If `open` returns `None` or an error, a concurrent change may be the cause. Such a result is
     /// conclusive only if two consecutive lookups found the patient entry and the current version
     /// at the same revisions. The second lookup must read the patient entry from the storage, not
-    /// from the cache. Content, storage errors and `Locked` are conclusive at once.
-    fn settled<T>(
+    /// from the cache. Content, storage errors, `Locked` and `Denied` are conclusive at once.
+    pub(super) fn settled<T>(
         &self,
         id: &RecordId,
         open: impl Fn(&Self, &CachedEntry, &Address, Option<Stored>) -> Result<Option<T>>,
@@ -226,7 +189,9 @@ impl Vault {
             let RecordLookup { revision, found } = self.look_up(&cached, id, &open)?;
             match found {
                 Ok(Some(found)) => return Ok(Some(found)),
-                Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
+                Err(error @ (Error::Storage(_) | Error::Locked | Error::Denied)) => {
+                    return Err(error);
+                }
                 found => {
                     let now = Some((cached.revision.clone(), revision));
                     if freshness_read == Freshness::Fresh && now == before {
@@ -256,7 +221,7 @@ impl Vault {
 
     /// Interprets a missing current version. Returns `None` if the record has no earlier version
     /// either; otherwise fails with `CurrentMissing`.
-    fn absence<T>(&self, address: &Address) -> Result<Option<T>> {
+    pub(super) fn absence<T>(&self, address: &Address) -> Result<Option<T>> {
         if self.has_earlier(address)? {
             return Err(Error::CurrentMissing);
         }
@@ -332,6 +297,18 @@ pub(crate) fn authentic(
     Ok((head, key))
 }
 
+/// Returns the labels of a current version.
+fn current_labels(
+    cached: &CachedEntry,
+    address: &Address,
+    id: &RecordId,
+    value: Value,
+) -> Result<Labels> {
+    let (head, key) = authentic(cached, address, &value)?;
+    let opened = envelope::open(value.into(), &head, address, Some(id.name()), &key)?;
+    Ok(opened.meta.labels)
+}
+
 /// Returns the head of an earlier version, after checking that its version number equals that in
 /// its storage key.
 pub(crate) fn earlier_head(value: &[u8], version: u64) -> Result<Head> {
@@ -340,33 +317,6 @@ pub(crate) fn earlier_head(value: &[u8], version: u64) -> Result<Head> {
         return Err(Error::NotAuthentic);
     }
     Ok(head)
-}
-
-/// Returns the description of an earlier version, and `true` if that version is an expunged marker.
-fn earlier_info(
-    cached: &CachedEntry,
-    address: &Address,
-    name: &str,
-    version: u64,
-    value: Vec<u8>,
-) -> Result<(RecordInfo, bool)> {
-    let head = earlier_head(&value, version)?;
-    let key = cached.unwrap_data_key(&head, Place::Earlier)?;
-    let opened = envelope::open(value, &head, address, Some(name), &key)?;
-    let is_expunged = opened.is_expunged();
-    let info = info(address, &head, opened.meta, &opened.content);
-    Ok((info, is_expunged))
-}
-
-/// Appends a version to a history. A gap in the version numbers turns the result into `HistoryGap`;
-/// an earlier error is kept.
-fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
-    let Ok(known) = infos else { return };
-    if info.version == known.last().map_or(0, |last| last.version) + 1 {
-        known.push(info);
-    } else {
-        *infos = Err(Error::HistoryGap);
-    }
 }
 
 /// Returns the description of an opened version.

@@ -3,10 +3,10 @@
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::id;
+use crate::id::Reason;
 use crate::journal::Operation;
 use crate::session::Session;
-use crate::session::guard::AuditTarget;
+use crate::session::audit_target::AuditTarget;
 use crate::storage::Storage;
 #[cfg(doc)]
 use crate::vault::Vault;
@@ -40,14 +40,9 @@ impl Session {
         reason: &str,
         later: Option<&dyn Storage>,
     ) -> Result<RestoreReport> {
-        self.audited_write(
-            Operation::AcceptRestore,
-            AuditTarget::Vault,
-            reason,
-            |act| {
-                id::check_reason(reason)?;
-                self.vault.accept_restore(act, later)
-            },
-        )
+        let act = self.act_because(Operation::AcceptRestore, &Reason::new(reason)?);
+        self.audited_write(act, AuditTarget::Vault, |act| {
+            self.vault.accept_restore(act, later)
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! Session methods on the journal: audit reports, and the entry for a disclosure.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::audit::exposure::Exposed;
 use crate::audit::journal_source::{JournalSource, KnownSubject};
@@ -12,7 +13,8 @@ use crate::format::storage_keys;
 use crate::id::{RecordId, Subject};
 use crate::journal::{AccessOutcome, Operation};
 use crate::session::Session;
-use crate::session::guard::AuditTarget;
+use crate::session::audit_target::AuditTarget;
+use crate::session::handle::HandleGuard;
 use crate::storage::{Projection, Scan, ScanItem, Storage, scan_page};
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
@@ -44,6 +46,7 @@ impl Session {
         Ok(AuditTrail::new(Arc::new(VaultSource {
             header: self.vault.header()?,
             session: self.clone(),
+            queries: Mutex::default(),
         })))
     }
 
@@ -89,9 +92,9 @@ impl Session {
         description: &str,
     ) -> Result<()> {
         disclosures::check(recipient, description)?;
-        let mut act = self.permitted(Operation::Disclose, on, None, "")?;
-        // At this point the note contains only the consent reference, if there is one.
-        act.note = disclosures::note(recipient, &act.note, description).into();
+        let mut act = self.permitted(self.act(Operation::Disclose), on, None)?.act;
+        act.note = disclosures::note(recipient, &act.consent, description).into();
+        act.consent = "".into();
         self.vault.journal_before_release(
             &act,
             on.target(&self.vault, None)?,
@@ -105,6 +108,9 @@ impl Session {
 struct VaultSource {
     session: Session,
     header: Arc<OpenHeader>,
+    /// Guards of the queries, by subject. If the policy denies one of them later, all queries of the
+    /// trail end.
+    queries: Mutex<HashMap<Option<Subject>, HandleGuard>>,
 }
 
 impl VaultSource {
@@ -140,7 +146,9 @@ impl JournalSource for VaultSource {
     }
 
     fn check(&self) -> Result<()> {
-        self.session.vault.header().map(drop)
+        self.session.vault.header()?;
+        let queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        queries.values().try_for_each(HandleGuard::check)
     }
 
     fn now(&self) -> i64 {
@@ -150,8 +158,16 @@ impl JournalSource for VaultSource {
     fn note(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
         let vault = &self.session.vault;
         let on = subject.map_or(AuditTarget::Vault, AuditTarget::Subject);
-        let act = (self.session).permitted(Operation::ReadJournal, on, None, question)?;
-        vault.journal_before_release(&act, on.target(vault, None)?, AccessOutcome::Done)?;
+        let mut act = self.session.act(Operation::ReadJournal);
+        act.note = question.into();
+        let permission = self.session.permitted(act, on, None)?;
+        let target = on.target(vault, None)?;
+        vault.journal_before_release(&permission.act, target, AccessOutcome::Done)?;
+        let guard = HandleGuard::new(&self.session, on, permission);
+        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        queries.retain(|_, query| !query.is_denied());
+        queries.insert(subject.cloned(), guard);
+        drop(queries);
         // Write the queued entries first; otherwise the report would omit these entries.
         vault.core.journal.flush()
     }

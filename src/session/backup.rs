@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::audit::Hex;
 use crate::error::{Error, Result, StorageError};
-use crate::id::check_reason;
+use crate::id::Reason;
 use crate::journal::{AccessOutcome, Operation, Target};
 use crate::session::Session;
-use crate::session::guard::AuditTarget;
+use crate::session::audit_target::AuditTarget;
 use crate::storage::archive::{self, ArchiveError};
 
 impl Session {
@@ -67,7 +67,7 @@ impl Session {
         reason: &str,
         write: impl FnOnce() -> std::result::Result<T, StorageError>,
     ) -> Result<T> {
-        self.journaled_backup(reason, || Ok(write()?), |_| reason.into())
+        self.journaled_backup(reason, || Ok(write()?), |_| String::new())
     }
 
     fn journaled_backup<T>(
@@ -76,16 +76,20 @@ impl Session {
         write: impl FnOnce() -> Result<T>,
         note: impl FnOnce(&T) -> String,
     ) -> Result<T> {
-        check_reason(reason)?;
+        let reason = Reason::new(reason)?;
         let on = AuditTarget::Vault;
-        let begin = self.permitted(Operation::BeginBackup, on, None, reason)?;
+        let begin = self.act_because(Operation::BeginBackup, &reason);
+        let begin = self.permitted(begin, on, None)?.act;
         self.vault.header()?;
         self.vault
             .journal_before_release(&begin, Target::Vault, AccessOutcome::Done)?;
         self.vault.core.journal.flush()?;
-        let act = |note: &str| self.act(Operation::EndBackup, note);
-        let written = write().inspect_err(|error| self.failed(&act(reason), on, error))?;
-        let end = act(&note(&written));
+        let mut end = self.act_because(Operation::EndBackup, &reason);
+        let written = write().inspect_err(|error| self.failed(&end, on, error))?;
+        end.note = note(&written).into();
+        if !end.note.is_empty() {
+            end.reason = "".into();
+        }
         self.vault
             .journal_before_release(&end, Target::Vault, AccessOutcome::Done)?;
         Ok(written)

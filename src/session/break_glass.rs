@@ -2,27 +2,30 @@
 
 use std::time::Duration;
 
+use crate::access::BreakGlassScope;
 use crate::access::break_glass::BrokenGlass;
 use crate::access::security_event::SecurityEvent;
 use crate::error::Result;
-use crate::id::{Actor, Purpose};
-use crate::journal::{AccessOutcome, Operation, Target};
+use crate::id::{Actor, Purpose, Reason};
+use crate::journal::{AccessOutcome, Operation};
 use crate::session::Session;
+use crate::session::audit_target::AuditTarget;
 use crate::vault::Vault;
 
 impl Vault {
-    /// Opens a break-glass session, which reads and writes records in an emergency even if the
-    /// policy would deny the access.
+    /// Opens a break-glass session, which reads and writes the records of one subject in an
+    /// emergency even if the policy would deny the access.
     ///
-    /// `reason` has 1 to 255 bytes without control characters; `duration` is at most 24 hours. The
-    /// journal entry with the actor and the reason is durable before this method returns, in every
+    /// `scope` is a subject, or [`BreakGlassScope::AllPatients`]. `reason` has 1 to 255 bytes without
+    /// control characters; `duration` is at most 24 hours. The journal entry with the actor, the
+    /// subject and the reason is durable before this method returns, in every
     /// [`Journaling`](crate::Journaling) mode. Every journal entry of the session carries a
     /// break-glass mark. The security event handler
     /// ([`VaultOptions::on_security_event`](crate::VaultOptions::on_security_event)) is called
     /// before the session can read anything.
     ///
-    /// After `duration`, every call on the session is denied. A reader that is already open, or a
-    /// writer that has already started, can still finish.
+    /// After `duration`, every call on the session is denied, and every reader, writer and iterator
+    /// of the session ends.
     ///
     /// ```
     /// # use chartlock::*;
@@ -36,8 +39,8 @@ impl Vault {
     ///
     /// let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
     /// assert_eq!(session.get(&id).unwrap_err(), Error::Denied);
-    /// let hour = Duration::from_secs(3600);
-    /// let session = vault.break_glass(Actor::new("dr.garcia")?, "unconscious, no chart", hour)?;
+    /// let (hour, reason) = (Duration::from_secs(3600), "unconscious, no chart");
+    /// let session = vault.break_glass(Actor::new("dr.garcia")?, id.subject(), reason, hour)?;
     /// assert!(session.get(&id)?.is_none());
     /// # Ok::<(), Error>(())
     /// ```
@@ -46,14 +49,26 @@ impl Vault {
     /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) when the reason or the duration is
     /// out of bounds. [`Error::Journal`](crate::Error::Journal) when the journal cannot be written;
     /// no session is opened then.
-    pub fn break_glass(&self, actor: Actor, reason: &str, duration: Duration) -> Result<Session> {
+    pub fn break_glass(
+        &self,
+        actor: Actor,
+        scope: impl Into<BreakGlassScope>,
+        reason: &str,
+        duration: Duration,
+    ) -> Result<Session> {
+        let reason = Reason::new(reason)?;
+        let scope = scope.into();
         let uptime = self.core.store.clock.uptime();
-        let glass = BrokenGlass::new(reason, duration, uptime)?;
+        let glass = BrokenGlass::new(scope.clone(), duration, uptime)?;
         let session = self
             .session(actor, Purpose::BreakTheGlass)
             .under_break_glass(glass);
-        let act = session.act(Operation::BreakGlass, reason);
-        self.journal_before_release(&act, Target::Vault, AccessOutcome::Done)?;
+        let act = session.act_because(Operation::BreakGlass, &reason);
+        let on = match &scope {
+            BreakGlassScope::Subject(subject) => AuditTarget::Subject(subject),
+            BreakGlassScope::AllPatients => AuditTarget::Vault,
+        };
+        self.journal_before_release(&act, on.target(self, None)?, AccessOutcome::Done)?;
         self.core.journal.flush()?;
         let actor = session.actor().clone();
         self.core

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use crate::error::{Error, Result};
-use crate::journal::Operation;
 use crate::records::document::Record;
 use crate::records::list::ChartWalk;
 use crate::session::Session;
-use crate::session::guard::AuditTarget;
+use crate::session::audit_target::AuditTarget;
+use crate::session::decide::Permission;
+use crate::session::handle::HandleGuard;
 use crate::storage::ScanItem;
-use crate::vault::Vault;
 
 /// Iterator over the current records of a subject, with content; created by `Session::get_all`.
 ///
@@ -31,16 +31,22 @@ use crate::vault::Vault;
 pub struct Contents {
     session: Session,
     /// `None` for an unknown subject, and after the last record.
-    chart: Option<ChartWalk>,
+    chart: Option<(ChartWalk, HandleGuard)>,
     /// Fetched values that are not opened yet.
     fetched: VecDeque<ScanItem>,
 }
 
 impl Contents {
-    pub(crate) fn new(session: Session, chart: Option<ChartWalk>) -> Self {
+    pub(crate) fn new(
+        session: &Session,
+        on: AuditTarget<'_>,
+        chart: Option<(ChartWalk, Permission)>,
+    ) -> Self {
+        let guarded =
+            chart.map(|(chart, permission)| (chart, HandleGuard::new(session, on, permission)));
         Self {
-            session,
-            chart,
+            session: session.clone(),
+            chart: guarded,
             fetched: VecDeque::new(),
         }
     }
@@ -53,9 +59,11 @@ impl Contents {
     /// Returns the next record that is not retracted. An error of one record does not end the
     /// iterator.
     fn advance(&mut self) -> Result<Option<Record>> {
-        let Some(chart) = &mut self.chart else {
+        let Some((chart, guard)) = &mut self.chart else {
             return Ok(None);
         };
+        guard.check()?;
+        let subject = chart.subject().clone();
         loop {
             let Some(entry) = self.fetched.pop_front() else {
                 if chart.has_ended() {
@@ -65,13 +73,17 @@ impl Contents {
                 self.fetched = chart.page().inspect_err(|_| chart.end())?.into();
                 continue;
             };
-            let opened = chart.open(entry, Vault::open_unnamed).inspect_err(|error| {
-                let act = self.session.act(Operation::Read, "");
-                self.session
-                    .failed(&act, AuditTarget::Subject(chart.subject()), error);
+            let released = self.session.release(&subject, |permit| {
+                chart.open(entry, |vault, cached, address, stored| {
+                    let Some((info, source)) = vault.open_unnamed(cached, address, stored)? else {
+                        return Ok(None);
+                    };
+                    permit(&info)?;
+                    vault.whole(info, source).map(Some)
+                })
             });
-            if let Some(record) = opened? {
-                return self.session.release(chart.subject(), record).map(Some);
+            if let Some(record) = released? {
+                return Ok(Some(record));
             }
         }
     }
@@ -82,11 +94,9 @@ impl Iterator for Contents {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.chart.as_ref()?;
-        let next = match self.session.vault.header() {
-            Ok(_) => self.advance(),
-            Err(error) => Err(error),
-        };
-        if let Err(Error::Locked | Error::Erased | Error::Journal(_)) = &next {
+        let next = self.advance();
+        let is_denied = self.chart.as_ref().is_some_and(|(_, it)| it.is_denied());
+        if is_denied || matches!(next, Err(Error::Locked | Error::Erased | Error::Journal(_))) {
             self.end();
         }
         next.transpose()

@@ -1,82 +1,115 @@
 //! The guard around each session method. The guard asks the policy before any key is unwrapped, and
 //! journals the outcome before any result is released.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use crate::access::AccessRequest;
-use crate::access::Decision;
-use crate::access::break_glass::BrokenGlass;
+use crate::access::Denial;
 use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
-use crate::id::{RecordId, Subject};
-use crate::journal::{AccessOutcome, Act, Operation, Target};
+use crate::id::{Reason, RecordId, Subject};
+use crate::journal::{AccessOutcome, Act, Operation};
 use crate::records::document::{Document, Record, RecordInfo};
+use crate::records::read::{Labels, Source};
+use crate::records::write::ReplacementCheck;
+use crate::session::audit_target::AuditTarget;
+use crate::session::decide::Permission;
+use crate::session::label_sets::LabelSets;
 use crate::session::{Session, honeytoken};
-use crate::vault::Vault;
-
-/// Target of a session method.
-#[derive(Clone, Copy)]
-pub(crate) enum AuditTarget<'a> {
-    Vault,
-    Subject(&'a Subject),
-    Record(&'a RecordId),
-}
-
-impl AuditTarget<'_> {
-    /// Returns the target for the journal entry, with the version that was found, if any.
-    pub(crate) fn target(self, vault: &Vault, found: Option<&RecordInfo>) -> Result<Target> {
-        match self {
-            Self::Vault => Ok(Target::Vault),
-            Self::Subject(subject) => vault.refer_subject(subject).map(Target::Subject),
-            Self::Record(id) => {
-                vault.refer_record(id, found.map(|info| (info.address, info.version)))
-            }
-        }
-    }
-}
 
 impl Session {
     /// Runs a read that returns no record content, and journals the read before its result is
-    /// released.
+    /// released. Returns the permission with the result.
     pub(crate) fn audited_read<T>(
         &self,
         operation: Operation,
         on: AuditTarget<'_>,
         read: impl FnOnce() -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let act = self.permitted(operation, on, None, "")?;
-        let found = read().inspect_err(|error| self.failed(&act, on, error))?;
-        self.journal_read(&act, on, None, outcome_of(&found))?;
-        Ok(found)
+    ) -> Result<Option<(T, Permission)>> {
+        let Some(permission) = self.permitted_to_read(self.act(operation), on)? else {
+            return Ok(None);
+        };
+        let found = read().inspect_err(|error| self.failed(&permission.act, on, error))?;
+        self.journal_read(&permission.act, on, None, outcome_of(&found))?;
+        Ok(found.map(|found| (found, permission)))
     }
 
     /// Reads a version, and releases the version once the policy permits its labels and the read is
-    /// journaled. `info` returns the metadata of that version.
+    /// journaled. `take` receives the version only after the policy permitted its labels; `info`
+    /// returns the metadata of that version.
     pub(crate) fn read_version<T>(
         &self,
         id: &RecordId,
+        version: Option<u64>,
         info: impl FnOnce(&T) -> &RecordInfo,
-        read: impl FnOnce() -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
+        take: impl Fn(RecordInfo, Source) -> Result<T>,
+    ) -> Result<Option<(T, Permission)>> {
         let on = AuditTarget::Record(id);
-        let mut act = self.permitted(Operation::Read, on, None, "")?;
-        let found = read().inspect_err(|error| self.failed(&act, on, error))?;
-        let info = found.as_ref().map(info);
-        if let Some(info) = info {
-            let labels: Vec<_> = info.labels().collect();
-            act = self.permitted(Operation::Read, on, Some(&labels), "")?;
+        let Some(first) = self.permitted_to_read(self.act(Operation::Read), on)? else {
+            return Ok(None);
+        };
+        let (permission, denial) = (RefCell::new(None), Cell::new(None));
+        let with_current = self.vault.core.policy.uses_labels();
+        let read = self
+            .vault
+            .version(id, version, with_current, |info, current, source| {
+                let own: Labels = info.labels().map(Into::into).collect();
+                let labels = match current {
+                    Some(current) => LabelSets::both(own, &current),
+                    None => LabelSets::one(own),
+                };
+                let second = self.judge(&self.act(Operation::Read), on, Some(labels));
+                let second = second.map_err(|refusal| {
+                    denial.set(Some(refusal));
+                    Error::Denied
+                })?;
+                permission.replace(Some(second));
+                take(info, source)
+            });
+        if let Some(denial) = denial.take() {
+            return self.refuse_read(&first.act, on, &denial);
         }
-        self.journal_read(&act, on, info, outcome_of(&found))?;
-        Ok(found)
+        let found = read.inspect_err(|error| self.failed(&first.act, on, error))?;
+        let permission = permission.take().unwrap_or(first);
+        let info = found.as_ref().map(info);
+        self.journal_read(&permission.act, on, info, outcome_of(&found))?;
+        Ok(found.map(|found| (found, permission)))
     }
 
-    /// Releases a record of a chart scan, once the read is permitted and journaled.
-    pub(crate) fn release(&self, subject: &Subject, record: Record) -> Result<Record> {
-        let id = RecordId::new(subject.clone(), record.info.name())?;
-        let labels: Vec<_> = record.info.labels().collect();
-        let on = AuditTarget::Record(&id);
-        let act = self.permitted(Operation::Read, on, Some(&labels), "")?;
-        self.journal_read(&act, on, Some(&record.info), AccessOutcome::Done)?;
+    /// Releases a record of a chart scan, once the read is permitted and journaled. `open` opens
+    /// the record, and asks for permission before it fetches content. Returns `None` for a record
+    /// that does not exist, or is answered as absent.
+    pub(crate) fn release(
+        &self,
+        subject: &Subject,
+        open: impl FnOnce(&dyn Fn(&RecordInfo) -> Result<()>) -> Result<Option<Record>>,
+    ) -> Result<Option<Record>> {
+        let judged: RefCell<Option<(RecordId, Act, Option<Denial>)>> = RefCell::new(None);
+        let opened = open(&|info| {
+            let id = RecordId::new(subject.clone(), info.name())?;
+            let labels = LabelSets::one(info.labels().map(Into::into).collect());
+            let act = self.act(Operation::Read);
+            let decision = self.judge(&act, AuditTarget::Record(&id), Some(labels));
+            let (act, denial) = match decision {
+                Ok(permission) => (permission.act, None),
+                Err(denial) => (act, Some(denial)),
+            };
+            let is_denied = denial.is_some();
+            judged.replace(Some((id, act, denial)));
+            (!is_denied).then_some(()).ok_or(Error::Denied)
+        });
+        let judged = judged.take();
+        if let Some((id, act, Some(denial))) = &judged {
+            return self.refuse_read(act, AuditTarget::Record(id), denial);
+        }
+        let record = opened.inspect_err(|error| {
+            let act = self.act(Operation::Read);
+            self.failed(&act, AuditTarget::Subject(subject), error);
+        })?;
+        if let (Some(record), Some((id, act, _))) = (&record, &judged) {
+            let on = AuditTarget::Record(id);
+            self.journal_read(act, on, Some(&record.info), AccessOutcome::Done)?;
+        }
         Ok(record)
     }
 
@@ -102,104 +135,70 @@ impl Session {
     /// failures.
     pub(crate) fn audited_write<T>(
         &self,
-        operation: Operation,
+        act: Act,
         on: AuditTarget<'_>,
-        note: &str,
         change: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
-        let act = self.permitted(operation, on, None, note)?;
+        let Permission { act, .. } = self.permitted(act, on, None)?;
         change(&act).inspect_err(|error| self.failed(&act, on, error))
     }
 
-    /// Runs a change like [`Session::audited_write`], for a put of `document`.
-    pub(crate) fn put_document<T>(
+    /// Asks the policy about a put, with the labels of the new document.
+    pub(crate) fn permitted_to_put(
         &self,
         id: &RecordId,
         document: &Document<'_>,
-        put: impl FnOnce(&Act) -> Result<T>,
-    ) -> Result<T> {
-        let act = self.permitted_to_put(id, document)?;
-        put(&act).inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
+    ) -> Result<Permission> {
+        let labels = LabelSets::one(document.sorted_labels());
+        self.permitted(
+            self.act(Operation::Put),
+            AuditTarget::Record(id),
+            Some(labels),
+        )
     }
 
-    pub(crate) fn permitted_to_put(&self, id: &RecordId, document: &Document<'_>) -> Result<Act> {
-        let mut labels: Vec<_> = document.labels().collect();
-        labels.sort_unstable();
-        self.permitted(Operation::Put, AuditTarget::Record(id), Some(&labels), "")
+    /// Returns the check of the version that a write replaces; `None` if the policy does not use
+    /// labels. `judged` are the labels with which the policy permitted the write.
+    pub(crate) fn replacement_check<'a>(
+        &'a self,
+        act: &Act,
+        id: &'a RecordId,
+        judged: Option<Labels>,
+    ) -> Option<ReplacementCheck<'a>> {
+        if !self.vault.core.policy.uses_labels() {
+            return None;
+        }
+        let act = act.clone();
+        Some(Box::new(move |current| {
+            let on = AuditTarget::Record(id);
+            let labels = match &judged {
+                Some(judged) => LabelSets::beside(judged, current),
+                None => LabelSets::one(current.to_vec()),
+            };
+            let permission = self.judge(&act, on, Some(labels));
+            let permission = permission.map_err(|denial| self.deny(&act, on, &denial))?;
+            Ok(permission.act)
+        }))
     }
 
-    pub(crate) fn act(&self, operation: Operation, note: &str) -> Act {
+    pub(crate) fn act(&self, operation: Operation) -> Act {
+        Act::new(Arc::clone(&self.context), operation, "")
+    }
+
+    /// Returns the act of an operation with a reason.
+    pub(crate) fn act_because(&self, operation: Operation, reason: &Reason) -> Act {
         Act {
-            context: Arc::clone(&self.context),
-            operation,
-            note: note.into(),
+            reason: reason.text().into(),
+            ..self.act(operation)
         }
     }
 
-    /// Asks the policy, and returns the act to journal.
-    ///
-    /// # Errors
-    /// [`Error::Denied`], which is journaled.
-    pub(crate) fn permitted(
-        &self,
-        operation: Operation,
-        on: AuditTarget<'_>,
-        labels: Option<&[&str]>,
-        note: &str,
-    ) -> Result<Act> {
-        let mut act = self.act(operation, note);
-        match self.decide(operation, on, labels) {
-            Decision::Permit => {}
-            Decision::PermitUnder(consent) if note.is_empty() => {
-                act.note = format!("consent {}", consent.text()).into();
-            }
-            Decision::PermitUnder(consent) => {
-                act.note = format!("{note}; consent {}", consent.text()).into();
-            }
-            Decision::Deny => {
-                self.journal_deferred(&act, on, AccessOutcome::Denied);
-                let uptime = self.vault.core.store.clock.uptime();
-                self.vault.core.alarms.denied(&self.actor, uptime);
-                return Err(Error::Denied);
-            }
-        }
-        Ok(act)
-    }
-
-    fn decide(
-        &self,
-        operation: Operation,
-        on: AuditTarget<'_>,
-        labels: Option<&[&str]>,
-    ) -> Decision {
-        let is_open = |glass: &BrokenGlass| glass.is_open(self.vault.core.store.clock.uptime());
-        match &self.glass {
-            // Deny every operation once the break-glass time is over, instead of asking the policy.
-            // Journal entries under the policy would lack the break-glass mark, and so hide how the
-            // session was opened.
-            Some(glass) if !is_open(glass) => return Decision::Deny,
-            Some(_) if operation.is_care() => return Decision::Permit,
-            _ => {}
-        }
-        let (subject, record) = match on {
-            AuditTarget::Vault => (None, None),
-            AuditTarget::Subject(subject) => (Some(subject), None),
-            AuditTarget::Record(id) => (Some(id.subject()), Some(id.name())),
-        };
-        self.vault.core.policy.decide(&AccessRequest {
-            subject,
-            record,
-            labels,
-            request_id: Some(&*self.context.request).filter(|id| !id.is_empty()),
-            organization: Some(&*self.context.organization).filter(|name| !name.is_empty()),
-            under_break_glass: self.glass.is_some(),
-            ..AccessRequest::new(&self.actor, self.purpose, operation)
-        })
-    }
-
-    /// Journals a failed operation. Counts an authentication failure, and raises a security event if
-    /// the header was rolled back.
+    /// Journals a failed operation, except a denial, which is journaled where it is decided. Counts
+    /// an authentication failure, and raises a security event if the header was rolled back.
     pub(crate) fn failed(&self, act: &Act, on: AuditTarget<'_>, error: &Error) {
+        if *error == Error::Denied {
+            return;
+        }
         let outcome = AccessOutcome::of(error);
         self.journal_deferred(act, on, outcome);
         if outcome == AccessOutcome::NotAuthentic {

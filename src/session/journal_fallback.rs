@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::id::check_reason;
+use crate::id::Reason;
 use crate::journal::{AccessOutcome, Operation, PageKeys};
 use crate::session::Session;
-use crate::session::guard::AuditTarget;
+use crate::session::audit_target::AuditTarget;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction, scan_page};
 use crate::vault::Vault;
 
@@ -64,14 +64,9 @@ impl Session {
         reason: &str,
         spool: impl Storage + 'static,
     ) -> Result<()> {
-        check_reason(reason)?;
         let core = &self.vault.core;
-        let act = self.permitted(
-            Operation::BeginJournalFallback,
-            AuditTarget::Vault,
-            None,
-            reason,
-        )?;
+        let act = self.act_because(Operation::BeginJournalFallback, &Reason::new(reason)?);
+        let act = self.permitted(act, AuditTarget::Vault, None)?.act;
         core.journal.begin_spool(Arc::new(spool));
         self.journal_deferred(&act, AuditTarget::Vault, AccessOutcome::Done);
         if let Err(error) = core.journal.flush() {
@@ -101,14 +96,9 @@ impl Session {
         reason: &str,
         spool: &dyn Storage,
     ) -> Result<JournalFallbackReport> {
-        check_reason(reason)?;
         let core = &self.vault.core;
-        let act = self.permitted(
-            Operation::EndJournalFallback,
-            AuditTarget::Vault,
-            None,
-            reason,
-        )?;
+        let act = self.act_because(Operation::EndJournalFallback, &Reason::new(reason)?);
+        let act = self.permitted(act, AuditTarget::Vault, None)?.act;
         // Write the queued entries to the spool before the import, because these entries belong to
         // the fallback.
         core.journal.flush()?;

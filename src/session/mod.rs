@@ -2,14 +2,18 @@
 
 mod accept_restore;
 mod audit;
+mod audit_target;
 mod backup;
 pub(crate) mod break_glass;
 pub(crate) mod chart_reader;
+mod decide;
 pub(crate) mod guard;
+mod handle;
 pub(crate) mod honeytoken;
 pub(crate) mod journal_fallback;
 #[cfg(feature = "json")]
 mod json;
+mod label_sets;
 pub(crate) mod record_reader;
 pub(crate) mod record_writer;
 mod records;

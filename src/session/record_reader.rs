@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::id::RecordId;
-use crate::journal::Operation;
 use crate::records::document::RecordInfo;
 use crate::records::download::{Ahead, Download, ReadExtent};
 use crate::records::read::Source;
 use crate::secret::Plaintext;
 use crate::session::Session;
-use crate::session::guard::AuditTarget;
+use crate::session::audit_target::AuditTarget;
+use crate::session::handle::HandleGuard;
 use crate::vault::ROUNDS;
 
 /// Reader for one version of a record, in parts; created by
@@ -33,6 +33,9 @@ use crate::vault::ROUNDS;
 ///   [`Error::Conflict`] if the chart was reopened. Content that is already in memory can still be
 ///   read; drop the reader to wipe that content.
 /// - If the vault is locked, every read returns [`Error::Locked`].
+/// - While the journal cannot be written, every read returns [`Error::Journal`].
+/// - Once the policy no longer permits the read, or break-glass ended, every read returns
+///   [`Error::Denied`]. The reader asks again when the policy changed, and after 60 seconds.
 ///
 /// ```
 /// # use chartlock::*;
@@ -54,6 +57,7 @@ pub struct RecordReader {
     id: RecordId,
     info: RecordInfo,
     content: ReaderContent,
+    guard: HandleGuard,
     position: u64,
 }
 
@@ -72,19 +76,20 @@ impl From<Source> for ReaderContent {
 }
 
 impl RecordReader {
-    pub(crate) fn new(
+    /// Opens a version, once the policy permits its labels and the read is journaled.
+    pub(crate) fn open(
         session: &Session,
         id: &RecordId,
         version: Option<u64>,
     ) -> Result<Option<Self>> {
-        let found = session
-            .vault
-            .version(id, version, |info, source| Ok((info, source)))?;
-        Ok(found.map(|(info, source)| Self {
+        let take = |info, source: Source| Ok((info, ReaderContent::from(source)));
+        let found = session.read_version(id, version, |(info, _)| info, take)?;
+        Ok(found.map(|((info, content), permission)| Self {
+            guard: HandleGuard::new(session, AuditTarget::Record(id), permission),
             session: session.clone(),
             id: id.clone(),
             info,
-            content: source.into(),
+            content,
             position: 0,
         }))
     }
@@ -113,6 +118,8 @@ impl RecordReader {
     /// - [`Error::Erased`] once the subject is erased, [`Error::Conflict`] once this version no
     ///   longer exists.
     /// - [`Error::Contended`] when concurrent re-encryptions won every retry.
+    /// - [`Error::Denied`] once the policy no longer permits the read.
+    /// - [`Error::Journal`] while the journal cannot be written.
     /// - [`Error::Locked`], and errors of the storage.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut read = 0;
@@ -126,18 +133,17 @@ impl RecordReader {
     }
 
     fn read_part(&self, offset: u64, out: &mut [u8], extent: ReadExtent) -> Result<usize> {
+        // Check also the content that is in memory already, because this reader keeps its keys and
+        // content after a lock.
+        self.guard.check()?;
         // Journal only a failure, because the read was journaled when the reader was opened.
         self.read_opened(offset, out, extent).inspect_err(|error| {
-            let act = self.session.act(Operation::Read, "");
             self.session
-                .failed(&act, AuditTarget::Record(&self.id), error);
+                .failed(&self.guard.act(), AuditTarget::Record(&self.id), error);
         })
     }
 
     fn read_opened(&self, offset: u64, out: &mut [u8], extent: ReadExtent) -> Result<usize> {
-        // Check that the vault is not locked, because this reader keeps its keys and content after
-        // a lock.
-        self.session.vault.header()?;
         match &self.content {
             ReaderContent::Inline(buffer, content) => {
                 let content = buffer.get(content.clone()).unwrap_or_default();
@@ -169,7 +175,9 @@ impl RecordReader {
         let found = self
             .session
             .vault
-            .version(&self.id, version, |info, source| Ok((info, source)))?;
+            .version(&self.id, version, false, |info, _, source| {
+                Ok((info, source))
+            })?;
         match found {
             Some((info, Source::Segmented(download))) if info == self.info => {
                 let is_same = download.stream() == read_ahead.download().stream();

@@ -2,23 +2,31 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Result};
-use crate::format::envelope::{INLINE_MAX, Meta, Segment};
+use crate::format::envelope::{INLINE_MAX, Segment};
 use crate::id::RecordId;
-use crate::journal::Act;
+use crate::journal::{AccessOutcome, Act};
 use crate::records::document::{Document, Precondition};
+use crate::records::read::Labels;
 use crate::records::upload::{Uploading, move_into};
 use crate::records::write::WriteJob;
 use crate::session::Session;
-use crate::session::guard::AuditTarget;
+use crate::session::audit_target::AuditTarget;
+use crate::session::handle::HandleGuard;
 
 /// Writer for one version of a record, in parts; created by
 /// [`Session::writer`](crate::Session::writer).
 ///
 /// [`RecordWriter::finish`] creates the version; until then the record is unchanged. If a writer is
 /// dropped or fails, no version is created. Its stored segments are removed, at the latest by
-/// [`Vault::collect_garbage`](crate::Vault::collect_garbage).
+/// [`Vault::collect_garbage`](crate::Vault::collect_garbage). The journal records a writer that
+/// failed, and one that was dropped after its first 64 KiB.
+///
+/// The media type, the labels and the honeytoken mark count whenever they are set before
+/// [`RecordWriter::finish`]. The policy is asked after the first 64 KiB, and again in `finish` if
+/// labels were added.
 ///
 /// A large upload must finish within 24 hours of its first 64 KiB; otherwise it fails with
 /// [`Error::UploadExpired`]. This limit ensures that the collector never removes segments that a
@@ -44,14 +52,20 @@ pub struct RecordWriter {
     document: Document<'static>,
     expected: Precondition,
     /// Set once the policy has permitted the put.
-    act: Option<Act>,
+    permitted: Option<PermittedPut>,
     state: WriterState,
+}
+
+/// Permission of the policy for a put with certain labels.
+struct PermittedPut {
+    guard: HandleGuard,
+    labels: Labels,
 }
 
 enum WriterState {
     /// Content that still fits into the record itself.
     Small(Segment),
-    Large(Box<Uploading>, Meta),
+    Large(Box<Uploading>),
     Failed(Error),
     Ended,
 }
@@ -63,7 +77,7 @@ impl RecordWriter {
             id: id.clone(),
             document: Document::new(&[]),
             expected: Precondition::Any,
-            act: None,
+            permitted: None,
             state: WriterState::Small(Segment::new(None)),
         }
     }
@@ -133,44 +147,63 @@ impl RecordWriter {
     /// - [`Error::UploadExpired`] after 24 hours.
     /// - The errors of [`Session::put`](crate::Session::put).
     pub fn finish(mut self) -> Result<u64> {
-        let session = self.session.clone();
-        let id = self.id.clone();
-        let act = self.permitted()?;
-        let put = self.put(&act);
-        put.inspect_err(|error| session.failed(&act, AuditTarget::Record(&id), error))
+        if let WriterState::Failed(error) = &self.state {
+            return Err(error.clone());
+        }
+        let finished = self.permitted().and_then(|act| self.put(&act));
+        finished.inspect_err(|error| self.fail(error))
     }
 
-    /// Asks the policy once, with the labels set so far.
+    /// Asks the policy, unless it has permitted the labels set so far.
     fn permitted(&mut self) -> Result<Act> {
-        if let Some(act) = &self.act {
-            return Ok(act.clone());
+        let labels = self.document.sorted_labels();
+        if let Some(PermittedPut { guard, .. }) =
+            (self.permitted.as_ref()).filter(|it| it.labels == labels)
+        {
+            guard.check()?;
+            return Ok(guard.act());
         }
-        let act = self.session.permitted_to_put(&self.id, &self.document)?;
-        Ok(self.act.insert(act).clone())
+        let permission = self.session.permitted_to_put(&self.id, &self.document)?;
+        let guard = HandleGuard::new(&self.session, AuditTarget::Record(&self.id), permission);
+        let act = guard.act();
+        self.permitted = Some(PermittedPut { guard, labels });
+        Ok(act)
     }
 
     fn put(&mut self, act: &Act) -> Result<u64> {
-        let now = self.session.vault.core.store.clock.now();
+        let session = self.session.clone();
+        let vault = &session.vault;
+        let now = vault.core.store.clock.now();
         let (id, expected) = (&self.id, self.expected);
+        let check = session.replacement_check(act, id, Some(self.document.sorted_labels()));
         let job = match std::mem::replace(&mut self.state, WriterState::Ended) {
             WriterState::Small(segment) => {
                 let document = self.document.clone().with(segment.first_chunk());
                 let job = WriteJob::put(act, id, &document, expected, now)?;
-                return self.session.vault.write_one(job)?.ok_or(Error::Contended);
+                let put = vault.write_one(job.checked_by(check))?;
+                return put.ok_or(Error::Contended);
             }
-            WriterState::Large(uploading, mut meta) => {
-                let upload = self.session.vault.end_upload(*uploading, Ok(()))?;
-                meta.written_at = now;
+            WriterState::Large(uploading) => {
+                let upload = vault.end_upload(*uploading, Ok(()))?;
+                let meta = self.document.meta(id.name(), now).checked();
+                let meta = meta.inspect_err(|_| vault.core.store.discard(&upload))?;
                 WriteJob::uploaded(act, id, meta, upload, expected)
             }
             WriterState::Failed(error) => return Err(error),
             WriterState::Ended => return Err(Error::CommitUnknown),
         };
-        self.session.vault.write_one(job)?.ok_or(Error::Contended)
+        let put = vault.write_one(job.checked_by(check))?;
+        put.ok_or(Error::Contended)
     }
 
     fn fill(&mut self, mut source: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<()> {
         let filled = loop {
+            if let Some(PermittedPut { guard, .. }) = &self.permitted
+                && !matches!(self.state, WriterState::Failed(_))
+                && let Err(error) = guard.check()
+            {
+                break Err(error);
+            }
             match &mut self.state {
                 WriterState::Small(segment) if segment.len() <= INLINE_MAX => {
                     match source(segment.free()) {
@@ -183,7 +216,7 @@ impl RecordWriter {
                     Ok(()) => {}
                     Err(error) => break Err(error),
                 },
-                WriterState::Large(uploading, _) => break uploading.fill(&mut source),
+                WriterState::Large(uploading) => break uploading.fill(&mut source),
                 WriterState::Failed(error) => break Err(error.clone()),
                 WriterState::Ended => break Err(Error::CommitUnknown),
             }
@@ -196,24 +229,36 @@ impl RecordWriter {
         else {
             return Ok(());
         };
-        let now = self.session.vault.core.store.clock.now();
-        let meta = self.document.meta(self.id.name(), now).checked()?;
+        self.document.meta(self.id.name(), 0).checked()?;
         let act = self.permitted()?;
-        self.session.vault.admits(&self.id, self.expected)?;
+        let labels = Some(self.document.sorted_labels());
+        let check = self.session.replacement_check(&act, &self.id, labels);
+        (self.session.vault).admits(&self.id, self.expected, check.as_ref())?;
         let chart = self
             .session
             .vault
             .chart_for_writing(self.id.subject(), &act)?;
         let suite = self.session.vault.header()?.header.suite();
         let uploading = self.session.vault.begin_upload(suite, &chart, first)?;
-        self.state = WriterState::Large(Box::new(uploading), meta);
+        self.state = WriterState::Large(Box::new(uploading));
         Ok(())
     }
 
+    /// Ends the writer after an error. Journals the first error, unless the policy was not asked
+    /// yet: nothing was decided or read then.
     fn fail(&mut self, error: &Error) {
         let failed = WriterState::Failed(error.clone());
-        if let WriterState::Large(uploading, _) = std::mem::replace(&mut self.state, failed) {
-            self.session.vault.abandon(*uploading);
+        match std::mem::replace(&mut self.state, failed) {
+            WriterState::Failed(first) => {
+                self.state = WriterState::Failed(first);
+                return;
+            }
+            WriterState::Large(uploading) => self.session.vault.abandon(*uploading),
+            WriterState::Small(_) | WriterState::Ended => {}
+        }
+        if let Some(PermittedPut { guard, .. }) = &self.permitted {
+            let on = AuditTarget::Record(&self.id);
+            self.session.failed(&guard.act(), on, error);
         }
     }
 }
@@ -232,11 +277,23 @@ impl Write for RecordWriter {
 }
 
 impl Drop for RecordWriter {
+    /// Removes an unfinished upload, and journals that it was abandoned. Otherwise a writer could
+    /// reveal whether a record exists, and leave no trace.
     fn drop(&mut self) {
-        if let WriterState::Large(uploading, _) =
+        if let WriterState::Large(uploading) =
             std::mem::replace(&mut self.state, WriterState::Ended)
         {
             self.session.vault.abandon(*uploading);
+            if let Some(PermittedPut { guard, .. }) = &self.permitted {
+                let mut act = guard.act();
+                act.note = "abandoned before its end".into();
+                let on = AuditTarget::Record(&self.id);
+                let outcome = AccessOutcome::Refused;
+                // Catch a panic of the event handler, because a second panic while a thread unwinds
+                // would end the process.
+                let journal = || self.session.journal_deferred(&act, on, outcome);
+                let _ = catch_unwind(AssertUnwindSafe(journal));
+            }
         }
     }
 }

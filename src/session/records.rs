@@ -3,15 +3,15 @@
 use std::io::Read;
 
 use crate::error::{Error, Result};
-use crate::id::{RecordId, Subject};
+use crate::id::{Reason, RecordId, Subject};
 use crate::journal::{AccessOutcome, Operation};
 use crate::lifecycle::report::ExpungeReport;
 use crate::records::document::{Document, Precondition, Record, RecordInfo};
-use crate::records::list::{Records, Subjects};
 use crate::records::write::WriteJob;
 use crate::session::Session;
+use crate::session::audit_target::AuditTarget;
 use crate::session::chart_reader::Contents;
-use crate::session::guard::AuditTarget;
+use crate::session::handle::{GuardedItems, HandleGuard};
 use crate::session::record_reader::RecordReader;
 use crate::session::record_writer::RecordWriter;
 
@@ -47,11 +47,13 @@ impl Session {
         document: impl Into<Document<'d>>,
     ) -> Result<u64> {
         let document = document.into();
-        self.put_document(id, &document, |act| {
-            let now = self.vault.core.store.clock.now();
-            let job = WriteJob::put(act, id, &document, expected, now)?;
-            self.vault.write_one(job)?.ok_or(Error::Contended)
-        })
+        let act = self.permitted_to_put(id, &document)?.act;
+        let check = self.replacement_check(&act, id, Some(document.sorted_labels()));
+        let now = self.vault.core.store.clock.now();
+        let put = WriteJob::put(&act, id, &document, expected, now)
+            .and_then(|job| self.vault.write_one(job.checked_by(check)))
+            .and_then(|version| version.ok_or(Error::Contended));
+        put.inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
     }
 
     /// Writes many records in one durable commit. Returns one result for each record, in the order
@@ -72,9 +74,11 @@ impl Session {
         let mut jobs = Vec::new();
         let mut acts = Vec::new();
         for (id, document) in records {
-            let act = self.permitted_to_put(id, &document);
+            let act = self.permitted_to_put(id, &document).map(|it| it.act);
             if let Ok(act) = &act {
-                jobs.push(WriteJob::put(act, id, &document, Precondition::Any, now)?);
+                let check = self.replacement_check(act, id, Some(document.sorted_labels()));
+                let job = WriteJob::put(act, id, &document, Precondition::Any, now)?;
+                jobs.push(job.checked_by(check));
             }
             acts.push((id, act));
         }
@@ -126,7 +130,7 @@ impl Session {
     /// - The variants from [`Error::Malformed`] to [`Error::CurrentMissing`] when the stored record
     ///   is damaged.
     pub fn get(&self, id: &RecordId) -> Result<Option<Record>> {
-        self.read_version(id, Record::info, || self.vault.get(id, None))
+        self.get_any(id, None)
     }
 
     /// Returns one version of a record; `None` if this version does not exist yet, or is a
@@ -136,7 +140,13 @@ impl Session {
     /// [`Error::HistoryGap`] when the version was written but is missing; otherwise the errors of
     /// [`Session::get`].
     pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
-        self.read_version(id, Record::info, || self.vault.get(id, Some(version)))
+        self.get_any(id, Some(version))
+    }
+
+    fn get_any(&self, id: &RecordId, version: Option<u64>) -> Result<Option<Record>> {
+        let whole = |info, source| self.vault.whole(info, source);
+        let found = self.read_version(id, version, Record::info, whole)?;
+        Ok(found.map(|(record, _)| record))
     }
 
     /// Returns a reader for the current version of a record; `None` if the record does not exist or
@@ -149,7 +159,7 @@ impl Session {
     /// The errors of [`Session::get`], except [`Error::BeyondLimit`]. For errors of a read, see
     /// [`RecordReader::read_at`].
     pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader>> {
-        self.read_version(id, RecordReader::info, || RecordReader::new(self, id, None))
+        RecordReader::open(self, id, None)
     }
 
     /// Returns a reader for one version of a record; `None` if this version does not exist yet, or
@@ -159,9 +169,7 @@ impl Session {
     /// The errors of [`Session::get_version`], except [`Error::BeyondLimit`]. For errors of a read,
     /// see [`RecordReader::read_at`].
     pub fn reader_of_version(&self, id: &RecordId, version: u64) -> Result<Option<RecordReader>> {
-        self.read_version(id, RecordReader::info, || {
-            RecordReader::new(self, id, Some(version))
-        })
+        RecordReader::open(self, id, Some(version))
     }
 
     /// Returns the metadata of all versions of a record, including retractions, in ascending order
@@ -174,14 +182,16 @@ impl Session {
             let history = self.vault.history(id)?;
             Ok((!history.is_empty()).then_some(history))
         });
-        Ok(found?.unwrap_or_default())
+        Ok(found?.map(|(history, _)| history).unwrap_or_default())
     }
 
     /// Lists the current records of a subject, without retracted records. The list is empty for an
     /// unknown subject.
     ///
     /// The iterator opens each record, because record names are sealed in the records. For a record
-    /// that does not open, the iterator yields an error and continues.
+    /// that does not open, the iterator yields an error and continues. The iterator ends with an
+    /// error when the vault is locked, when the journal cannot be written, and when the policy
+    /// no longer permits the list.
     ///
     /// # Errors
     /// [`Error::Erased`] when the subject was erased, [`Error::Denied`] when the policy denies the
@@ -190,18 +200,12 @@ impl Session {
         &self,
         subject: &Subject,
     ) -> Result<impl Iterator<Item = Result<RecordInfo>> + Send + use<>> {
-        let records: Option<Records> =
-            self.audited_read(Operation::List, AuditTarget::Subject(subject), || {
-                self.vault.list(subject)
-            })?;
-        let session = self.clone();
-        let subject = subject.clone();
-        Ok(records.into_iter().flatten().inspect(move |info| {
-            if let Err(error) = info {
-                let act = session.act(Operation::List, "");
-                session.failed(&act, AuditTarget::Subject(&subject), error);
-            }
-        }))
+        let on = AuditTarget::Subject(subject);
+        let found = self.audited_read(Operation::List, on, || self.vault.list(subject))?;
+        let guarded = found.map(|(records, permission)| {
+            GuardedItems::new(HandleGuard::new(self, on, permission), records)
+        });
+        Ok(guarded.into_iter().flatten())
     }
 
     /// Returns an iterator over the current records of a subject, with content but without
@@ -210,32 +214,37 @@ impl Session {
     /// Records are fetched a page at a time, which is much faster than one [`Session::get`] for
     /// each record. The journal entries are the same. For a record that does not open, is denied,
     /// or exceeds the limit ([`Error::BeyondLimit`]), the iterator yields an error and continues.
+    /// The iterator ends as that of [`Session::list`] does.
     ///
     /// # Errors
     /// [`Error::Erased`] when the subject was erased, [`Error::Denied`] when the policy denies the
     /// list, [`Error::Journal`], [`Error::Locked`], and errors of the storage.
     pub fn get_all(&self, subject: &Subject) -> Result<Contents> {
-        let chart = self.audited_read(Operation::List, AuditTarget::Subject(subject), || {
-            self.vault.chart_of(subject)
-        })?;
-        Ok(Contents::new(self.clone(), chart))
+        let on = AuditTarget::Subject(subject);
+        let found = self.audited_read(Operation::List, on, || self.vault.chart_of(subject))?;
+        Ok(Contents::new(self, on, found))
     }
 
     /// Returns an iterator over the live subjects of the vault, in unspecified order.
     ///
-    /// For a patient entry that does not open, the iterator yields an error and continues.
+    /// For a patient entry that does not open, the iterator yields an error and continues. The
+    /// iterator ends as that of [`Session::list`] does.
     ///
     /// # Errors
     /// [`Error::Denied`] when the policy denies the list, [`Error::Journal`], [`Error::Locked`].
-    pub fn subjects(&self) -> Result<Subjects> {
-        let found = self.audited_read(Operation::ListSubjects, AuditTarget::Vault, || {
-            self.vault.subjects().map(Some)
+    pub fn subjects(&self) -> Result<impl Iterator<Item = Result<Subject>> + Send + use<>> {
+        let on = AuditTarget::Vault;
+        let subjects = || self.vault.subjects().map(Some);
+        let found = self.audited_read(Operation::ListSubjects, on, subjects)?;
+        let guarded = found.map(|(subjects, permission)| {
+            GuardedItems::new(HandleGuard::new(self, on, permission), subjects)
         });
-        found?.ok_or(Error::Locked)
+        Ok(guarded.into_iter().flatten())
     }
 
     /// Retracts a record: writes a version without content, and returns its number. Earlier
-    /// versions stay readable. Returns `None` if there is no content to retract.
+    /// versions stay readable, and the retraction keeps the labels of the version before it.
+    /// Returns `None` if there is no content to retract.
     ///
     /// # Errors
     /// The errors of [`Session::put`].
@@ -248,9 +257,11 @@ impl Session {
     /// # Errors
     /// The errors of [`Session::put_if`].
     pub fn retract_if(&self, id: &RecordId, expected: Precondition) -> Result<Option<u64>> {
-        self.audited_write(Operation::Retract, AuditTarget::Record(id), "", |act| {
+        let act = self.act(Operation::Retract);
+        self.audited_write(act, AuditTarget::Record(id), |act| {
             let now = self.vault.core.store.clock.now();
-            let job = WriteJob::retract(act, id, expected, now)?;
+            let check = self.replacement_check(act, id, None);
+            let job = WriteJob::retract(act, id, expected, now)?.checked_by(check);
             let retracted = self.vault.write_one(job)?;
             if retracted.is_none() {
                 self.journal_deferred(act, AuditTarget::Record(id), AccessOutcome::Absent);
@@ -281,8 +292,9 @@ impl Session {
     /// - [`Error::OnHold`] and [`Error::Retained`] while the subject is under hold or retention.
     /// - The errors of [`Session::put`]; call this method again after such an error.
     pub fn expunge(&self, id: &RecordId, reason: &str) -> Result<ExpungeReport> {
-        self.audited_write(Operation::Expunge, AuditTarget::Record(id), reason, |act| {
-            let report = self.vault.expunge(act, id, reason)?;
+        let act = self.act_because(Operation::Expunge, &Reason::new(reason)?);
+        self.audited_write(act, AuditTarget::Record(id), |act| {
+            let report = self.vault.expunge(act, id)?;
             if report.resumed {
                 self.journal_deferred(act, AuditTarget::Record(id), AccessOutcome::Done);
             }

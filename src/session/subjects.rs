@@ -2,15 +2,17 @@
 
 use std::time::SystemTime;
 
+use crate::audit::time::Timestamp;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::id::Subject;
+use crate::id::{Reason, Subject};
 use crate::journal::Operation;
 use crate::lifecycle::holds::HoldInfo;
 use crate::lifecycle::report::ErasureReport;
 use crate::session::Session;
-use crate::session::guard::AuditTarget;
+use crate::session::audit_target::AuditTarget;
+use crate::vault::clock;
 
 impl Session {
     /// Erases a subject: destroys the keys of its chart, then deletes the data that they sealed.
@@ -29,12 +31,10 @@ impl Session {
     /// - [`Error::Denied`], [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`], and
     ///   errors of the storage.
     pub fn erase_subject(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
-        self.audited_write(
-            Operation::Erase,
-            AuditTarget::Subject(subject),
-            reason,
-            |act| self.vault.erase(act, subject, reason),
-        )
+        let act = self.act_because(Operation::Erase, &Reason::new(reason)?);
+        self.audited_write(act, AuditTarget::Subject(subject), |act| {
+            self.vault.erase(act, subject)
+        })
     }
 
     /// Starts a new chart for a subject that was erased and has returned. The erased chart stays
@@ -47,12 +47,10 @@ impl Session {
     /// - [`Error::Denied`], [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`], and
     ///   errors of the storage.
     pub fn reopen_chart(&self, subject: &Subject) -> Result<()> {
-        self.audited_write(
-            Operation::ReopenChart,
-            AuditTarget::Subject(subject),
-            "",
-            |act| self.vault.reopen(act, subject),
-        )
+        let act = self.act(Operation::ReopenChart);
+        self.audited_write(act, AuditTarget::Subject(subject), |act| {
+            self.vault.reopen(act, subject)
+        })
     }
 
     /// Places a legal hold on a subject, so that the subject cannot be erased until the hold is
@@ -84,12 +82,11 @@ impl Session {
     /// - [`Error::Denied`], [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`], and
     ///   errors of the storage; after a storage error, list the holds to learn the outcome.
     pub fn place_hold(&self, subject: &Subject, reason: &str) -> Result<u64> {
-        self.audited_write(
-            Operation::PlaceHold,
-            AuditTarget::Subject(subject),
-            reason,
-            |act| self.vault.place_hold(act, subject, reason),
-        )
+        let reason = Reason::new(reason)?;
+        let act = self.act_because(Operation::PlaceHold, &reason);
+        self.audited_write(act, AuditTarget::Subject(subject), |act| {
+            self.vault.place_hold(act, subject, &reason)
+        })
     }
 
     /// Lifts a legal hold.
@@ -98,13 +95,11 @@ impl Session {
     /// [`Error::NoSuchHold`] when the subject has no hold with this id; otherwise the errors of
     /// [`Session::place_hold`].
     pub fn lift_hold(&self, subject: &Subject, hold: u64) -> Result<()> {
-        let note = format!("hold {hold}");
-        self.audited_write(
-            Operation::LiftHold,
-            AuditTarget::Subject(subject),
-            &note,
-            |act| self.vault.lift_hold(act, subject, hold),
-        )
+        let mut act = self.act(Operation::LiftHold);
+        act.note = format!("hold {hold}").into();
+        self.audited_write(act, AuditTarget::Subject(subject), |act| {
+            self.vault.lift_hold(act, subject, hold)
+        })
     }
 
     /// Returns the legal holds on a subject, oldest first.
@@ -116,7 +111,7 @@ impl Session {
         let holds = self.audited_read(Operation::Inspect, AuditTarget::Subject(subject), || {
             self.vault.holds(subject).map(Some)
         });
-        Ok(holds?.unwrap_or_default())
+        Ok(holds?.map(|(holds, _)| holds).unwrap_or_default())
     }
 
     /// Sets the time until which a subject cannot be erased. `None` removes the retention. The time
@@ -129,12 +124,11 @@ impl Session {
     /// [`Error::InvalidMetadata`] when the time is out of range; otherwise the errors of
     /// [`Session::place_hold`].
     pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
-        self.audited_write(
-            Operation::Retain,
-            AuditTarget::Subject(subject),
-            "",
-            |act| self.vault.retain_until(act, subject, until),
-        )
+        let mut act = self.act(Operation::Retain);
+        act.note = retention_note(until).into();
+        self.audited_write(act, AuditTarget::Subject(subject), |act| {
+            self.vault.retain_until(act, subject, until)
+        })
     }
 
     /// Returns the time until which a subject is retained, even if that time has passed. Returns
@@ -146,6 +140,15 @@ impl Session {
         let found = self.audited_read(Operation::Inspect, AuditTarget::Subject(subject), || {
             self.vault.retained_until(subject).map(Some)
         });
-        Ok(found?.flatten())
+        Ok(found?.and_then(|(until, _)| until))
+    }
+}
+
+/// Returns the journal note of a retention, which tells a new time from a removed one.
+fn retention_note(until: Option<SystemTime>) -> String {
+    match until.map(clock::millis) {
+        Some(Some(millis)) => format!("until {}", Timestamp::from_millis(millis)),
+        Some(None) => "until a time out of range".to_owned(),
+        None => "removed".to_owned(),
     }
 }

@@ -26,13 +26,14 @@ use std::time::Duration;
 
 use crate::access::AccessPolicy;
 use crate::access::alarms::Alarms;
+use crate::access::policy_cell::PolicyCell;
 use crate::error::{Error, Result};
 use crate::journal::{AccessOutcome, Operation, Target};
 use crate::keys::Credential;
 use crate::storage::Storage;
 use entries::EntryCache;
 use header::{HeaderCell, OpenHeader};
-use journaling::JournalHandle;
+use journaling::{JournalHandle, Upkeep};
 use marker_cache::MarkerCache;
 use options::VaultOptions;
 use progress::Counter;
@@ -75,14 +76,14 @@ pub struct Vault {
 pub(crate) struct VaultCore {
     pub(crate) store: Store,
     pub(crate) journal: JournalHandle,
-    pub(crate) policy: Arc<dyn AccessPolicy>,
+    pub(crate) policy: PolicyCell,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) key_removal_delay: Duration,
     pub(crate) threads: NonZeroUsize,
     pub(crate) whole_record_limit: u64,
     pub(crate) markers: MarkerCache,
     header: HeaderCell,
-    entries: EntryCache,
+    entries: Arc<EntryCache>,
     read_only: AtomicBool,
 }
 
@@ -130,18 +131,60 @@ impl Vault {
     ///
     /// Every later call on any handle returns [`Error::Locked`]. While the journal cannot be
     /// written, the journal key stays in memory until the waiting entries are written. Those
-    /// entries record reads that were already released.
+    /// entries record reads that were already released. To learn whether they were written, call
+    /// [`Vault::close`].
     pub fn lock(&self) {
-        self.journal_deferred(
-            &self.system_act(Operation::Lock),
-            Target::Vault,
-            AccessOutcome::Done,
-        );
+        self.wipe_keys();
+        // The background thread, the next call and the last drop write the entries after a failure.
+        let _ = self.core.journal.close();
+    }
+
+    /// Locks the vault like [`Vault::lock`], makes the last journal entries durable, and closes the
+    /// storage.
+    ///
+    /// All sessions, readers, writers and iterators end with [`Error::Locked`]. The storage is closed
+    /// even if the app shares it with another vault.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// vault.close()?; // dropping the vault would discard a failure
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first failure:
+    /// - [`Error::Journal`] when the last journal entries cannot be written. The storage stays open
+    ///   then. Make room or repair the storage, and call this method again before the vault is
+    ///   dropped; otherwise entries of released reads are lost.
+    /// - [`Error::Storage`] when the storage cannot be closed.
+    pub fn close(&self) -> Result<()> {
+        self.wipe_keys();
+        self.core.journal.close()?;
+        Ok(self.core.store.storage.close()?)
+    }
+
+    /// Wipes all keys but the journal key, then journals that the vault was locked. A stalled storage
+    /// blocks the journal, but does not delay wiping the keys.
+    fn wipe_keys(&self) {
         self.core.header.lock();
         self.core.entries.lock();
-        // Lock the journal last, because locking the journal writes to storage. A stalled storage
-        // then blocks this call, but does not delay wiping the other keys.
-        self.core.journal.lock();
+        let act = self.system_act(Operation::Lock);
+        self.journal_deferred(&act, Target::Vault, AccessOutcome::Done);
+    }
+
+    /// Replaces the access policy, for all handles of this vault. Open readers, writers and iterators
+    /// ask the new policy before they hand out more.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # use chartlock::access::RulePolicy;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// vault.set_policy(RulePolicy::new([])?); // denies all
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn set_policy(&self, policy: impl AccessPolicy + 'static) {
+        self.core.policy.set(Arc::new(policy));
     }
 
     /// Returns a handle whose operations report their progress to `progress`.
@@ -175,8 +218,14 @@ impl Vault {
         let alarms = Arc::new(Alarms::new(options.event_handler.map(|handler| handler.0)));
         let clock = Arc::clone(&options.clock);
         let mut journal = JournalHandle::new(Arc::clone(&storage), clock, system_actor, &alarms);
+        let entries = Arc::new(EntryCache::default());
         if let Some(mode) = options.journaling {
-            journal.begin(header.journal_sealer(), mode, options.in_background);
+            let cache = Arc::clone(&entries);
+            let upkeep: Option<Upkeep> = match options.in_background {
+                true => Some(Box::new(move |uptime| cache.evict(uptime))),
+                false => None,
+            };
+            journal.begin(header.journal_sealer(), mode, upkeep);
         }
         let core = VaultCore {
             store: Store {
@@ -184,14 +233,14 @@ impl Vault {
                 clock: options.clock,
             },
             journal,
-            policy: options.policy,
+            policy: PolicyCell::new(options.policy),
             alarms,
             key_removal_delay,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,
             markers: MarkerCache::default(),
             header: HeaderCell::new(header, read_at),
-            entries: EntryCache::default(),
+            entries,
             read_only: AtomicBool::new(false),
         };
         Self {

@@ -37,7 +37,8 @@ pub struct VaultOptions {
     pub(crate) whole_record_limit: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journaling: Option<Journaling>,
-    /// `true` if a background thread may flush grouped journal entries; `false` under a test clock.
+    /// `true` if a background thread may flush grouped journal entries and evict cached keys; `false`
+    /// under a test clock.
     pub(crate) in_background: bool,
     pub(crate) system_actor: Option<Actor>,
     pub(crate) policy: Arc<dyn AccessPolicy>,
@@ -163,6 +164,15 @@ impl VaultOptions {
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self.in_background = false;
+        self
+    }
+
+    /// Enables the background thread again after [`VaultOptions::clock`], for tests of the thread.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_background(mut self) -> Self {
+        self.in_background = true;
         self
     }
 

@@ -140,7 +140,7 @@ impl Vault {
         let erased = self.verification().erased_charts()?;
         for subject in self.subjects_with(&erased)? {
             let erase = act.to(Operation::Erase);
-            match self.erase(&erase, &subject, &act.note) {
+            match self.erase(&erase, &subject) {
                 Ok(_) => report.erased_again += 1,
                 Err(Error::OnHold | Error::Retained) => report.not_erased_again += 1,
                 Err(error) => return Err(error),
@@ -159,7 +159,7 @@ impl Vault {
                 continue;
             };
             let expunge = act.to(Operation::Expunge);
-            match self.expunge(&expunge, &id, &act.note) {
+            match self.expunge(&expunge, &id) {
                 Ok(_) => report.expunged_again += 1,
                 Err(Error::OnHold | Error::Retained) => report.not_expunged_again += 1,
                 Err(error) => return Err(error),
@@ -206,6 +206,8 @@ impl Vault {
         let faults = verification.report().journal.iter().map(|finding| {
             let mut fault = act.clone();
             fault.note = describe(finding);
+            fault.reason = "".into();
+            fault.consent = "".into();
             fault.draft(moment.now, Target::Vault, AccessOutcome::NotAuthentic)
         });
         let entries: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
@@ -214,7 +216,8 @@ impl Vault {
         // in the journal. Writers journal all later changes themselves.
         let targets = verification.baseline(&header)?;
         let mut entry_act = act.clone();
-        entry_act.note = "".into();
+        entry_act.reason = "".into();
+        entry_act.consent = "".into();
         for targets in targets.chunks(ENTRIES_PER_PAGE) {
             let drafts: Vec<_> = targets
                 .iter()

@@ -150,8 +150,36 @@ fn every_operation_belongs_to_one_group() {
         in_group(Rule::permit().governing()),
     ];
     assert_eq!(groups.iter().sum::<usize>(), Operation::ALL.len());
-    let reading_and_erasing = Rule::permit().reading().operation(Operation::Erase);
-    assert_eq!(in_group(reading_and_erasing), groups.first().unwrap() + 1);
+    let only_reads = Rule::permit().reading().operation(Operation::Read);
+    assert_eq!(in_group(only_reads), 1);
+}
+
+#[test]
+fn rule_matches_only_where_all_conditions_match() {
+    let own = subject("MRN-1");
+    let portal = || {
+        let rule = Rule::permit().subject_kind(SubjectKind::Patient);
+        rule.subject(own.clone()).reading()
+    };
+    let permits_list_of =
+        |subject: &Subject| permits([portal()], Operation::List, |list| list.subject(subject));
+    assert!(permits_list_of(&own));
+    assert!(!permits_list_of(&subject("MRN-2")));
+    assert!(!permits([portal()], Operation::Put, |put| put.subject(&own)));
+    let only_reads = || Rule::permit().reading().operation(Operation::Read);
+    assert!(permits([only_reads()], Operation::Read, |read| read));
+    assert!(!permits([only_reads()], Operation::List, |list| list));
+}
+
+#[test]
+fn rule_whose_conditions_contradict_each_other_is_refused() {
+    let refused = |rule: Rule| RulePolicy::new([rule]).unwrap_err();
+    let reading_and_put = Rule::permit().reading().operation(Operation::Put);
+    assert_eq!(refused(reading_and_put), Error::InvalidMetadata);
+    let patient_of_another_kind = Rule::deny()
+        .subject_kind(SubjectKind::Organization)
+        .subject(subject("MRN-1"));
+    assert_eq!(refused(patient_of_another_kind), Error::InvalidMetadata);
 }
 
 #[test]
@@ -170,9 +198,9 @@ fn subject_conditions_match_by_kind_or_exactly() {
     assert!(!on(&patients, Some(&formulary)) && !on(&patients, None));
     let exact = Rule::permit().subject(maria.clone());
     assert!(on(&exact, Some(&maria)) && !on(&exact, Some(&other)) && !on(&exact, None));
-    let either = exact.subject_kind(SubjectKind::Organization);
-    assert!(on(&either, Some(&maria)) && on(&either, Some(&formulary)));
-    assert!(!on(&either, Some(&other)));
+    let several = exact.subject(formulary.clone());
+    assert!(on(&several, Some(&maria)) && on(&several, Some(&formulary)));
+    assert!(!on(&several, Some(&other)));
 }
 
 #[test]

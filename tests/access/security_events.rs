@@ -34,6 +34,8 @@ fn all() -> Vec<SecurityEvent> {
         SecurityEvent::JournalFallbackEnded { actor },
         SecurityEvent::JournalForked,
         SecurityEvent::HeaderRolledBack,
+        SecurityEvent::JournalEntriesLost { count },
+        SecurityEvent::ClockSetBack { by: within },
     ]
 }
 

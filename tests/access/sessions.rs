@@ -174,7 +174,7 @@ fn denied_journal_reads_return_denied_and_are_journaled() {
     assert_eq!(desk.audit().unwrap().resolve_all().err(), denied);
     // Break-glass does not permit journal reads.
     let minute = Duration::from_secs(60);
-    let broken = vault.break_glass(actor("front.desk"), "curious", minute);
+    let broken = vault.break_glass(actor("front.desk"), &patient, "curious", minute);
     assert_eq!(broken.unwrap().audit().unwrap().entries(..).err(), denied);
     drop(audit);
     drop(vault);
@@ -273,12 +273,13 @@ fn break_glass_session_bypasses_policy_is_journaled_and_ends() {
     let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
     let minute = Duration::from_secs(60);
     for reason in ["", "a\nb", &"x".repeat(256)] {
-        let refused = vault.break_glass(actor("dr.garcia"), reason, minute);
+        let refused = vault.break_glass(actor("dr.garcia"), subject("MRN-1042"), reason, minute);
         assert_eq!(refused.unwrap_err(), Error::InvalidMetadata);
     }
     assert!(events.lock().unwrap().is_empty());
 
-    let clinician = vault.break_glass(actor("dr.garcia"), "unconscious", minute);
+    let patient = subject("MRN-1042");
+    let clinician = vault.break_glass(actor("dr.garcia"), &patient, "unconscious", minute);
     let clinician = clinician.unwrap();
     assert_eq!(
         *events.lock().unwrap(),
@@ -291,7 +292,6 @@ fn break_glass_session_bypasses_policy_is_journaled_and_ends() {
     clinician.put(&id("note"), b"{}").unwrap();
     assert!(clinician.get(&id("note")).unwrap().is_some());
     // Break-glass bypasses the policy only for care, not for erasure.
-    let patient = subject("MRN-1042");
     assert_eq!(
         clinician.erase_subject(&patient, "a whim"),
         Err(Error::Denied)

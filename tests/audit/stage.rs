@@ -129,15 +129,15 @@ impl JournalStage {
 
 /// Returns the act of this actor with this purpose and operation.
 pub(crate) fn by(actor: &str, purpose: Purpose, operation: Operation) -> Act {
-    Act {
-        context: Arc::new(Context {
+    Act::new(
+        Arc::new(Context {
             actor: actor.into(),
             purpose: purpose.code().into(),
             ..Context::default()
         }),
         operation,
-        note: "".into(),
-    }
+        "",
+    )
 }
 
 pub(crate) fn garcia(operation: Operation) -> Act {

@@ -636,7 +636,7 @@ fn access_report_marks_break_glass_reads() {
     let hour = std::time::Duration::from_secs(3600);
     let glass = clinic
         .vault
-        .break_glass(night, "unconscious", hour)
+        .break_glass(night, subject("MRN-1"), "unconscious", hour)
         .unwrap();
     glass.get(&allergy()).unwrap();
     let audit = clinic.office().audit().unwrap();
@@ -645,5 +645,7 @@ fn access_report_marks_break_glass_reads() {
         .filter(|access| access.under_break_glass)
         .map(|access| (&*access.actor, access.operation, &*access.why))
         .collect();
-    assert_eq!(marked, [("dr.night", Operation::Read, "break the glass")]);
+    let why = "break the glass";
+    let opened = ("dr.night", Operation::BreakGlass, why);
+    assert_eq!(marked, [opened, ("dr.night", Operation::Read, why)]);
 }

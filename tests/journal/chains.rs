@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use chartlock::internals::journal::{
     Act, Context, Page, PageId, Stage as EntryStage, Target, WriteTime, Writer, writers,
 };
-use chartlock::storage::{Expect, FaultAction, FaultOutcome, Transaction};
+use chartlock::storage::{Expect, FaultAction, FaultOutcome, StorageError, Transaction};
 use chartlock::{Journaling, Operation, access::AccessOutcome};
 
 use crate::stage::{NOON, Stage, record, session, writes_page};
@@ -38,11 +38,7 @@ fn puts(stage: &Stage) -> usize {
 
 /// Writes a page at this position under the same journal key, as a copy of the process would do.
 fn take_position(stage: &Stage, position: PageId, previous: [u8; 32]) {
-    let act = Act {
-        context: Arc::new(Context::default()),
-        operation: Operation::Lock,
-        note: "a copy".into(),
-    };
+    let act = Act::new(Arc::new(Context::default()), Operation::Lock, "a copy");
     let draft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
     let page = Page::new(previous, vec![], [(&draft, EntryStage::Done)].into_iter()).unwrap();
     let sealer = stage.sealer();
@@ -141,9 +137,10 @@ fn delayed_page_is_last_page_of_its_chain(stage: &Stage) {
     let id = record("MRN-1", "a");
     clinician.put(&id, b"a").unwrap();
     late.store(true, Ordering::SeqCst);
+    // The read released nothing; only the outcome of its page is unknown.
     assert_eq!(
         clinician.get(&id).unwrap_err(),
-        chartlock::Error::CommitUnknown
+        chartlock::Error::Journal(StorageError::TimedOut)
     );
     late.store(false, Ordering::SeqCst);
     assert!(clinician.get(&id).unwrap().is_some());
@@ -180,11 +177,7 @@ fn new_chain_records_heads_of_other_chains() {
         uptime: std::time::Duration::ZERO,
     };
     let note = || {
-        let act = Act {
-            context: Arc::new(Context::default()),
-            operation: Operation::Read,
-            note: "".into(),
-        };
+        let act = Act::new(Arc::new(Context::default()), Operation::Read, "");
         let draft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
         writer.note(draft, std::time::Duration::ZERO).unwrap();
     };

@@ -68,11 +68,7 @@ fn journaled(transaction: Transaction, note: &str) -> JournaledChange {
 }
 
 fn journaled_with(context: Context, transaction: Transaction, note: &str) -> JournaledChange {
-    let act = Act {
-        context: Arc::new(context),
-        operation: Operation::Put,
-        note: note.into(),
-    };
+    let act = Act::new(Arc::new(context), Operation::Put, note);
     let draft: EntryDraft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
     JournaledChange {
         transaction,

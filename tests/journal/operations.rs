@@ -60,6 +60,7 @@ const ROWS: &[Row] = rows! {
         at.vault.make_writable().unwrap();
     };
     "Vault::lock" "" ["lock the vault, done, vault"] |at| at.vault.lock();
+    "Vault::close" "" ["lock the vault, done, vault"] |at| at.vault.close().unwrap();
     "Vault::slots" "" ["list the slots, done, vault"] |at| drop(at.vault.slots().unwrap());
     "Vault::add_slot" "v" ["add a slot, done, header", "add a slot, done, vault"] |at| {
         at.vault.add_slot(&Fixed(3)).unwrap();
@@ -121,10 +122,10 @@ const ROWS: &[Row] = rows! {
     "Verification::finish" "" ["verify the vault, done, vault"] |at| {
         at.vault.verification().finish().unwrap();
     };
-    "Vault::break_glass" "" ["break the glass, done, vault"] |at| {
+    "Vault::break_glass" "" ["break the glass, done, subject"] |at| {
         let hour = Duration::from_secs(3600);
         let actor = Actor::new("dr.house").unwrap();
-        at.vault.break_glass(actor, "unconscious", hour).unwrap();
+        at.vault.break_glass(actor, at.id.subject(), "unconscious", hour).unwrap();
     };
     "Session::begin_journal_fallback" "" [
         "begin a journal fallback, done, vault", "end a journal fallback, done, vault"
@@ -270,6 +271,10 @@ const ROWS: &[Row] = rows! {
 /// Operations that write no entry, each with the reason.
 const WITHOUT: &[(&str, &str)] = &[
     ("Vault::session", "sets the actor; reads nothing"),
+    (
+        "Vault::set_policy",
+        "sets the policy of this process; the app gives it when it opens the vault, too",
+    ),
     (
         "Vault::with_progress",
         "sets the listener of progress updates",

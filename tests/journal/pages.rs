@@ -17,11 +17,7 @@ fn key() -> JournalKey {
 }
 
 fn page() -> Page {
-    let act = Act {
-        context: Arc::new(Context::default()),
-        operation: Operation::Read,
-        note: "".into(),
-    };
+    let act = Act::new(Arc::new(Context::default()), Operation::Read, "");
     let subject = SubjectRef {
         chart: [1; 16],
         tag: [2; 16],

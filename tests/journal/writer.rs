@@ -21,11 +21,7 @@ const NOW: WriteTime = WriteTime {
 };
 
 fn draft(note: &str) -> EntryDraft {
-    let act = Act {
-        context: Arc::new(Context::default()),
-        operation: Operation::Read,
-        note: note.into(),
-    };
+    let act = Act::new(Arc::new(Context::default()), Operation::Read, note);
     act.draft(NOON, Target::Vault, AccessOutcome::Done)
 }
 

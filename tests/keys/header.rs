@@ -1,11 +1,12 @@
 //! Vault headers: credentials, and the addition, replacement and removal of their slots.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use chartlock::Error;
 use chartlock::internals::crypto::RootKey;
 use chartlock::internals::keys::{Header, Keyring};
-use chartlock::keys::Credential;
+use chartlock::keys::{Cost, Credential, Passphrase, SlotContext, SlotSecret};
 
 use crate::fixtures::*;
 use crate::mirror::split_header;
@@ -295,21 +296,11 @@ fn oversized_slot_parameters_are_refused() {
         fn kind(&self) -> u16 {
             0x7002
         }
-        fn enrol(
-            &self,
-            _: &chartlock::keys::SlotContext,
-        ) -> Result<(Vec<u8>, chartlock::keys::SlotSecret), Error> {
-            Ok((
-                vec![0; self.0],
-                chartlock::keys::SlotSecret::from_bytes(&[5; 32]),
-            ))
+        fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
+            Ok((vec![0; self.0], SlotSecret::from_bytes(&[5; 32])))
         }
-        fn secret(
-            &self,
-            _: &[u8],
-            _: &chartlock::keys::SlotContext,
-        ) -> Result<Option<chartlock::keys::SlotSecret>, Error> {
-            Ok(Some(chartlock::keys::SlotSecret::from_bytes(&[5; 32])))
+        fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+            Ok(Some(SlotSecret::from_bytes(&[5; 32])))
         }
     }
     let keyring = Keyring::new(NOW).unwrap();
@@ -357,4 +348,71 @@ fn keyring_retains_newest_1024_destroyed_key_numbers() {
     for (n, number) in retired.iter().enumerate() {
         assert_eq!(keyring.was_destroyed(*number), n >= 6, "{n}");
     }
+}
+
+/// Passphrase that stretches nothing, and counts how often it is asked.
+#[derive(Debug)]
+struct Counting(Passphrase, AtomicUsize);
+
+impl Credential for Counting {
+    fn kind(&self) -> u16 {
+        self.0.kind()
+    }
+
+    fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
+        self.0.enrol(context)
+    }
+
+    fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Ok(None)
+    }
+}
+
+/// Returns a header with one cheap passphrase slot and `count` planted slots of the greatest cost,
+/// as an attacker who writes the storage can make it.
+fn with_planted_slots(count: u8) -> (Header, RootKey) {
+    const FIXED: usize = 36;
+    const SLOT: usize = 8 + 44 + 112;
+    let cost = Cost {
+        memory_kib: 8 * 1024,
+        passes: 1,
+        lanes: 1,
+    };
+    let passphrase = Passphrase::new("correct horse").with_cost(cost);
+    let keyring = Keyring::new(NOW).unwrap();
+    let (mut value, root) = Header::create(SUITES[0], &keyring, &passphrase).unwrap();
+    let mut slot = value[FIXED..FIXED + SLOT].to_vec();
+    slot[8..12].copy_from_slice(&(1024_u32 * 1024).to_le_bytes());
+    slot[12..16].copy_from_slice(&4_u32.to_le_bytes());
+    value[11] += count;
+    for id in 0..count {
+        slot[2..4].copy_from_slice(&(0xf000 + u16::from(id)).to_le_bytes());
+        value.splice(FIXED..FIXED, slot.iter().copied());
+    }
+    (Header::parse(&value).unwrap(), root)
+}
+
+#[test]
+fn planted_passphrase_slots_cost_bounded_work() {
+    let (header, _) = with_planted_slots(15);
+    let counting = Counting(Passphrase::new("x"), AtomicUsize::new(0));
+    assert_eq!(header.unlock(&counting).unwrap_err(), Error::WrongKey);
+    // The cheap slot, and three slots of 4 GiB.
+    assert_eq!(counting.1.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn slot_beyond_the_bounded_work_is_refused() {
+    let cost = Cost {
+        memory_kib: 8 * 1024,
+        passes: 1,
+        lanes: 1,
+    };
+    let cheap = Passphrase::new("staple").with_cost(cost);
+    let (mut header, root) = with_planted_slots(4);
+    assert_eq!(header.add_slot(&root, &cheap), Err(Error::TooManySlots));
+    header.add_slot(&root, &Fixed(2)).unwrap();
+    let (mut header, root) = with_planted_slots(3);
+    header.add_slot(&root, &cheap).unwrap();
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Barrier;
 
 use chartlock::storage::{
-    Expect, FileOptions, FileStorage, MemoryStorage, Storage, StorageError, Transaction,
+    Expect, FileOptions, FileStorage, MemoryStorage, Projection, Scan, Storage, StorageError,
+    Transaction,
 };
 
 use crate::common::objects::objects_of;
@@ -329,4 +330,37 @@ fn snapshot_dropped_after_directory_replacement_deletes_nothing() {
     drop(snapshot);
     drop(storage);
     assert!(contents(&directory) == before);
+}
+
+#[test]
+fn row_that_names_a_sparse_file_of_64_gib_is_damage() {
+    const LENGTH: i64 = 64 << 30;
+    let scratch = scratch::quick();
+    let directory = scratch.path().join("clinic");
+    let storage = FileStorage::open(&directory).unwrap();
+    put(&storage, b"s1", &vec![1; LARGE]);
+    put(&storage, b"r1", b"1");
+    storage.close().unwrap();
+    let database = rusqlite::Connection::open(directory.join("vault.db")).unwrap();
+    let sql = "update object set length = ?1 where segment is not null";
+    assert_eq!(database.execute(sql, [LENGTH]), Ok(1));
+    database.close().unwrap();
+    for entry in fs::read_dir(directory.join("segments")).unwrap() {
+        let file = fs::File::options().write(true).open(entry.unwrap().path());
+        file.unwrap().set_len(LENGTH as u64).unwrap();
+    }
+    let storage = FileStorage::open(&directory).unwrap();
+    assert_eq!(storage.read(&[b"s1"]), Err(StorageError::Damaged));
+    assert_eq!(storage.read(&[b"r1"]).unwrap().len(), 1);
+    let first = Projection::Head(16);
+    for projection in [Projection::Values, first] {
+        let scan = Scan {
+            prefix: b"s",
+            after: None,
+            limit: 10,
+            projection,
+        };
+        let page = storage.scan(scan).unwrap();
+        assert!(page.items.is_empty() && !page.unreadable.is_empty());
+    }
 }

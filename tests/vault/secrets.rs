@@ -116,7 +116,6 @@ fn api_values_print_no_secret() {
     planted.debug(&session.history(&id).unwrap());
     planted.debug(&session.list(&subject).unwrap().collect::<Vec<_>>());
     let mut subjects = session.subjects().unwrap();
-    planted.debug(&subjects);
     planted.debug(&subjects.next());
     planted.debug(&vault.key_usage().unwrap());
     planted.debug(&vault.subject_key_usage(&subject).unwrap());

@@ -44,21 +44,35 @@ impl Conditions {
     }
 
     fn matches_operation(&self, operation: Operation) -> bool {
-        let any = self.operations.is_empty() && self.groups.is_empty();
-        let group = OperationGroup::of(operation);
-        any || self.operations.contains(&operation) || self.groups.contains(&group)
+        (self.operations.is_empty() || self.operations.contains(&operation))
+            && self.matches_group(operation)
+    }
+
+    fn matches_group(&self, operation: Operation) -> bool {
+        self.groups.is_empty() || self.groups.contains(&OperationGroup::of(operation))
     }
 
     fn matches_subject(&self, subject: Option<&Subject>) -> bool {
-        let any = self.kinds.is_empty() && self.subjects.is_empty();
-        let named = subject.is_some_and(|subject| {
-            self.kinds.contains(&subject.kind()) || self.subjects.contains(subject)
-        });
-        any || named
+        match subject {
+            Some(subject) => {
+                self.matches_kind(subject)
+                    && (self.subjects.is_empty() || self.subjects.contains(subject))
+            }
+            None => self.kinds.is_empty() && self.subjects.is_empty(),
+        }
+    }
+
+    fn matches_kind(&self, subject: &Subject) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&subject.kind())
+    }
+
+    /// Returns `true` if a match can depend on labels.
+    pub(super) fn use_labels(&self) -> bool {
+        !self.labels.is_empty() || !self.without_labels.is_empty()
     }
 
     fn match_labels(&self, request: &AccessRequest<'_>) -> Match {
-        if self.labels.is_empty() && self.without_labels.is_empty() {
+        if !self.use_labels() {
             return Match::Yes;
         }
         let Some(labels) = request.labels else {
@@ -82,6 +96,12 @@ impl Conditions {
         }
         for record in &self.records {
             record.check(is_record_name)?;
+        }
+        // An operation outside all groups, or a subject of another kind, can never match.
+        let matches = self.operations.iter().all(|it| self.matches_group(*it))
+            && self.subjects.iter().all(|it| self.matches_kind(it));
+        if !matches {
+            return Err(Error::InvalidMetadata);
         }
         let mut labels = self.labels.iter().chain(&self.without_labels);
         // Check labels like reasons, because the same limits apply to both.

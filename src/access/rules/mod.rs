@@ -6,7 +6,7 @@ mod matching;
 use std::fmt;
 
 use crate::access::request::AccessRequest;
-use crate::access::{AccessPolicy, ConsentReference, Decision};
+use crate::access::{AccessPolicy, ConsentReference, Decision, Denial};
 use crate::error::Result;
 use crate::id::{Purpose, Subject, SubjectKind};
 use crate::journal::{Operation, OperationGroup};
@@ -16,22 +16,27 @@ use matching::{Conditions, Match, Pattern};
 ///
 /// A rule without conditions matches every request. Each method adds a value to the condition of
 /// the same name. A condition matches if any of its values matches. For example,
-/// `.actor("dr.*").actor("nurse.*")` matches doctors and nurses.
+/// `.actor("dr.*").actor("nurse.*")` matches doctors and nurses. `reading`, `writing`, `governing`,
+/// `auditing` and `group` add to one condition.
+///
+/// All conditions must match. For example, `.subject_kind(SubjectKind::Patient).subject(own)`
+/// matches this one patient, and `.reading().operation(Operation::Read)` matches reads, but no lists.
 ///
 /// A pattern for actors or records is an exact name, or a prefix that ends with `*`. A condition on
 /// subjects or records never matches an operation without a subject or record.
 ///
 /// # Label rules
 ///
-/// Only puts and reads have labels, so a label rule matches no other operation. In particular, an
-/// actor who may list a subject's records receives the names and labels of all of them. Restrict
-/// lists with rules on operations and record names.
+/// Only puts, retractions and reads have labels, so a label rule matches no other operation. In
+/// particular, an actor who may list a subject's records receives the names and labels of all of
+/// them. Restrict lists with rules on operations and record names.
 ///
-/// The vault calls the policy twice for a read (see [`AccessPolicy`]). The first call has no
-/// labels: a permitting label rule counts as a match, and a denying label rule does not. In the
-/// second call, both kinds of rules are matched against the labels. So a label rule can deny in the
-/// second call a read that the first call permitted, but never the reverse. Prefer denials that
-/// need no labels, because they take effect before any key is unwrapped.
+/// The vault calls the policy several times for these operations (see [`AccessPolicy`]). The first
+/// call of a read or a retraction has no labels: a permitting label rule counts as a match, and a
+/// denying label rule does not. In later calls, both kinds of rules are matched against the labels.
+/// So a label rule can deny in a later call a read that the first call permitted, but never the
+/// reverse. Prefer denials that need no labels, because they take effect before any key is
+/// unwrapped.
 ///
 /// ```
 /// # use chartlock::{Purpose, access::Rule};
@@ -60,6 +65,12 @@ impl Rule {
     /// Creates a rule that denies the requests that it matches.
     pub fn deny() -> Self {
         Self::new(Decision::Deny)
+    }
+
+    /// Creates a rule that denies the requests that it matches, with a reason for the operator or
+    /// another answer.
+    pub fn deny_with(denial: Denial) -> Self {
+        Self::new(Decision::DenyWith(denial))
     }
 
     fn new(decision: Decision) -> Self {
@@ -135,14 +146,14 @@ impl Rule {
         self
     }
 
-    /// Restricts the rule to puts and reads of records with this label.
+    /// Restricts the rule to puts, retractions and reads of records with this label.
     pub fn label(mut self, label: &str) -> Self {
         self.conditions.labels.push(label.into());
         self
     }
 
-    /// Restricts the rule to puts and reads of records without this label. If called several times,
-    /// the record must have none of the labels.
+    /// Restricts the rule to puts, retractions and reads of records without this label. If called
+    /// several times, the record must have none of the labels.
     pub fn without_label(mut self, label: &str) -> Self {
         self.conditions.without_labels.push(label.into());
         self
@@ -220,14 +231,15 @@ pub struct RulePolicy {
 impl RulePolicy {
     /// Creates a policy from rules in order. Without rules, the policy denies every request.
     ///
-    /// Rejects patterns and labels that cannot occur in a request, because such a rule would never
-    /// match.
+    /// Rejects values that can never match: patterns and labels that cannot occur in a request,
+    /// operations outside all groups of the rule, and subjects of another kind than the rule's.
     ///
     /// # Errors
     /// [`Error::InvalidId`](crate::Error::InvalidId) if a pattern is empty, too long, or has a
     /// control character or a `*` before its end;
     /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) if a label is empty, too long or
-    /// has a control character.
+    /// has a control character, or if an operation or a subject contradicts the rule's groups or
+    /// kinds.
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self> {
         let rules: Box<[Rule]> = rules.into_iter().collect();
         for rule in &rules {
@@ -241,6 +253,10 @@ impl AccessPolicy for RulePolicy {
     fn decide(&self, request: &AccessRequest<'_>) -> Decision {
         let decided = self.rules.iter().find_map(|rule| rule.decide(request));
         decided.unwrap_or(Decision::Deny)
+    }
+
+    fn uses_labels(&self) -> bool {
+        self.rules.iter().any(|rule| rule.conditions.use_labels())
     }
 }
 

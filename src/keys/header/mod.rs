@@ -20,6 +20,10 @@ use crate::secret::plaintext;
 const MAGIC: [u8; 8] = *b"\x89CLK\r\n\x1a\n";
 const FORMAT: u16 = 1;
 const SLOTS_MAX: usize = 16;
+/// The maximum work of opening all slots with a passphrase, in KiB times passes: 16 GiB, some 15
+/// seconds. An attacker who writes the storage can plant slots of the greatest cost, so the slots are
+/// tried in ascending order of their work, and those beyond this sum are not tried.
+const WORK_MAX: u64 = 16 * 1024 * 1024;
 /// The number of bytes between the last slot and the sealed keyring: salt 32, commitment 32, length 4.
 const RING_HEAD: usize = 68;
 
@@ -146,7 +150,8 @@ impl Header {
     /// A slot fits if its commitment matches, its root key unwraps, *and* that root key derives the
     /// keyring's commitment. Otherwise, this function tries the next slot. So a damaged slot, or a
     /// slot with an earlier root key, does not lock out a credential that also has a valid slot.
-    /// Auditor slots are skipped, because they contain no root key.
+    /// Auditor slots are skipped, because they contain no root key. The slots with the least work are
+    /// tried first, and the sum of the work is bounded.
     ///
     /// # Errors
     /// - If no slot fits: [`Error::HeaderDamaged`] if at least one slot opened, else the first error
@@ -156,7 +161,7 @@ impl Header {
     pub fn unlock(&self, credential: &dyn Credential) -> Result<Unlocked> {
         let mut opened = false;
         let mut failed = None;
-        for slot in &self.frame.slots {
+        for slot in self.frame.by_work(false) {
             match slot.open(self.frame.vault(), credential) {
                 Ok(Some(root)) => match self.open_keyring(&root) {
                     Err(Error::RootKeyChanged) => opened = true,
@@ -254,6 +259,18 @@ impl Frame {
         (&self.vault, self.suite)
     }
 
+    /// Returns the slots of one kind in ascending order of their work, up to a sum of [`WORK_MAX`].
+    fn by_work(&self, journal_only: bool) -> impl Iterator<Item = &Slot> {
+        let of_kind = |slot: &&Slot| slot.is_journal_only() == journal_only;
+        let mut slots: Vec<_> = self.slots.iter().filter(of_kind).collect();
+        slots.sort_by_key(|slot| slot.work());
+        let mut sum = 0_u64;
+        slots.into_iter().take_while(move |slot| {
+            sum = sum.saturating_add(slot.work());
+            sum <= WORK_MAX
+        })
+    }
+
     fn place(&self, id: u16) -> Result<usize> {
         (self.slots.iter())
             .position(|slot| slot.id == id)
@@ -262,6 +279,9 @@ impl Frame {
 
     /// Enrols a slot under a random unused id. A random id is unlikely to equal the id of a removed
     /// slot, which journal entries may still reference.
+    ///
+    /// Refuses a slot with which the work of all slots of its kind would exceed [`WORK_MAX`], because
+    /// such a slot might not be tried.
     fn enrol(&self, wrapped_key: SlotKey<'_>, credential: &dyn Credential) -> Result<Slot> {
         let id = loop {
             let id = u16::from_le_bytes(crypto::fresh()?);
@@ -269,7 +289,13 @@ impl Frame {
                 break id;
             }
         };
-        Slot::enrol(self.vault(), id, credential, wrapped_key)
+        let slot = Slot::enrol(self.vault(), id, credential, wrapped_key)?;
+        let of_kind = |other: &&Slot| other.is_journal_only() == slot.is_journal_only();
+        let others: u64 = self.slots.iter().filter(of_kind).map(Slot::work).sum();
+        if slot.work() > 0 && others.saturating_add(slot.work()) > WORK_MAX {
+            return Err(Error::TooManySlots);
+        }
+        Ok(slot)
     }
 
     /// Encodes the header up to the end of the last slot.

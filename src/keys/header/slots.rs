@@ -18,7 +18,7 @@ impl Header {
     /// If no slot opens: the first error of the credential, else [`Error::WrongKey`].
     pub fn unlock_journal(&self, credential: &dyn Credential) -> Result<(JournalKey, u16)> {
         let mut failed = None;
-        for slot in &self.frame.slots {
+        for slot in self.frame.by_work(true) {
             match slot.open_journal(self.frame.vault(), credential) {
                 Ok(Some(journal)) => return Ok((journal, slot.id)),
                 Ok(None) => {}

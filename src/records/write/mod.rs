@@ -25,6 +25,7 @@ mod lookup;
 mod next_version;
 mod own_version;
 mod put_marker;
+mod replacement;
 pub(crate) mod seal;
 
 use std::cell::Cell;
@@ -49,7 +50,12 @@ pub(crate) struct WriteJob<'a> {
     expected: Precondition,
     /// Upload that stored the content before the job began.
     upload: Option<Upload>,
+    check: Option<ReplacementCheck<'a>>,
 }
+
+/// Asks the access policy whether a write may replace a version with these labels. Returns the act
+/// to journal, with the consent that the policy named. Fails with `Denied`, which is journaled.
+pub(crate) type ReplacementCheck<'a> = Box<dyn Fn(&[Box<str>]) -> Result<Act> + 'a>;
 
 #[derive(Clone, Copy)]
 enum PendingChange<'a> {
@@ -79,6 +85,7 @@ impl<'a> WriteJob<'a> {
             change: PendingChange::Content(document.content),
             expected,
             upload: None,
+            check: None,
         })
     }
 
@@ -98,7 +105,14 @@ impl<'a> WriteJob<'a> {
             change: PendingChange::Uploaded,
             expected,
             upload: Some(upload),
+            check: None,
         }
+    }
+
+    /// Sets the check of the labels of the version that the write replaces.
+    pub(crate) fn checked_by(mut self, check: Option<ReplacementCheck<'a>>) -> Self {
+        self.check = check;
+        self
     }
 
     pub(crate) fn retract(
@@ -114,6 +128,7 @@ impl<'a> WriteJob<'a> {
             change: PendingChange::Retraction,
             expected,
             upload: None,
+            check: None,
         })
     }
 }
@@ -210,11 +225,13 @@ impl<'a> PendingWrite<'a> {
         Ok(())
     }
 
-    /// Returns the error for the caller: a storage error becomes `CommitUnknown` if an earlier
-    /// attempt may have been committed.
+    /// Returns the error for the caller: a storage error or a denial becomes `CommitUnknown` if an
+    /// earlier attempt may have been committed.
     fn map_error(&self, error: Error) -> Error {
         match error {
-            Error::Storage(_) if self.maybe_committed.is_some() => Error::CommitUnknown,
+            Error::Storage(_) | Error::Denied if self.maybe_committed.is_some() => {
+                Error::CommitUnknown
+            }
             error => error,
         }
     }
@@ -240,13 +257,24 @@ impl Vault {
         self.write(vec![job]).pop().unwrap_or(Err(Error::Contended))
     }
 
-    /// Fails with `Conflict` unless the record meets the precondition now. This check only avoids a
-    /// useless upload, because the write itself checks again.
-    pub(crate) fn admits(&self, id: &RecordId, expected: Precondition) -> Result<()> {
-        if expected == Precondition::Any {
+    /// Fails with `Denied` if the policy denies a replacement of the current version, and with
+    /// `Conflict` if the record does not meet the precondition. These checks only avoid a useless
+    /// upload, because the write itself checks again.
+    pub(crate) fn admits(
+        &self,
+        id: &RecordId,
+        expected: Precondition,
+        check: Option<&ReplacementCheck<'_>>,
+    ) -> Result<()> {
+        if expected == Precondition::Any && check.is_none() {
             return Ok(());
         }
-        let (version, is_retraction) = self.current_version(id)?;
+        let current = self.current_state(id, check.is_some())?;
+        if let (Some(current), Some(check)) = (&current, check) {
+            check(&current.labels)?;
+        }
+        let (version, is_retraction) =
+            current.map_or((0, false), |it| (it.version, it.is_retraction));
         let admitted = expected.admits(version, is_retraction);
         admitted.then_some(()).ok_or(Error::Conflict)
     }

@@ -12,6 +12,7 @@ use crate::records::upload::move_into;
 use crate::records::write::commit_reply::{AttemptKind, WriteAttempt, WriteStep};
 use crate::records::write::lookup::WriteContext;
 use crate::records::write::put_marker::marker_in_place;
+use crate::records::write::replacement::check_replacement;
 use crate::records::write::seal::VersionDraft;
 use crate::records::write::{PendingChange, PendingWrite, WriteJob};
 use crate::storage::{Expect, Stored, Transaction};
@@ -121,6 +122,9 @@ impl Vault {
         if let PendingChange::Expunge { .. } = pending.job.change {
             return self.next_marker(pending, context, current, (&head, &data_key));
         }
+        // Ask the policy before the precondition is checked, because `Conflict` would reveal the
+        // state of a record that the caller may not replace.
+        check_replacement(pending, context, current.value.to_vec(), (&head, &data_key))?;
         let absent = head.kind == Kind::Retraction;
         if !pending.job.expected.admits(head.version, absent) {
             return Err(Error::Conflict);
@@ -191,7 +195,7 @@ impl Vault {
     /// the key removal delay. The last acknowledged version is stored among the earlier versions.
     fn next_after_orphan(
         &self,
-        pending: &PendingWrite<'_>,
+        pending: &mut PendingWrite<'_>,
         context: &WriteContext,
         current: &Stored,
     ) -> Result<NextVersion> {
@@ -206,10 +210,11 @@ impl Vault {
                 .core
                 .store
                 .read_one(&storage_keys::earlier(&context.address, head.version - 1))?;
-            let before = before.ok_or(Error::HistoryGap)?;
-            let before = read::earlier_head(&before.value, head.version - 1)?;
+            let stored = before.ok_or(Error::HistoryGap)?;
+            let before = read::earlier_head(&stored.value, head.version - 1)?;
             let key = context.cached.unwrap_data_key(&before, Place::Earlier)?;
             envelope::admit(&before, &context.address, &key)?;
+            check_replacement(pending, context, stored.value.into(), (&before, &key))?;
             absent = before.kind == Kind::Retraction;
         }
         // The precondition refers to the last acknowledged version, not to the orphan.

@@ -16,7 +16,7 @@ use super::identity::Identity;
 use super::positioned::read_at;
 use crate::crypto;
 use crate::group_commit::lock;
-use crate::storage::{StorageError, Value};
+use crate::storage::{StorageError, VALUE_BYTES_MAX, Value};
 
 const COPY_BYTES: u64 = 1 << 20;
 
@@ -129,7 +129,11 @@ impl Segments {
         if end.is_none_or(|end| end > file.metadata().map_or(0, |metadata| metadata.len())) {
             return Err(StorageError::Damaged);
         }
+        // No commit stores a longer value. An altered row could name a sparse file of any length.
         let length = usize::try_from(extent.length).map_err(|_| StorageError::Damaged)?;
+        if length > VALUE_BYTES_MAX {
+            return Err(StorageError::Damaged);
+        }
         let mut value = vec![0; length.min(limit)];
         read_at(&file, &mut value, extent.start)?;
         Ok(value.into())

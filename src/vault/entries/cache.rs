@@ -41,9 +41,19 @@ impl EntryCache {
         (now.saturating_sub(*read_at) < CACHE_LIFETIME).then(|| Arc::clone(entry))
     }
 
-    pub(super) fn insert(&self, subject: &Subject, entry: &Arc<CachedEntry>, read_at: Duration) {
+    /// Caches an entry. Returns `true` if the cache was empty, so that its owner schedules
+    /// [`EntryCache::evict`].
+    pub(super) fn insert(
+        &self,
+        subject: &Subject,
+        entry: &Arc<CachedEntry>,
+        read_at: Duration,
+    ) -> bool {
         let mut map = self.map();
-        let Some(map) = map.as_mut() else { return };
+        let Some(map) = map.as_mut() else {
+            return false;
+        };
+        let was_empty = map.is_empty();
         if map.len() >= CAPACITY {
             map.retain(|_, (_, earlier)| read_at.saturating_sub(*earlier) < CACHE_LIFETIME);
         }
@@ -51,6 +61,23 @@ impl EntryCache {
             map.clear();
         }
         map.insert(subject.clone(), (Arc::clone(entry), read_at));
+        was_empty
+    }
+
+    /// Removes the expired entries, which wipes their keys. Returns the time until the next entry
+    /// expires, or `None` for an empty cache.
+    pub(crate) fn evict(&self, now: Duration) -> Option<Duration> {
+        let mut map = self.map();
+        let map = map.as_mut()?;
+        let left = |read_at: &Duration| CACHE_LIFETIME.checked_sub(now.saturating_sub(*read_at));
+        map.retain(|_, (_, read_at)| left(read_at).is_some_and(|left| !left.is_zero()));
+        map.values().filter_map(|(_, read_at)| left(read_at)).min()
+    }
+
+    /// Returns the number of cached entries, expired ones included.
+    #[cfg(feature = "internals")]
+    pub(crate) fn len(&self) -> usize {
+        self.map().as_ref().map_or(0, HashMap::len)
     }
 
     pub(super) fn forget(&self, subject: &Subject) {

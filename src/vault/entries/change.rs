@@ -124,7 +124,7 @@ impl Vault {
                 }
             }
             let cached = Arc::new(cached);
-            self.core.entries.insert(subject, &cached, read_at);
+            self.cache_entry(subject, &cached, read_at);
             return Ok(Some((cached, deferred)));
         }
         Err(Error::Contended)

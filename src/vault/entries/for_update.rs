@@ -155,7 +155,7 @@ impl Vault {
             return Ok(NewEntry::ToWrite(Box::new(cached), expect));
         }
         let cached = Arc::new(cached);
-        self.core.entries.insert(subject, &cached, read_at);
+        self.cache_entry(subject, &cached, read_at);
         Ok(NewEntry::Usable(cached))
     }
 
@@ -190,7 +190,7 @@ impl Vault {
                     EntryPutResult::Done { revision, .. } => {
                         cached.mark_stored(header, revision);
                         let cached = Arc::from(cached);
-                        self.core.entries.insert(subject, &cached, read_at);
+                        self.cache_entry(subject, &cached, read_at);
                         stored.push((subject, Ok(cached)));
                     }
                     EntryPutResult::Retry => {}

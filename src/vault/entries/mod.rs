@@ -6,6 +6,7 @@ mod for_update;
 mod new_subject;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::crypto::{self, ChartId, DataKey, PatientTag, Place, SubjectTag};
 use crate::error::{Error, Result};
@@ -89,7 +90,7 @@ impl Vault {
         let read_at = self.core.store.clock.uptime();
         let found = self.find_entry(subject)?.map(Arc::new);
         match &found {
-            Some(cached) => self.core.entries.insert(subject, cached, read_at),
+            Some(cached) => self.cache_entry(subject, cached, read_at),
             None => self.core.entries.forget(subject),
         }
         Ok((found, Freshness::Fresh))
@@ -188,6 +189,19 @@ impl Vault {
         })
     }
 
+    /// Caches an entry that was read or written at `read_at`.
+    pub(crate) fn cache_entry(
+        &self,
+        subject: &Subject,
+        cached: &Arc<CachedEntry>,
+        read_at: Duration,
+    ) {
+        if self.core.entries.insert(subject, cached, read_at) {
+            // The background thread evicts the entry when it expires.
+            self.core.journal.wake();
+        }
+    }
+
     /// Removes the entry of a subject from the cache, because the stored entry has changed.
     pub(crate) fn forget_entry(&self, subject: &Subject) {
         self.core.entries.forget(subject);
@@ -201,6 +215,12 @@ impl Vault {
         }
         Ok(cached)
     }
+}
+
+/// Returns the number of cached entries, expired ones included.
+#[cfg(feature = "internals")]
+pub fn cached_entries(vault: &Vault) -> usize {
+    vault.core.entries.len()
 }
 
 /// Returns the chart id of a live subject.

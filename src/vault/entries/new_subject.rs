@@ -93,7 +93,7 @@ impl Vault {
         let read_at = self.core.store.clock.uptime();
         if let Some(cached) = new.confirm(committed).map(Arc::new) {
             let subject = cached.entry.subject();
-            self.core.entries.insert(subject, &cached, read_at);
+            self.cache_entry(subject, &cached, read_at);
         }
     }
 }

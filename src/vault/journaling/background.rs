@@ -1,15 +1,21 @@
-//! Background flusher for grouped journaling.
+//! Background thread of a vault: flushes grouped journal entries, and evicts cached keys in time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::journal::{WriteTime, Writer};
 use crate::vault::clock::Clock;
 use crate::vault::journaling::{GROUPED_WITHIN, JournalHealth};
 
-/// Thread that flushes grouped journal entries, started when the first entry waits.
+/// Function that the thread calls at the given uptime. Returns the time after which to call it
+/// again; `None` for no need before the thread is woken.
+pub(crate) type Upkeep = Box<dyn Fn(Duration) -> Option<Duration> + Send + Sync>;
+
+/// Background thread, started when the first entry waits or the first key is cached.
 pub(super) struct Background {
     shared: Arc<Shared>,
     thread: Mutex<Option<(JoinHandle<()>, u32)>>,
@@ -21,9 +27,10 @@ struct Shared {
     writer: Arc<Writer>,
     health: Arc<JournalHealth>,
     clock: Arc<dyn Clock>,
+    upkeep: Upkeep,
     stop: Mutex<bool>,
     woken: Condvar,
-    /// `true` while entries wait and the thread has been notified.
+    /// `true` while work waits and the thread has been notified.
     awake: AtomicBool,
 }
 
@@ -32,12 +39,14 @@ impl Background {
         writer: Arc<Writer>,
         health: Arc<JournalHealth>,
         clock: Arc<dyn Clock>,
+        upkeep: Upkeep,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 writer,
                 health,
                 clock,
+                upkeep,
                 stop: Mutex::new(false),
                 woken: Condvar::new(),
                 awake: AtomicBool::new(false),
@@ -47,7 +56,7 @@ impl Background {
         }
     }
 
-    /// Notifies the thread that entries wait.
+    /// Notifies the thread that work waits.
     pub(super) fn wake(&self) {
         let process = std::process::id();
         let awake = self.shared.awake.swap(true, Ordering::AcqRel);
@@ -89,27 +98,53 @@ impl Drop for Background {
 impl Shared {
     fn run(&self) {
         loop {
+            let next = (self.upkeep)(self.clock.uptime());
             let mut stop = lock(&self.stop);
-            while !*stop && !self.awake.load(Ordering::Acquire) {
-                let woken = self.woken.wait(stop);
-                stop = woken.unwrap_or_else(PoisonError::into_inner);
+            if !*stop && !self.awake.load(Ordering::Acquire) {
+                stop = self.wait(stop, next);
             }
-            if !*stop {
+            let is_awake = self.awake.load(Ordering::Acquire);
+            if !*stop && is_awake {
                 // Wait for more entries, so that they share one page. The wait takes half of the time
                 // limit for durability, and the other half remains for the write.
-                let waited = self.woken.wait_timeout(stop, GROUPED_WITHIN / 2);
-                stop = waited.unwrap_or_else(PoisonError::into_inner).0;
+                stop = self.wait(stop, Some(GROUPED_WITHIN / 2));
             }
             if *stop {
                 return;
             }
             drop(stop);
-            self.awake.store(false, Ordering::Release);
-            self.flush();
+            if is_awake {
+                self.awake.store(false, Ordering::Release);
+                // Continue after a panic of the event handler or of the backend, because later
+                // entries depend on this thread.
+                let flushed = catch_unwind(AssertUnwindSafe(|| self.flush()));
+                if !flushed.unwrap_or(false) {
+                    // Retry the failed write after the next wait.
+                    self.awake.store(true, Ordering::Release);
+                }
+            }
         }
     }
 
-    fn flush(&self) {
+    fn wait<'a>(
+        &self,
+        stop: MutexGuard<'a, bool>,
+        longest: Option<Duration>,
+    ) -> MutexGuard<'a, bool> {
+        match longest {
+            Some(longest) => {
+                let waited = self.woken.wait_timeout(stop, longest);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let woken = self.woken.wait(stop);
+                woken.unwrap_or_else(PoisonError::into_inner)
+            }
+        }
+    }
+
+    /// Writes the waiting entries. Returns `false` if some still wait.
+    fn flush(&self) -> bool {
         let moment = WriteTime {
             now: self.clock.now(),
             uptime: self.clock.uptime(),
@@ -121,10 +156,7 @@ impl Shared {
         self.health.update(&self.writer);
         // `Locked` means that the journal key was wiped, which happens only when the queue is
         // empty.
-        if !matches!(flushed, Ok(()) | Err(Error::Locked)) {
-            // Retry the failed write after the next wait.
-            self.awake.store(true, Ordering::Release);
-        }
+        matches!(flushed, Ok(()) | Err(Error::Locked))
     }
 }
 

@@ -6,7 +6,10 @@
 //! within one second. While the journal cannot be written, nothing is released.
 
 mod background;
+mod clock_watch;
+mod close;
 mod references;
+mod release;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +23,14 @@ use crate::journal::{
     AccessOutcome, Act, Context, EntryDraft, JournaledChange, Operation, Sealer, Target, WriteTime,
     Writer,
 };
-use crate::secret::{AN_OPERATION, wipe_stack};
 use crate::storage::{CommitError, Committed, Storage};
 use crate::vault::Vault;
 use crate::vault::clock::Clock;
+pub(crate) use background::Upkeep;
+
 use background::Background;
+use clock_watch::ClockWatch;
+use release::journal_error;
 
 /// Longest time before the journal entry of a read is durable, under grouped journaling.
 pub(crate) const GROUPED_WITHIN: Duration = Duration::from_secs(1);
@@ -67,6 +73,7 @@ pub(crate) struct JournalHandle {
     journal: Option<Journal>,
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
+    clock_watch: ClockWatch,
     system_actor: Arc<Context>,
     alarms: Arc<Alarms>,
 }
@@ -100,6 +107,9 @@ impl JournalHealth {
         if writer.was_forked() {
             self.alarms.raise(&SecurityEvent::JournalForked);
         }
+        if let Some(by) = writer.clock_lag() {
+            self.alarms.raise(&SecurityEvent::ClockSetBack { by });
+        }
     }
 }
 
@@ -115,13 +125,14 @@ impl JournalHandle {
             journal: None,
             storage,
             clock,
+            clock_watch: ClockWatch::new(),
             system_actor,
         }
     }
 
-    /// Starts a chain of the journal under the key of `sealer`. If `in_background` is `true`, a
-    /// background thread flushes grouped entries.
-    pub(crate) fn begin(&mut self, sealer: Sealer, mode: Journaling, in_background: bool) {
+    /// Starts a chain of the journal under the key of `sealer`. If there is an `upkeep`, a background
+    /// thread flushes grouped entries, and calls `upkeep`.
+    pub(crate) fn begin(&mut self, sealer: Sealer, mode: Journaling, upkeep: Option<Upkeep>) {
         let writer = Arc::new(Writer::new(Arc::clone(&self.storage), sealer));
         let health = Arc::new(JournalHealth {
             failing: AtomicBool::new(false),
@@ -129,12 +140,9 @@ impl JournalHandle {
             alarms: Arc::clone(&self.alarms),
         });
         // Strict journaling also needs the thread, which retries entries whose first write failed.
-        let background = in_background.then(|| {
-            Background::new(
-                Arc::clone(&writer),
-                Arc::clone(&health),
-                Arc::clone(&self.clock),
-            )
+        let background = upkeep.map(|upkeep| {
+            let clock = Arc::clone(&self.clock);
+            Background::new(Arc::clone(&writer), Arc::clone(&health), clock, upkeep)
         });
         self.journal = Some(Journal {
             writer,
@@ -149,12 +157,16 @@ impl JournalHandle {
     }
 
     /// Returns the wall-clock time for an entry, and the uptime that measures how long the entry
-    /// waits.
+    /// waits. Raises a security event if the wall clock was set back.
     pub(crate) fn moment(&self) -> WriteTime {
-        WriteTime {
+        let time = WriteTime {
             now: self.clock.now(),
             uptime: self.clock.uptime(),
+        };
+        if let Some(by) = self.clock_watch.step_back(time) {
+            self.alarms.raise(&SecurityEvent::ClockSetBack { by });
         }
+        time
     }
 
     /// Commits each change independently and journals those that succeeded; both are durable on
@@ -186,9 +198,7 @@ impl JournalHandle {
         let moment = self.moment();
         let number = journal.writer.note(draft, moment.uptime)?;
         if !journal.must_flush(moment.uptime) {
-            if let Some(background) = &journal.background {
-                background.wake();
-            }
+            self.wake();
             return Ok(());
         }
         let flushed = journal.writer.flush(number, moment);
@@ -212,9 +222,15 @@ impl JournalHandle {
                 let _ = journal.writer.flush(number, moment);
                 journal.health.update(&journal.writer);
             }
-            if let Some(background) = &journal.background {
-                background.wake();
-            }
+            self.wake();
+        }
+    }
+
+    /// Notifies the background thread that entries wait, if there is a thread.
+    pub(crate) fn wake(&self) {
+        let journal = self.journal.as_ref();
+        if let Some(background) = journal.and_then(|journal| journal.background.as_ref()) {
+            background.wake();
         }
     }
 
@@ -241,25 +257,6 @@ impl JournalHandle {
             writer.end_spool();
         }
     }
-
-    /// Writes the queued entries, and wipes the journal key.
-    pub(crate) fn lock(&self) {
-        let Some(Journal { writer, health, .. }) = &self.journal else {
-            return;
-        };
-        health.locked.store(true, Ordering::Release);
-        // If this write fails, only the journal key stays in memory until the queued entries are
-        // written, because these entries must not be lost.
-        let _ = writer.close(self.moment());
-        health.update(writer);
-        wipe_stack::<AN_OPERATION>();
-    }
-}
-
-impl Drop for JournalHandle {
-    fn drop(&mut self) {
-        self.lock();
-    }
 }
 
 impl Journal {
@@ -271,13 +268,6 @@ impl Journal {
         self.writer.waiting().is_some_and(|(since, count)| {
             count >= GROUPED_MAX || uptime.saturating_sub(since) >= GROUPED_WITHIN
         })
-    }
-}
-
-fn journal_error(error: Error) -> Error {
-    match error {
-        Error::Storage(error) => Error::Journal(error),
-        error => error,
     }
 }
 
@@ -301,11 +291,7 @@ pub(crate) fn ended<T>(result: &Result<T>) -> AccessOutcome {
 impl Vault {
     /// Returns the [`Act`] of an operation without a session.
     pub(crate) fn system_act(&self, operation: Operation) -> Act {
-        Act {
-            context: Arc::clone(&self.core.journal.system_actor),
-            operation,
-            note: "".into(),
-        }
+        Act::new(Arc::clone(&self.core.journal.system_actor), operation, "")
     }
 
     /// Journals an operation before its result is released, or journals a denial.
