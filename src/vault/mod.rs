@@ -10,7 +10,6 @@ pub(crate) mod clock;
 pub(crate) mod entries;
 pub(crate) mod header;
 pub(crate) mod journaling;
-pub(crate) mod marker_cache;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod progress;
@@ -33,7 +32,6 @@ use crate::storage::Storage;
 use entries::EntryCache;
 use header::{HeaderCell, OpenHeader};
 use journaling::JournalHandle;
-use marker_cache::MarkerCache;
 use options::VaultOptions;
 use progress::Counter;
 use progress::ProgressListener;
@@ -80,7 +78,6 @@ pub(crate) struct VaultCore {
     pub(crate) key_removal_delay: Duration,
     pub(crate) threads: NonZeroUsize,
     pub(crate) whole_record_limit: u64,
-    pub(crate) markers: MarkerCache,
     header: HeaderCell,
     entries: EntryCache,
     read_only: AtomicBool,
@@ -189,7 +186,6 @@ impl Vault {
             key_removal_delay,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,
-            markers: MarkerCache::default(),
             header: HeaderCell::new(header, read_at),
             entries: EntryCache::default(),
             read_only: AtomicBool::new(false),
