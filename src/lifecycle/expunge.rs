@@ -85,7 +85,7 @@ impl Vault {
             let Some(current) = self.core.store.read_one(&storage_keys::current(address))? else {
                 continue;
             };
-            match self.marker_in(&held, address, &current) {
+            match self.marker_in(&held, address, id.name(), &current) {
                 Ok(Some(marker)) => return Ok(marker),
                 // A rotation or a put changed the record between the two reads.
                 Ok(None) | Err(Error::UnknownPatientKey) => {}
@@ -164,7 +164,7 @@ impl Vault {
         let (head, key) = object.open_head(held, value)?;
         let opened = envelope::open(value.to_vec(), &head, &object.address, None, &key)?;
         if opened.is_expunged() {
-            return Ok(opened.meta.expunged_stream());
+            return Ok(opened.meta.replaced_stream());
         }
         let Content::Segmented { stream, key, .. } = opened.content else {
             return Ok(None);

@@ -180,7 +180,7 @@ impl RecordInfo {
 
     /// Returns `true` if this version is an expunged marker, which replaces all earlier versions.
     pub fn is_expunged(&self) -> bool {
-        self.is_retraction() && self.meta.is_expunged()
+        self.is_retraction() && self.meta.marks_expunged(self.version)
     }
 
     /// Returns the time of writing by the writer's clock, with millisecond precision.

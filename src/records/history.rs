@@ -1,5 +1,7 @@
 //! History of a record: descriptions of all its versions.
 
+use std::ops::Range;
+
 use crate::crypto::Place;
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address};
@@ -27,78 +29,68 @@ impl Vault {
                 Some(id.name()),
                 &data_key,
             )?;
-            let mut versions = match opened.is_expunged() {
-                true => Vec::new(),
-                false => vault.earlier_infos(cached, address, id.name(), head.version)?,
-            };
+            let first = opened.meta.expunged_up_to().unwrap_or(0).saturating_add(1);
+            let range = first..head.version;
+            let mut versions = vault.earlier_infos(cached, address, id.name(), range)?;
             versions.push(info(address, &head, opened.meta, &opened.content));
             Ok(Some(versions))
         })?;
         Ok(history.unwrap_or_default())
     }
 
-    /// Returns descriptions of the versions below `current`, beginning with the last expunged
-    /// marker if there is one. Fails with `HistoryGap` if a version is missing.
+    /// Returns descriptions of the earlier versions in a range, in ascending order. Fails with
+    /// `HistoryGap` if a version is missing.
     fn earlier_infos(
         &self,
         cached: &CachedEntry,
         address: &Address,
         name: &str,
-        current: u64,
+        range: Range<u64>,
     ) -> Result<Vec<RecordInfo>> {
-        let mut infos: Result<Vec<RecordInfo>> = Ok(Vec::new());
+        let mut infos = Vec::new();
+        if range.is_empty() {
+            return Ok(infos);
+        }
+        let mut next = range.start;
         let prefix = storage_keys::earlier_versions(address);
         self.each_page(&prefix, Projection::Values, &mut |items| {
             for item in items {
-                let (_, version) = storage_keys::record_of(&item.key).ok_or(Error::Malformed)?;
-                let version = version.ok_or(Error::Malformed)?;
-                // Skip an earlier version that is not below the current version, because an
-                // interrupted put left it.
-                if version >= current {
+                // Skip a key that belongs to no version, an expunged version that is not deleted
+                // yet, and a version that an interrupted put left.
+                let found = storage_keys::record_of(&item.key).and_then(|(_, version)| version);
+                let Some(version) = found.filter(|version| range.contains(version)) else {
                     continue;
+                };
+                if version != next {
+                    return Err(Error::HistoryGap);
                 }
-                match earlier_info(cached, address, name, version, item.value.into()) {
-                    // Discard the versions below a marker, and their errors, because the marker
-                    // replaces those versions.
-                    Ok((info, true)) => infos = Ok(vec![info]),
-                    Ok((info, false)) => append(&mut infos, info),
-                    Err(error) if infos.is_ok() => infos = Err(error),
-                    Err(_) => {}
-                }
+                next += 1;
+                infos.push(earlier_info(
+                    cached,
+                    address,
+                    name,
+                    version,
+                    item.value.into(),
+                )?);
             }
             Ok(())
         })?;
-        let infos = infos?;
-        if infos.last().map_or(0, |last| last.version) + 1 != current {
-            return Err(Error::HistoryGap);
-        }
-        Ok(infos)
+        (next == range.end)
+            .then_some(infos)
+            .ok_or(Error::HistoryGap)
     }
 }
 
-/// Returns the description of an earlier version, and `true` if that version is an expunged marker.
+/// Returns the description of an earlier version.
 fn earlier_info(
     cached: &CachedEntry,
     address: &Address,
     name: &str,
     version: u64,
     value: Vec<u8>,
-) -> Result<(RecordInfo, bool)> {
+) -> Result<RecordInfo> {
     let head = earlier_head(&value, version)?;
     let key = cached.unwrap_data_key(&head, Place::Earlier)?;
     let opened = envelope::open(value, &head, address, Some(name), &key)?;
-    let is_expunged = opened.is_expunged();
-    let info = info(address, &head, opened.meta, &opened.content);
-    Ok((info, is_expunged))
-}
-
-/// Appends a version to a history. A gap in the version numbers turns the result into `HistoryGap`;
-/// an earlier error is kept.
-fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
-    let Ok(known) = infos else { return };
-    if info.version == known.last().map_or(0, |last| last.version) + 1 {
-        known.push(info);
-    } else {
-        *infos = Err(Error::HistoryGap);
-    }
+    Ok(info(address, &head, opened.meta, &opened.content))
 }

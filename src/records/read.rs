@@ -95,7 +95,7 @@ impl Vault {
             // Copy the value only if its labels are needed, because a value that is not shared is
             // decrypted in place.
             let current_value = (with_current && version.is_some()).then(|| current.value.clone());
-            let found = vault.locate(cached, address, version, current)?;
+            let found = vault.locate(cached, address, id.name(), version, current)?;
             let Some((place, head, stored)) = found else {
                 return Ok(None);
             };
@@ -132,11 +132,13 @@ impl Vault {
         })
     }
 
-    /// Finds a version in the storage; `None` if the version does not exist or was expunged.
+    /// Finds a version in the storage; `None` if the version does not exist or was expunged. Reads
+    /// one value, in addition to the current version.
     fn locate(
         &self,
         cached: &CachedEntry,
         address: &Address,
+        name: &str,
         version: Option<u64>,
         current: Stored,
     ) -> Result<Option<(Place, Head, Stored)>> {
@@ -153,16 +155,14 @@ impl Vault {
         if version == 0 || version > head.version {
             return Ok(None);
         }
-        let stored = self
-            .core
-            .store
-            .read_one(&storage_keys::earlier(address, version))?;
-        // Check after the read, even if no value was found. An expunge in progress leaves values that
-        // must not be returned. A completed expunge leaves a gap that is no error.
-        if self.is_expunged(cached, address, version, &current)? {
+        // An expunge in progress leaves values that must not be returned, and a completed expunge
+        // leaves a gap that is no error.
+        let last = self.expunged_up_to(cached, address, Some(name), &current)?;
+        if last.is_some_and(|last| version <= last) {
             return Ok(None);
         }
-        let stored = stored.ok_or(Error::HistoryGap)?;
+        let key = storage_keys::earlier(address, version);
+        let stored = self.core.store.read_one(&key)?.ok_or(Error::HistoryGap)?;
         let head = earlier_head(&stored.value, version)?;
         Ok(Some((Place::Earlier, head, stored)))
     }

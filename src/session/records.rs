@@ -138,7 +138,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::HistoryGap`] when the version was written but is missing; otherwise the errors of
-    /// [`Session::get`].
+    /// [`Session::get`]. When the current version is a retraction that does not open, every version
+    /// below fails with its error, because that retraction may have expunged them.
     pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
         self.get_any(id, Some(version))
     }

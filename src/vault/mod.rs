@@ -10,7 +10,6 @@ pub(crate) mod clock;
 pub(crate) mod entries;
 pub(crate) mod header;
 pub(crate) mod journaling;
-pub(crate) mod marker_cache;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod progress;
@@ -34,7 +33,6 @@ use crate::storage::Storage;
 use entries::EntryCache;
 use header::{HeaderCell, OpenHeader};
 use journaling::{JournalHandle, Upkeep};
-use marker_cache::MarkerCache;
 use options::VaultOptions;
 use progress::Counter;
 use progress::ProgressListener;
@@ -81,7 +79,6 @@ pub(crate) struct VaultCore {
     pub(crate) key_removal_delay: Duration,
     pub(crate) threads: NonZeroUsize,
     pub(crate) whole_record_limit: u64,
-    pub(crate) markers: MarkerCache,
     header: HeaderCell,
     entries: Arc<EntryCache>,
     read_only: AtomicBool,
@@ -238,7 +235,6 @@ impl Vault {
             key_removal_delay,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,
-            markers: MarkerCache::default(),
             header: HeaderCell::new(header, read_at),
             entries,
             read_only: AtomicBool::new(false),

@@ -24,7 +24,7 @@ fn meta() -> Meta {
         content_type: "application/fhir+json".into(),
         name: "Observation/bp".into(),
         labels: vec!["vitals".into()],
-        extensions: vec![(7, vec![1, 2, 3])],
+        extensions: vec![(8, vec![1, 2, 3])],
     }
 }
 

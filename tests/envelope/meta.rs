@@ -48,20 +48,35 @@ fn metadata_extensions_stay_sorted_and_unique() {
         extensions: vec![(9, vec![9])],
         ..Meta::default()
     };
-    meta.set_expunged(Some(&stream));
+    meta.set_expunged_up_to(Some(4));
+    meta.set_replaced_stream(Some(&stream));
     meta.set_honeytoken(true);
     meta.set_origin(&stream);
-    assert_eq!(numbers(&meta), [1, 2, 3, 9]);
-    assert!(meta.is_honeytoken() && meta.is_expunged());
-    assert_eq!(meta.expunged_stream(), Some(stream));
+    assert_eq!(numbers(&meta), [1, 2, 3, 9, 0x8001]);
+    assert!(meta.is_honeytoken());
+    assert_eq!(meta.replaced_stream(), Some(stream));
+    assert_eq!(meta.expunged_up_to(), Some(4));
     // Setting an extension a second time must replace the first value.
-    meta.set_expunged(None);
+    meta.set_expunged_up_to(Some(7));
     meta.set_origin(&[8; 16]);
-    assert_eq!(numbers(&meta), [1, 2, 3, 9]);
+    assert_eq!(numbers(&meta), [1, 2, 3, 9, 0x8001]);
     assert_eq!(meta.extensions[0].1, [8; 16]);
-    assert!(meta.is_expunged());
-    assert_eq!(meta.expunged_stream(), None);
+    assert_eq!(meta.expunged_up_to(), Some(7));
+    meta.set_replaced_stream(None);
     meta.set_honeytoken(false);
-    assert_eq!(numbers(&meta), [1, 3, 9]);
+    meta.set_expunged_up_to(None);
+    assert_eq!(numbers(&meta), [1, 9]);
     assert!(!meta.is_honeytoken());
+    assert_eq!(meta.replaced_stream(), None);
+    assert_eq!(meta.expunged_up_to(), None);
+}
+
+/// Only a marker follows directly on the last expunged version. Later versions carry the number on.
+#[test]
+fn only_version_after_last_expunged_one_is_marker() {
+    let mut meta = Meta::default();
+    assert!((0..3).all(|version| !meta.marks_expunged(version)));
+    meta.set_expunged_up_to(Some(4));
+    let markers: Vec<u64> = (0..9).filter(|at| meta.marks_expunged(*at)).collect();
+    assert_eq!(markers, [5]);
 }

@@ -15,7 +15,8 @@ INLINE, SEGMENTED, RETRACTION = 1, 2, 3
 CURRENT, EARLIER = b"r", b"h"
 LONGEST_CONTENT = 1_048_576
 LAST_VERSION = 2**63 - 1
-HONEYTOKEN, MARKER = 2, 3
+HONEYTOKEN, ORIGINAL_TIME, ORIGINAL_AUTHOR = 2, 6, 7
+EXPUNGED_UP_TO = 0x8001
 CONTENT_TYPES = [
     "application/fhir+json", "application/fhir+xml", "application/fhir+ndjson",
     "application/dicom", "application/dicom+json", "application/hl7-cda+xml",
@@ -54,6 +55,11 @@ class Meta:
     stream_key: bytes = field(default=b"", repr=False)
     stream_length: int = 0
 
+    @property
+    def expunged_up_to(self) -> int:
+        """The number of the last expunged version, or 0."""
+        return int.from_bytes(self.extensions.get(EXPUNGED_UP_TO, b""), "little")
+
 
 @dataclass(frozen=True)
 class Version:
@@ -66,7 +72,8 @@ class Version:
 
     @property
     def is_marker(self) -> bool:
-        return self.head.kind == RETRACTION and MARKER in self.meta.extensions
+        last = self.meta.expunged_up_to
+        return self.head.kind == RETRACTION and last == self.head.version - 1 > 0
 
 
 def record_tag(patient_name_key: bytes, name: str) -> bytes:
@@ -115,7 +122,7 @@ def open_version(value: bytes, place: Place, name: str | None) -> Version:
     if len(value) < body_at + TAG_LENGTH:
         raise Refused("Malformed")
     body = open_sealed(head.suite, head.body_key, value[body_at:])
-    meta, content = decode_body(body, head.kind)
+    meta, content = decode_body(body, head)
     if name is None:
         name_matches = equal(record_tag(place.chart.name_key, meta.name), place.rtag)
     else:
@@ -128,11 +135,11 @@ def open_version(value: bytes, place: Place, name: str | None) -> Version:
     return Version(head, meta, content, stream, digest, steps)
 
 
-def decode_body(body: bytes, kind: int) -> tuple[Meta, bytes]:
+def decode_body(body: bytes, head: Head) -> tuple[Meta, bytes]:
     fields = Fields(body)
-    meta = decode_meta(fields.take(fields.u16()), kind)
+    meta = decode_meta(fields.take(fields.u16()), head)
     length = fields.u32()
-    if length > LONGEST_CONTENT or (kind != INLINE and length > 0):
+    if length > LONGEST_CONTENT or (head.kind != INLINE and length > 0):
         raise Refused("Malformed")
     content = fields.take(length)
     if any(fields.rest()):
@@ -140,7 +147,7 @@ def decode_body(body: bytes, kind: int) -> tuple[Meta, bytes]:
     return meta, content
 
 
-def decode_meta(encoded: bytes, kind: int) -> Meta:
+def decode_meta(encoded: bytes, head: Head) -> Meta:
     fields = Fields(encoded)
     if fields.u8() != 1:
         raise Refused("Unsupported")
@@ -148,9 +155,9 @@ def decode_meta(encoded: bytes, kind: int) -> Meta:
     content_type = read_content_type(fields)
     name = bounded_text(fields, fields.u16(), 1_024)
     labels = read_labels(fields)
-    extensions = read_extensions(fields)
+    extensions = read_extensions(fields, head.version)
     stream_key, stream_length = b"", 0
-    if kind == SEGMENTED:
+    if head.kind == SEGMENTED:
         stream_key, stream_length = fields.take(32), fields.u64()
     fields.end()
     return Meta(written_at, content_type, name, labels, extensions, stream_key, stream_length)
@@ -179,18 +186,29 @@ def read_labels(fields: Fields) -> list[str]:
     return labels
 
 
-def read_extensions(fields: Fields) -> dict[int, bytes]:
+def read_extensions(fields: Fields, version: int) -> dict[int, bytes]:
     extensions: dict[int, bytes] = {}
     last = -1
     for _ in range(fields.u8()):
         number, content = fields.u16(), fields.take(fields.u16())
         if number <= last:
             raise Refused("Malformed")
-        if number >= CRITICAL:
-            raise Refused("Unsupported")
+        check_extension(number, content, version)
         extensions[number] = content
         last = number
     return extensions
+
+
+def check_extension(number: int, content: bytes, version: int) -> None:
+    if number == EXPUNGED_UP_TO:
+        if len(content) != 8 or not 1 <= int.from_bytes(content, "little") < version:
+            raise Refused("Malformed")
+    elif number >= CRITICAL:
+        raise Refused("Unsupported")
+    elif number == ORIGINAL_TIME and len(content) != 8:
+        raise Refused("Malformed")
+    elif number == ORIGINAL_AUTHOR:
+        bounded_text(Fields(content), len(content), 255)
 
 
 def bounded_text(fields: Fields, length: int, longest: int) -> str:

@@ -81,7 +81,7 @@ def find_version(
         return open_version(value, current, name)
     if not 1 <= wanted < last:
         return None
-    if marker_above(vault, chart, rtag, name, wanted, last):
+    if wanted <= expunged_up_to(vault, chart, rtag, name, last):
         return None
     earlier = storage.get(EARLIER + record + wanted.to_bytes(8, "big"))
     if earlier is None:
@@ -89,22 +89,25 @@ def find_version(
     return open_version(earlier, Place(chart, rtag, EARLIER, wanted), name)
 
 
-def marker_above(
-    vault: Vault, chart: Chart, rtag: bytes, name: str, wanted: int, last: int
-) -> bool:
-    """Returns whether version `wanted` was expunged: a marker is above it, in `r` or `h`."""
-    storage, record = vault.storage, chart.id + rtag
-    retractions = [(Place(chart, rtag, CURRENT), storage[CURRENT + record])]
-    for key, value in storage.items():
-        if len(key) == 41 and key.startswith(EARLIER + record):
-            version = int.from_bytes(key[33:], "big")
-            if wanted < version < last:
-                retractions.append((Place(chart, rtag, EARLIER, version), value))
-    return any(
-        open_version(value, place, name).is_marker
-        for place, value in retractions
-        if value[2:3] == bytes([RETRACTION])
-    )
+def expunged_up_to(vault: Vault, chart: Chart, rtag: bytes, name: str, last: int) -> int:
+    """Returns the number of the last expunged version, or 0. `last` is the current version."""
+    record = chart.id + rtag
+    value = vault.storage[CURRENT + record]
+    try:
+        return open_version(value, Place(chart, rtag, CURRENT), name).meta.expunged_up_to
+    except Refused as refused:
+        if value[2] == RETRACTION:
+            raise
+        if last == 1:
+            return 0
+        before = vault.storage.get(EARLIER + record + (last - 1).to_bytes(8, "big"))
+        if before is None:
+            raise
+        place = Place(chart, rtag, EARLIER, last - 1)
+        try:
+            return open_version(before, place, name).meta.expunged_up_to
+        except Refused:
+            raise refused from None
 
 
 def content_of(vault: Vault, chart: Chart, version: Version) -> tuple[bytes | None, Steps]:
@@ -124,9 +127,7 @@ def history(vault: Vault, chart: Chart, rtag: bytes) -> list[Version]:
         raise Refused("CurrentMissing")
     current = open_version(value, Place(chart, rtag, CURRENT), None)
     versions = [current]
-    for number in range(current.head.version - 1, 0, -1):
-        if versions[-1].is_marker:
-            break
+    for number in range(current.head.version - 1, current.meta.expunged_up_to, -1):
         earlier = vault.storage.get(EARLIER + record + number.to_bytes(8, "big"))
         if earlier is None:
             raise Refused("HistoryGap")

@@ -17,6 +17,7 @@ mod raw;
 mod stage;
 
 mod abandoned_uploads;
+mod altered_current;
 mod call_counts;
 mod clock;
 mod contention;

@@ -2,6 +2,7 @@
 
 use crate::key_files;
 use crate::markers;
+use crate::meta_extensions;
 use crate::mirror::{Hold, State};
 use crate::writer::{Meta, NAME, NOW, Slot, Version, World, body, key_file};
 
@@ -39,6 +40,7 @@ pub fn all() -> Files {
     subjects(&mut files);
     liberal(&mut files);
     files.extend(markers::all());
+    files.extend(meta_extensions::all());
     files.extend(key_files::all());
     files
 }
@@ -86,7 +88,7 @@ fn inline(files: &mut Files) {
         let mut meta = Meta::of(NAME);
         meta.content_type = b"\x00\x0dmodel/gltf+js".to_vec();
         meta.labels = vec!["lab", "vitals", "é"];
-        meta.extensions = vec![(7, vec![1, 2, 3]), (0x7fff, vec![])];
+        meta.extensions = vec![(8, vec![1, 2, 3]), (0x7fff, vec![])];
         let version = world.version(1, body(&meta.encode(), JSON));
         world.put(&version);
     });

@@ -48,6 +48,11 @@ pub fn seal(suite: u8, key: &Key, chunk: u64, plain: &[u8]) -> Vec<u8> {
 
 /// Opens a value under a chunk number: Open(suite, key, n, c) of format.md.
 pub fn open(suite: u8, key: &Key, chunk: u64, sealed: &[u8]) -> Vec<u8> {
+    try_open(suite, key, chunk, sealed).unwrap()
+}
+
+/// Opens a value that may have been altered; returns `None` if the tag does not match.
+pub fn try_open(suite: u8, key: &Key, chunk: u64, sealed: &[u8]) -> Option<Vec<u8>> {
     let nonce = nonce(chunk);
     let nonce = (&nonce).into();
     match suite {
@@ -55,7 +60,7 @@ pub fn open(suite: u8, key: &Key, chunk: u64, sealed: &[u8]) -> Vec<u8> {
         2 => chacha20poly1305::ChaCha20Poly1305::new(key.into()).decrypt(nonce, sealed),
         _ => panic!("unknown cipher suite"),
     }
-    .unwrap()
+    .ok()
 }
 
 pub fn argon2id(passphrase: &[u8], salt: &[u8], m: u32, t: u32, p: u32) -> Key {

@@ -17,6 +17,7 @@ mod container;
 mod formula;
 mod key_files;
 mod markers;
+mod meta_extensions;
 #[path = "../keys/mirror.rs"]
 mod mirror;
 mod page;

@@ -262,7 +262,7 @@ fn record(
     let (key, value) = match vector.version() {
         Some(version) if version > last => return (None, None),
         Some(version) if version < last => {
-            if is_expunged(vector, chart, &rtag, (version, last)) {
+            if version <= expunged_up_to(vector, chart, &rtag, last) {
                 return (None, None);
             }
             let key = [b"h", &chart.id[..], &rtag, &version.to_be_bytes()].concat();
@@ -332,6 +332,11 @@ struct Unsealed {
 
 /// Opens the value that is stored under a storage key of a record.
 fn unseal(chart: &Chart, key: &[u8], value: &[u8]) -> Unsealed {
+    try_unseal(chart, key, value).unwrap()
+}
+
+/// Opens a value whose body may have been altered; returns `None` if the body does not open.
+fn try_unseal(chart: &Chart, key: &[u8], value: &[u8]) -> Option<Unsealed> {
     assert_eq!((value[0], value[3]), (1, 1));
     let number = u32_at(value, 4);
     let patient_key = (chart.keys.iter())
@@ -345,42 +350,40 @@ fn unseal(chart: &Chart, key: &[u8], value: &[u8]) -> Unsealed {
     let (body_key, commitment) = body_key(&data_key, &chart.id, &array(key, 17), &value[..16]);
     assert_eq!(commitment, value[16..48]);
     let start = if value[2] == 2 { 112 } else { 96 };
-    let body = open(value[1], &body_key, 0, &value[start..]);
-    Unsealed {
+    let body = try_open(value[1], &body_key, 0, &value[start..])?;
+    Some(Unsealed {
         patient_key,
         wrap_key,
         data_key,
         body_key,
         commitment,
         body,
-    }
-}
-
-/// Returns `true` if an expunged marker covers a version. The marker is the record's current
-/// version, or an earlier version between the covered and the current version.
-fn is_expunged(
-    vector: &Vector,
-    chart: &Chart,
-    rtag: &[u8; 16],
-    (version, last): (u64, u64),
-) -> bool {
-    let earlier =
-        (version + 1..last).map(|above| [b"h", &chart.id[..], rtag, &above.to_be_bytes()].concat());
-    let current = [b"r", &chart.id[..], rtag].concat();
-    earlier.chain([current]).any(|key| {
-        let value = vector.storage.get(&key);
-        value.is_some_and(|value| value[2] == 3 && is_marker(&unseal(chart, &key, value).body))
     })
 }
 
-/// Returns `true` if the metadata at the start of a body contains extension 3.
-fn is_marker(body: &[u8]) -> bool {
+/// Returns the number of the last expunged version, from the current version `last` or, if its body
+/// does not open or has another name, from the version before it. Returns 0 if none was expunged.
+fn expunged_up_to(vector: &Vector, chart: &Chart, tag: &[u8; 16], last: u64) -> u64 {
+    let current = [b"r", &chart.id[..], tag].concat();
+    let before = [b"h", &chart.id[..], tag, &(last - 1).to_be_bytes()].concat();
+    let number = [current, before].iter().find_map(|key| {
+        let value = &vector.storage[key];
+        let (name, number) = expunged_of(&try_unseal(chart, key, value)?.body);
+        (rtag(&chart.name_key, &name) == *tag).then_some(number)
+    });
+    number.unwrap()
+}
+
+/// Returns the name in the metadata at the start of a body, and the number in extension 0x8001.
+fn expunged_of(body: &[u8]) -> (String, u64) {
     let mut at = 2 + 1 + 8;
     at += match body[at] {
         0 => 2 + usize::from(body[at + 1]),
         _ => 1,
     };
-    at += 2 + usize::from(u16_at(body, at));
+    let length = usize::from(u16_at(body, at));
+    let name = String::from_utf8(body[at + 2..][..length].to_vec()).unwrap();
+    at += 2 + length;
     let labels = body[at];
     at += 1;
     for _ in 0..labels {
@@ -388,11 +391,14 @@ fn is_marker(body: &[u8]) -> bool {
     }
     let extensions = body[at];
     at += 1;
-    (0..extensions).any(|_| {
-        let number = u16_at(body, at);
+    let mut last = 0;
+    for _ in 0..extensions {
+        if u16_at(body, at) == 0x8001 {
+            last = u64::from_le_bytes(array(body, at + 4));
+        }
         at += 4 + usize::from(u16_at(body, at + 2));
-        number == 3
-    })
+    }
+    (name, last)
 }
 
 fn stream_content(

@@ -4,6 +4,7 @@ use crate::cases::{Files, bytes, file};
 use crate::container::{MAGIC, finish, object, write};
 use crate::key_files;
 use crate::markers;
+use crate::meta_extensions;
 use crate::mirror::{Hold, State};
 use crate::writer::{Meta, NAME, Version, World, body, key_file};
 
@@ -23,6 +24,7 @@ pub fn all() -> Files {
     streams(&mut files);
     archives(&mut files);
     files.extend(markers::refused());
+    files.extend(meta_extensions::refused());
     files.extend(key_files::refused());
     files
 }

@@ -18,9 +18,14 @@ const CRITICAL: u16 = 0x8000;
 const ORIGIN: u16 = 1;
 /// Extension number of the honeytoken mark, which has no content.
 const HONEYTOKEN: u16 = 2;
-/// Extension number of the mark that makes a retraction an expunged marker. The extension is empty,
-/// or contains the id of the stream that the replaced version referenced.
-const EXPUNGED: u16 = 3;
+/// Extension number of the id (16 bytes) of the stream that an expunged marker replaced.
+const REPLACED_STREAM: u16 = 3;
+/// Extension number of the original time: milliseconds since 1970, i64.
+const ORIGINAL_TIME: u16 = 6;
+/// Extension number of the original author: text.
+const ORIGINAL_AUTHOR: u16 = 7;
+/// Extension number of the expunged versions: the highest version that was expunged, u64.
+const EXPUNGED_UP_TO: u16 = 0x8001;
 
 /// Content types with a one-byte code, in the order of their codes. Other types are stored as text.
 /// The list is closed for this schema, because readers cannot read a record with an unknown code.
@@ -98,10 +103,24 @@ impl Meta {
             .ok_or(Error::InvalidMetadata)
     }
 
-    /// Returns `true` if a retraction with this metadata is an expunged marker; see
+    /// Returns the number of the last version that was expunged; `None` if no version was.
+    pub fn expunged_up_to(&self) -> Option<u64> {
+        let bytes = self.body_of(EXPUNGED_UP_TO)?.try_into().ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+
+    /// Sets the number of the last version that was expunged. Every later version of the record
+    /// carries this number, so that a reader of an earlier version needs no search for the marker.
+    pub fn set_expunged_up_to(&mut self, version: Option<u64>) {
+        let body = version.map(|version| version.to_le_bytes().to_vec());
+        self.set(EXPUNGED_UP_TO, body);
+    }
+
+    /// Returns `true` if a retraction with this version number is an expunged marker; see
     /// [`crate::format::envelope::Opened::is_expunged`].
-    pub fn is_expunged(&self) -> bool {
-        self.body_of(EXPUNGED).is_some()
+    pub fn marks_expunged(&self, version: u64) -> bool {
+        self.expunged_up_to()
+            .is_some_and(|last| Some(last) == version.checked_sub(1))
     }
 
     /// Sets the id of the stream under which the content was first sealed. Re-encryption keeps this
@@ -121,16 +140,16 @@ impl Meta {
         self.body_of(HONEYTOKEN).is_some()
     }
 
-    /// Makes a retraction an expunged marker. `stream` is the stream of the replaced version, whose
-    /// segments are still to be deleted.
-    pub fn set_expunged(&mut self, stream: Option<&StreamId>) {
-        self.set(EXPUNGED, Some(stream.map_or(Vec::new(), |id| id.to_vec())));
+    /// Sets the stream of the version that an expunged marker replaces, whose segments are still to
+    /// be deleted.
+    pub fn set_replaced_stream(&mut self, stream: Option<&StreamId>) {
+        self.set(REPLACED_STREAM, stream.map(|id| id.to_vec()));
     }
 
     /// Returns the stream id of the version that an expunged marker replaced, if the marker
     /// contains the id.
-    pub fn expunged_stream(&self) -> Option<StreamId> {
-        self.body_of(EXPUNGED)?.try_into().ok()
+    pub fn replaced_stream(&self) -> Option<StreamId> {
+        self.body_of(REPLACED_STREAM)?.try_into().ok()
     }
 
     fn body_of(&self, extension: u16) -> Option<&[u8]> {
@@ -184,8 +203,8 @@ impl Meta {
         }
     }
 
-    /// Decodes metadata from the front of authenticated bytes.
-    pub(super) fn decode(reader: &mut FieldReader<'_>) -> Result<Self> {
+    /// Decodes the metadata of a version from the front of authenticated bytes.
+    pub(super) fn decode(reader: &mut FieldReader<'_>, version: u64) -> Result<Self> {
         if reader.u8()? != SCHEMA {
             return Err(Error::Unsupported);
         }
@@ -206,7 +225,7 @@ impl Meta {
             content_type: content_type.into(),
             name: name.into(),
             labels: labels(reader)?,
-            extensions: extensions(reader)?,
+            extensions: extensions(reader, version)?,
         })
     }
 }
@@ -247,7 +266,7 @@ fn labels(reader: &mut FieldReader<'_>) -> Result<Vec<Box<str>>> {
     Ok(labels)
 }
 
-fn extensions(reader: &mut FieldReader<'_>) -> Result<Vec<(u16, Vec<u8>)>> {
+fn extensions(reader: &mut FieldReader<'_>, version: u64) -> Result<Vec<(u16, Vec<u8>)>> {
     let count = reader.u8()?;
     let mut extensions: Vec<(u16, Vec<u8>)> = Vec::new();
     for _ in 0..count {
@@ -257,10 +276,23 @@ fn extensions(reader: &mut FieldReader<'_>) -> Result<Vec<(u16, Vec<u8>)>> {
         if extensions.last().is_some_and(|(last, _)| *last >= number) {
             return Err(Error::Malformed);
         }
-        if number >= CRITICAL {
-            return Err(Error::Unsupported);
-        }
+        check_extension(number, body, version)?;
         extensions.push((number, body.to_vec()));
     }
     Ok(extensions)
+}
+
+/// Checks the content of one extension of a version.
+fn check_extension(number: u16, body: &[u8], version: u64) -> Result<()> {
+    let is_valid = match number {
+        EXPUNGED_UP_TO => body
+            .try_into()
+            .is_ok_and(|last| (1..version).contains(&u64::from_le_bytes(last))),
+        CRITICAL.. => return Err(Error::Unsupported),
+        ORIGINAL_TIME => body.len() == size_of::<i64>(),
+        // An author has the bounds of a label.
+        ORIGINAL_AUTHOR => str::from_utf8(body).is_ok_and(is_label),
+        _ => true,
+    };
+    is_valid.then_some(()).ok_or(Error::Malformed)
 }

@@ -8,6 +8,7 @@
 
 mod fields;
 mod meta;
+mod opened;
 mod ownership;
 mod padding;
 mod record;
@@ -16,12 +17,12 @@ mod stream;
 pub use meta::Meta;
 #[cfg(feature = "internals")]
 pub use meta::content_type_code;
+pub use opened::{Content, Opened};
 pub use ownership::{FIRST_CHUNK, fits};
 #[cfg(feature = "internals")]
 pub use padding::{padded, padme};
 pub use record::{
-    Address, Body, Content, HEAD, Head, INLINE_MAX, Kind, Opened, admit, digest, open, rewrapped,
-    seal,
+    Address, Body, HEAD, Head, INLINE_MAX, Kind, admit, digest, open, rewrapped, seal,
 };
 pub use stream::{
     CHUNK, Intent, OpenSegment, SEGMENT, Segment, StreamOpener, StreamSealer, Unsealed,

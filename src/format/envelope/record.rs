@@ -9,6 +9,7 @@ use crate::crypto::{
 use crate::error::{Error, Result};
 use crate::format::envelope::fields::FieldReader;
 use crate::format::envelope::meta::Meta;
+use crate::format::envelope::opened::{Content, Opened};
 use crate::format::envelope::padding::padded;
 use crate::secret::{Plaintext, plaintext};
 
@@ -252,66 +253,6 @@ pub fn admit(head: &Head, address: &Address, key: &DataKey) -> Result<SealingKey
     }
 }
 
-/// An opened version of a record.
-pub struct Opened {
-    /// The metadata.
-    pub meta: Meta,
-    /// The content.
-    pub content: Content,
-}
-
-impl Opened {
-    /// Returns `true` if this version is an expunged marker. All versions below a marker count as
-    /// destroyed, even if some of them are still stored.
-    pub fn is_expunged(&self) -> bool {
-        matches!(self.content, Content::Retraction) && self.meta.is_expunged()
-    }
-}
-
-/// The content of a record version.
-pub enum Content {
-    /// The content itself: a range of a buffer that is wiped on drop.
-    Inline(Plaintext, Range<usize>),
-    /// A content stream in segments.
-    Segmented {
-        /// The stream's id.
-        stream: StreamId,
-        /// The stream's key.
-        key: StreamKey,
-        /// The content's length in bytes.
-        length: u64,
-    },
-    /// No content, because the record was retracted.
-    Retraction,
-}
-
-impl Content {
-    /// Returns a body with the same content, for sealing that content again.
-    pub fn as_body(&self) -> Body<'_> {
-        match self {
-            Self::Inline(buffer, range) => {
-                Body::Inline(buffer.get(range.clone()).unwrap_or_default())
-            }
-            Self::Segmented {
-                stream,
-                key,
-                length,
-            } => Body::Segmented {
-                stream: *stream,
-                key,
-                length: *length,
-            },
-            Self::Retraction => Body::Retraction,
-        }
-    }
-}
-
-impl std::fmt::Debug for Opened {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Opened(..)")
-    }
-}
-
 /// Opens a record value in place. `head` must be the head of `value`, and `key` must be the data
 /// key that was unwrapped from `head`.
 ///
@@ -339,7 +280,7 @@ pub fn open(
     let mut reader = FieldReader::new(body);
     let meta_len = usize::from(reader.u16()?);
     let mut meta_reader = FieldReader::new(reader.bytes(meta_len)?);
-    let meta = Meta::decode(&mut meta_reader)?;
+    let meta = Meta::decode(&mut meta_reader, head.version)?;
     let stream = match stream {
         Some(id) => {
             let key = StreamKey::from_bytes(meta_reader.array()?);
@@ -369,7 +310,11 @@ pub fn open(
         (Kind::Inline, None) => Content::Inline(value, offset..offset + length),
         _ => Content::Retraction,
     };
-    Ok(Opened { meta, content })
+    Ok(Opened {
+        version: head.version,
+        meta,
+        content,
+    })
 }
 
 /// Returns the value with its data key rewrapped. Only bytes 4..8 and 48..96 change.

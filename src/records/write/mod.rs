@@ -142,7 +142,6 @@ impl<'a> WriteJob<'a> {
     ) -> Result<Self> {
         let mut job = Self::retract(act, id, Precondition::Any, now)?;
         job.change = PendingChange::Expunge { purged };
-        job.meta.set_expunged(None);
         Ok(job)
     }
 }

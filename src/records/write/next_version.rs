@@ -2,7 +2,7 @@
 
 use crate::crypto::{ChartId, CipherSuite, DataKey, Place};
 use crate::error::{Error, Result};
-use crate::format::envelope::{self, Body, Head, INLINE_MAX, Kind};
+use crate::format::envelope::{self, Body, Content, Head, INLINE_MAX, Kind};
 use crate::format::storage_keys;
 use crate::journal;
 use crate::keys::wrap;
@@ -124,7 +124,11 @@ impl Vault {
         }
         // Ask the policy before the precondition is checked, because `Conflict` would reveal the
         // state of a record that the caller may not replace.
-        check_replacement(pending, context, current.value.to_vec(), (&head, &data_key))?;
+        check_replacement(pending, |name| {
+            let value = current.value.to_vec();
+            let opened = envelope::open(value, &head, &context.address, Some(name), &data_key);
+            opened.map(|opened| opened.meta.labels)
+        })?;
         let absent = head.kind == Kind::Retraction;
         if !pending.job.expected.admits(head.version, absent) {
             return Err(Error::Conflict);
@@ -132,6 +136,9 @@ impl Vault {
         if absent && matches!(pending.job.change, PendingChange::Retraction) {
             return Ok(NextVersion::Nothing);
         }
+        let name = Some(pending.job.id.name());
+        let last = self.expunged_up_to(&context.cached, &context.address, name, current)?;
+        pending.job.meta.set_expunged_up_to(last);
         let wrapped = wrap::wrap(
             head.suite,
             &context.patient_key(head.key_number)?.key,
@@ -165,6 +172,7 @@ impl Vault {
                 earlier: None,
             }),
         };
+        pending.job.meta.set_expunged_up_to(None);
         let is_written = matches!(outcome, Ok(NextVersion::Version { .. }));
         let has_history = match is_written || context.is_new_subject {
             true => pending.has_history,
@@ -204,18 +212,24 @@ impl Vault {
         if self.core.store.storage.is_transactional() || !destroyed {
             return Err(Error::UnknownPatientKey);
         }
+        let PendingWrite { job, .. } = pending;
+        if let PendingChange::Expunge { .. } = job.change {
+            // Number the marker after the orphan, because a marker covers at least one version.
+            job.meta.set_expunged_up_to(Some(head.version));
+            return Ok(NextVersion::Version {
+                version: head.version + 1,
+                earlier: None,
+            });
+        }
         let mut absent = true;
+        job.meta.set_expunged_up_to(None);
         if head.version > 1 {
-            let before = self
-                .core
-                .store
-                .read_one(&storage_keys::earlier(&context.address, head.version - 1))?;
-            let stored = before.ok_or(Error::HistoryGap)?;
-            let before = read::earlier_head(&stored.value, head.version - 1)?;
-            let key = context.cached.unwrap_data_key(&before, Place::Earlier)?;
-            envelope::admit(&before, &context.address, &key)?;
-            check_replacement(pending, context, stored.value.into(), (&before, &key))?;
-            absent = before.kind == Kind::Retraction;
+            let (cached, address) = (&context.cached, &context.address);
+            let name = Some(job.id.name());
+            let before = self.open_earlier(cached, address, name, head.version - 1)?;
+            job.meta.set_expunged_up_to(before.meta.expunged_up_to());
+            absent = matches!(before.content, Content::Retraction);
+            check_replacement(pending, |_| Ok(before.meta.labels))?;
         }
         // The precondition refers to the last acknowledged version, not to the orphan.
         if !pending.job.expected.admits(head.version - 1, absent) {

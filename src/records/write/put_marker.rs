@@ -49,7 +49,8 @@ impl Vault {
             }
             _ => None,
         };
-        meta.set_expunged(stream.as_ref());
+        meta.set_replaced_stream(stream.as_ref());
+        meta.set_expunged_up_to(Some(head.version));
         Ok(NextVersion::Version {
             version: head.version + 1,
             earlier: None,
