@@ -16,6 +16,8 @@ mod key;
 mod password;
 pub mod provider;
 mod random;
+#[cfg(feature = "internals")]
+mod repeated;
 mod report;
 
 #[cfg(feature = "internals")]
@@ -28,6 +30,8 @@ pub use password::{Cost, argon2id};
 #[cfg(feature = "internals")]
 pub use random::fill;
 pub use random::{fresh, number};
+#[cfg(feature = "internals")]
+pub use repeated::with_repeated_draws;
 pub use report::{CryptoReport, FipsBuild, Implementation, crypto_report};
 
 use subtle::ConstantTimeEq;

@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Randomness`] if the operating system returns no random bytes.
 pub fn fill(bytes: &mut [u8]) -> Result<()> {
+    #[cfg(feature = "internals")]
+    if crate::crypto::repeated::fill(bytes) {
+        return Ok(());
+    }
     SysRng.try_fill_bytes(bytes).map_err(|_| Error::Randomness)
 }
 

@@ -8,12 +8,13 @@
 //!      1      1     1     1           4    32          32     n   16
 //! ```
 //!
-//! Guarantees: each sealing draws a fresh salt, so each sealed value has its own key. The
+//! Guarantees: each sealing draws a fresh salt, so each sealed value has its own key. The salt also
+//! depends on the body and its place, so that repeated random bytes repeat no key. The
 //! commitment is compared before the body is opened; the body is decoded only after its
 //! authentication.
 //! Must not know: the content of the bodies, or the keys that seal them.
 
-use crate::crypto::{self, CipherSuite, Commitment, Nonce, Salt, SealingKey, TAG};
+use crate::crypto::{self, CipherSuite, Commitment, FrameKey, Nonce, Salt, SealingKey, TAG};
 use crate::error::{Error, Result};
 use crate::format::codec::{self, Body, take, take_slice};
 use crate::secret::{A_SEALING, plaintext, wipe_stack};
@@ -56,22 +57,43 @@ impl FrameHead {
     }
 }
 
+/// The place of one sealing, from which its salt derives.
+pub(crate) struct SealingPlace<'a> {
+    /// Key under which the frame is sealed.
+    pub(crate) key: FrameKey<'a>,
+    pub(crate) storage_key: &'a [u8],
+    /// Number that the sealing has in its place: generation, or sequence.
+    pub(crate) version: u64,
+}
+
+impl SealingPlace<'_> {
+    /// Draws the salt for the sealing of `body` in this place.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`].
+    pub(crate) fn draw_salt(&self, body: &[u8]) -> Result<Salt> {
+        let place = (self.storage_key, self.version);
+        crypto::hedged_salt(self.key, &crypto::fresh()?, place, body)
+    }
+}
+
 /// Seals a body and returns the stored value; `derive` derives key and commitment from the salt.
 ///
 /// # Errors
 /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
 pub(crate) fn seal(
     head: &[u8; 8],
+    place: &SealingPlace<'_>,
     body: &impl Body,
     derive: impl FnOnce(&Salt) -> Result<(SealingKey, Commitment)>,
 ) -> Result<Vec<u8>> {
-    let salt: Salt = crypto::fresh()?;
-    let (sealing, commitment) = derive(&salt)?;
     let mut value = codec::encode(body, BEFORE, TAG)?;
     let (before, sealed) = value.split_at_mut_checked(BEFORE).ok_or(Error::Malformed)?;
     let (body, tag) = sealed
         .split_last_chunk_mut::<TAG>()
         .ok_or(Error::Malformed)?;
+    let salt = place.draw_salt(body)?;
+    let (sealing, commitment) = derive(&salt)?;
     *tag = sealing.seal(Nonce::ZERO, body)?;
     before.copy_from_slice(&[head.as_slice(), &salt, &commitment].concat());
     // Storage I/O follows; wipe key material from the stack first.

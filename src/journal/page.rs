@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::crypto::{CipherSuite, Digest, JournalKey, VaultId, page_key};
+use crate::crypto::{CipherSuite, Digest, FrameKey, JournalKey, VaultId, page_key};
 use crate::error::{Error, Result};
-use crate::format::sealed::{self, FrameHead};
-use crate::format::storage_keys::PageId;
+use crate::format::sealed::{self, FrameHead, SealingPlace};
+use crate::format::storage_keys::{self, PageId};
 use crate::journal::entry::{Context, EntryDraft, RecordRef, SubjectRef, Target};
 use crate::journal::{AccessOutcome, Operation};
 
@@ -132,8 +132,13 @@ impl Page {
         place: &PageId,
     ) -> Result<Vec<u8>> {
         let head = FrameHead { suite, number }.encode(JOURNAL_KIND);
+        let sealing = SealingPlace {
+            key: FrameKey::Journal(key),
+            storage_key: &storage_keys::journal_page(place),
+            version: place.sequence,
+        };
         let place = (&place.writer, place.sequence);
-        sealed::seal(&head, self, |salt| {
+        sealed::seal(&head, &sealing, self, |salt| {
             page_key(suite, key, salt, vault, place, &head)
         })
     }

@@ -1,8 +1,11 @@
 //! Stored form of a patient entry: a frame of 88 bytes and the sealed body.
 
-use crate::crypto::{self, CipherSuite, MasterKey, PatientTag, VaultId, entry_key, patient_tag};
+use crate::crypto::{
+    self, CipherSuite, FrameKey, MasterKey, PatientTag, VaultId, entry_key, patient_tag,
+};
 use crate::error::{Error, Result};
-use crate::format::sealed::{self, FrameHead};
+use crate::format::sealed::{self, FrameHead, SealingPlace};
+use crate::format::storage_keys;
 use crate::keys::entry::PatientEntry;
 use crate::keys::keyring::Keyring;
 use crate::keys::ring::KeyVersion;
@@ -56,7 +59,12 @@ pub fn seal_entry(
     entry.generation = generation;
     let number = master.number;
     let head = FrameHead { suite, number }.encode(KIND);
-    sealed::seal(&head, entry, |salt| {
+    let place = SealingPlace {
+        key: FrameKey::Master(&master.key),
+        storage_key: &storage_keys::entry(patient),
+        version: entry.sequence,
+    };
+    sealed::seal(&head, &place, entry, |salt| {
         entry_key(suite, &master.key, salt, vault, patient, &head)
     })
 }

@@ -19,9 +19,9 @@ everywhere!(
 );
 
 /// Log of every put that reached a storage, regardless of its outcome.
-type Sent = Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>;
+pub(crate) type Sent = Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>;
 
-fn log_puts(sent: &Sent, point: &FaultPoint<'_>) {
+pub(crate) fn log_puts(sent: &Sent, point: &FaultPoint<'_>) {
     if let FaultPoint::Commit(operations) = point {
         let puts = raw::puts(operations);
         let puts = puts.map(|(key, value)| (key.to_vec(), value.to_vec()));
@@ -72,7 +72,7 @@ fn assert_no_repeats(sent: &[(Vec<u8>, Vec<u8>)]) -> usize {
 }
 
 /// Returns the salt between the last slot and the sealed keyring.
-fn ring_salt(header: &[u8]) -> Vec<u8> {
+pub(crate) fn ring_salt(header: &[u8]) -> Vec<u8> {
     let mut at = 36;
     for _ in 0..header[11] {
         let length: [u8; 4] = header[at + 4..at + 8].try_into().unwrap();

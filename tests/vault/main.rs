@@ -20,6 +20,7 @@ mod abandoned_uploads;
 mod altered_current;
 mod call_counts;
 mod clock;
+mod cloned_machine;
 mod contention;
 mod damage;
 mod edge_cases;

@@ -103,6 +103,12 @@ pub fn jnam(journal_key: &Key, name: &str) -> [u8; 16] {
     tag16(journal_key, &[b"cl1/jnam", &length, name.as_bytes()])
 }
 
+/// Derives the salt of a header, a patient entry or a journal page.
+pub fn salt(sealing_key: &Key, random: &Key, at: &[u8], version: u64, body: &[u8]) -> Key {
+    let sealed = sha256(&[at, &version.to_le_bytes(), body]);
+    x(sealing_key, &[b"cl1/hedg", random, &sealed])
+}
+
 pub struct SlotInfo<'a> {
     pub suite: u8,
     pub vault: &'a [u8; 16],

@@ -5,7 +5,8 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use chartlock::internals::crypto::{
-    CipherSuite, DataKey, MasterKey, PatientKey, Place, RootKey, StreamKey,
+    CipherSuite, DataKey, FrameKey, JournalKey, MasterKey, PatientKey, Place, RootKey, StreamKey,
+    hedged_salt,
 };
 use chartlock::internals::envelope::{
     Address, Body, Content, Head, Segment, StreamSealer, Unsealed, digest, open, seal,
@@ -18,7 +19,7 @@ use chartlock::{Error, RecordId, Subject, Vault};
 use crate::committed;
 use crate::common::{self, session};
 use crate::container::{Objects, Vector};
-use crate::formula::sha256;
+use crate::formula::{self, sha256};
 use crate::mirror;
 use crate::pages_verify;
 use crate::reader::{self, OpenedRecord};
@@ -327,6 +328,23 @@ fn same_segments(
     while let Some(unsealed) = sealer.pad(segment).unwrap() {
         same(unsealed);
         segment = Segment::new(None);
+    }
+}
+
+/// The vectors contain other salts, because a reader accepts any salt.
+#[test]
+fn hedged_salt_matches_formula() {
+    let (key, random, body) = ([1; 32], [2; 32], b"body");
+    let root = RootKey::from_bytes(&key);
+    let master = MasterKey::from_bytes(&key);
+    let journal = JournalKey::from_bytes(&key);
+    for key_of in [
+        FrameKey::Root(&root),
+        FrameKey::Master(&master),
+        FrameKey::Journal(&journal),
+    ] {
+        let drawn = hedged_salt(key_of, &random, (b"v", 3), body).unwrap();
+        assert_eq!(drawn, formula::salt(&key, &random, b"v", 3, body));
     }
 }
 

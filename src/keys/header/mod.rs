@@ -7,9 +7,13 @@ mod slots;
 
 use std::fmt;
 
-use crate::crypto::{self, CipherSuite, Commitment, Nonce, RootKey, Salt, TAG, VaultId, ring_key};
+use crate::crypto::{
+    self, CipherSuite, Commitment, FrameKey, Nonce, RootKey, Salt, TAG, VaultId, ring_key,
+};
 use crate::error::{Error, Result};
 use crate::format::codec::{self, take, take_slice};
+use crate::format::sealed::SealingPlace;
+use crate::format::storage_keys;
 use crate::keys::credential::Credential;
 use crate::keys::keyring::Keyring;
 use crate::keys::slot::{Slot, SlotInfo, SlotKey};
@@ -312,15 +316,20 @@ impl Frame {
     }
 
     fn seal(&self, root: &RootKey, keyring: &Keyring) -> Result<Vec<u8>> {
-        let salt: Salt = crypto::fresh()?;
         let frame = self.encode();
-        let (sealing, commitment) = ring_key(self.suite, root, &salt, &frame)?;
         let before = frame.len() + RING_HEAD;
         let mut value = codec::encode(keyring, before, TAG)?;
         let (head, sealed) = value.split_at_mut_checked(before).ok_or(Error::Malformed)?;
         let (body, tag) = sealed
             .split_last_chunk_mut::<TAG>()
             .ok_or(Error::Malformed)?;
+        let place = SealingPlace {
+            key: FrameKey::Root(root),
+            storage_key: storage_keys::HEADER,
+            version: self.generation,
+        };
+        let salt = place.draw_salt(body)?;
+        let (sealing, commitment) = ring_key(self.suite, root, &salt, &frame)?;
         *tag = sealing.seal(Nonce::ZERO, body)?;
         let length = (body.len() as u32).to_le_bytes();
         head.copy_from_slice(&[&frame, salt.as_slice(), &commitment, &length].concat());
