@@ -4,7 +4,7 @@
 //! storage keys.
 
 use crate::crypto::{ChartId, PatientTag, RecordTag, StreamId};
-use crate::format::envelope::Address;
+use crate::format::envelope::{Address, VERSION_MAX};
 
 /// Key of the vault header.
 pub(crate) const HEADER: &[u8] = b"v";
@@ -55,6 +55,13 @@ pub(crate) fn record_of(key: &[u8]) -> Option<(RecordTag, Option<u64>)> {
         [] => Some((*tag, None)),
         version => Some((*tag, Some(u64::from_be_bytes(version.try_into().ok()?)))),
     }
+}
+
+/// Returns the number in the key of an earlier version; `None` for any other key, and for a number
+/// that no version has.
+pub(crate) fn earlier_version_of(key: &[u8]) -> Option<u64> {
+    let (_, version) = record_of(key)?;
+    version.filter(|version| (1..=VERSION_MAX).contains(version))
 }
 
 /// Returns the key prefix of a stream's segments: `s`, the chart id and the stream id, 33 bytes.

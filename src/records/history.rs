@@ -57,7 +57,7 @@ impl Vault {
             for item in items {
                 // Skip a key that belongs to no version, an expunged version that is not deleted
                 // yet, and a version that an interrupted put left.
-                let found = storage_keys::record_of(&item.key).and_then(|(_, version)| version);
+                let found = storage_keys::earlier_version_of(&item.key);
                 let Some(version) = found.filter(|version| range.contains(version)) else {
                     continue;
                 };

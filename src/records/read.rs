@@ -14,6 +14,8 @@ use crate::storage::{Projection, Revision, Scan, Stored, Value};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
+const KEYS_PER_SCAN: usize = 16;
+
 /// The source from which an opened version's content is read.
 pub(crate) enum Source {
     /// A range of a buffer that is wiped on drop.
@@ -228,20 +230,28 @@ impl Vault {
         Ok(None)
     }
 
-    /// Returns `true` if any earlier version of a record is stored.
+    /// Returns `true` if any earlier version of a record is stored. Skips keys that belong to no
+    /// version.
     pub(crate) fn has_earlier(&self, address: &Address) -> Result<bool> {
-        self.has_any(&storage_keys::earlier_versions(address))
-    }
-
-    /// Returns `true` if any storage key begins with `prefix`.
-    pub(crate) fn has_any(&self, prefix: &[u8]) -> Result<bool> {
-        let page = self.core.store.scan(Scan {
-            prefix,
-            after: None,
-            limit: 1,
-            projection: Projection::Keys,
-        })?;
-        Ok(!page.items.is_empty() || page.more)
+        let prefix = storage_keys::earlier_versions(address);
+        let mut after = None;
+        loop {
+            let page = self.core.store.scan(Scan {
+                prefix: &prefix,
+                after: after.as_deref(),
+                limit: KEYS_PER_SCAN,
+                projection: Projection::Keys,
+            })?;
+            let mut keys = page.items.iter().map(|item| &item.key);
+            if keys.any(|key| storage_keys::earlier_version_of(key).is_some()) {
+                return Ok(true);
+            }
+            match page.items.into_iter().next_back() {
+                Some(last) if page.more => after = Some(last.key),
+                // A page with more, but without an item, may hide a version that cannot be read.
+                last => return Ok(last.is_none() && page.more),
+            }
+        }
     }
 
     /// Opens a stored version; `None` for a retraction.

@@ -8,7 +8,8 @@ from header import Header, Steps, parse_header, unlock
 from keyring import Keyring
 from primitives import Refused
 from record import (
-    CURRENT, EARLIER, RETRACTION, SEGMENTED, Place, Version, open_head, open_version, record_tag,
+    CURRENT, EARLIER, LAST_VERSION, RETRACTION, SEGMENTED, Place, Version, open_head, open_version,
+    record_tag,
 )
 from stream import read_stream
 
@@ -70,7 +71,7 @@ def find_version(
     storage, record = vault.storage, chart.id + rtag
     value = storage.get(CURRENT + record)
     if value is None:
-        if any(key.startswith(EARLIER + record) for key in storage):
+        if any(is_earlier(key, record) for key in storage):
             raise Refused("CurrentMissing")
         return None
     current = Place(chart, rtag, CURRENT)
@@ -87,6 +88,12 @@ def find_version(
     if earlier is None:
         raise Refused("HistoryGap")
     return open_version(earlier, Place(chart, rtag, EARLIER, wanted), name)
+
+
+def is_earlier(key: bytes, record: bytes) -> bool:
+    """Returns whether a storage key belongs to an earlier version of a record."""
+    is_record = len(key) == 41 and key.startswith(EARLIER + record)
+    return is_record and 1 <= int.from_bytes(key[33:], "big") <= LAST_VERSION
 
 
 def expunged_up_to(vault: Vault, chart: Chart, rtag: bytes, name: str, last: int) -> int:

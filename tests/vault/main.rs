@@ -27,6 +27,7 @@ mod edge_cases;
 mod erasure;
 mod expunge;
 mod expunge_race;
+mod foreign_keys;
 mod garbage;
 mod get_all;
 mod headers;

@@ -426,6 +426,22 @@ fn subjects(files: &mut Files) {
         }
         world.storage.insert(b"vv".to_vec(), vec![]);
     });
+    let what = (
+        "earlier-no-version",
+        "keys of class `h` that belong to no version: numbers out of bounds, other lengths",
+    );
+    file(files, what, "none", |world| {
+        world.base();
+        for number in [0, 1 << 63, u64::MAX] {
+            let at = world.earlier(NAME, number);
+            world.storage.insert(at, vec![1; 200]);
+        }
+        let mut at = world.earlier(NAME, 1);
+        at.pop();
+        world.storage.insert(at.clone(), vec![1; 200]);
+        at.extend([1, 1]);
+        world.storage.insert(at, vec![1; 200]);
+    });
 }
 
 fn liberal(files: &mut Files) {

@@ -7,7 +7,17 @@ type Change = fn(String) -> String;
 
 pub fn all() -> Files {
     let mut files = Files::new();
-    let cases: [(&str, &str, Change); 8] = [
+    let cases: [(&str, &str, Change); 10] = [
+        (
+            "key-file-cr-end",
+            "a CR at the end, without an LF",
+            |text| text.trim_end().to_owned() + "\r",
+        ),
+        (
+            "key-file-cr-line",
+            "an empty line behind that is only a CR",
+            |text| text + "\r",
+        ),
         ("key-file-crlf", "lines that end with CR LF", |text| {
             text.replace('\n', "\r\n")
         }),
@@ -44,7 +54,25 @@ pub fn all() -> Files {
 
 pub fn refused() -> Files {
     let mut files = Files::new();
-    let cases: [(&str, &str, &str, Change); 12] = [
+    let cases: [(&str, &str, &str, Change); 15] = [
+        (
+            "key-file-cr-between",
+            "a line that ends with CR alone",
+            "BadKeyFile",
+            |text| text.replacen('\n', "\r", 1),
+        ),
+        (
+            "key-file-cr-space",
+            "a space between CR and LF",
+            "BadKeyFile",
+            |text| text.replace('\n', "\r \n"),
+        ),
+        (
+            "key-file-later-cr",
+            "a later kind, and a CR at the end",
+            "Unsupported",
+            |_| "chartlock key file 2\r".into(),
+        ),
         ("key-file-empty", "no text", "BadKeyFile", |_| String::new()),
         (
             "key-file-later",

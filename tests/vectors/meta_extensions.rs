@@ -99,5 +99,57 @@ pub fn refused() -> Files {
             put(world, extensions);
         });
     }
+    order(&mut files);
     files
+}
+
+/// Adds vectors of extensions that break several rules. The first check that fails decides.
+fn order(files: &mut Files) {
+    let what = (
+        "meta-critical-short",
+        "an extension that must be known, longer than the meta: its bytes come first",
+    );
+    file(files, what, "Malformed", |world| {
+        world.base();
+        let mut meta = Meta::of(NAME);
+        meta.extensions = vec![(0x8000, vec![])];
+        let mut meta = meta.encode();
+        let length = meta.len() - 2;
+        meta[length] = 1;
+        let version = world.version(1, body(&meta, b"{}"));
+        world.put(&version);
+    });
+    let what = (
+        "meta-critical-order",
+        "an extension that must be known, out of order: its place comes first",
+    );
+    file(files, what, "Malformed", |world| {
+        world.base();
+        let mut meta = Meta::of(NAME);
+        let number = 2_u64.to_le_bytes().to_vec();
+        meta.extensions = vec![(0x8001, number), (0x8000, vec![])];
+        let version = world.version(3, body(&meta.encode(), b"{}"));
+        world.put(&version);
+    });
+    let what = (
+        "meta-critical-first",
+        "an extension that must be known, before one that is out of order",
+    );
+    file(files, what, "Unsupported", |world| {
+        put(world, vec![(0x8000, vec![]), (7, vec![])]);
+    });
+    let what = (
+        "body-meta-first",
+        "metadata that must be known, before content that is too long",
+    );
+    file(files, what, "Unsupported", |world| {
+        world.base();
+        let mut meta = Meta::of(NAME);
+        meta.extensions = vec![(0x8000, vec![])];
+        let meta = meta.encode();
+        let mut body = body(&meta, b"{}");
+        body[2 + meta.len() + 3] = 1;
+        let version = world.version(1, body);
+        world.put(&version);
+    });
 }

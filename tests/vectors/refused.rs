@@ -316,7 +316,13 @@ fn entries(files: &mut Files) {
 
 fn entry_bodies(files: &mut Files) {
     type Change = fn(&mut World);
-    let cases: [(&str, &str, &str, Change); 14] = [
+    let cases: [(&str, &str, &str, Change); 15] = [
+        (
+            "entry-no-key",
+            "a chart without a patient key",
+            "Malformed",
+            |w| w.entry.charts[0].keys.clear(),
+        ),
         ("entry-schema", "another schema", "Unsupported", |w| {
             w.entry.schema = 2
         }),
@@ -867,6 +873,26 @@ fn archives(files: &mut Files) {
     case(what, "Malformed", with(&object(b"", b"")));
     let what = ("archive-long-key", "a key of 65 bytes");
     case(what, "Malformed", with(&object(&[1; 65], b"")));
+    let what = ("archive-cut-length", "a key length of one byte");
+    case(what, "Truncated", with(&[1]));
+    let what = (
+        "archive-long-key-cut",
+        "a key of 65 bytes, none of them there",
+    );
+    case(what, "Malformed", with(&[65, 0]));
+    let twice = [object(b"b", b"2"), vec![1, 0, b'b']].concat();
+    let what = (
+        "archive-key-twice-cut",
+        "a key that does not ascend, and nothing behind it",
+    );
+    case(what, "Malformed", with(&twice));
+    let mut altered = with(&object(b"", b""));
+    *altered.last_mut().unwrap() ^= 1;
+    let what = (
+        "archive-malformed-altered",
+        "a key of no bytes, before a checksum that does not match",
+    );
+    case(what, "Malformed", altered);
     let mut long = object(b"a", b"");
     long[3..11].copy_from_slice(&2_097_153_u64.to_le_bytes());
     let what = ("archive-long-value", "a value beyond 2 MiB");

@@ -22,7 +22,7 @@ pub use ownership::{FIRST_CHUNK, fits};
 #[cfg(feature = "internals")]
 pub use padding::{padded, padme};
 pub use record::{
-    Address, Body, HEAD, Head, INLINE_MAX, Kind, admit, digest, open, rewrapped, seal,
+    Address, Body, HEAD, Head, INLINE_MAX, Kind, VERSION_MAX, admit, digest, open, rewrapped, seal,
 };
 pub use stream::{
     CHUNK, Intent, OpenSegment, SEGMENT, Segment, StreamOpener, StreamSealer, Unsealed,

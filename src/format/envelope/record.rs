@@ -25,7 +25,8 @@ const WRAPPED_KEY: Range<usize> = 48..HEAD;
 pub const INLINE_MAX: usize = 64 * 1024;
 /// Maximum length of inline content that readers accept: 1 MiB.
 const INLINE_READ_MAX: usize = 1024 * 1024;
-const VERSION_MAX: u64 = i64::MAX as u64;
+/// The greatest version number.
+pub const VERSION_MAX: u64 = i64::MAX as u64;
 
 /// The kind of a record value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
