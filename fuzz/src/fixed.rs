@@ -74,10 +74,13 @@ pub fn keyring_body(suite: CipherSuite, value: &[u8]) -> Vec<u8> {
     open(&sealing, &ring[68..])
 }
 
-/// Returns a keyring body with one key of each role: master key 7, name key 8, journal key 9.
+/// Returns a keyring body with one key of each role: master key 7, name key 8, journal key 9, authority key
+/// 10.
 pub fn plain_keyring_body() -> Vec<u8> {
     let mut body = 1_u16.to_le_bytes().to_vec();
-    for number in 7..10_u8 {
+    body.extend(4_u64.to_le_bytes());
+    for (role, number) in (1_u16..).zip(7..11_u8) {
+        body.extend(role.to_le_bytes());
         body.extend(1_u64.to_le_bytes());
         body.extend(u32::from(number).to_le_bytes());
         body.extend([0; 4]);

@@ -2,8 +2,12 @@
 //! decoder.
 
 use chartlock::Error;
-use chartlock::internals::crypto::{CipherSuite, page_key};
-use chartlock::internals::journal::{Page, PageHead, PageId};
+use chartlock::internals::crypto::{
+    AuthorityKey, CipherSuite, JournalKey, authority_tag, page_key, sha256,
+};
+use chartlock::internals::journal::{
+    Authority, OpenResult, PageError, PageHead, PageId, PageKeys, Sealer,
+};
 use chartlock::internals::keys::Keyring;
 
 use super::fixed::{choice, keyring, open, seal, suite};
@@ -26,10 +30,35 @@ pub fn run(data: &[u8]) {
 }
 
 fn raw(value: &[u8], keyring: &Keyring) {
-    let key = &keyring.active_journal_key().key;
-    let error = Page::open(value, &VAULT, key, &PLACE).unwrap_err();
+    let error = open_page(value, keyring, &PLACE).unwrap_err();
     if let Err(refused) = PageHead::parse(value) {
-        assert_eq!(error, refused);
+        assert_eq!(error, PageError::Refused(refused));
+    }
+}
+
+fn open_page(value: &[u8], keyring: &Keyring, place: &PageId) -> OpenResult {
+    let key = |_| Some(&keyring.active_journal_key().key);
+    let authority = |number| Some(&keyring.authority_key(number)?.key);
+    let keys = PageKeys {
+        vault: VAULT,
+        key: &key,
+        authority: Some(&authority),
+    };
+    keys.open(value, place)
+}
+
+fn sealer(suite: CipherSuite, keyring: &Keyring) -> Sealer {
+    let journal = keyring.active_journal_key();
+    let authority = keyring.active_authority_key();
+    Sealer {
+        suite,
+        vault: VAULT,
+        number: journal.number,
+        key: JournalKey::from_bytes(journal.key.expose()),
+        authority: Some(Authority {
+            number: authority.number,
+            key: AuthorityKey::from_bytes(authority.key.expose()),
+        }),
     }
 }
 
@@ -40,10 +69,17 @@ fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     let salt = [9; 32];
     let place = (&PLACE.writer, PLACE.sequence);
     let (sealing, commitment) = page_key(suite, &journal.key, &salt, &VAULT, place, &head).unwrap();
-    let value = [&head[..], &salt, &commitment, &seal(&sealing, body)].concat();
-    let page = match Page::open(&value, &VAULT, &journal.key, &PLACE) {
+    let before = [&head[..], &salt, &commitment].concat();
+    let authority = keyring.active_authority_key();
+    let signed = [body, &authority.number.to_le_bytes()].concat();
+    let digest = sha256(&[&before, &signed]);
+    let tag = authority_tag(&authority.key, &VAULT, place, &digest).unwrap();
+    let whole = [&signed[..], &tag].concat();
+    let value = [before, seal(&sealing, &whole)].concat();
+    let page = match open_page(&value, keyring, &PLACE) {
         Ok(page) => page,
-        Err(error) => {
+        Err(PageError::Forged) => panic!("a signed page is called forged"),
+        Err(PageError::Refused(error)) => {
             assert!(
                 matches!(error, Error::Malformed | Error::Unsupported),
                 "{error:?}"
@@ -58,21 +94,20 @@ fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
             assert!(page.subjects.contains(subject));
         }
     }
-    let again = page.seal(suite, &VAULT, (journal.number, &journal.key), &PLACE);
-    let again = again.unwrap();
+    let again = page.seal(&sealer(suite, keyring), &PLACE).unwrap();
     let salt = again[8..40].try_into().unwrap();
     let (sealing, _) = page_key(suite, &journal.key, salt, &VAULT, place, &head).unwrap();
     assert_eq!(
-        open(&sealing, &again[72..]),
-        body,
+        open(&sealing, &again[72..])[..body.len()],
+        *body,
         "the page was encoded differently"
     );
-    let again = Page::open(&again, &VAULT, &journal.key, &PLACE);
+    let again = open_page(&again, keyring, &PLACE);
     assert_eq!(again, Ok(page), "the page changed in a round trip");
     let other = PageId {
         sequence: PLACE.sequence + 1,
         ..PLACE
     };
-    let elsewhere = Page::open(&value, &VAULT, &journal.key, &other);
-    assert_eq!(elsewhere, Err(Error::NotAuthentic));
+    let elsewhere = open_page(&value, keyring, &other);
+    assert_eq!(elsewhere, Err(PageError::Refused(Error::NotAuthentic)));
 }

@@ -8,7 +8,7 @@ use crate::audit::AuditTrail;
 use crate::audit::exposure::Exposed;
 use crate::audit::journal_source::{JournalSource, KnownSubject, target};
 use crate::audit::time::Timestamp;
-use crate::crypto::{JournalKey, VaultId};
+use crate::crypto::{AuthorityKey, JournalKey, VaultId};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::{Actor, Purpose, Subject};
@@ -32,8 +32,9 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 /// contains tags, not identifiers: an auditor can resolve only identifiers that the auditor already
 /// knows.
 ///
-/// An auditor who can also write the storage could forge journal pages. Prefer to give auditors
-/// read-only storage and a separate spool for their own journal entries; see
+/// An auditor cannot check who wrote a page: entries that another auditor forged appear in these reports,
+/// but not in those of an open vault. [`Vault::verify`](crate::Vault::verify) reports forged pages.
+/// Prefer to give auditors read-only storage and a separate spool for their own journal entries; see
 /// [`Auditor::open_read_only`].
 ///
 /// ```
@@ -187,6 +188,7 @@ fn open(
         vault: *header.vault(),
         number: number_of(&*storage, *header.vault(), &key)?,
         key: JournalKey::from_bytes(key.expose()),
+        authority: None,
     };
     let source = AuditorSource {
         writer: journal::Writer::new(spool, sealer),
@@ -232,6 +234,7 @@ fn number_in(
             requested.set(number);
             Some(key)
         },
+        authority: None,
     };
     let mut cursor = Cursor::new(writer);
     let mut more = true;
@@ -259,6 +262,14 @@ impl JournalSource for AuditorSource {
     // open, and the report lists the page as unreadable.
     fn key(&self, _: u32) -> Option<&JournalKey> {
         Some(&self.key)
+    }
+
+    fn authority_key(&self, _: u32) -> Option<&AuthorityKey> {
+        None
+    }
+
+    fn checks_authority(&self) -> bool {
+        false
     }
 
     fn check(&self) -> Result<()> {

@@ -27,11 +27,7 @@ impl CheckpointAnchor {
             return Ok(None);
         };
         let mut opened = None;
-        let mut cursor = Cursor {
-            writer: page.writer,
-            next: page.sequence,
-            last: None,
-        };
+        let mut cursor = Cursor::at(&page);
         source.with_keys(&|_| {}, |keys| {
             cursor.step(source.storage(), keys, 1, &mut |at, read, _| {
                 opened = read.filter(|_| at == page);

@@ -237,7 +237,7 @@ impl TargetFields {
                 fields.version = Some(*version);
                 fields.digest = Some(Hex(*digest));
             }
-            Target::Vault | Target::Subject(_) | Target::Settled(..) => {}
+            Target::Vault | Target::Subject(_) | Target::Settled(..) | Target::Finding(_) => {}
         }
         fields
     }

@@ -2,7 +2,7 @@
 
 use crate::audit::exposure::Exposed;
 use crate::audit::time::Timestamp;
-use crate::crypto::{JournalKey, SubjectTag, VaultId};
+use crate::crypto::{AuthorityKey, JournalKey, SubjectTag, VaultId};
 use crate::error::Result;
 use crate::id::Subject;
 use crate::journal::{PageKeys, Target};
@@ -15,6 +15,12 @@ pub(crate) trait JournalSource: Send + Sync {
 
     /// Returns the journal key with this number, if available.
     fn key(&self, number: u32) -> Option<&JournalKey>;
+
+    /// Returns the authority key with this number; `None` if the keyring has none, or for an auditor.
+    fn authority_key(&self, number: u32) -> Option<&AuthorityKey>;
+
+    /// Returns `true` if the source has authority keys, so that forged pages are detected.
+    fn checks_authority(&self) -> bool;
 
     /// Checks that entries may still be released.
     ///
@@ -61,9 +67,11 @@ impl dyn JournalSource + '_ {
             on_key(number);
             self.key(number)
         };
+        let authority = |number| self.authority_key(number);
         with(&PageKeys {
             vault: self.vault(),
             key: &key,
+            authority: self.checks_authority().then_some(&authority),
         })
     }
 }

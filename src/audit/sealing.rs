@@ -127,11 +127,7 @@ impl Sealing {
         version: u64,
     ) -> Result<Option<Address>> {
         let mut found = None;
-        let mut cursor = Cursor {
-            writer: id.writer,
-            next: id.sequence,
-            last: None,
-        };
+        let mut cursor = Cursor::at(id);
         source.with_keys(&|_| {}, |keys| {
             cursor.step(source.storage(), keys, 1, &mut |at, page, _| {
                 let page = page.filter(|_| at == *id);
@@ -174,11 +170,7 @@ pub(super) fn head_of(
     page: &PageId,
     until: Option<u64>,
 ) -> Result<Option<(u64, Digest, bool)>> {
-    let mut cursor = Cursor {
-        writer: page.writer,
-        next: page.sequence,
-        last: None,
-    };
+    let mut cursor = Cursor::at(page);
     let mut linked = true;
     let mut more = true;
     while more && until.is_none_or(|until| cursor.next <= until) {

@@ -89,6 +89,9 @@ pub enum FaultKind {
     Unlinked,
     /// A later release of chartlock wrote the page.
     Unsupported,
+    /// A holder of the journal key, such as an auditor, wrote a page in the name of the vault. The
+    /// iterator omits the page's entries. An auditor cannot detect such a page.
+    Forged,
 }
 
 impl From<PageFault> for FaultKind {
@@ -98,6 +101,7 @@ impl From<PageFault> for FaultKind {
             PageFault::NotAuthentic => Self::NotAuthentic,
             PageFault::Unlinked => Self::Unlinked,
             PageFault::Unsupported => Self::Unsupported,
+            PageFault::Forged => Self::Forged,
         }
     }
 }

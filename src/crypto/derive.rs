@@ -291,6 +291,28 @@ pub enum FrameKey<'a> {
     Journal(&'a JournalKey),
 }
 
+/// Derives the authority tag of a journal page: tag = X(authority key, "cl1/auth" ‖ vault id ‖
+/// writer16 ‖ sequence u64 ‖ digest, 32). `digest` is SHA-256 of the bytes before the ciphertext and
+/// of the body up to the tag.
+///
+/// # Errors
+/// None in practice.
+pub fn authority_tag(
+    key: &AuthorityKey,
+    vault: &VaultId,
+    (writer, sequence): (&[u8; 16], u64),
+    digest: &[u8; 32],
+) -> Result<[u8; 32]> {
+    let mut tag = [0; 32];
+    let sequence = sequence.to_le_bytes();
+    x(
+        key.expose(),
+        &[b"cl1/auth", vault, writer, &sequence, digest],
+        &mut tag,
+    )?;
+    Ok(tag)
+}
+
 /// Derives the salt of a sealed frame: salt = X(frame key, "cl1/hedg" ‖ fresh 32 ‖ SHA-256(storage
 /// key ‖ version u64 ‖ body), 32).
 ///

@@ -55,7 +55,7 @@ macro_rules! copied_roles {
     )*};
 }
 
-copied_roles! { SlotSecret JournalKey DataKey StreamKey }
+copied_roles! { SlotSecret JournalKey AuthorityKey DataKey StreamKey }
 // Only test vectors create these keys from given bytes; the crate itself generates or unwraps them
 // in place.
 #[cfg(feature = "internals")]
@@ -81,8 +81,12 @@ roles! {
     /// Name key of the keyring: derives patient tags, so that storage keys reveal no identifier of
     /// a subject.
     NameKey
-    /// Journal key: seals journal pages.
+    /// Journal key: seals journal pages. Auditors share this key.
     JournalKey
+    /// Authority key: shows that a vault wrote a journal page. No auditor gets this key.
+    AuthorityKey
+    /// Key of a role that this release does not use. A keyring keeps such keys unchanged.
+    ReservedKey
     /// Name key of one chart: derives record tags, so that storage keys reveal no record name.
     PatientNameKey
     /// Patient key: wraps the data keys of one subject.

@@ -17,7 +17,7 @@
 use crate::crypto::{self, CipherSuite, Commitment, FrameKey, Nonce, Salt, SealingKey, TAG};
 use crate::error::{Error, Result};
 use crate::format::codec::{self, Body, take, take_slice};
-use crate::secret::{A_SEALING, plaintext, wipe_stack};
+use crate::secret::{A_SEALING, Plaintext, plaintext, wipe_stack};
 
 /// The only format number that this release reads and writes.
 const FORMAT: u8 = 1;
@@ -87,15 +87,36 @@ pub(crate) fn seal(
     body: &impl Body,
     derive: impl FnOnce(&Salt) -> Result<(SealingKey, Commitment)>,
 ) -> Result<Vec<u8>> {
-    let mut value = codec::encode(body, BEFORE, TAG)?;
+    seal_with_tail::<0>(head, place, body, &[], derive, |_, _| Ok(()))
+}
+
+/// Seals a body that ends with `N` further bytes. They are `tail` while the salt is drawn; then `finish`
+/// completes them. `finish` receives the bytes before the ciphertext, and the body.
+///
+/// # Errors
+/// Errors of [`seal`] and of `finish`.
+pub(crate) fn seal_with_tail<const N: usize>(
+    head: &[u8; 8],
+    place: &SealingPlace<'_>,
+    body: &impl Body,
+    tail: &[u8; N],
+    derive: impl FnOnce(&Salt) -> Result<(SealingKey, Commitment)>,
+    finish: impl FnOnce(&[u8], &mut [u8]) -> Result<()>,
+) -> Result<Vec<u8>> {
+    let mut value = codec::encode(body, BEFORE, N + TAG)?;
     let (before, sealed) = value.split_at_mut_checked(BEFORE).ok_or(Error::Malformed)?;
     let (body, tag) = sealed
         .split_last_chunk_mut::<TAG>()
         .ok_or(Error::Malformed)?;
+    if body.len() > codec::BODY_MAX {
+        return Err(Error::TooLarge);
+    }
+    *body.last_chunk_mut::<N>().ok_or(Error::Malformed)? = *tail;
     let salt = place.draw_salt(body)?;
     let (sealing, commitment) = derive(&salt)?;
-    *tag = sealing.seal(Nonce::ZERO, body)?;
     before.copy_from_slice(&[head.as_slice(), &salt, &commitment].concat());
+    finish(before, body)?;
+    *tag = sealing.seal(Nonce::ZERO, body)?;
     // Storage I/O follows; wipe key material from the stack first.
     wipe_stack::<A_SEALING>();
     Ok(value.into_sealed())
@@ -112,6 +133,17 @@ pub(crate) fn open<T: Body>(
     value: &[u8],
     derive: impl FnOnce(&[u8; 8], &Salt) -> Result<(SealingKey, Commitment)>,
 ) -> Result<T> {
+    codec::decode(&open_body(value, derive)?)
+}
+
+/// Opens a value like [`open`], and returns the body in encoded form.
+///
+/// # Errors
+/// Errors of [`open`], except for those of the decoded body.
+pub(crate) fn open_body(
+    value: &[u8],
+    derive: impl FnOnce(&[u8; 8], &Salt) -> Result<(SealingKey, Commitment)>,
+) -> Result<Plaintext> {
     let mut value = value;
     let rest = &mut value;
     let head = take(rest)?;
@@ -127,5 +159,10 @@ pub(crate) fn open<T: Body>(
     let mut body = plaintext(ciphertext.len());
     body.extend_from_slice(ciphertext);
     sealing.open(Nonce::ZERO, &mut body, tag)?;
-    codec::decode(&body)
+    Ok(body)
+}
+
+/// Returns the bytes of a value before the ciphertext.
+pub(crate) fn before_ciphertext(value: &[u8]) -> &[u8] {
+    value.get(..BEFORE).unwrap_or_default()
 }

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::crypto::{self, CipherSuite, Digest, JournalKey, VaultId};
+use crate::crypto::{self, Digest};
 use crate::error::Result;
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId};
+use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::entry::EntryDraft;
 use crate::journal::heads;
 use crate::journal::page::{ChainHead, Page, Stage};
@@ -21,18 +22,6 @@ const COMMIT_ATTEMPTS: u32 = 8;
 
 /// Difference of two machines' clocks that is normal, in milliseconds.
 const LAG_TOLERATED: i64 = 5 * 60 * 1000;
-
-/// Inputs for sealing journal pages: cipher suite, vault id and active journal key.
-pub struct Sealer {
-    /// Cipher suite of the vault.
-    pub suite: CipherSuite,
-    /// Id of the vault.
-    pub vault: VaultId,
-    /// Number of the journal key.
-    pub number: u32,
-    /// Active journal key.
-    pub key: JournalKey,
-}
 
 /// Outcome of [`Chain::send`].
 pub(super) enum SendOutcome {
@@ -103,11 +92,15 @@ impl Chain {
         let writer = match self.writer {
             Some(writer) => writer,
             None => {
-                seen.extend(heads::recent(&*self.storage, now, SEEN_CHAINS)?);
-                let begins = seen.iter().map(|head| began(&head.page.writer));
+                let recent = heads::recent(&*self.storage, now, SEEN_CHAINS)?;
+                let begins = recent.iter().map(|head| began(&head.page.writer));
                 let lag = begins.max().map_or(0, |latest| latest.saturating_sub(now));
                 if lag > LAG_TOLERATED {
                     self.clock_lag.store(lag, Ordering::Release);
+                }
+                // Heads on an auditor's page would prove nothing.
+                if sealer.kind() == PageKind::Vault {
+                    seen.extend(recent);
                 }
                 *self.writer.insert(new_writer(now)?)
             }
@@ -117,12 +110,7 @@ impl Chain {
             sequence: self.next,
         };
         let page = Page::new(self.last, seen, drafts)?;
-        let value = page.seal(
-            sealer.suite,
-            &sealer.vault,
-            (sealer.number, &sealer.key),
-            &id,
-        )?;
+        let value = page.seal(sealer, &id)?;
         Ok(SealedPage {
             head: ChainHead {
                 page: id,
@@ -227,10 +215,4 @@ fn new_writer(now: i64) -> Result<WriterId> {
         *place = since;
     }
     Ok(writer)
-}
-
-impl std::fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sealer(..)")
-    }
 }

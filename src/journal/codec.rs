@@ -7,7 +7,8 @@ use crate::format::codec::{
     Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
 };
 use crate::format::storage_keys::PageId;
-use crate::journal::entry::{Context, RecordRef, SubjectRef, Target};
+use crate::journal::authority::PageKind;
+use crate::journal::entry::{Context, Finding, RecordRef, SubjectRef, Target};
 use crate::journal::page::{ChainHead, Entry, Page, Stage};
 use crate::journal::{AccessOutcome, Operation};
 
@@ -18,6 +19,7 @@ fields! { SubjectRef { chart tag } }
 fields! { RecordRef { tag name } }
 fields! { PageId { writer sequence } }
 fields! { ChainHead { page digest } }
+fields! { Finding { fault writer page pages } }
 numbers! { Stage { 0 Done 1 Announced } }
 
 /// Implements encoding and decoding of an enum as its one-byte code.
@@ -83,6 +85,7 @@ impl<C> Decode<C> for Page {
             subjects,
             entries,
             extensions: extensions(Decode::decode(decoder)?)?,
+            kind: PageKind::Vault,
         })
     }
 }
@@ -123,6 +126,7 @@ fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Enc
             ..
         } => (5_u32, subject, (record, version, digest)).encode(encoder)?,
         Target::Settled(page, index) => (6_u32, page, index).encode(encoder)?,
+        Target::Finding(finding) => (7_u32, finding).encode(encoder)?,
     }
     entry.note.encode(encoder)
 }
@@ -181,6 +185,7 @@ fn decode_target<C, D: Decoder<Context = C>>(
             digest: Decode::decode(decoder)?,
         },
         6 => Target::Settled(Decode::decode(decoder)?, Decode::decode(decoder)?),
+        7 => Target::Finding(Decode::decode(decoder)?),
         _ => return Err(refused(Error::Unsupported)),
     })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::crypto::{ChartId, Digest, NameTag, RecordTag, SubjectTag};
-use crate::format::storage_keys::PageId;
+use crate::format::storage_keys::{PageId, WriterId};
 use crate::journal::{AccessOutcome, Operation};
 
 /// Actor, purpose, request and organization, shared by all entries of one session.
@@ -142,6 +142,21 @@ pub enum Target {
     },
     /// An announced entry whose change was committed, identified by page and index.
     Settled(PageId, u32),
+    /// A finding on the journal that an accepted restore covers.
+    Finding(Finding),
+}
+
+/// A finding on the journal, as an entry stores it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Finding {
+    /// Number of the kind of fault.
+    pub fault: u8,
+    /// Writer of the affected chain; zeros if no chain is affected.
+    pub writer: WriterId,
+    /// Sequence number of the first affected page.
+    pub page: u64,
+    /// Number of affected pages.
+    pub pages: u64,
 }
 
 /// A journal entry that is not yet written to a page.

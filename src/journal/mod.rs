@@ -6,6 +6,7 @@
 //! store subject and record names only as keyed hashes. Must not know: master keys, patient keys,
 //! record content, or what the operations do.
 
+mod authority;
 mod chain;
 pub mod checkpoint;
 mod codec;
@@ -21,8 +22,10 @@ mod walk;
 mod writer;
 
 pub use crate::format::storage_keys::{PageId, WriterId};
-pub use chain::Sealer;
-pub use entry::{Act, Context, EntryDraft, RecordRef, SubjectRef, Target};
+#[cfg(feature = "internals")]
+pub use authority::PageKind;
+pub use authority::{Authority, Sealer};
+pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SubjectRef, Target};
 pub use heads::{digest_of, recent, writers};
 #[cfg(feature = "json")]
 pub(crate) use operation::FhirEvent;
@@ -35,4 +38,6 @@ pub use page::{ChainHead, Entry, Page, Stage};
 pub use queue::JournaledChange;
 pub(crate) use queue::{Answer, CombinedChange};
 pub use walk::{Cursor, PageFault, PageKeys};
+#[cfg(feature = "internals")]
+pub use walk::{OpenResult, PageError};
 pub use writer::{WriteTime, Writer};

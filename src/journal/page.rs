@@ -4,15 +4,13 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::crypto::{CipherSuite, Digest, FrameKey, JournalKey, VaultId, page_key};
+use crate::crypto::{CipherSuite, Digest, FrameKey, Salt, page_key};
 use crate::error::{Error, Result};
 use crate::format::sealed::{self, FrameHead, SealingPlace};
 use crate::format::storage_keys::{self, PageId};
+use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::entry::{Context, EntryDraft, RecordRef, SubjectRef, Target};
 use crate::journal::{AccessOutcome, Operation};
-
-/// Kind byte of journal pages.
-pub const JOURNAL_KIND: u8 = 18;
 
 /// A chain head: the last page of a chain at the time of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +67,8 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Extensions of later releases: number and content.
     pub(super) extensions: Vec<(u16, Vec<u8>)>,
+    /// Kind of the writer. The head of the stored page contains the kind, not the body.
+    pub(super) kind: PageKind,
 }
 
 impl Page {
@@ -109,6 +109,7 @@ impl Page {
             subjects: subjects.rows,
             entries,
             extensions: Vec::new(),
+            kind: PageKind::Vault,
         })
     }
 
@@ -124,38 +125,34 @@ impl Page {
     ///
     /// # Errors
     /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
-    pub fn seal(
-        &self,
-        suite: CipherSuite,
-        vault: &VaultId,
-        (number, key): (u32, &JournalKey),
-        place: &PageId,
-    ) -> Result<Vec<u8>> {
-        let head = FrameHead { suite, number }.encode(JOURNAL_KIND);
+    pub fn seal(&self, sealer: &Sealer, place: &PageId) -> Result<Vec<u8>> {
+        let Sealer {
+            suite,
+            vault,
+            number,
+            key,
+            authority,
+        } = sealer;
+        let (suite, number) = (*suite, *number);
+        let head = FrameHead { suite, number }.encode(sealer.kind().code());
         let sealing = SealingPlace {
             key: FrameKey::Journal(key),
             storage_key: &storage_keys::journal_page(place),
             version: place.sequence,
         };
-        let place = (&place.writer, place.sequence);
-        sealed::seal(&head, &sealing, self, |salt| {
+        let derive = |salt: &Salt| {
+            let place = (&place.writer, place.sequence);
             page_key(suite, key, salt, vault, place, &head)
-        })
-    }
-
-    /// Opens the stored value of a page. `place` is the page's id, and `key` is the journal key that
-    /// the page's head identifies.
-    ///
-    /// # Errors
-    /// In the order of checks: the errors of [`PageHead::parse`]; [`Error::Malformed`] for fewer
-    /// than 88 bytes or a body above 1 MiB; [`Error::NotAuthentic`], also if `key` has another
-    /// number; [`Error::Unsupported`] or [`Error::Malformed`] for the decoded body.
-    pub fn open(value: &[u8], vault: &VaultId, key: &JournalKey, place: &PageId) -> Result<Self> {
-        let PageHead { suite, .. } = PageHead::parse(value)?;
-        let place = (&place.writer, place.sequence);
-        sealed::open(value, |head, salt| {
-            page_key(suite, key, salt, vault, place, head)
-        })
+        };
+        match authority {
+            None => sealed::seal(&head, &sealing, self, derive),
+            Some(authority) => {
+                let tail = authority.tail();
+                sealed::seal_with_tail(&head, &sealing, self, &tail, derive, |before, body| {
+                    authority.sign(vault, place, before, body)
+                })
+            }
+        }
     }
 }
 
@@ -164,6 +161,8 @@ impl Page {
 pub struct PageHead {
     /// Cipher suite that seals the page.
     pub suite: CipherSuite,
+    /// Kind of the page's writer.
+    pub kind: PageKind,
     /// Number of the journal key that seals the page.
     pub number: u32,
 }
@@ -176,8 +175,16 @@ impl PageHead {
     /// for another format, [`Error::Malformed`] for a reserved byte that is not zero, and
     /// [`Error::Unsupported`] for another suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
-        let FrameHead { suite, number } = FrameHead::parse(JOURNAL_KIND, value)?;
-        Ok(Self { suite, number })
+        let kind = match value.get(2) {
+            Some(code) if *code == PageKind::Auditor.code() => PageKind::Auditor,
+            _ => PageKind::Vault,
+        };
+        let FrameHead { suite, number } = FrameHead::parse(kind.code(), value)?;
+        Ok(Self {
+            suite,
+            kind,
+            number,
+        })
     }
 }
 
@@ -189,7 +196,7 @@ impl Target {
             | Self::Entry { subject, .. }
             | Self::Record { subject, .. }
             | Self::Version { subject, .. } => Some(subject),
-            Self::Vault | Self::Header { .. } | Self::Settled(..) => None,
+            Self::Vault | Self::Header { .. } | Self::Settled(..) | Self::Finding(_) => None,
         }
     }
 

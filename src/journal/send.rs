@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result, StorageError};
 use crate::group_commit::lock;
-use crate::journal::chain::{Chain, SealedPage, Sealer, SendOutcome};
+use crate::journal::authority::Sealer;
+use crate::journal::chain::{Chain, SealedPage, SendOutcome};
 use crate::journal::entry::{EntryDraft, Target};
 use crate::journal::page::{ChainHead, Stage};
 use crate::journal::page_merge::MergedTransaction;

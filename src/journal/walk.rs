@@ -1,9 +1,12 @@
 //! Sequential reading of a chain, with checks of the links between its pages.
 
-use crate::crypto::{self, Digest, JournalKey, VaultId};
+use crate::crypto::{self, AuthorityKey, Digest, JournalKey, VaultId, page_key};
 use crate::error::{Error, Result};
+use crate::format::codec;
+use crate::format::sealed;
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId, journal_page_of};
+use crate::journal::authority::{self, PageKind};
 use crate::journal::page::{Page, PageHead};
 use crate::storage::{Projection, Scan, Storage, scan_page};
 
@@ -15,6 +18,36 @@ pub struct PageKeys<'a> {
     pub vault: VaultId,
     /// Function that returns the journal key with a number, if there is one.
     pub key: &'a dyn Fn(u32) -> Option<&'a JournalKey>,
+    /// Function that returns the authority key with a number, if there is one. `None` for an auditor,
+    /// who has no authority key and cannot check who wrote a page.
+    pub authority: Option<&'a dyn Fn(u32) -> Option<&'a AuthorityKey>>,
+}
+
+/// A reason why a stored page does not open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageError {
+    /// The page opens under a journal key, but no vault wrote it.
+    Forged,
+    /// The page does not open.
+    Refused(Error),
+}
+
+/// Result of opening a page.
+pub type OpenResult = std::result::Result<Page, PageError>;
+
+impl From<Error> for PageError {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<PageError> for Error {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Forged => Self::NotAuthentic,
+            PageError::Refused(error) => error,
+        }
+    }
 }
 
 /// A fault of a journal page, found while its chain is read.
@@ -30,6 +63,9 @@ pub enum PageFault {
     Unlinked,
     /// A later release wrote the page.
     Unsupported,
+    /// The page opens under a journal key, but no vault wrote it: a holder of the journal key, such as
+    /// an auditor, forged the page.
+    Forged,
 }
 
 /// A position in a chain, from which reading can continue later.
@@ -41,6 +77,8 @@ pub struct Cursor {
     pub next: u64,
     /// SHA-256 of the previous page; `None` if that page is missing.
     pub last: Option<Digest>,
+    /// Kind of the chain's first page that opened.
+    kind: Option<PageKind>,
 }
 
 impl Cursor {
@@ -50,6 +88,17 @@ impl Cursor {
             writer,
             next: 0,
             last: Some([0; 32]),
+            kind: None,
+        }
+    }
+
+    /// Returns the position of a page within its chain.
+    pub fn at(page: &PageId) -> Self {
+        Self {
+            writer: page.writer,
+            next: page.sequence,
+            last: None,
+            kind: None,
         }
     }
 
@@ -154,13 +203,19 @@ impl Cursor {
         let expected = self.last.replace(crypto::sha256(&[value]));
         self.next = id.sequence.saturating_add(1);
         match opened {
+            Ok(page) if *self.kind.get_or_insert(page.kind) != page.kind => {
+                visit(id, None, Some(PageFault::Forged))
+            }
             Ok(page) => {
                 let linked = expected.is_none_or(|expected| expected == page.previous);
                 let fault = (!linked).then_some(PageFault::Unlinked);
                 visit(id, Some(page), fault)
             }
-            Err(Error::Unsupported) => visit(id, None, Some(PageFault::Unsupported)),
-            Err(_) => visit(id, None, Some(PageFault::NotAuthentic)),
+            Err(PageError::Refused(Error::Unsupported)) => {
+                visit(id, None, Some(PageFault::Unsupported))
+            }
+            Err(PageError::Forged) => visit(id, None, Some(PageFault::Forged)),
+            Err(PageError::Refused(_)) => visit(id, None, Some(PageFault::NotAuthentic)),
         }
     }
 }
@@ -169,11 +224,45 @@ impl PageKeys<'_> {
     /// Opens the stored value of the page with the id `place`.
     ///
     /// # Errors
-    /// Errors of [`Page::open`]; [`Error::NotAuthentic`] for an unknown journal key.
-    pub fn open(&self, value: &[u8], place: &PageId) -> Result<Page> {
-        let number = PageHead::parse(value)?.number;
+    /// In the order of checks: the errors of [`PageHead::parse`]; [`Error::NotAuthentic`] for an
+    /// unknown journal key; [`Error::Malformed`] for fewer than 88 bytes or a body above 1 MiB;
+    /// [`Error::NotAuthentic`] for another key or an altered page; [`PageError::Forged`] for a wrong
+    /// authority tag; [`Error::Unsupported`] or [`Error::Malformed`] for the decoded body;
+    /// [`PageError::Forged`] for an auditor's page with other content.
+    pub fn open(&self, value: &[u8], place: &PageId) -> OpenResult {
+        let PageHead {
+            suite,
+            kind,
+            number,
+        } = PageHead::parse(value)?;
         let key = (self.key)(number).ok_or(Error::NotAuthentic)?;
-        Page::open(value, &self.vault, key, place)
+        let body = sealed::open_body(value, |head, salt| {
+            let place = (&place.writer, place.sequence);
+            page_key(suite, key, salt, &self.vault, place, head)
+        })?;
+        match kind {
+            PageKind::Vault => self.open_vault_page(value, place, &body),
+            PageKind::Auditor => {
+                let page: Page = codec::decode(&body)?;
+                match authority::is_of_auditor(&page) {
+                    true => Ok(Page { kind, ..page }),
+                    false => Err(PageError::Forged),
+                }
+            }
+        }
+    }
+
+    fn open_vault_page(&self, value: &[u8], place: &PageId, body: &[u8]) -> OpenResult {
+        let (decoded, _) = body
+            .split_last_chunk::<{ authority::TAIL }>()
+            .ok_or(Error::Malformed)?;
+        let before = sealed::before_ciphertext(value);
+        match self.authority {
+            Some(keys) if !authority::is_signed(keys, &self.vault, place, before, body)? => {
+                Err(PageError::Forged)
+            }
+            _ => Ok(codec::decode(decoded)?),
+        }
     }
 }
 

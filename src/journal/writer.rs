@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::group_commit::{Election, lock};
-use crate::journal::chain::{Chain, Sealer};
+use crate::journal::authority::Sealer;
+use crate::journal::chain::Chain;
 use crate::journal::entry::EntryDraft;
 use crate::journal::page::{ChainHead, Stage};
 use crate::journal::queue::{Answer, JournaledChange, Queue, QueuedChange, Ticket};

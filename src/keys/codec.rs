@@ -2,7 +2,9 @@
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{JournalKey, MasterKey, NameKey, PatientKey, PatientNameKey};
+use crate::crypto::{
+    AuthorityKey, JournalKey, MasterKey, NameKey, PatientKey, PatientNameKey, ReservedKey,
+};
 use crate::error::{Error, Result};
 use crate::format::codec::{
     Body, Decode, Decoded, Decoder, Encode, Encoded, Encoder, Reader, Writer, fields, numbers,
@@ -18,7 +20,6 @@ use crate::keys::ring::{KeyState, KeyVersion, Ring};
 impl Body for Keyring {}
 impl Body for PatientEntry {}
 
-fields! { Keyring { masters name_keys journal_keys extensions } }
 fields! { Chart { id name_key state created keys } }
 fields! { Hold { id since reason } }
 
@@ -45,7 +46,7 @@ macro_rules! keys {
     )*};
 }
 
-keys! { MasterKey NameKey JournalKey PatientNameKey PatientKey }
+keys! { MasterKey NameKey JournalKey AuthorityKey ReservedKey PatientNameKey PatientKey }
 
 /// A key type that a ring can contain.
 trait Role: Encode {
@@ -56,6 +57,8 @@ trait Role: Encode {
 impl Role for MasterKey {}
 impl Role for NameKey {}
 impl Role for JournalKey {}
+impl Role for AuthorityKey {}
+impl Role for ReservedKey {}
 impl Role for PatientKey {
     const COMPARTMENT: bool = true;
 }
@@ -98,6 +101,64 @@ impl<C, K: Role + Decode<C>> Decode<C> for Ring<K> {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
         Self::from_stored(Decode::decode(decoder)?).map_err(refused)
     }
+}
+
+/// Numbers of the roles that every keyring contains.
+const MASTERS: u16 = 1;
+const NAME_KEYS: u16 = 2;
+const JOURNAL_KEYS: u16 = 3;
+const AUTHORITY_KEYS: u16 = 4;
+
+impl Encode for Keyring {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+        (4 + self.reserved.len() as u64).encode(encoder)?;
+        (MASTERS, &self.masters).encode(encoder)?;
+        (NAME_KEYS, &self.name_keys).encode(encoder)?;
+        (JOURNAL_KEYS, &self.journal_keys).encode(encoder)?;
+        (AUTHORITY_KEYS, &self.authority_keys).encode(encoder)?;
+        for (role, ring) in &self.reserved {
+            (role, ring).encode(encoder)?;
+        }
+        self.extensions.encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Keyring {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+        let count = u64::decode(decoder)?;
+        let mut keyring = Self {
+            masters: ring_of(MASTERS, decoder)?,
+            name_keys: ring_of(NAME_KEYS, decoder)?,
+            journal_keys: ring_of(JOURNAL_KEYS, decoder)?,
+            authority_keys: ring_of(AUTHORITY_KEYS, decoder)?,
+            reserved: Vec::new(),
+            extensions: Extensions::default(),
+        };
+        let further = count.checked_sub(4).ok_or(refused(Error::Malformed))?;
+        let mut last = AUTHORITY_KEYS;
+        for _ in 0..further {
+            decoder.claim_container_read::<Ring<ReservedKey>>(1)?;
+            let role = u16::decode(decoder)?;
+            if role <= last {
+                return Err(refused(Error::Malformed));
+            }
+            last = role;
+            keyring.reserved.push((role, Decode::decode(decoder)?));
+        }
+        keyring.extensions = Decode::decode(decoder)?;
+        Ok(keyring)
+    }
+}
+
+/// Decodes the ring of a role that every keyring contains.
+fn ring_of<C, K: Role + Decode<C>, D: Decoder<Context = C>>(
+    role: u16,
+    decoder: &mut D,
+) -> Decoded<Ring<K>> {
+    if u16::decode(decoder)? != role {
+        return Err(refused(Error::Malformed));
+    }
+    Decode::decode(decoder)
 }
 
 impl Encode for Extension {

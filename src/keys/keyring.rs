@@ -1,16 +1,19 @@
-//! Keyring: the master keys, name keys and journal keys that the header contains in sealed form.
+//! Keyring: the keys that the header contains in sealed form, as one ring for each role.
 
-use crate::crypto::{JournalKey, MasterKey, NameKey};
+use crate::crypto::{AuthorityKey, JournalKey, MasterKey, NameKey, ReservedKey};
 use crate::error::{Error, Result};
 use crate::keys::extensions::Extensions;
 use crate::keys::ring::{KeyVersion, Ring};
 
-/// The rings of master keys, name keys and journal keys. Each ring has one active key.
+/// The rings of all roles. Each ring has one active key.
 #[derive(Debug)]
 pub struct Keyring {
     pub(super) masters: Ring<MasterKey>,
     pub(super) name_keys: Ring<NameKey>,
     pub(super) journal_keys: Ring<JournalKey>,
+    pub(super) authority_keys: Ring<AuthorityKey>,
+    /// Rings of roles that this release does not use, by role.
+    pub(super) reserved: Vec<(u16, Ring<ReservedKey>)>,
     pub(super) extensions: Extensions,
 }
 
@@ -25,6 +28,8 @@ impl Keyring {
             masters: Ring::new(MasterKey::random()?, now, &extensions)?,
             name_keys: Ring::new(NameKey::random()?, now, &extensions)?,
             journal_keys: Ring::new(JournalKey::random()?, now, &extensions)?,
+            authority_keys: Ring::new(AuthorityKey::random()?, now, &extensions)?,
+            reserved: Vec::new(),
             extensions,
         })
     }
@@ -81,6 +86,16 @@ impl Keyring {
     /// Returns the journal key that seals new pages.
     pub fn active_journal_key(&self) -> &KeyVersion<JournalKey> {
         self.journal_keys.active()
+    }
+
+    /// Returns the authority key that signs new pages.
+    pub fn active_authority_key(&self) -> &KeyVersion<AuthorityKey> {
+        self.authority_keys.active()
+    }
+
+    /// Returns the authority key with this number.
+    pub fn authority_key(&self, number: u32) -> Option<&KeyVersion<AuthorityKey>> {
+        self.authority_keys.find(number)
     }
 
     /// Returns the journal key with this number.

@@ -7,7 +7,7 @@ use crate::audit::exposure::Exposed;
 use crate::audit::journal_source::{JournalSource, KnownSubject};
 use crate::audit::time::Timestamp;
 use crate::audit::{AuditTrail, disclosures};
-use crate::crypto::{self, JournalKey, VaultId};
+use crate::crypto::{self, AuthorityKey, JournalKey, VaultId};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::{RecordId, Subject};
@@ -143,6 +143,15 @@ impl JournalSource for VaultSource {
     fn key(&self, number: u32) -> Option<&JournalKey> {
         let found = self.header.keyring.journal_key(number);
         found.map(|numbered| &numbered.key)
+    }
+
+    fn authority_key(&self, number: u32) -> Option<&AuthorityKey> {
+        let found = self.header.keyring.authority_key(number);
+        found.map(|numbered| &numbered.key)
+    }
+
+    fn checks_authority(&self) -> bool {
+        true
     }
 
     fn check(&self) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Reason;
-use crate::journal::{AccessOutcome, Operation, PageKeys};
+use crate::journal::{AccessOutcome, Operation};
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction, scan_page};
@@ -118,11 +118,6 @@ impl Vault {
     /// error at a page that does not open.
     fn import_spool(&self, spool: &dyn Storage) -> Result<JournalFallbackReport> {
         let header = self.header()?;
-        let key = |number| Some(&header.keyring.journal_key(number)?.key);
-        let keys = PageKeys {
-            vault: *header.header.vault(),
-            key: &key,
-        };
         let mut report = JournalFallbackReport::default();
         let mut after = Vec::new();
         loop {
@@ -140,7 +135,7 @@ impl Vault {
             }
             for entry in page.items {
                 let place = storage_keys::journal_page_of(&entry.key).ok_or(Error::NotAuthentic)?;
-                keys.open(&entry.value, &place)?;
+                header.with_page_keys(|keys| keys.open(&entry.value, &place))?;
                 match self.import_page(&entry.key, &entry.value)? {
                     true => report.pages += 1,
                     false => report.known += 1,

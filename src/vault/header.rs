@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::crypto::{JournalKey, RootKey};
+use crate::crypto::{AuthorityKey, JournalKey, RootKey};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{Act, JournaledChange, Sealer};
+use crate::journal::{Act, Authority, JournaledChange, PageKeys, Sealer};
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Transaction};
@@ -25,12 +25,28 @@ impl OpenHeader {
     /// Returns a sealer for journal pages under the active journal key.
     pub(crate) fn journal_sealer(&self) -> Sealer {
         let active = self.keyring.active_journal_key();
+        let authority = self.keyring.active_authority_key();
         Sealer {
             suite: self.header.suite(),
             vault: *self.header.vault(),
             number: active.number,
             key: JournalKey::from_bytes(active.key.expose()),
+            authority: Some(Authority {
+                number: authority.number,
+                key: AuthorityKey::from_bytes(authority.key.expose()),
+            }),
         }
+    }
+
+    /// Passes the keys that open journal pages and check their authority to `with`.
+    pub(crate) fn with_page_keys<T>(&self, with: impl FnOnce(&PageKeys<'_>) -> T) -> T {
+        let key = |number| Some(&self.keyring.journal_key(number)?.key);
+        let authority = |number| Some(&self.keyring.authority_key(number)?.key);
+        with(&PageKeys {
+            vault: *self.header.vault(),
+            key: &key,
+            authority: Some(&authority),
+        })
     }
 
     /// Decrypts another copy of the keyring, which the caller can modify.

@@ -12,16 +12,16 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::crypto::{ChartId, JournalKey};
+use crate::crypto::ChartId;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::checkpoint::CHAINS_MAX;
-use crate::journal::{self, AccessOutcome, Act, EntryDraft, Operation, PageKeys, Target};
+use crate::journal::{self, AccessOutcome, Act, EntryDraft, Operation, Target};
 use crate::keys::entry::EntryState;
 use crate::storage::{CommitError, Expect, Projection, Storage, Transaction};
 use crate::vault::{ROUNDS, Vault, scan};
-use crate::verify::journal_scan::describe;
+use crate::verify::journal_scan::acceptance;
 use crate::verify::report::VerifyReport;
 
 /// Maximum number of baseline entries per journal page, which keeps a page below its 1 MiB limit.
@@ -91,13 +91,6 @@ impl Vault {
     /// Copies journal pages of the later storage that this storage lacks. Never overwrites a page.
     fn put_pages_back(&self, later: &dyn Storage, report: &mut RestoreReport) -> Result<()> {
         let header = self.header()?;
-        let key = |number| -> Option<&JournalKey> {
-            header.keyring.journal_key(number).map(|key| &key.key)
-        };
-        let keys = PageKeys {
-            vault: *header.header.vault(),
-            key: &key,
-        };
         scan::each_page(
             later,
             storage_keys::JOURNAL_PAGES,
@@ -109,7 +102,9 @@ impl Vault {
                     let mut puts = Vec::new();
                     for (entry, stored) in entries.iter().zip(stored_pages) {
                         let id = storage_keys::journal_page_of(&entry.key);
-                        let opens = id.is_some_and(|id| keys.open(&entry.value, &id).is_ok());
+                        let opens = id.is_some_and(|id| {
+                            header.with_page_keys(|keys| keys.open(&entry.value, &id).is_ok())
+                        });
                         match stored {
                             Some(stored) if stored.value == entry.value => {}
                             None if opens => puts.push(Transaction::new().put(
@@ -203,21 +198,17 @@ impl Vault {
         self.core.journal.flush()?;
         let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
         let accepted = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
+        let mut entry_act = act.clone();
+        entry_act.reason = "".into();
+        entry_act.consent = "".into();
         let faults = verification.report().journal.iter().map(|finding| {
-            let mut fault = act.clone();
-            fault.note = describe(finding);
-            fault.reason = "".into();
-            fault.consent = "".into();
-            fault.draft(moment.now, Target::Vault, AccessOutcome::NotAuthentic)
+            entry_act.draft(moment.now, acceptance(finding), AccessOutcome::NotAuthentic)
         });
         let entries: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
         let first_page = writer.send_page(&entries, seen, moment)?;
         // Read the baseline only after this page is written, because the page marks the acceptance
         // in the journal. Writers journal all later changes themselves.
         let targets = verification.baseline(&header)?;
-        let mut entry_act = act.clone();
-        entry_act.reason = "".into();
-        entry_act.consent = "".into();
         for targets in targets.chunks(ENTRIES_PER_PAGE) {
             let drafts: Vec<_> = targets
                 .iter()

@@ -7,7 +7,8 @@ use crate::crypto::Digest;
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::journal::{
-    self, AccessOutcome, ChainHead, Entry, Operation, Page, PageFault, PageId, Target, WriterId,
+    self, AccessOutcome, ChainHead, Entry, Finding, Operation, Page, PageFault, PageId, Target,
+    WriterId,
 };
 use crate::storage::{Projection, Storage};
 use crate::vault::scan;
@@ -39,8 +40,8 @@ pub(super) struct JournalScan {
     contradictions: HashSet<PageId>,
     /// Positions of the pages on which restores were accepted.
     restored_at: Vec<WalkPosition>,
-    /// Descriptions of the journal findings that the accepted restores cover.
-    accepted: HashSet<Box<str>>,
+    /// Journal findings that the accepted restores cover.
+    accepted: HashSet<Finding>,
     /// The chain whose pages are missing up to the next page that the scan reads.
     gap: Option<u32>,
 }
@@ -137,7 +138,7 @@ impl JournalScan {
         self.drop_contradictions_of_altered_pages();
         let accepted = std::mem::take(&mut self.accepted);
         self.findings
-            .retain(|finding| !accepted.contains(&*describe(finding)));
+            .retain(|finding| !accepted.contains(&accepted_finding(finding)));
         self.findings
             .sort_unstable_by_key(|finding| (finding.writer, finding.page, finding.fault));
         Ok(())
@@ -205,6 +206,7 @@ impl JournalScan {
             PageFault::Missing => JournalFault::Missing,
             PageFault::NotAuthentic => JournalFault::Altered,
             PageFault::Unsupported => JournalFault::Unsupported,
+            PageFault::Forged => JournalFault::Forged,
             // Report nothing: this page is unchanged, and its missing predecessor is reported
             // already.
             PageFault::Unlinked if after_broken => return,
@@ -224,12 +226,12 @@ impl JournalScan {
     }
 
     fn add_restore(&mut self, page: &Page) {
-        let accepted = page.entries.iter().filter(|entry| {
-            entry.operation == Operation::AcceptRestore && entry.target == Target::Vault
-        });
-        for entry in accepted {
-            if entry.outcome != AccessOutcome::Done {
-                self.accepted.insert(entry.note.clone());
+        let restores = page.entries.iter();
+        for entry in restores.filter(|entry| entry.operation == Operation::AcceptRestore) {
+            if let Target::Finding(finding) = entry.target {
+                self.accepted.insert(finding);
+            }
+            if entry.target != Target::Vault || entry.outcome != AccessOutcome::Done {
                 continue;
             }
             let context = page.contexts.get(usize::from(entry.context));
@@ -292,18 +294,26 @@ impl JournalVisitor for JournalScan {
     }
 }
 
-/// Returns the writer and the page of a finding on an altered page.
+/// Returns the writer and the page of a finding on an altered page. An altered byte can also show as
+/// another suite or kind, which is unsupported.
 fn altered_page(finding: &JournalFinding) -> Option<(Option<WriterId>, u64)> {
-    let is_altered = finding.fault == JournalFault::Altered;
+    let is_altered = matches!(
+        finding.fault,
+        JournalFault::Altered | JournalFault::Unsupported | JournalFault::Forged
+    );
     is_altered.then_some((finding.writer, finding.page))
 }
 
-/// Returns the text by which an accepted restore journals a finding. The text is stored, so its
-/// format must never change.
-pub(crate) fn describe(finding: &JournalFinding) -> Box<str> {
-    let writer = finding.writer.map(u128::from_be_bytes).unwrap_or_default();
-    let JournalFinding {
-        fault, page, pages, ..
-    } = finding;
-    format!("{fault:?} {writer:032x} {page} {pages}").into()
+/// Returns the target by which an accepted restore journals a finding.
+pub(crate) fn acceptance(finding: &JournalFinding) -> Target {
+    Target::Finding(accepted_finding(finding))
+}
+
+fn accepted_finding(finding: &JournalFinding) -> Finding {
+    Finding {
+        fault: finding.fault.code(),
+        writer: finding.writer.unwrap_or_default(),
+        page: finding.page,
+        pages: finding.pages,
+    }
 }

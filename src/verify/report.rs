@@ -185,6 +185,27 @@ pub enum JournalFault {
     /// An object is stored among the journal pages or records, but its storage key identifies
     /// neither.
     Unexpected,
+    /// A holder of the journal key, such as an auditor, wrote a page in the name of the vault. The page
+    /// has no consequence.
+    Forged,
+}
+
+impl JournalFault {
+    /// Returns the number that a journal entry stores for an accepted finding.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Missing => 1,
+            Self::Cut => 2,
+            Self::Altered => 3,
+            Self::Unlinked => 4,
+            Self::Replaced => 5,
+            Self::Forked => 6,
+            Self::Incomplete => 7,
+            Self::Unsupported => 8,
+            Self::Unexpected => 9,
+            Self::Forged => 10,
+        }
+    }
 }
 
 /// Finding on the journal, for one page or a run of consecutive pages.

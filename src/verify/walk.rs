@@ -3,13 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::crypto::JournalKey;
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
-    self, AccessOutcome, Cursor, Entry, Operation, Page, PageFault, PageId, PageKeys, Stage,
-    Target, WriterId,
+    self, AccessOutcome, Cursor, Entry, Operation, Page, PageFault, PageId, Stage, Target, WriterId,
 };
 use crate::storage::{Projection, Scan, Storage, scan_page};
 use crate::vault::header::OpenHeader;
@@ -84,12 +82,8 @@ impl JournalWalk {
         for writer in journal::writers(storage, None)? {
             self.chain_index(&writer);
         }
-        let key = |number| -> Option<&JournalKey> {
-            header.keyring.journal_key(number).map(|key| &key.key)
-        };
-        let keys = PageKeys {
-            vault: *header.header.vault(),
-            key: &key,
+        let step = |cursor: &mut Cursor, visit: &mut dyn FnMut(_, _, _) -> _| {
+            header.with_page_keys(|keys| cursor.step(storage, keys, PAGES_AT_ONCE, visit))
         };
         for chain_index in 0..self.chains.len() {
             let Some(chain) = self.chains.get(chain_index) else {
@@ -100,10 +94,9 @@ impl JournalWalk {
                 self.visit(chain_index as u32, id, page.as_ref(), fault, visitor);
                 Ok(())
             };
-            if cursor.step(storage, &keys, PAGES_AT_ONCE, &mut visit)? {
+            if step(&mut cursor, &mut visit)? {
                 let end = end_bound(storage, &cursor)?;
-                while cursor.next < end && cursor.step(storage, &keys, PAGES_AT_ONCE, &mut visit)? {
-                }
+                while cursor.next < end && step(&mut cursor, &mut visit)? {}
             }
             if let Some(chain) = self.chains.get_mut(chain_index) {
                 chain.cursor = cursor;

@@ -93,13 +93,7 @@ fn forked_journal_page_is_reported_and_its_entries_are_listed() {
     let at = NOON + 2 * MINUTE;
     let draft = done(garcia(Operation::Read), at, stage.record("MRN-1", "a", 77));
     let page = Page::new([9; 32], vec![], [(&draft, EntryStage::Done)].into_iter()).unwrap();
-    let sealing = (stage.number(), stage.key());
-    let value = page.seal(
-        stage.header.suite(),
-        stage.header.vault(),
-        sealing,
-        &position,
-    );
+    let value = page.seal(&stage.sealer(), &position);
     objects::put(&*stage.storage, &key, &value.unwrap());
     let listed = listed_items(&stage);
     let unlinked = |page| Err((page, FaultKind::Unlinked));

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use chartlock::audit::{AuditEntry, AuditItem, AuditTrail, Auditor};
 use chartlock::internals::clock::Clock;
-use chartlock::internals::crypto::{self, JournalKey};
+use chartlock::internals::crypto::{self, AuthorityKey, JournalKey};
 use chartlock::internals::journal::{
-    Act, Context, EntryDraft, JournaledChange, RecordRef, Sealer, SubjectRef, Target, WriteTime,
-    Writer,
+    Act, Authority, Context, EntryDraft, JournaledChange, RecordRef, Sealer, SubjectRef, Target,
+    WriteTime, Writer,
 };
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::storage::{Expect, MemoryStorage, PerOperation, Storage, Transaction};
@@ -71,14 +71,22 @@ impl JournalStage {
         self.writer_to(Arc::clone(&self.storage))
     }
 
-    pub(crate) fn writer_to(&self, storage: Arc<dyn Storage>) -> Writer {
-        let sealer = Sealer {
+    pub(crate) fn sealer(&self) -> Sealer {
+        let authority = self.keyring.active_authority_key();
+        Sealer {
             suite: self.header.suite(),
             vault: *self.header.vault(),
             number: self.number(),
             key: JournalKey::from_bytes(self.key().expose()),
-        };
-        Writer::new(storage, sealer)
+            authority: Some(Authority {
+                number: authority.number,
+                key: AuthorityKey::from_bytes(authority.key.expose()),
+            }),
+        }
+    }
+
+    pub(crate) fn writer_to(&self, storage: Arc<dyn Storage>) -> Writer {
+        Writer::new(storage, self.sealer())
     }
 
     pub(crate) fn open(&self) -> Auditor {

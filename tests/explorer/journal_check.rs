@@ -89,9 +89,11 @@ impl FinalState<'_> {
         let (header, unlocked) = unlocked(&**self.memory);
         let keyring = unlocked.keyring;
         let key = |number| keyring.journal_key(number).map(|numbered| &numbered.key);
+        let authority = |number| keyring.authority_key(number).map(|numbered| &numbered.key);
         let keys = PageKeys {
             vault: *header.vault(),
             key: &key,
+            authority: Some(&authority),
         };
         let applied = self.applied.iter();
         let applied: HashMap<_, _> = applied

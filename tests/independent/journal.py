@@ -8,10 +8,13 @@ from credential import Credential
 from entry import Subject
 from fields import Fields, listed
 from header import Header, Steps, open_auditor, unlock
-from primitives import Refused, sha256, tag16, u64
+from keyring import NumberedKey, by_number
+from primitives import Refused, equal, expand, sha256, tag16, u64
 from sealed import check_length, key_number, open_body
 
-KIND = 18
+BY_VAULT, BY_AUDITOR = 18, 19
+AUTHORITY_TAIL = 36
+READ_THE_JOURNAL = 35
 DONE, ANNOUNCED = 0, 1
 OPERATIONS = {
     1: "create the vault", 2: "open", 3: "lock", 4: "make writable", 5: "write a version",
@@ -46,6 +49,14 @@ class JournalKey:
 
 
 @dataclass(frozen=True)
+class JournalKeys:
+    """Keys that open pages. An auditor has no authority keys, so `authority` is None."""
+
+    keys: list[JournalKey]
+    authority: list[NumberedKey] | None
+
+
+@dataclass(frozen=True)
 class Context:
     actor: str
     purpose: str
@@ -69,6 +80,9 @@ class Target:
     digest: bytes | None = None
     writer: bytes | None = None
     place: int | None = None
+    fault: int | None = None
+    page: int | None = None
+    pages: int | None = None
 
     def announced(self) -> tuple[PageId, int] | None:
         """Returns the page and the index of the entry that this entry settles."""
@@ -100,6 +114,7 @@ class Page:
     seen: list[tuple[PageId, bytes]]
     entries: list[JournalEntry]
     key: bytes
+    kind: int
     steps: Steps
 
     def plain(self) -> dict[str, Any]:
@@ -143,7 +158,7 @@ def name_tag(journal_key: bytes, name: str) -> bytes:
     return tag16(journal_key, b"cl1/jnam", name)
 
 
-def journal_keys(header: Header, credential: Credential) -> tuple[list[JournalKey], Steps]:
+def journal_keys(header: Header, credential: Credential) -> tuple[JournalKeys, Steps]:
     """Returns the journal keys of the keyring, or that of an auditor's slot if no keyring opens."""
     try:
         unlocked = unlock(header, credential)
@@ -151,30 +166,62 @@ def journal_keys(header: Header, credential: Credential) -> tuple[list[JournalKe
         if refused.failure != "WrongKey":
             raise
         key, steps = open_auditor(header, credential)
-        return [JournalKey(key, None)], steps
+        return JournalKeys([JournalKey(key, None)], None), steps
     keys = [JournalKey(key.key, key.number) for key in unlocked.keyring.journal_keys]
-    return keys, unlocked.steps
+    return JournalKeys(keys, unlocked.keyring.authority_keys), unlocked.steps
 
 
-def open_page(value: bytes, vault: bytes, keys: list[JournalKey], page: PageId) -> Page:
+def open_page(value: bytes, vault: bytes, keys: JournalKeys, page: PageId) -> Page:
     """Opens the page under the storage key that contains `page`."""
-    number = key_number(value, KIND)
-    matching = [key for key in keys if key.number in (None, number)]
+    kind = BY_AUDITOR if value[2:3] == bytes([BY_AUDITOR]) else BY_VAULT
+    number = key_number(value, kind)
+    matching = [key for key in keys.keys if key.number in (None, number)]
     if not matching:
         raise Refused("NotAuthentic")
     key = matching[0].key
     check_length(value)
-    opened = open_body(value, key, b"cl1/jrnl", vault + page.writer + u64(page.sequence))
+    place = vault + page.writer + u64(page.sequence)
+    opened = open_body(value, key, b"cl1/jrnl", place)
     steps = [
         ("journal key", key),
         ("page key", opened.key),
         ("page commitment", opened.commitment),
         ("page body", opened.body[:4096]),
     ]
-    return decode_page(opened.body, key, steps)
+    body = opened.body
+    if kind == BY_VAULT:
+        body = signed_body(value[:72], body, place, keys.authority)
+    decoded = decode_page(body, kind, key, steps)
+    if kind == BY_AUDITOR and not may_be_of_auditor(decoded):
+        raise Refused("Forged")
+    return decoded
 
 
-def decode_page(body: bytes, key: bytes, steps: Steps) -> Page:
+def signed_body(
+    before: bytes, body: bytes, place: bytes, authority: list[NumberedKey] | None
+) -> bytes:
+    """Checks the authority tag at the end of a body, and returns the body before it."""
+    if len(body) < AUTHORITY_TAIL:
+        raise Refused("Malformed")
+    if authority is not None:
+        signed, tag = body[:-32], body[-32:]
+        key = by_number(authority, int.from_bytes(signed[-4:], "little"))
+        if key is None:
+            raise Refused("Forged")
+        info = b"cl1/auth" + place + sha256(before + signed)
+        if not equal(expand(key, info, 32), tag):
+            raise Refused("Forged")
+    return body[:-AUTHORITY_TAIL]
+
+
+def may_be_of_auditor(page: Page) -> bool:
+    return not page.seen and all(
+        entry.operation == READ_THE_JOURNAL and entry.target.target in (0, 2)
+        for entry in page.entries
+    )
+
+
+def decode_page(body: bytes, kind: int, key: bytes, steps: Steps) -> Page:
     fields = Fields(body)
     fields.schema()
     previous, began = fields.take(32), fields.i64()
@@ -186,7 +233,7 @@ def decode_page(body: bytes, key: bytes, steps: Steps) -> Page:
     entries = fields.many(lambda: read_entry(fields, began, contexts, subjects))
     fields.extensions(has_destroyed=False)
     fields.end()
-    return Page(previous, began, seen, entries, key, steps)
+    return Page(previous, began, seen, entries, key, kind, steps)
 
 
 def read_page_id(fields: Fields) -> PageId:
@@ -212,7 +259,7 @@ def read_entry(
 
 
 def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
-    code = fields.code(range(7))
+    code = fields.code(range(8))
     read: dict[str, Any] = {}
     if code == 1:
         read = {"generation": fields.u64(), "digest": fields.take(32)}
@@ -226,6 +273,9 @@ def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
         read["digest"] = fields.take(32)
     if code == 6:
         read |= vars(read_page_id(fields)) | {"place": fields.u32()}
+    if code == 7:
+        read = {"fault": fields.u8(), "writer": fields.take(16)}
+        read |= {"page": fields.u64(), "pages": fields.u64()}
     return Target(code, **read)
 
 
@@ -235,7 +285,7 @@ def at_place(table: list, place: int):
     return table[place]
 
 
-def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: list[JournalKey]) -> Journal:
+def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: JournalKeys) -> Journal:
     """Reads every page, and finds the faults of pages and chains."""
     values = {
         PageId(key[1:17], int.from_bytes(key[17:], "big")): value
@@ -248,8 +298,11 @@ def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: list[JournalKe
         try:
             pages[id] = open_page(value, vault, keys, id)
         except Refused as refused:
-            is_later = refused.failure == "Unsupported"
-            faults.append(Fault("Unsupported" if is_later else "Altered", id))
+            own = refused.failure if refused.failure in ("Unsupported", "Forged") else "Altered"
+            faults.append(Fault(own, id))
+    for id in of_another_kind(pages):
+        del pages[id]
+        faults.append(Fault("Forged", id))
     digests = {id: sha256(value) for id, value in values.items()}
     last = {id.writer: id.sequence for id in sorted(values)}
     for id, page in pages.items():
@@ -264,6 +317,14 @@ def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: list[JournalKe
             elif other in pages and digests[other] != digest:
                 faults.append(Fault("Replaced", other))
     return Journal(pages, faults)
+
+
+def of_another_kind(pages: dict[PageId, Page]) -> list[PageId]:
+    """Finds the pages whose kind differs from the first page of their chain that opens."""
+    kinds: dict[bytes, int] = {}
+    for id in sorted(pages):
+        kinds.setdefault(id.writer, pages[id].kind)
+    return [id for id, page in pages.items() if page.kind != kinds[id.writer]]
 
 
 def missing_pages(ids: dict[PageId, bytes]) -> list[Fault]:

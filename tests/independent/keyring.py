@@ -21,15 +21,18 @@ class Keyring:
     masters: list[NumberedKey]
     name_keys: list[NumberedKey]
     journal_keys: list[NumberedKey]
+    authority_keys: list[NumberedKey]
     destroyed_masters: list[int]
 
 
 def decode_keyring(body: bytes) -> Keyring:
     fields = Fields(body)
     fields.schema()
-    keyring = Keyring(
-        read_ring(fields), read_ring(fields), read_ring(fields), fields.extensions()
-    )
+    rings = fields.many(lambda: (fields.u16(), read_ring(fields)))
+    roles = [role for role, _ in rings]
+    if roles[:4] != [1, 2, 3, 4] or sorted(set(roles)) != roles:
+        raise Refused("Malformed")
+    keyring = Keyring(*(keys for _, keys in rings[:4]), fields.extensions())
     fields.end()
     return keyring
 

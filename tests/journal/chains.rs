@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chartlock::internals::journal::{
-    Act, Context, Page, PageId, Stage as EntryStage, Target, WriteTime, Writer, writers,
+    Act, Context, Page, PageId, PageKeys, Stage as EntryStage, Target, WriteTime, Writer, writers,
 };
 use chartlock::storage::{Expect, FaultAction, FaultOutcome, StorageError, Transaction};
 use chartlock::{Journaling, Operation, access::AccessOutcome};
@@ -42,12 +42,7 @@ fn take_position(stage: &Stage, position: PageId, previous: [u8; 32]) {
     let draft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
     let page = Page::new(previous, vec![], [(&draft, EntryStage::Done)].into_iter()).unwrap();
     let sealer = stage.sealer();
-    let value = page.seal(
-        sealer.suite,
-        &sealer.vault,
-        (sealer.number, &sealer.key),
-        &position,
-    );
+    let value = page.seal(&sealer, &position);
     let key = [b"j", &position.writer[..], &position.sequence.to_be_bytes()].concat();
     let put = Transaction::new().put(key, value.unwrap(), Expect::Absent);
     assert!(stage.storage.commit(&[put])[0].is_ok());
@@ -203,7 +198,12 @@ fn new_chain_records_heads_of_other_chains() {
         .unwrap()
         .value;
     let sealer = sealer();
-    let page = Page::open(&value, &sealer.vault, &sealer.key, &second.page).unwrap();
+    let keys = PageKeys {
+        vault: sealer.vault,
+        key: &|_| Some(&sealer.key),
+        authority: None,
+    };
+    let page = keys.open(&value, &second.page).unwrap();
     assert!(page.seen.contains(&first));
     assert_eq!(page.seen.len(), 2);
 }

@@ -396,6 +396,7 @@ fn target(line: &Line) -> &'static str {
         Target::Entry { .. } => "entry",
         Target::Record { .. } => "record",
         Target::Version { .. } => "version",
+        Target::Finding(_) => "finding",
         Target::Settled(..) => panic!("no settled entries on this storage"),
     }
 }

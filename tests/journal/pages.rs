@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use chartlock::internals::crypto::{CipherSuite, JournalKey, Nonce, page_key};
-use chartlock::internals::journal::{Act, Context, Page, PageId, Stage, SubjectRef, Target};
+use chartlock::internals::crypto::{
+    AuthorityKey, CipherSuite, JournalKey, Nonce, authority_tag, page_key, sha256,
+};
+use chartlock::internals::journal::{
+    Act, Authority, Context, Page, PageError, PageId, PageKeys, Sealer, Stage, SubjectRef, Target,
+};
 use chartlock::{Error, Operation, access::AccessOutcome};
 
 const VAULT: [u8; 16] = [3; 16];
@@ -26,13 +30,42 @@ fn page() -> Page {
     Page::new([0; 32], vec![], [(&draft, Stage::Done)].into_iter()).unwrap()
 }
 
-fn seal(page: &Page) -> Vec<u8> {
-    let suite = CipherSuite::Aes256Gcm;
-    page.seal(suite, &VAULT, (7, &key()), &PLACE).unwrap()
+fn sealer(authority: Option<[u8; 32]>) -> Sealer {
+    Sealer {
+        suite: CipherSuite::Aes256Gcm,
+        vault: VAULT,
+        number: 7,
+        key: key(),
+        authority: authority.map(|key| Authority {
+            number: 9,
+            key: AuthorityKey::from_bytes(&key),
+        }),
+    }
 }
 
-fn open(value: &[u8]) -> Result<Page, Error> {
-    Page::open(value, &VAULT, &key(), &PLACE)
+fn seal(page: &Page) -> Vec<u8> {
+    page.seal(&sealer(Some([8; 32])), &PLACE).unwrap()
+}
+
+fn open(value: &[u8]) -> Result<Page, PageError> {
+    let (key, authority) = (key(), AuthorityKey::from_bytes(&[8; 32]));
+    let keys = PageKeys {
+        vault: VAULT,
+        key: &|_| Some(&key),
+        authority: Some(&|number| (number == 9).then_some(&authority)),
+    };
+    keys.open(value, &PLACE)
+}
+
+/// Opens a page as an auditor, who has no authority key.
+fn open_as_auditor(value: &[u8]) -> Result<Page, PageError> {
+    let key = key();
+    let keys = PageKeys {
+        vault: VAULT,
+        key: &|_| Some(&key),
+        authority: None,
+    };
+    keys.open(value, &PLACE)
 }
 
 /// Returns a sealed page whose body ends with these extensions.
@@ -47,6 +80,7 @@ fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
     assert_eq!(&derived, commitment);
     let mut body = body.to_vec();
     sealing.open(Nonce::ZERO, &mut body, tag).unwrap();
+    body.truncate(body.len() - 36);
     assert_eq!(body.split_off(body.len() - 8), [0; 8]);
     body.extend((extensions.len() as u64).to_le_bytes());
     for (number, bytes) in extensions {
@@ -54,8 +88,62 @@ fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
         body.extend((bytes.len() as u64).to_le_bytes());
         body.extend_from_slice(bytes);
     }
+    body.extend(9_u32.to_le_bytes());
+    let digest = sha256(&[&value[..72], &body]);
+    let authority = AuthorityKey::from_bytes(&[8; 32]);
+    body.extend(authority_tag(&authority, &VAULT, position, &digest).unwrap());
     let tag = sealing.seal(Nonce::ZERO, &mut body).unwrap();
     [&value[..72], &body, &tag].concat()
+}
+
+#[test]
+fn page_under_another_authority_key_is_forged() {
+    let page = page();
+    assert_eq!(open(&seal(&page)), Ok(page.clone()));
+    let forged = page.seal(&sealer(Some([7; 32])), &PLACE).unwrap();
+    assert_eq!(open(&forged), Err(PageError::Forged));
+    // An auditor cannot check the tag.
+    assert_eq!(open_as_auditor(&forged), Ok(page.clone()));
+    let mut unknown = sealer(Some([8; 32]));
+    unknown.authority.as_mut().unwrap().number = 10;
+    let forged = page.seal(&unknown, &PLACE).unwrap();
+    assert_eq!(open(&forged), Err(PageError::Forged));
+}
+
+#[test]
+fn page_with_altered_byte_is_never_called_forged() {
+    let value = seal(&page());
+    for at in 0..value.len() {
+        let mut altered = value.clone();
+        altered[at] ^= 1;
+        assert!(matches!(open(&altered), Err(PageError::Refused(_))), "{at}");
+    }
+}
+
+#[test]
+fn auditors_page_with_other_content_is_forged() {
+    let as_auditor = |operation, target| {
+        let act = Act::new(Arc::new(Context::default()), operation, "");
+        let draft = act.draft(9, target, AccessOutcome::Done);
+        let page = Page::new([0; 32], vec![], [(&draft, Stage::Done)].into_iter()).unwrap();
+        page.seal(&sealer(None), &PLACE).unwrap()
+    };
+    let reads = as_auditor(Operation::ReadJournal, Target::Vault);
+    assert!(open(&reads).is_ok() && open_as_auditor(&reads).is_ok());
+    let header = Target::Header {
+        generation: 2,
+        digest: [1; 32],
+    };
+    for (operation, target) in [
+        (Operation::Read, Target::Vault),
+        (Operation::Erase, Target::Vault),
+        (Operation::AcceptRestore, Target::Vault),
+        (Operation::ReadJournal, header),
+    ] {
+        let page = as_auditor(operation, target);
+        assert_eq!(open(&page), Err(PageError::Forged));
+        assert_eq!(open_as_auditor(&page), Err(PageError::Forged));
+    }
 }
 
 #[test]
@@ -67,7 +155,10 @@ fn journal_page_with_repeated_subject_is_malformed() {
     page.subjects.push(other);
     assert_eq!(open(&seal(&page)), Ok(page.clone()));
     page.subjects.push(page.subjects[0]);
-    assert_eq!(open(&seal(&page)), Err(Error::Malformed));
+    assert_eq!(
+        open(&seal(&page)),
+        Err(PageError::Refused(Error::Malformed))
+    );
 }
 
 #[test]
@@ -80,11 +171,11 @@ fn journal_page_with_unordered_or_critical_extensions_is_refused() {
     }
     for malformed in [[(2, X), (1, X)], [(1, X), (1, X)]] {
         let refused = open(&extended(&value, &malformed));
-        assert_eq!(refused, Err(Error::Malformed));
+        assert_eq!(refused, Err(PageError::Refused(Error::Malformed)));
     }
     for critical in [&[(0x8000, X)][..], &[(1, X), (0xffff, X)]] {
         let refused = open(&extended(&value, critical));
-        assert_eq!(refused, Err(Error::Unsupported));
+        assert_eq!(refused, Err(PageError::Refused(Error::Unsupported)));
     }
 }
 

@@ -176,8 +176,8 @@ fn entry_under_another_key_of_same_number_is_not_authentic() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let mut keyring = crate::mirror::keyring_body(&vault.value, &vault.root);
-    // The master key follows the schema, count, number, state and creation time.
-    keyring[2 + 8 + 4 + 4 + 8] ^= 1;
+    // The master key follows the schema, count, role, count, number, state and creation time.
+    keyring[2 + 8 + 2 + 8 + 4 + 4 + 8] ^= 1;
     let other = crate::reseal::with_keyring_body(&vault.value, &vault.root, &keyring);
     let keyring = (Header::parse(&other).unwrap())
         .open_keyring(&vault.root)

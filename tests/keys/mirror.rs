@@ -9,9 +9,17 @@ use wincode::{SchemaRead, SchemaWrite};
 #[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
 pub struct Keyring {
     pub schema: u16,
+    /// Number of the rings.
+    pub rings: u64,
+    /// Roles 1 to 4, each before its ring.
+    pub master_role: u16,
     pub masters: Vec<Key>,
+    pub name_role: u16,
     pub name_keys: Vec<Key>,
+    pub journal_role: u16,
     pub journal_keys: Vec<Key>,
+    pub authority_role: u16,
+    pub authority_keys: Vec<Key>,
     pub extensions: Vec<(u16, Vec<u8>)>,
 }
 

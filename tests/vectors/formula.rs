@@ -162,6 +162,20 @@ pub fn page_key(
     )
 }
 
+/// Derives the tag that proves that a vault wrote a journal page.
+pub fn authority_tag(
+    authority_key: &Key,
+    vault: &[u8; 16],
+    (writer, sequence): (&[u8; 16], u64),
+    digest: &Key,
+) -> Key {
+    let sequence = sequence.to_le_bytes();
+    x(
+        authority_key,
+        &[b"cl1/auth", vault, writer, &sequence, digest],
+    )
+}
+
 /// Derives the key of a record value whose first 16 bytes are `head`.
 pub fn body_key(data_key: &Key, chart: &[u8; 16], rtag: &[u8; 16], head: &[u8]) -> (Key, Key) {
     let last = [head[0], head[1], head[2], 0];

@@ -90,6 +90,12 @@ pub enum Target {
         page: Place,
         place: u32,
     },
+    Finding {
+        fault: u8,
+        chain: [u8; 16],
+        page: u64,
+        pages: u64,
+    },
     Later,
 }
 
@@ -176,6 +182,18 @@ impl Page {
                 "writer": hex(&page.writer),
                 "sequence": page.sequence,
                 "place": place,
+            }),
+            Target::Finding {
+                fault,
+                chain,
+                page,
+                pages,
+            } => json!({
+                "target": 7,
+                "fault": fault,
+                "writer": hex(chain),
+                "page": page,
+                "pages": pages,
             }),
             Target::Later => panic!("no page with such a target opens"),
         }

@@ -1,14 +1,15 @@
 //! Journal pages that need the most memory for their length. The decoder limits its memory, and no
 //! page of a valid length may reach that limit. These pages are too large to commit as vectors.
 
-use chartlock::internals::crypto::JournalKey;
+use chartlock::internals::crypto::{AuthorityKey, JournalKey};
 use chartlock::internals::journal;
 
 use crate::page::{Context, Page, Seen, Subject, Target};
 use crate::pages::{entry, place, strict};
 use crate::writer::World;
 
-const BODY_MAX: usize = 1_048_576;
+/// Maximum length of a body without its authority tag.
+const BODY_MAX: usize = 1_048_576 - 36;
 
 fn length(page: &Page) -> usize {
     wincode::serialize(page).unwrap().len()
@@ -39,13 +40,19 @@ fn open(body: &[u8]) -> journal::Page {
     let mut world = World::new("fullest", 1);
     let at = place(&world, 0);
     world.put_page_body(&at, body);
-    let key = JournalKey::from_bytes(&world.keyring.journal_keys[0].key);
+    let journal = JournalKey::from_bytes(&world.keyring.journal_keys[0].key);
+    let authority = AuthorityKey::from_bytes(&world.keyring.authority_keys[0].key);
     let value = &world.storage[&world.page_at(&at)];
     let id = journal::PageId {
         writer: at.writer,
         sequence: at.sequence,
     };
-    journal::Page::open(value, &world.vault, &key, &id).unwrap()
+    let keys = journal::PageKeys {
+        vault: world.vault,
+        key: &|_| Some(&journal),
+        authority: Some(&|_| Some(&authority)),
+    };
+    keys.open(value, &id).unwrap()
 }
 
 fn empty_context() -> Context {

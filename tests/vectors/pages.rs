@@ -80,6 +80,15 @@ pub fn strict(world: &World, previous: Key) -> Page {
     }
 }
 
+/// Returns a page with one entry about the vault, as an auditor writes it.
+pub fn audited(world: &World, operation: u8) -> Page {
+    Page {
+        subjects: Vec::new(),
+        entries: vec![entry(operation, Target::Vault)],
+        ..strict(world, [0; 32])
+    }
+}
+
 /// Returns a page with every kind of target and field.
 fn full(world: &World) -> Page {
     let digest = |what: &str| world.draw(what);
@@ -118,6 +127,12 @@ fn full(world: &World) -> Page {
         Target::Settled {
             page: place(world, 0),
             place: 9,
+        },
+        Target::Finding {
+            fault: 255,
+            chain: place(world, 0).writer,
+            page: 3,
+            pages: u64::MAX,
         },
     ];
     let mut entries: Vec<_> = (1..=40)
@@ -255,6 +270,13 @@ pub fn all() -> Files {
         world.slots[0].secret = world.draw("other secret");
         world.slots.push(auditor);
         strict(world, [0; 32])
+    });
+    let what = ("page-by-auditor", "a page that an auditor wrote");
+    page_file(&mut files, what, "ok", |world, at| {
+        world.header();
+        let page = audited(world, 35);
+        world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
+        world.about("content", &page.content_json());
     });
     let what = ("page-second", "the second page of a chain");
     page_file(&mut files, what, "ok", |world, first| {

@@ -2,8 +2,9 @@
 //! in the order of format.md.
 
 use crate::cases::Files;
-use crate::page::{Page, Place, Target};
-use crate::pages::{ask, entry, journal_file, page_file, strict, two_chains, writer};
+use crate::formula::{Key, sha256};
+use crate::page::{Page, Place, Seen, Target};
+use crate::pages::{ask, audited, entry, journal_file, page_file, strict, two_chains, writer};
 use crate::writer::World;
 
 pub fn all() -> Files {
@@ -12,8 +13,98 @@ pub fn all() -> Files {
     storage_keys(&mut files);
     bodies(&mut files);
     body_bytes(&mut files);
+    authority(&mut files);
     chains(&mut files);
     files
+}
+
+/// Adds pages that a holder of the journal key wrote without an authority key.
+fn authority(files: &mut Files) {
+    let signed = |world: &mut World, at: &Place, number: u32, key: &Key, page: &Page| {
+        world.put_page_signed(at, &wincode::serialize(page).unwrap(), number, key);
+    };
+    let what = ("page-forged", "a tag under another authority key");
+    page_file(files, what, "Forged", |world, at| {
+        world.header();
+        let number = world.keyring.authority_keys[0].number;
+        let key = world.draw("forged authority key");
+        signed(world, at, number, &key, &strict(world, [0; 32]));
+    });
+    let what = (
+        "page-authority-number",
+        "an authority key that is not there",
+    );
+    page_file(files, what, "Forged", |world, at| {
+        world.header();
+        let key = world.keyring.authority_keys[0].key;
+        let number = world.keyring.authority_keys[0].number ^ 1;
+        signed(world, at, number, &key, &strict(world, [0; 32]));
+    });
+    let what = (
+        "page-forged-schema",
+        "a wrong tag, before the body is decoded",
+    );
+    page_file(files, what, "Forged", |world, at| {
+        world.header();
+        let key = world.draw("forged authority key");
+        let mut page = strict(world, [0; 32]);
+        page.schema = 2;
+        signed(world, at, 1, &key, &page);
+    });
+    let what = ("page-tail-short", "a body shorter than the tag");
+    page_file(files, what, "Malformed", |world, at| {
+        world.header();
+        world.put_page_of_kind(at, 18, |_| vec![0; 35]);
+    });
+    let cases = [("erasure", 11), ("restore", 34), ("read", 7)];
+    for (name, operation) in cases {
+        let name = format!("page-by-auditor-{name}");
+        let what = (
+            &*name,
+            "an auditor's page about more than reading the journal",
+        );
+        page_file(files, what, "Forged", |world, at| {
+            world.header();
+            let page = audited(world, operation);
+            world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
+        });
+    }
+    let what = ("page-by-auditor-seen", "an auditor's page with heads");
+    page_file(files, what, "Forged", |world, at| {
+        world.header();
+        let mut page = audited(world, 35);
+        page.seen.push(Seen {
+            page: *at,
+            digest: [0; 32],
+        });
+        world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
+    });
+    let what = ("journal-forged", "a forged page at the end of a chain");
+    journal_file(files, what, "Forged", |world, pages| {
+        let last = world.page_at(&pages[4]);
+        let before = sha256(&[&world.storage[&last]]);
+        let number = world.keyring.authority_keys[0].number;
+        let key = world.draw("forged authority key");
+        let at = Place {
+            sequence: 2,
+            ..pages[4]
+        };
+        signed(world, &at, number, &key, &strict(world, before));
+    });
+    let what = ("journal-kinds", "an auditor's page in the chain of a vault");
+    journal_file(files, what, "Forged", |world, pages| {
+        let last = world.page_at(&pages[4]);
+        let before = sha256(&[&world.storage[&last]]);
+        let page = Page {
+            previous: before,
+            ..audited(world, 35)
+        };
+        let at = Place {
+            sequence: 2,
+            ..pages[4]
+        };
+        world.put_page_of_kind(&at, 19, |_| wincode::serialize(&page).unwrap());
+    });
 }
 
 /// Adds vectors in which the bytes of a valid page are altered.

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use chartlock::audit::AuditItem;
-use chartlock::internals::crypto::{JournalKey, name_tag, subject_tag};
+use chartlock::internals::crypto::{AuthorityKey, JournalKey, name_tag, subject_tag};
 use chartlock::internals::journal::{
-    Entry, Page, PageId, PageKeys, Stage, SubjectRef, Target, page_of,
+    Entry, Page, PageError, PageId, PageKeys, Stage, SubjectRef, Target, page_of,
 };
 use chartlock::internals::keys::Header;
 use chartlock::keys::Credential;
@@ -31,11 +31,12 @@ pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
     let opened = match header.unlock(credential) {
         Ok(unlocked) => {
             let key = |number| (unlocked.keyring.journal_key(number)).map(|key| &key.key);
-            open(&header, &key, value, &at)
+            let authority = |number| unlocked.keyring.authority_key(number).map(|key| &key.key);
+            open(&header, &key, Some(&authority), value, &at)
         }
         Err(_) => {
             let (key, _) = header.unlock_journal(credential).unwrap();
-            open(&header, &|_| Some(&key), value, &at)
+            open(&header, &|_| Some(&key), None, value, &at)
         }
     };
     match opened {
@@ -44,18 +45,24 @@ pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
             assert_eq!(page_json(&page), content);
             "ok".into()
         }
-        Err(error) => format!("{error:?}"),
+        Err(PageError::Forged) => "Forged".into(),
+        Err(PageError::Refused(error)) => format!("{error:?}"),
     }
 }
 
 fn open<'a>(
     header: &Header,
     key: &'a dyn Fn(u32) -> Option<&'a JournalKey>,
+    authority: Option<&'a dyn Fn(u32) -> Option<&'a AuthorityKey>>,
     value: &[u8],
     at: &[u8],
-) -> Result<Page, Error> {
-    let vault = *header.vault();
-    PageKeys { vault, key }.open(value, &page_of(at).unwrap())
+) -> Result<Page, PageError> {
+    let keys = PageKeys {
+        vault: *header.vault(),
+        key,
+        authority,
+    };
+    keys.open(value, &page_of(at).unwrap())
 }
 
 /// Returns a page's content as JSON, in the form that the vectors contain.
@@ -120,6 +127,13 @@ fn target_json(target: &Target) -> Value {
         Target::Settled(page, index) => {
             joined([json!({ "target": 6, "place": index }), place(page)])
         }
+        Target::Finding(finding) => json!({
+            "target": 7,
+            "fault": finding.fault,
+            "writer": hex(&finding.writer),
+            "page": finding.page,
+            "pages": finding.pages,
+        }),
     };
     joined([own, of, record])
 }

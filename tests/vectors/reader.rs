@@ -228,7 +228,12 @@ fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
     let asked = vector.about.get("page")?;
     let value = vector.storage.get(&[b"j", &asked[..]].concat())?;
     let vault = array(&vector.storage[b"v".as_slice()], 12);
-    assert_eq!((value[0], value[2], value[3]), (1, 18, 0));
+    assert_eq!((value[0], value[3]), (1, 0));
+    let tail = match value[2] {
+        18 => 36,
+        19 => 0,
+        kind => panic!("a page of kind {kind}"),
+    };
     let sequence = u64::from_be_bytes(array(asked, 16));
     let position = (&array(asked, 0), sequence);
     let (journal_key, page_key, commitment) = keys.iter().find_map(|key| {
@@ -240,7 +245,7 @@ fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
     steps.note("page key", &page_key);
     steps.note("page commitment", &commitment);
     steps.note("page body", &body[..body.len().min(4096)]);
-    let page: Page = wincode::deserialize_exact(&body).unwrap();
+    let page: Page = wincode::deserialize_exact(&body[..body.len() - tail]).unwrap();
     Some(page.content_json())
 }
 

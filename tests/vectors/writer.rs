@@ -122,9 +122,15 @@ impl World {
             root: [0; 32],
             keyring: Keyring {
                 schema: 1,
+                rings: 4,
+                master_role: 1,
                 masters: Vec::new(),
+                name_role: 2,
                 name_keys: Vec::new(),
+                journal_role: 3,
                 journal_keys: Vec::new(),
+                authority_role: 4,
+                authority_keys: Vec::new(),
                 extensions: Vec::new(),
             },
             entry: Entry {
@@ -153,6 +159,7 @@ impl World {
         world.keyring.masters = vec![world.numbered("master key", 0)];
         world.keyring.name_keys = vec![world.numbered("name key", 0)];
         world.keyring.journal_keys = vec![world.numbered("journal key", 0)];
+        world.keyring.authority_keys = vec![world.numbered("authority key", 0)];
         let chart = Chart {
             id: world.draw16("chart id"),
             name_key: world.draw("patient name key"),
@@ -442,15 +449,41 @@ impl World {
         self.put_page_body(at, &wincode::serialize(page).unwrap())
     }
 
+    /// Seals the body of a page by a vault, with the authority tag behind the body.
     pub fn put_page_body(&mut self, at: &Place, body: &[u8]) -> Key {
+        let number = self.keyring.authority_keys[0].number;
+        let key = self.keyring.authority_keys[0].key;
+        self.put_page_signed(at, body, number, &key)
+    }
+
+    /// Seals the body of a page by a vault, with a tag under this authority key.
+    pub fn put_page_signed(&mut self, at: &Place, body: &[u8], number: u32, key: &Key) -> Key {
+        let vault = self.vault;
+        self.put_page_of_kind(at, 18, |before| {
+            let signed = [body, &number.to_le_bytes()].concat();
+            let position = (&at.writer, at.sequence);
+            let digest = sha256(&[before, &signed]);
+            let tag = authority_tag(key, &vault, position, &digest);
+            [&signed[..], &tag].concat()
+        })
+    }
+
+    /// Seals a page of this kind. `body` returns the body for the bytes before the ciphertext.
+    pub fn put_page_of_kind(
+        &mut self,
+        at: &Place,
+        kind: u8,
+        body: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> Key {
         let journal_key = &self.keyring.journal_keys[self.journal_key];
-        let mut head = vec![1, self.suite, 18, 0];
+        let mut head = vec![1, self.suite, kind, 0];
         head.extend(journal_key.number.to_le_bytes());
         let salt = self.draw(&format!("page salt {}", hex(&self.page_at(at))));
         let position = (&at.writer, at.sequence);
         let (key, commitment) = page_key(&journal_key.key, &salt, &self.vault, position, &head);
-        let sealed = seal(self.suite, &key, 0, body);
-        let value = [&head[..], &salt, &commitment, &sealed].concat();
+        let before = [&head[..], &salt, &commitment].concat();
+        let sealed = seal(self.suite, &key, 0, &body(&before));
+        let value = [before, sealed].concat();
         let digest = sha256(&[&value]);
         self.storage.insert(self.page_at(at), value);
         digest
