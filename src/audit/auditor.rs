@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::audit::AuditTrail;
 use crate::audit::exposure::Exposed;
-use crate::audit::journal_source::{JournalSource, KnownSubject, target};
+use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject, target};
 use crate::audit::time::Timestamp;
 use crate::crypto::{JournalKey, VaultId};
 use crate::error::{Error, Result};
@@ -273,8 +273,8 @@ impl JournalSource for AuditorSource {
         self.record(target(subject, &self.key)?, question)
     }
 
-    fn record_names(&self, _: &Subject) -> Result<Vec<Box<str>>> {
-        Ok(Vec::new())
+    fn record_names(&self, _: &Subject) -> Result<KnownRecords> {
+        Ok(KnownRecords::default())
     }
 
     fn subjects(&self) -> Result<Option<Vec<KnownSubject>>> {
