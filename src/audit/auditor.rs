@@ -80,7 +80,7 @@ impl Auditor {
     /// own entries to `spool`.
     ///
     /// The spool's pages are sealed like all journal pages. Later, the vault's owner passes the
-    /// spool to [`Session::end_journal_fallback`](crate::Session::end_journal_fallback), which adds
+    /// spool to [`Session::bring_journal_home`](crate::Session::bring_journal_home), which adds
     /// its pages to the vault's journal. Until then, the vault's reports do not show the auditor's
     /// entries.
     ///
@@ -99,7 +99,7 @@ impl Auditor {
     /// assert!(auditor.trail().entries(..)?.count() > 0);
     ///
     /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
-    /// assert!(officer.end_journal_fallback("the auditor's spool", &spool)?.pages > 0);
+    /// assert!(officer.bring_journal_home("the auditor's spool", &spool)?.pages > 0);
     /// # Ok::<(), Error>(())
     /// ```
     ///

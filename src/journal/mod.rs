@@ -10,6 +10,7 @@ mod chain;
 pub mod checkpoint;
 mod codec;
 mod entry;
+mod fallback;
 mod heads;
 mod operation;
 mod outcome;
@@ -23,6 +24,7 @@ mod writer;
 pub use crate::format::storage_keys::{PageId, WriterId};
 pub use chain::Sealer;
 pub use entry::{Act, Context, EntryDraft, RecordRef, SubjectRef, Target};
+pub use fallback::MissingPages;
 pub use heads::{digest_of, recent, writers};
 #[cfg(feature = "json")]
 pub(crate) use operation::FhirEvent;

@@ -7,6 +7,7 @@ mod closing;
 mod common;
 mod deciding;
 mod denials;
+mod fallback;
 mod handles;
 mod honeytoken;
 mod labels;
