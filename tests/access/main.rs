@@ -12,6 +12,7 @@ mod handles;
 mod honeytoken;
 mod labels;
 mod meters;
+mod read_only;
 mod rules;
 mod security_events;
 mod sessions;
