@@ -131,9 +131,8 @@
 //! - Every call blocks. In async code, call the crate where blocking is allowed.
 //! - A session, reader, writer or iterator keeps its vault open. Drop them all before you open the
 //!   same storage again. [`Vault::lock`] wipes the keys even while such handles remain.
-//! - To shut down, drop the handles or call [`Vault::lock`], which writes the last journal entries.
-//!   Then call [`Storage::close`](storage::Storage::close), which reports a failure that dropping the
-//!   storage would discard.
+//! - To shut down, call [`Vault::close`], which writes the last journal entries, closes the storage,
+//!   and reports a failure that dropping the vault would discard.
 //! - A `FileStorage` checks itself once a day while it is open. `FileStorage::last_scrub` reports faults that
 //!   [`Vault::verify`] would also report.
 //! - On a full disk (`StorageError::Full`) reads stop too, because they cannot be journaled. Erasing,

@@ -18,7 +18,7 @@ pub use break_glass::BreakGlassScope;
 pub use decision::{ConsentReference, Decision, Denial};
 pub use request::AccessRequest;
 pub use rules::{Rule, RulePolicy};
-pub use security_event::{SecurityEvent, SecurityEventHandler};
+pub use security_event::{SecurityEvent, SecurityEventHandler, SpoolHead};
 
 /// An access policy: decides whether an actor may perform an operation.
 ///

@@ -64,17 +64,24 @@ pub enum SecurityEvent {
     /// written again.
     JournalFailing,
     /// An actor began the journal fallback: reads are now journaled to another storage.
+    ///
+    /// Keep the head. If the process ends before the fallback does, nothing in the vault shows that
+    /// the spool ever existed.
     JournalFallbackBegun {
         /// The actor who began the fallback.
         #[serde(serialize_with = "name")]
         actor: Actor,
+        /// The first page of the chain in the spool.
+        spool: SpoolHead,
     },
     /// An actor ended the journal fallback. The vault's journal now contains the reads that were
-    /// journaled during the fallback.
+    /// journaled during the fallback, unless chains are missing.
     JournalFallbackEnded {
         /// The actor who ended the fallback.
         #[serde(serialize_with = "name")]
         actor: Actor,
+        /// The number of chains whose pages the vault lacks. A verification reports them.
+        missing_chains: u64,
     },
     /// The vault was dropped while journal entries waited that could not be written. The entries are
     /// lost, and some may record reads that were released. [`Vault::close`](crate::Vault::close)
@@ -96,6 +103,47 @@ pub enum SecurityEvent {
     HeaderRolledBack,
 }
 
+/// A page of a journal chain in a spool. `Display` and the serialized form write the id of the
+/// chain's writer, the number of the page and its SHA-256 digest.
+///
+/// ```
+/// # use chartlock::access::SpoolHead;
+/// let head = SpoolHead { writer: [0; 16], page: 3, digest: [0; 32] };
+/// assert!(head.to_string().contains("/3/"));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SpoolHead {
+    /// The id of the chain's writer.
+    pub writer: [u8; 16],
+    /// The number of the page, counted from 0.
+    pub page: u64,
+    /// The SHA-256 digest of the stored page.
+    pub digest: [u8; 32],
+}
+
+impl fmt::Display for SpoolHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = |f: &mut fmt::Formatter<'_>, bytes: &[u8]| {
+            bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        };
+        hex(f, &self.writer)?;
+        write!(f, "/{}/", self.page)?;
+        hex(f, &self.digest)
+    }
+}
+
+impl fmt::Debug for SpoolHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SpoolHead({self})")
+    }
+}
+
+impl Serialize for SpoolHead {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl SecurityEvent {
     /// Returns the actor who caused the event; `None` if no actor did.
     pub fn actor(&self) -> Option<&Actor> {
@@ -103,8 +151,8 @@ impl SecurityEvent {
             Self::GlassBroken { actor, .. }
             | Self::HoneytokenRead { actor }
             | Self::RepeatedDenials { actor, .. }
-            | Self::JournalFallbackBegun { actor }
-            | Self::JournalFallbackEnded { actor } => Some(actor),
+            | Self::JournalFallbackBegun { actor, .. }
+            | Self::JournalFallbackEnded { actor, .. } => Some(actor),
             Self::RepeatedFailures { .. }
             | Self::JournalFailing
             | Self::JournalEntriesLost { .. }
@@ -133,9 +181,13 @@ impl fmt::Display for SecurityEvent {
             Self::JournalFallbackBegun { .. } => {
                 f.write_str("journal fallback begun: reads are journaled to another storage")
             }
-            Self::JournalFallbackEnded { .. } => {
-                f.write_str("journal fallback ended: its entries are in the journal")
-            }
+            Self::JournalFallbackEnded {
+                missing_chains: 0, ..
+            } => f.write_str("journal fallback ended: its entries are in the journal"),
+            Self::JournalFallbackEnded { missing_chains, .. } => write!(
+                f,
+                "journal fallback ended: the pages of {missing_chains} chains are missing"
+            ),
             Self::JournalEntriesLost { count } => write!(
                 f,
                 "the vault was dropped, and {count} journal entries could not be written"

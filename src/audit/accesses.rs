@@ -54,6 +54,9 @@ pub struct AccessReport {
     pub accesses: Vec<Access>,
     /// The number of times that any actor listed all subjects, this subject included.
     pub lists_of_all_subjects: u64,
+    /// The number of the subject's stored records whose names could not be read. The report shows
+    /// accesses to them by tag.
+    pub unnamed_records: u64,
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// accesses.
     pub unreadable: UnreadableParts,
@@ -75,6 +78,10 @@ pub struct AccessReport {
 pub struct Access {
     /// The time of the access.
     pub at: Timestamp,
+    /// A time that the access cannot precede, if the clock was behind; see
+    /// [`AuditEntry::not_before`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// The actor, by the name that the app uses.
     pub actor: Box<str>,
     /// The organization on whose behalf the actor acted.
@@ -144,8 +151,10 @@ pub struct AccessDay {
 impl AuditTrail {
     /// Reports who read or changed a subject's records in a time range, denials included.
     ///
-    /// A vault's trail resolves the names of all current records of the subject. An auditor's trail
-    /// resolves only the records added with [`AuditTrail::resolve_record`].
+    /// A vault's trail resolves the names of all records of the subject, retracted and expunged
+    /// records included, as far as a stored version still names them. After an erasure of the
+    /// subject, only tags are left. An auditor's trail resolves only the records added with
+    /// [`AuditTrail::resolve_record`].
     ///
     /// # Errors
     /// The errors of [`AuditTrail::entries`].
@@ -157,7 +166,8 @@ impl AuditTrail {
         let between = between.into();
         let made = Timestamp::from_millis(self.source.now());
         self.ask(Some(subject), "accesses to a subject")?;
-        let entries = self.walk(self.names_with(subject)?, between)?;
+        let (names, unnamed_records) = self.names_with(subject)?;
+        let entries = self.walk(names, between)?;
         let mut accesses = Vec::new();
         let mut lists_of_all_subjects = 0;
         let unreadable = unreadable::read(entries, |entry| {
@@ -174,6 +184,7 @@ impl AuditTrail {
             made,
             accesses,
             lists_of_all_subjects,
+            unnamed_records,
             unreadable,
             not_shown: NOT_SHOWN.to_vec(),
         })
@@ -218,6 +229,7 @@ impl From<AuditEntry> for Access {
     fn from(entry: AuditEntry) -> Self {
         Self {
             at: entry.at,
+            not_before: entry.not_before,
             kind: AccessKind::of(entry.operation),
             what: entry.operation.to_string(),
             operation: entry.operation,

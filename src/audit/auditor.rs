@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::audit::AuditTrail;
 use crate::audit::exposure::Exposed;
-use crate::audit::journal_source::{JournalSource, KnownSubject, target};
+use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject, target};
 use crate::audit::time::Timestamp;
 use crate::crypto::{AuthorityKey, JournalKey, VaultId};
 use crate::error::{Error, Result};
@@ -81,7 +81,7 @@ impl Auditor {
     /// own entries to `spool`.
     ///
     /// The spool's pages are sealed like all journal pages. Later, the vault's owner passes the
-    /// spool to [`Session::end_journal_fallback`](crate::Session::end_journal_fallback), which adds
+    /// spool to [`Session::bring_journal_home`](crate::Session::bring_journal_home), which adds
     /// its pages to the vault's journal. Until then, the vault's reports do not show the auditor's
     /// entries.
     ///
@@ -100,7 +100,7 @@ impl Auditor {
     /// assert!(auditor.trail().entries(..)?.count() > 0);
     ///
     /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
-    /// assert!(officer.end_journal_fallback("the auditor's spool", &spool)?.pages > 0);
+    /// assert!(officer.bring_journal_home("the auditor's spool", &spool)?.pages > 0);
     /// # Ok::<(), Error>(())
     /// ```
     ///
@@ -284,8 +284,8 @@ impl JournalSource for AuditorSource {
         self.record(target(subject, &self.key)?, question)
     }
 
-    fn record_names(&self, _: &Subject) -> Result<Vec<Box<str>>> {
-        Ok(Vec::new())
+    fn record_names(&self, _: &Subject) -> Result<KnownRecords> {
+        Ok(KnownRecords::default())
     }
 
     fn subjects(&self) -> Result<Option<Vec<KnownSubject>>> {

@@ -55,6 +55,9 @@ pub struct DisclosureReport {
     pub disclosures: Vec<Disclosure>,
     /// The numbers of exempt disclosures, which the report does not list.
     pub excluded: ExcludedCounts,
+    /// The number of the subject's stored records whose names could not be read. The report shows
+    /// disclosures of them by tag.
+    pub unnamed_records: u64,
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// disclosures.
     pub unreadable: UnreadableParts,
@@ -94,6 +97,10 @@ pub struct ExcludedCounts {
 pub struct Disclosure {
     /// The time of the disclosure.
     pub at: Timestamp,
+    /// A time that the disclosure cannot precede, if the clock was behind; see
+    /// [`AuditEntry::not_before`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// The recipient, as the app recorded it.
     pub recipient: String,
     /// The description of the disclosed information, as the app recorded it.
@@ -128,7 +135,8 @@ impl AuditTrail {
         let made = Timestamp::from_millis(self.source.now());
         let between = TimeRange::from(made.years_before(YEARS)..);
         self.ask(Some(subject), "accounting of disclosures")?;
-        let entries = self.walk(self.names_with(subject)?, between)?;
+        let (names, unnamed_records) = self.names_with(subject)?;
+        let entries = self.walk(names, between)?;
         let mut disclosures = Vec::new();
         let mut excluded = ExcludedCounts::default();
         let unreadable = unreadable::read(entries, |entry| {
@@ -149,6 +157,7 @@ impl AuditTrail {
             between,
             disclosures,
             excluded,
+            unnamed_records,
             unreadable,
             not_decided: NOT_DECIDED.to_vec(),
         })
@@ -228,6 +237,7 @@ impl From<AuditEntry> for Disclosure {
         let note = DisclosureNote::of(&entry);
         Self {
             at: entry.at,
+            not_before: entry.not_before,
             recipient: note.recipient.into(),
             description: note.description.into(),
             consent: note.consent.map(Into::into),

@@ -104,6 +104,11 @@ pub struct RecordMark {
 pub struct AuditEntry {
     /// The time of the entry, by the clock of the machine that wrote it.
     pub at: Timestamp,
+    /// A time that the entry cannot precede, if `at` is more than an hour before it: the latest time
+    /// before this entry in its chain, or in the chains that were known when its chain began. The
+    /// clock was behind then, or had been ahead. `None` if the times agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// The actor, by the name that the app uses.
     pub actor: Box<str>,
     /// The purpose code (HL7 v3 PurposeOfUse).
@@ -168,6 +173,7 @@ impl AuditEntry {
         let fields = TargetFields::of(&entry.target);
         Some(Self {
             at: Timestamp::from_millis(page.at(entry)),
+            not_before: None,
             actor: context.actor.clone(),
             purpose: context.purpose.clone(),
             under_break_glass: context.under_break_glass,

@@ -35,8 +35,9 @@ pub(crate) trait JournalSource: Send + Sync {
     /// nothing if this call fails.
     fn note(&self, target: Option<&Subject>, question: &str) -> Result<()>;
 
-    /// Returns the names of a subject's current records; no names for an auditor's slot.
-    fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>>;
+    /// Returns the names of a subject's records, retracted and expunged records included; no names
+    /// for an auditor's slot.
+    fn record_names(&self, subject: &Subject) -> Result<KnownRecords>;
 
     /// Returns all subjects, erased subjects included; `None` for an auditor's slot.
     fn subjects(&self) -> Result<Option<Vec<KnownSubject>>>;
@@ -44,6 +45,14 @@ pub(crate) trait JournalSource: Send + Sync {
     /// Returns the creation time of the exposed key; `None` if the vault no longer stores the key
     /// or the time is unknown.
     fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>>;
+}
+
+/// The records of a subject that the vault stores now.
+#[derive(Default)]
+pub(crate) struct KnownRecords {
+    pub(crate) names: Vec<Box<str>>,
+    /// The number of records whose names cannot be read.
+    pub(crate) unreadable: u64,
 }
 
 /// A subject that the vault stores now, for comparison with the journal.

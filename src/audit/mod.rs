@@ -132,12 +132,14 @@ impl AuditTrail {
         AuditEntries::new(Arc::clone(&self.source), names, between)
     }
 
-    /// Returns the names to resolve, with `subject` and the names of its records added.
-    fn names_with(&self, subject: &Subject) -> Result<Names> {
+    /// Returns the names to resolve, with `subject` and the names of its records added, and the
+    /// number of its records whose names cannot be read.
+    fn names_with(&self, subject: &Subject) -> Result<(Names, u64)> {
         let mut names = self.names.clone();
-        names.records.extend(self.source.record_names(subject)?);
+        let known = self.source.record_names(subject)?;
+        names.records.extend(known.names);
         names.subjects.insert(subject.clone());
-        Ok(names)
+        Ok((names, known.unreadable))
     }
 }
 

@@ -94,6 +94,10 @@ impl Serialize for Timestamp {
 /// A half-open time range, which includes `from` and excludes `until`. A range expression converts
 /// to a `TimeRange`.
 ///
+/// Times come from the clocks of the machines that wrote the entries. A report with a time range also
+/// contains entries whose clock was set back, because they may belong to the range: see
+/// [`AuditEntry::not_before`](crate::audit::AuditEntry::not_before).
+///
 /// ```
 /// # use chartlock::audit::{TimeRange, Timestamp};
 /// # use std::time::{Duration, SystemTime};
@@ -111,6 +115,12 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
+    /// Returns `true` if an entry belongs to the range, also if only its clock was wrong.
+    pub(super) fn may_contain(&self, at: Timestamp, not_before: Option<Timestamp>) -> bool {
+        let may_be_later = |not_before| self.until.is_none_or(|until| not_before < until);
+        self.contains(at) || not_before.is_some_and(may_be_later)
+    }
+
     /// Returns `true` if `time` is in the range.
     pub fn contains(&self, time: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time < until)

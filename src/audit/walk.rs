@@ -139,6 +139,8 @@ struct ChainEntries {
     ready: VecDeque<(Timestamp, AuditItem)>,
     more: bool,
     last: Option<Timestamp>,
+    /// The latest time before the next entry, in this chain or in chains that this chain has seen.
+    latest: Timestamp,
 }
 
 impl AuditEntries {
@@ -169,7 +171,9 @@ impl AuditEntries {
             let item = chain.ready.pop_front();
             self.keep(chain)?;
             match item {
-                Some((_, AuditItem::Entry(entry))) if self.between.contains(entry.at) => {
+                Some((_, AuditItem::Entry(entry)))
+                    if self.between.may_contain(entry.at, entry.not_before) =>
+                {
                     return self.settle(entry).map(AuditItem::Entry).map(Some);
                 }
                 Some((_, fault @ AuditItem::Fault(_))) => return Ok(Some(fault)),
@@ -193,6 +197,7 @@ impl AuditEntries {
                     ready: VecDeque::new(),
                     more: true,
                     last: None,
+                    latest: Timestamp::from_millis(i64::MIN),
                 })?;
             }
         }
@@ -219,6 +224,7 @@ impl AuditEntries {
             ready,
             more,
             last,
+            latest,
         } = chain;
         *more = source.with_keys(&|key_number| number.set(key_number), |keys| {
             cursor.step(
@@ -237,7 +243,8 @@ impl AuditEntries {
                             tables.insert(number, names.tags(key)?);
                         }
                         let table = tables.entry(number).or_default();
-                        let entries = entries(&id, &page, table);
+                        let mut entries = entries(&id, &page, table);
+                        mark_late(&page, &mut entries, latest);
                         *last = entries.last().map(|entry| entry.at).or(*last);
                         ready.extend(entries.into_iter().map(|entry| (entry.at, entry.into())));
                     }
@@ -270,6 +277,19 @@ fn entries(id: &PageId, page: &Page, names: &TagTable) -> Vec<AuditEntry> {
         .collect();
     entries.sort_by_key(|entry| (entry.at, entry.digest.is_some()));
     entries
+}
+
+/// Marks the entries whose clock was behind, and updates the latest time of the chain.
+///
+/// An entry can be up to an hour older than the entries before it, because it was queued.
+fn mark_late(page: &Page, entries: &mut [AuditEntry], latest: &mut Timestamp) {
+    let seen = page.seen.iter().map(|head| begin_of(&head.page.writer));
+    *latest = seen.fold(*latest, Timestamp::max);
+    for entry in entries {
+        let is_late = entry.at < latest.minus(SLACK);
+        entry.not_before = is_late.then_some(*latest);
+        *latest = (*latest).max(entry.at);
+    }
 }
 
 fn fault_item(id: &PageId, what: FaultKind, after: Option<Timestamp>) -> (Timestamp, AuditItem) {

@@ -74,6 +74,8 @@ impl Error {
             | Self::HeaderPresent
             | Self::StaleKit
             | Self::Conflict
+            | Self::NoFallback
+            | Self::SpoolIncomplete
             | Self::Erased
             | Self::OnHold
             | Self::Retained

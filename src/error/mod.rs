@@ -105,9 +105,9 @@ pub enum Error {
     /// The vault was locked.
     #[error("the vault is locked; open it again with a credential")]
     Locked,
-    /// The vault is open read-only, because its header was rolled back.
+    /// The vault is open read-only, by choice or because its header was rolled back.
     #[error(
-        "the vault is open read-only, because its header was rolled back; call Vault::make_writable first, or restore the newest header"
+        "the vault is open read-only; open it for writing, or, if its header was rolled back, restore the newest header or call Vault::make_writable"
     )]
     ReadOnly,
     /// Another process rotated the root key.
@@ -171,6 +171,17 @@ pub enum Error {
         "the audit journal could not be written ({0}), so nothing was released; free space or repair the storage, or begin a journal fallback"
     )]
     Journal(StorageError),
+    /// The journal can be written to the vault's own storage, so there is no journal fallback to begin
+    /// or to end.
+    #[error(
+        "the journal can be written to the vault's own storage, so there is no journal fallback to begin or to end; continue as usual"
+    )]
+    NoFallback,
+    /// The vault's journal lacks pages that were written during the journal fallback.
+    #[error(
+        "the vault's journal lacks pages of the journal fallback, so it did not end; bring the pages home with Session::bring_journal_home, or end it with Session::abandon_journal_fallback, which a verification then reports"
+    )]
+    SpoolIncomplete,
     /// The text is not a checkpoint or a verification position, or contains a typing error.
     #[error(
         "this text is not a checkpoint or position of chartlock, or contains a typing error; copy all of its groups again"

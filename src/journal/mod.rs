@@ -11,6 +11,7 @@ mod chain;
 pub mod checkpoint;
 mod codec;
 mod entry;
+mod fallback;
 mod heads;
 mod operation;
 mod outcome;
@@ -26,6 +27,7 @@ pub use crate::format::storage_keys::{PageId, WriterId};
 pub use authority::PageKind;
 pub use authority::{Authority, Sealer};
 pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SubjectRef, Target};
+pub use fallback::MissingPages;
 pub use heads::{digest_of, recent, writers};
 #[cfg(feature = "json")]
 pub(crate) use operation::FhirEvent;

@@ -38,6 +38,7 @@ impl Writer {
             let entries = lock(&self.queue).next_entries(PAGE_BYTES);
             if !entries.is_empty() {
                 fallback_result = self.send_entries(fallback, &sealer, &entries, time);
+                chains.record_spool();
             }
         }
         let entries = match chains.fallback {

@@ -4,15 +4,18 @@
 //! On transactional storage, a page and its changes are one transaction. On other storage, the page
 //! is committed first and announces the changes; a later page confirms each committed change.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::format::storage_keys::WriterId;
 use crate::group_commit::{Election, lock};
 use crate::journal::authority::Sealer;
 use crate::journal::chain::Chain;
 use crate::journal::entry::EntryDraft;
+use crate::journal::fallback::Spool;
 use crate::journal::page::{ChainHead, Stage};
 use crate::journal::queue::{Answer, JournaledChange, Queue, QueuedChange, Ticket};
 use crate::journal::send::send_alone;
@@ -34,7 +37,7 @@ pub struct Writer {
     pub(super) queue: Mutex<Queue>,
     /// Elects the thread that writes pages for all waiting threads.
     election: Election,
-    chain: Mutex<Chains>,
+    pub(super) chain: Mutex<Chains>,
     /// `true` if the last page with changes or queued entries could not be written. The flag is
     /// changed only under the `chain` lock, so that threads change the flag in the order of their
     /// pages.
@@ -49,6 +52,8 @@ pub(super) struct Chains {
     pub(super) main: Chain,
     /// Chain that receives the entries during a journal fallback.
     pub(super) fallback: Option<Chain>,
+    /// Every chain that this fallback has written. The fallback ends with the pages of all of them.
+    pub(super) spools: BTreeMap<WriterId, Spool>,
 }
 
 impl Writer {
@@ -63,6 +68,7 @@ impl Writer {
             chain: Mutex::new(Chains {
                 main,
                 fallback: None,
+                spools: BTreeMap::new(),
             }),
             storage,
             failing: AtomicBool::new(false),
@@ -202,20 +208,6 @@ impl Writer {
     /// Returns the head of this writer's chain, or `None` before its first page.
     pub fn tip(&self) -> Option<ChainHead> {
         lock(&self.chain).main.head()
-    }
-
-    /// Begins the journal fallback: entries go to a separate chain in `spool` from now on.
-    pub fn begin_spool(&self, spool: Arc<dyn Storage>) {
-        let mut chain = lock(&self.chain);
-        chain.fallback = Some(Chain::new(spool));
-        self.has_written.store(false, Ordering::Release);
-    }
-
-    /// Ends the journal fallback: entries go to the main chain again.
-    pub fn end_spool(&self) {
-        let mut chain = lock(&self.chain);
-        chain.fallback = None;
-        self.has_written.store(false, Ordering::Release);
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod expunged_marker;
 mod history;
 pub(crate) mod list;
 pub(crate) mod live_stream;
+mod names;
 pub(crate) mod read;
 pub(crate) mod stream_owner;
 pub(crate) mod upload;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::audit::exposure::Exposed;
-use crate::audit::journal_source::{JournalSource, KnownSubject};
+use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject};
 use crate::audit::time::Timestamp;
 use crate::audit::{AuditTrail, disclosures};
 use crate::crypto::{self, AuthorityKey, JournalKey, VaultId};
@@ -181,14 +181,15 @@ impl JournalSource for VaultSource {
         vault.core.journal.flush()
     }
 
-    fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>> {
-        let records = match self.session.vault.list(subject) {
+    fn record_names(&self, subject: &Subject) -> Result<KnownRecords> {
+        match self.session.vault.record_names(subject) {
             // Return no names, because the erasure destroyed the keys that seal them.
-            Err(Error::Erased) => return Ok(Vec::new()),
-            records => records?,
-        };
-        let infos = records.into_iter().flatten().filter_map(Result::ok);
-        Ok(infos.map(|info| info.name().into()).collect())
+            Err(Error::Erased) => Ok(KnownRecords::default()),
+            known => known.map(|known| KnownRecords {
+                names: known.names,
+                unreadable: known.unreadable,
+            }),
+        }
     }
 
     fn subjects(&self) -> Result<Option<Vec<KnownSubject>>> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::access::security_event::SecurityEvent;
+use crate::access::security_event::{SecurityEvent, SpoolHead};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Reason;
-use crate::journal::{AccessOutcome, Operation};
+use crate::journal::{AccessOutcome, Act, MissingPages, Operation, Target};
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction, scan_page};
@@ -18,8 +18,10 @@ use crate::vault::Vault;
 /// Maximum number of journal pages in one scan page. The limit bounds memory, because a journal page
 /// can have 1 MiB.
 const PAGE_SIZE: usize = 16;
+/// Operation that the journal records for pages brought home, until there is a code of its own.
+const BRING_HOME: Operation = Operation::EndJournalFallback;
 
-/// Report of [`Session::end_journal_fallback`].
+/// Report of [`Session::end_journal_fallback`] and [`Session::bring_journal_home`].
 ///
 /// ```
 /// # use chartlock::*;
@@ -27,10 +29,8 @@ const PAGE_SIZE: usize = 16;
 /// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
 /// let spool = Arc::new(MemoryStorage::new()); // a FileStorage on another disk
-/// officer.begin_journal_fallback("disk full, ticket 4711", Arc::clone(&spool))?;
-/// // ... reads continue, and are journaled to the spool ...
-/// let report = officer.end_journal_fallback("disk replaced", &spool)?;
-/// assert_eq!(report.pages, 1);
+/// let begun = officer.begin_journal_fallback("disk full, ticket 4711", Arc::clone(&spool));
+/// assert_eq!(begun, Err(Error::NoFallback)); // this disk is not full
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -40,85 +40,152 @@ pub struct JournalFallbackReport {
     pub pages: u64,
     /// Number of journal pages of the spool that the vault already contained.
     pub known: u64,
+    /// Number of chains whose pages the vault lacks; only after
+    /// [`Session::abandon_journal_fallback`].
+    pub missing_chains: u64,
 }
 
 impl Session {
     /// Begins a journal fallback: from now on, reads are journaled to `spool`, because the vault's
     /// own storage cannot be written. Changes still need the vault's storage.
     ///
-    /// The first entry in the spool contains the actor and the reason, and is durable on return.
-    /// The security event handler is called. The fallback ends with
-    /// [`Session::end_journal_fallback`], or with the process.
+    /// This method first tries to write the vault's own storage, and refuses a fallback while that
+    /// works. The first entry in the spool contains the actor and the reason, and is durable on
+    /// return. The security event handler receives the head of the spool.
     ///
-    /// Until [`Session::end_journal_fallback`] copies the spool into the vault, the vault's journal
-    /// lacks these reads. Protect the spool like the journal. After a restart, open the vault and
-    /// end the fallback with the same spool.
+    /// The fallback ends with [`Session::end_journal_fallback`], or with the process. Protect the
+    /// spool like the journal. After a restart, open the vault and call
+    /// [`Session::bring_journal_home`] with the spool: until then, the vault's journal lacks these
+    /// reads, and only the security event shows that they exist. A second call during a fallback
+    /// continues it in another spool.
     ///
     /// # Errors
+    /// A fallback that has begun continues after an error.
+    /// - [`Error::NoFallback`] when the vault's own storage can be written. This is journaled.
     /// - [`Error::InvalidMetadata`] when the reason does not have 1 to 255 bytes, or contains
     ///   control characters.
     /// - [`Error::Denied`] when the policy denies the fallback.
-    /// - [`Error::Journal`] when the spool also cannot be written; no fallback begins then.
+    /// - [`Error::Journal`] when the spool also cannot be written.
     pub fn begin_journal_fallback(
         &self,
         reason: &str,
         spool: impl Storage + 'static,
     ) -> Result<()> {
-        let core = &self.vault.core;
+        let journal = &self.vault.core.journal;
         let act = self.act_because(Operation::BeginJournalFallback, &Reason::new(reason)?);
         let act = self.permitted(act, AuditTarget::Vault, None)?.act;
-        core.journal.begin_spool(Arc::new(spool));
-        self.journal_deferred(&act, AuditTarget::Vault, AccessOutcome::Done);
-        if let Err(error) = core.journal.flush() {
-            core.journal.end_spool();
-            return Err(error);
+        let draft = |outcome| act.draft(journal.moment().now, Target::Vault, outcome);
+        if journal.can_write_home(draft(AccessOutcome::Refused))? {
+            return Err(Error::NoFallback);
         }
-        let actor = self.actor.clone();
-        core.alarms
-            .raise(&SecurityEvent::JournalFallbackBegun { actor });
+        let begin = draft(AccessOutcome::Done);
+        let head = journal.begin_spool(Arc::new(spool), &begin)?;
+        // Entries that waited for the vault's own storage are written to the spool, too.
+        journal.flush()?;
+        self.vault
+            .core
+            .alarms
+            .raise(&SecurityEvent::JournalFallbackBegun {
+                actor: self.actor.clone(),
+                spool: SpoolHead {
+                    writer: head.page.writer,
+                    page: head.page.sequence,
+                    digest: head.digest,
+                },
+            });
         Ok(())
     }
 
-    /// Ends a journal fallback: copies the pages of the spool into the vault's journal, and
+    /// Ends a journal fallback: copies its pages from the spool into the vault's journal, and
     /// journals reads in the vault again.
-    ///
-    /// This method is idempotent. Another process can call it for a spool that an earlier process
-    /// did not copy.
     ///
     /// # Errors
     /// The fallback continues after an error.
+    /// - [`Error::NoFallback`] when this vault has no fallback to end. For the spool of an earlier
+    ///   process, call [`Session::bring_journal_home`].
+    /// - [`Error::SpoolIncomplete`] when pages that this vault wrote are not in the spool any more.
     /// - [`Error::NotAuthentic`] for a page in the spool that this vault did not seal, or that
     ///   differs from the vault's page at the same position. No further page is copied then.
     /// - [`Error::InvalidMetadata`] when the reason is out of bounds.
     /// - [`Error::Denied`], [`Error::Journal`], and errors of both storages.
-    pub fn end_journal_fallback(
+    pub fn end_journal_fallback(&self, reason: &str) -> Result<JournalFallbackReport> {
+        self.end_fallback(reason, MissingPages::Refuse)
+    }
+
+    /// Ends a journal fallback whose spool is lost: reads are journaled in the vault again, and every
+    /// later [`Vault::verify`] reports the chains whose pages are missing. Copies what the spool still
+    /// contains.
+    ///
+    /// # Errors
+    /// The errors of [`Session::end_journal_fallback`], except those of the spool.
+    pub fn abandon_journal_fallback(&self, reason: &str) -> Result<JournalFallbackReport> {
+        self.end_fallback(reason, MissingPages::Pin)
+    }
+
+    fn end_fallback(&self, reason: &str, missing: MissingPages) -> Result<JournalFallbackReport> {
+        let core = &self.vault.core;
+        let mut act = self.act_because(Operation::EndJournalFallback, &Reason::new(reason)?);
+        if missing == MissingPages::Pin {
+            act.note = "without the pages that are missing".into();
+        }
+        let on = AuditTarget::Vault;
+        let act = self.permitted(act, on, None)?.act;
+        let ended = self.switch_home(&act, missing);
+        let report = ended.inspect_err(|error| self.failed(&act, on, error))?;
+        core.alarms.raise(&SecurityEvent::JournalFallbackEnded {
+            actor: self.actor.clone(),
+            missing_chains: report.missing_chains,
+        });
+        Ok(report)
+    }
+
+    fn switch_home(&self, act: &Act, missing: MissingPages) -> Result<JournalFallbackReport> {
+        let journal = &self.vault.core.journal;
+        if !journal.is_in_fallback() {
+            return Err(Error::NoFallback);
+        }
+        let mut report = JournalFallbackReport::default();
+        let end = act.draft(journal.moment().now, Target::Vault, AccessOutcome::Done);
+        let lacking = journal.end_spool(&end, missing, &mut |spool| {
+            self.vault.import_spool(spool, &mut report)
+        })?;
+        report.missing_chains = lacking.len() as u64;
+        Ok(report)
+    }
+
+    /// Copies the pages of a spool into the vault's journal: the spool of a fallback that ended with
+    /// its process, or of an auditor ([`Auditor::open_read_only`](crate::audit::Auditor::open_read_only)).
+    /// A running fallback continues.
+    ///
+    /// This method is idempotent. The policy is asked for [`Operation::EndJournalFallback`].
+    ///
+    /// # Errors
+    /// - [`Error::NotAuthentic`] for a page in the spool that this vault did not seal, or that
+    ///   differs from the vault's page at the same position. No further page is copied then.
+    /// - [`Error::InvalidMetadata`] when the reason is out of bounds.
+    /// - [`Error::Denied`], [`Error::Journal`], and errors of both storages.
+    pub fn bring_journal_home(
         &self,
         reason: &str,
         spool: &dyn Storage,
     ) -> Result<JournalFallbackReport> {
-        let core = &self.vault.core;
-        let act = self.act_because(Operation::EndJournalFallback, &Reason::new(reason)?);
-        let act = self.permitted(act, AuditTarget::Vault, None)?.act;
-        // Write the queued entries to the spool before the import, because these entries belong to
-        // the fallback.
-        core.journal.flush()?;
-        let report = self.vault.import_spool(spool)?;
-        core.journal.end_spool();
-        self.journal_deferred(&act, AuditTarget::Vault, AccessOutcome::Done);
-        core.journal.flush()?;
-        let actor = self.actor.clone();
-        core.alarms
-            .raise(&SecurityEvent::JournalFallbackEnded { actor });
-        Ok(report)
+        let mut act = self.act_because(BRING_HOME, &Reason::new(reason)?);
+        act.note = "pages brought home".into();
+        self.audited_write(act, AuditTarget::Vault, |act| {
+            let mut report = JournalFallbackReport::default();
+            self.vault.import_spool(spool, &mut report)?;
+            self.journal_deferred(act, AuditTarget::Vault, AccessOutcome::Done);
+            self.vault.core.journal.flush()?;
+            Ok(report)
+        })
     }
 }
 
 impl Vault {
     /// Copies the pages of the spool into the vault, and replaces no stored page. Stops with an
     /// error at a page that does not open.
-    fn import_spool(&self, spool: &dyn Storage) -> Result<JournalFallbackReport> {
+    fn import_spool(&self, spool: &dyn Storage, report: &mut JournalFallbackReport) -> Result<()> {
         let header = self.header()?;
-        let mut report = JournalFallbackReport::default();
         let mut after = Vec::new();
         loop {
             let page = scan_page(
@@ -143,7 +210,7 @@ impl Vault {
                 after = entry.key;
             }
             if !page.more {
-                return Ok(report);
+                return Ok(());
             }
         }
     }

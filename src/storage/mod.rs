@@ -21,6 +21,7 @@ mod memory;
 mod object;
 #[cfg(feature = "conformance")]
 mod per_operation;
+pub(crate) mod read_only;
 mod scan;
 mod snapshot;
 mod split;

@@ -81,7 +81,10 @@ pub(crate) struct VaultCore {
     pub(crate) whole_record_limit: u64,
     header: HeaderCell,
     entries: Arc<EntryCache>,
-    read_only: AtomicBool,
+    /// `true` while the vault is read-only because its header was rolled back.
+    rolled_back: AtomicBool,
+    /// `true` if the app opened the vault read-only.
+    opened_read_only: bool,
 }
 
 impl Vault {
@@ -209,6 +212,7 @@ impl Vault {
         options: VaultOptions,
         header: OpenHeader,
         read_at: Duration,
+        opened_read_only: bool,
     ) -> Self {
         let key_removal_delay = options.key_removal_delay_on(&*storage);
         let system_actor = journaling::system_context(options.system_actor.as_ref());
@@ -237,7 +241,8 @@ impl Vault {
             whole_record_limit: options.whole_record_limit,
             header: HeaderCell::new(header, read_at),
             entries,
-            read_only: AtomicBool::new(false),
+            rolled_back: AtomicBool::new(false),
+            opened_read_only,
         };
         Self {
             core: Arc::new(core),
@@ -250,10 +255,13 @@ impl Vault {
     }
 
     pub(crate) fn require_writable(&self) -> Result<()> {
-        if self.core.read_only.load(Ordering::Acquire) {
-            return Err(Error::ReadOnly);
-        }
-        Ok(())
+        let is_writable = !self.core.opened_read_only && !self.is_rolled_back();
+        is_writable.then_some(()).ok_or(Error::ReadOnly)
+    }
+
+    /// Returns `true` while the vault is read-only because its header was rolled back.
+    pub(crate) fn is_rolled_back(&self) -> bool {
+        self.core.rolled_back.load(Ordering::Acquire)
     }
 
     /// Waits for the key removal delay, after which every write under a former key was applied or

@@ -9,6 +9,7 @@ use crate::journal::{AccessOutcome, Act, Operation, Target};
 use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
+use crate::storage::read_only::ReadOnlyStorage;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction, scan_page};
 use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
@@ -40,7 +41,50 @@ impl VaultOptions {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<Vault> {
-        open(Arc::new(storage), credential, self, false)
+        open(Arc::new(storage), credential, self, OpenMode::Writable)
+    }
+
+    /// Opens a vault read-only with these options: for reports, for a copy, and for storage that
+    /// cannot be written.
+    ///
+    /// Every change fails with [`Error::ReadOnly`], and nothing is written to `storage`. The opening
+    /// and all reads are journaled to `spool`, another storage, from the beginning. The spool's pages
+    /// are sealed like all journal pages. Protect the spool like the journal, and later pass it to
+    /// [`Session::bring_journal_home`](crate::Session::bring_journal_home) of the writable vault.
+    /// Until then, reports of that vault do not show these reads.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # use std::sync::Arc;
+    /// # let credential = keys::Passphrase::new("correct horse");
+    /// # let storage = Arc::new(MemoryStorage::new());
+    /// # let vault = Vault::create(Arc::clone(&storage), &credential)?;
+    /// # let id = RecordId::patient("MRN-1042", "Observation/bp")?;
+    /// # vault.session(Actor::new("dr.garcia")?, Purpose::Treatment).put(&id, b"{}")?;
+    /// # let read_only = Arc::clone(&storage);
+    /// let spool = Arc::new(MemoryStorage::new()); // a FileStorage on another disk
+    /// let reader = VaultOptions::new().open_read_only(read_only, &credential, Arc::clone(&spool))?;
+    /// let session = reader.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    /// assert!(session.get(&id)?.is_some());
+    /// assert_eq!(session.put(&id, b"!"), Err(Error::ReadOnly));
+    /// drop((session, reader)); // writes the last entries to the spool
+    ///
+    /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
+    /// assert!(officer.bring_journal_home("reads of the standby", &spool)?.pages > 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the errors of [`Vault::open`], and [`Error::Journal`] if the spool cannot be written.
+    pub fn open_read_only(
+        self,
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+        spool: impl Storage + 'static,
+    ) -> Result<Vault> {
+        let storage = ReadOnlyStorage::new(Arc::new(storage));
+        let mode = OpenMode::ReadOnly(Arc::new(spool));
+        open(Arc::new(storage), credential, self, mode)
     }
 
     /// Opens a vault with a rolled-back header, read-only, with these options; see
@@ -53,8 +97,17 @@ impl VaultOptions {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<Vault> {
-        open(Arc::new(storage), credential, self, true)
+        open(Arc::new(storage), credential, self, OpenMode::RolledBack)
     }
+}
+
+/// Mode in which a vault is opened.
+enum OpenMode {
+    Writable,
+    /// Read-only, because the header was rolled back.
+    RolledBack,
+    /// Read-only; the journal goes to this storage.
+    ReadOnly(Arc<dyn Storage>),
 }
 
 /// Creates a vault. Checks that the storage is empty, then puts the header with the precondition
@@ -90,7 +143,7 @@ fn create(
         revision: revision.ok_or(Error::CommitUnknown)?,
     };
     let now = options.clock.uptime();
-    let vault = Vault::new(storage, options, header, now);
+    let vault = Vault::new(storage, options, header, now, false);
     let created = vault.system_act(Operation::Create);
     let header = Header::parse(&value)?;
     let draft = vault.draft_of_header(&created, header.generation(), &value);
@@ -102,7 +155,7 @@ fn open(
     storage: Arc<dyn Storage>,
     credential: &dyn Credential,
     options: VaultOptions,
-    rolled_back: bool,
+    mode: OpenMode,
 ) -> Result<Vault> {
     let read_at = options.clock.uptime();
     let stored = storage
@@ -118,11 +171,22 @@ fn open(
         keyring: unlocked.keyring,
         revision: stored.revision,
     };
-    let vault = Vault::new(storage, options, header, read_at);
+    let is_read_only = matches!(mode, OpenMode::ReadOnly(_));
+    let vault = Vault::new(storage, options, header, read_at, is_read_only);
     let mut opened = vault.system_act(Operation::Open);
     opened.note = format!("slot {}", unlocked.slot).into();
-    vault.journal_deferred(&opened, Target::Vault, AccessOutcome::Done);
-    vault.core.read_only.store(rolled_back, Ordering::Release);
+    match mode {
+        OpenMode::ReadOnly(spool) => {
+            let now = vault.core.store.clock.now();
+            let draft = opened.draft(now, Target::Vault, AccessOutcome::Done);
+            vault.core.journal.begin_spool(spool, &draft)?;
+        }
+        OpenMode::Writable | OpenMode::RolledBack => {
+            vault.journal_deferred(&opened, Target::Vault, AccessOutcome::Done);
+            let is_rolled_back = matches!(mode, OpenMode::RolledBack);
+            (vault.core.rolled_back).store(is_rolled_back, Ordering::Release);
+        }
+    }
     Ok(vault)
 }
 
@@ -157,14 +221,18 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::Contended`] or [`Error::CommitUnknown`] when the header changes at the same time,
-    /// [`Error::Locked`], and errors of the storage.
+    /// [`Error::ReadOnly`] for a vault of [`VaultOptions::open_read_only`], [`Error::Locked`], and
+    /// errors of the storage.
     pub fn make_writable(&self) -> Result<()> {
         let act = self.system_act(Operation::MakeWritable);
         self.journaled(&act, Target::Vault, |act| self.end_read_only(act))
     }
 
     fn end_read_only(&self, act: &Act) -> Result<()> {
-        if self.require_writable().is_ok() {
+        if self.core.opened_read_only {
+            return Err(Error::ReadOnly);
+        }
+        if !self.is_rolled_back() {
             return Ok(());
         }
         // Bypass `change_header`, which fails while the vault is read-only.
@@ -183,7 +251,7 @@ impl Vault {
                 destroying: false,
             })
         })?;
-        self.core.read_only.store(false, Ordering::Release);
+        self.core.rolled_back.store(false, Ordering::Release);
         Ok(())
     }
 }

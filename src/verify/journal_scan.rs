@@ -311,9 +311,25 @@ pub(crate) fn acceptance(finding: &JournalFinding) -> Target {
 
 fn accepted_finding(finding: &JournalFinding) -> Finding {
     Finding {
-        fault: finding.fault.code(),
+        fault: code(finding.fault),
         writer: finding.writer.unwrap_or_default(),
         page: finding.page,
         pages: finding.pages,
+    }
+}
+
+/// Returns the number that a journal entry stores for a kind of fault. `format.md` lists the numbers.
+fn code(fault: JournalFault) -> u8 {
+    match fault {
+        JournalFault::Missing => 1,
+        JournalFault::Cut => 2,
+        JournalFault::Altered => 3,
+        JournalFault::Unlinked => 4,
+        JournalFault::Replaced => 5,
+        JournalFault::Forked => 6,
+        JournalFault::Incomplete => 7,
+        JournalFault::Unsupported => 8,
+        JournalFault::Unexpected => 9,
+        JournalFault::Forged => 10,
     }
 }

@@ -190,24 +190,6 @@ pub enum JournalFault {
     Forged,
 }
 
-impl JournalFault {
-    /// Returns the number that a journal entry stores for an accepted finding.
-    pub(crate) fn code(self) -> u8 {
-        match self {
-            Self::Missing => 1,
-            Self::Cut => 2,
-            Self::Altered => 3,
-            Self::Unlinked => 4,
-            Self::Replaced => 5,
-            Self::Forked => 6,
-            Self::Incomplete => 7,
-            Self::Unsupported => 8,
-            Self::Unexpected => 9,
-            Self::Forged => 10,
-        }
-    }
-}
-
 /// Finding on the journal, for one page or a run of consecutive pages.
 ///
 /// ```

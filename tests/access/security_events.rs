@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chartlock::access::{SecurityEvent, SecurityEventHandler};
+use chartlock::access::{SecurityEvent, SecurityEventHandler, SpoolHead};
 use chartlock::internals::access::Alarms;
 use serde_json::json;
 
@@ -30,8 +30,16 @@ fn all() -> Vec<SecurityEvent> {
         SecurityEvent::JournalFailing,
         SecurityEvent::JournalFallbackBegun {
             actor: actor.clone(),
+            spool: SpoolHead {
+                writer: [1; 16],
+                page: 7,
+                digest: [2; 32],
+            },
         },
-        SecurityEvent::JournalFallbackEnded { actor },
+        SecurityEvent::JournalFallbackEnded {
+            actor,
+            missing_chains: 1,
+        },
         SecurityEvent::JournalForked,
         SecurityEvent::HeaderRolledBack,
         SecurityEvent::JournalEntriesLost { count },
@@ -65,6 +73,9 @@ fn serialized_security_event_contains_every_field() {
     let failures = json!({"event": "repeated-failures", "count": 12, "within_seconds": 600});
     assert_eq!(of(2), failures);
     assert_eq!(of(4), json!({"event": "journal-failing"}));
+    let spool = format!("{}/7/{}", "01".repeat(16), "02".repeat(32));
+    let begun = json!({"event": "journal-fallback-begun", "actor": "dr.garcia", "spool": spool});
+    assert_eq!(of(5), begun);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chartlock::audit::Exposed;
 use chartlock::internals::journal::{Entry, Target};
-use chartlock::storage::{FaultAction, FaultPoint, Faulty, StorageError};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty};
 use chartlock::{
     Document, Error, Journaling, MemoryStorage, Operation, Precondition, Purpose, RecordId,
     VaultOptions,
@@ -367,69 +367,6 @@ fn repeated_failures_and_denials_raise_events() {
         ),
         (20, 20)
     );
-}
-
-#[test]
-fn journal_fallback_keeps_reads_working_and_copies_entries_back() {
-    let inner: Shared = Arc::new(MemoryStorage::new());
-    let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let is_full = Arc::clone(&full);
-    let storage = Faulty::new(Arc::clone(&inner), move |_, point: &FaultPoint<'_>| {
-        let commits = matches!(point, FaultPoint::Commit(_));
-        match commits && is_full.load(std::sync::atomic::Ordering::SeqCst) {
-            true => FaultAction::Fail(StorageError::Full),
-            false => FaultAction::Proceed,
-        }
-    });
-    let (options, events) = with_event_handler();
-    let vault = options.create(storage, &Fixed(1)).unwrap();
-    let clinician = session(&vault);
-    clinician.put(&id("note"), b"{}").unwrap();
-    full.store(true, std::sync::atomic::Ordering::SeqCst);
-    let refused = Error::Journal(StorageError::Full);
-    assert_eq!(clinician.get(&id("note")).unwrap_err(), refused);
-
-    let spool: Shared = Arc::new(MemoryStorage::new());
-    let officer = session_as(&vault, "it.on.call", Purpose::Treatment);
-    officer
-        .begin_journal_fallback("disk full", Arc::clone(&spool))
-        .unwrap();
-    assert!(clinician.get(&id("note")).unwrap().is_some());
-    // A put still requires the vault's own storage, because the fallback covers only reads.
-    assert!(clinician.put(&id("note"), b"!").is_err());
-    let early = officer.end_journal_fallback("too early", &spool);
-    assert_eq!(early, Err(Error::Storage(StorageError::Full)));
-    assert!(clinician.get(&id("note")).unwrap().is_some());
-
-    full.store(false, std::sync::atomic::Ordering::SeqCst);
-    let report = officer.end_journal_fallback("more disk", &spool).unwrap();
-    assert!(report.pages >= 3 && report.known == 0, "{report:?}");
-    let again = officer.end_journal_fallback("once more", &spool).unwrap();
-    assert_eq!((again.pages, again.known), (0, report.pages));
-    clinician.get(&id("note")).unwrap();
-    drop(vault);
-    let begun = entries_of(&inner, Operation::BeginJournalFallback);
-    assert_eq!(begun, [(AccessOutcome::Done, "disk full".into())]);
-    let read = entries_of(&inner, Operation::Read);
-    assert_eq!(read.len(), 3, "{read:?}");
-    let raised = events.lock().unwrap().join("; ");
-    assert!(
-        raised.contains("cannot be written")
-            && raised.contains("begun")
-            && raised.contains("ended")
-    );
-}
-
-#[test]
-fn journal_fallback_to_spool_of_another_vault_is_refused() {
-    let foreign = with_note();
-    let storage: Shared = Arc::new(MemoryStorage::new());
-    let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let before = journal(&storage).len();
-    let ended = session_as(&vault, "it.on.call", Purpose::Treatment)
-        .end_journal_fallback("mistaken", &foreign);
-    assert_eq!(ended, Err(Error::NotAuthentic));
-    assert_eq!(journal(&storage).len(), before);
 }
 
 #[test]

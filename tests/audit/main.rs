@@ -18,5 +18,6 @@ mod exposure;
 mod faults;
 mod fhir;
 mod merge;
+mod names;
 mod settled_entries;
 mod vault;

@@ -145,3 +145,45 @@ fn merged_trail_fetches_few_pages_at_a_time() {
     let rest = entries.map(Result::unwrap).count();
     assert!(rest >= 157 && fetched.load(Ordering::SeqCst) >= 160);
 }
+
+#[test]
+fn entries_under_a_clock_set_back_are_in_the_time_range_of_their_chain() {
+    let stage = JournalStage::new();
+    let writer = stage.writer();
+    let read = |at, version| {
+        let target = stage.record("MRN-1", "a", version);
+        done(garcia(Operation::Read), at, target)
+    };
+    write_page(&writer, NOON, [read(NOON, 1)]);
+    // The clock is set back by a year, on the same chain and for a new process.
+    let year = 365 * DAY;
+    let back = NOON - year;
+    write_page(&writer, back, [read(back, 2), read(back + MINUTE, 3)]);
+    write_page(&stage.writer(), back, [read(back + 2 * MINUTE, 4)]);
+    // The clock is right again.
+    write_page(&stage.writer(), NOON + DAY, [read(NOON + DAY, 5)]);
+    let auditor = stage.open();
+    let trail = auditor.trail();
+    let at = Timestamp::from_millis;
+    let versions = |range: TimeRange| -> Vec<_> {
+        let entries = trail.entries(range).unwrap().map(Result::unwrap);
+        let read = entries.filter_map(|item| match item {
+            AuditItem::Entry(entry) => Some((entry.version?, entry.not_before)),
+            AuditItem::Fault(_) => None,
+        });
+        let mut read: Vec<_> = read.collect();
+        read.sort();
+        read
+    };
+    let known = Some(at(NOON));
+    let week = TimeRange::from(at(NOON - 7 * DAY)..at(NOON + 2 * DAY));
+    let expected = [(1, None), (2, known), (3, known), (4, known), (5, None)];
+    assert_eq!(versions(week), expected);
+    let of_last_year = TimeRange::from(at(back)..at(back + DAY));
+    assert_eq!(versions(of_last_year), [(2, known), (3, known), (4, known)]);
+    let before = TimeRange::from(at(NOON - 30 * DAY)..at(NOON));
+    assert!(versions(before).is_empty());
+    let report = trail.accesses(&subject("MRN-1"), week).unwrap();
+    assert_eq!(report.accesses.len(), 5);
+    assert_eq!(report.accesses[0].not_before, known);
+}

@@ -388,7 +388,7 @@ fn auditor_on_read_only_storage_journals_to_spool() {
         assert_eq!(asked(&clinic), 0);
         let home = clinic
             .office()
-            .end_journal_fallback("the auditor's spool", &spool)
+            .bring_journal_home("the auditor's spool", &spool)
             .unwrap();
         assert_eq!((home.pages, asked(&clinic)), (2, 1));
         // An unwritable spool is refused in the same way as an unwritable storage.

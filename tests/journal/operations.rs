@@ -127,17 +127,19 @@ const ROWS: &[Row] = rows! {
         let actor = Actor::new("dr.house").unwrap();
         at.vault.break_glass(actor, at.id.subject(), "unconscious", hour).unwrap();
     };
-    "Session::begin_journal_fallback" "" [
-        "begin a journal fallback, done, vault", "end a journal fallback, done, vault"
-    ] |at| {
-        // The entry stays in the spool until the fallback ends.
-        let spool = Arc::new(MemoryStorage::new());
-        at.clinician.begin_journal_fallback("disk full", Arc::clone(&spool)).unwrap();
-        at.stage.clock.advance(1);
-        at.clinician.end_journal_fallback("replaced", &spool).unwrap();
+    "Session::begin_journal_fallback" "" ["begin a journal fallback, refused, vault"] |at| {
+        // The storage can be written.
+        let begun = at.clinician.begin_journal_fallback("disk full", MemoryStorage::new());
+        assert_eq!(begun, Err(Error::NoFallback));
     };
-    "Session::end_journal_fallback" "" ["end a journal fallback, done, vault"] |at| {
-        at.clinician.end_journal_fallback("replaced", &MemoryStorage::new()).unwrap();
+    "Session::end_journal_fallback" "" ["end a journal fallback, refused, vault"] |at| {
+        assert_eq!(at.clinician.end_journal_fallback("replaced"), Err(Error::NoFallback));
+    };
+    "Session::abandon_journal_fallback" "" ["end a journal fallback, refused, vault"] |at| {
+        assert_eq!(at.clinician.abandon_journal_fallback("lost"), Err(Error::NoFallback));
+    };
+    "Session::bring_journal_home" "" ["end a journal fallback, done, vault"] |at| {
+        at.clinician.bring_journal_home("restarted", &MemoryStorage::new()).unwrap();
     };
     "Session::accept_restore" "" [
         "verify the vault, done, vault", "verify the vault, done, vault", "accept a restore, done, vault"
@@ -239,13 +241,13 @@ const ROWS: &[Row] = rows! {
     };
     "Auditor::open" "" ["read the journal, done, vault"] |at| drop(auditor(at));
     "Auditor::open_read_only" "" ["read the journal, done, vault", "end a journal fallback, done, vault"] |at| {
-        // The entry stays in the spool until the fallback ends. Its time comes from the system's
+        // The entry stays in the spool until it is brought home. Its time comes from the system's
         // clock.
         let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
         let actor = Actor::new("privacy.office").unwrap();
         drop(Auditor::open_read_only(storage, Arc::clone(&spool), &Fixed(2), actor, Purpose::Legal));
         at.stage.clock.advance(100 * 365 * 24 * 3_600_000);
-        at.clinician.end_journal_fallback("brought home", &spool).unwrap();
+        at.clinician.bring_journal_home("brought home", &spool).unwrap();
     };
     "AuditTrail::entries" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
         assert!(auditor(at).trail().entries(..).unwrap().count() > 0);

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chartlock::internals::journal::{
-    Act, Context, EntryDraft, JournaledChange, Target, WriteTime, Writer, recent,
+    Act, Context, EntryDraft, JournaledChange, MissingPages, Target, WriteTime, Writer, recent,
 };
 use chartlock::storage::{
-    CommitError, Committed, Expect, FaultAction, Faulty, MemoryStorage, Scan, ScanPage, Storage,
-    StorageError, Stored, Transaction,
+    CommitError, Committed, Expect, FaultAction, FaultPoint, Faulty, MemoryStorage, Scan, ScanPage,
+    Storage, StorageError, Stored, Transaction,
 };
 use chartlock::{Error, Journaling, Operation, access::AccessOutcome};
 
+use crate::common::objects::{objects_of, put};
 use crate::stage::{NOON, Shared, Stage, writes_page};
 
 const NOW: WriteTime = WriteTime {
@@ -130,15 +131,35 @@ fn failing_spool_is_reported_although_changes_succeed() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
-    let full = |_, _: &chartlock::storage::FaultPoint<'_>| FaultAction::Fail(StorageError::Full);
-    writer.begin_spool(Arc::new(Faulty::new(MemoryStorage::new(), full)));
+    // The spool is full after its first page.
+    let full = |step, point: &FaultPoint<'_>| match (step, point) {
+        (3.., FaultPoint::Commit(_)) => FaultAction::Fail(StorageError::Full),
+        _ => FaultAction::Proceed,
+    };
+    let spool = Arc::new(Faulty::new(MemoryStorage::new(), full));
+    let begun = writer.begin_spool(spool, &draft("begin"), NOW).unwrap();
     writer.note(draft("read"), Duration::ZERO).unwrap();
     let answers = writer.commit(vec![change(b"r1", "put")], NOW);
     assert!(answers.unwrap()[0].is_ok());
     assert!(writer.is_failing());
-    writer.end_spool();
+    let mut home = |spool: &dyn Storage| {
+        for (key, value) in objects_of(spool, b"j") {
+            put(&*stage.storage, &key, &value);
+        }
+        Ok(())
+    };
+    let refused = writer.end_spool(&draft("end"), MissingPages::Refuse, NOW, &mut home);
+    assert!(refused.is_err() && writer.is_in_fallback());
+    let lacking = writer.end_spool(&draft("end"), MissingPages::Pin, NOW, &mut home);
+    assert_eq!(lacking, Ok(vec![]));
     assert_eq!(writer.flush_all(NOW), Ok(()));
-    assert_eq!(notes(&stage), ["put".into(), "read".into()]);
+    let mut found = notes(&stage);
+    found.sort();
+    assert_eq!(
+        found,
+        ["begin".into(), "end".into(), "put".into(), "read".into()]
+    );
+    assert_eq!(begun.page.sequence, 0);
 }
 
 /// Storage whose second commit panics.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::crypto::{ChartId, PatientKey};
+use crate::crypto::{ChartId, DataKey, PatientKey};
 use crate::error::{Error, Result};
-use crate::format::envelope::{Address, Head};
+use crate::format::envelope::{self, Address, Head};
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::Act;
@@ -34,6 +34,16 @@ impl WriteContext {
     pub(super) fn version(&self) -> Result<u64> {
         let current = self.current.as_ref();
         current.map_or(Ok(0), |stored| Ok(Head::parse(&stored.value)?.version))
+    }
+
+    /// Returns the labels of the current version; none if there is no current version.
+    pub(super) fn labels(&self, name: &str, head: &Head, key: &DataKey) -> Result<Vec<Box<str>>> {
+        let Some(current) = &self.current else {
+            return Ok(Vec::new());
+        };
+        let value = current.value.to_vec();
+        let opened = envelope::open(value, head, &self.address, Some(name), key)?;
+        Ok(opened.meta.labels)
     }
 
     /// Returns the precondition for moving the current version to the earlier versions: `Absent`,

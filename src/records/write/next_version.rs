@@ -124,11 +124,7 @@ impl Vault {
         }
         // Ask the policy before the precondition is checked, because `Conflict` would reveal the
         // state of a record that the caller may not replace.
-        check_replacement(pending, |name| {
-            let value = current.value.to_vec();
-            let opened = envelope::open(value, &head, &context.address, Some(name), &data_key);
-            opened.map(|opened| opened.meta.labels)
-        })?;
+        check_replacement(pending, |name| context.labels(name, &head, &data_key))?;
         let absent = head.kind == Kind::Retraction;
         if !pending.job.expected.admits(head.version, absent) {
             return Err(Error::Conflict);

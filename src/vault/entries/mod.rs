@@ -177,7 +177,7 @@ impl Vault {
         let vault = header.header.vault();
         let entry = open_entry(&stored.value, &header.keyring, vault, &tag)?;
         let newer = entry.generation() > header.header.generation();
-        if newer && self.require_writable().is_ok() {
+        if newer && !self.is_rolled_back() {
             return Err(Error::HeaderRolledBack);
         }
         Ok(CachedEntry {

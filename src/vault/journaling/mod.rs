@@ -8,6 +8,7 @@
 mod background;
 mod clock_watch;
 mod close;
+mod fallback;
 mod references;
 mod release;
 
@@ -242,20 +243,6 @@ impl JournalHandle {
         let flushed = journal.writer.flush_all(self.moment());
         journal.health.update(&journal.writer);
         flushed.map_err(journal_error)
-    }
-
-    /// Redirects the entries of later reads to `spool`.
-    pub(crate) fn begin_spool(&self, spool: Arc<dyn Storage>) {
-        if let Some(writer) = self.writer() {
-            writer.begin_spool(spool);
-        }
-    }
-
-    /// Sends the entries of reads to the vault's own storage again.
-    pub(crate) fn end_spool(&self) {
-        if let Some(writer) = self.writer() {
-            writer.end_spool();
-        }
     }
 }
 
