@@ -7,7 +7,7 @@ use crate::storage::{
     Transaction,
 };
 
-/// Another storage without its commits. Every commit fails with [`StorageError::Denied`].
+/// Another storage without its commits. Every commit fails with [`StorageError::ReadOnly`].
 #[derive(Debug)]
 pub(crate) struct ReadOnlyStorage(Arc<dyn Storage>);
 
@@ -27,7 +27,7 @@ impl Storage for ReadOnlyStorage {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        let denied = |_: &_| Err(StorageError::Denied.into());
+        let denied = |_: &_| Err(StorageError::ReadOnly.into());
         transactions.iter().map(denied).collect()
     }
 

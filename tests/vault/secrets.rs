@@ -321,6 +321,8 @@ fn every_error() -> Vec<Error> {
         KeyInUse,
         NoSuchKey,
         Denied,
+        NoFallback,
+        SpoolIncomplete,
         Journal(StorageError::Full),
         BadCheckpoint,
         ForeignCheckpoint,
