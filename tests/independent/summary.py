@@ -27,7 +27,7 @@ class Walk:
     def __init__(self, storage: Storage, credential: Credential):
         header = read_header(storage)
         keys, _ = journal_keys(header, credential)
-        is_auditor = keys[0].number is None
+        is_auditor = keys.authority is None
         self.vault = None if is_auditor else open_vault(storage, credential)
         journal = read_journal(storage, header.vault, keys)
         self.problems = [plain_fault(fault) for fault in journal.faults]
