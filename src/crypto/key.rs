@@ -14,14 +14,6 @@ macro_rules! roles {
         pub struct $role(Secret32);
 
         impl $role {
-            /// Generates a key with the operating system's random generator.
-            ///
-            /// # Errors
-            /// `Randomness` if the operating system returns no random bytes.
-            pub fn random() -> Result<Self> {
-                Self::try_with(|bytes| random::fill(bytes))
-            }
-
             /// Creates a key whose 32 bytes `fill` writes in place.
             ///
             /// # Errors
@@ -44,6 +36,20 @@ macro_rules! roles {
     )*};
 }
 
+macro_rules! generated_roles {
+    ($($role:ident)*) => {$(
+        impl $role {
+            /// Generates a key with the operating system's random generator.
+            ///
+            /// # Errors
+            /// `Randomness` if the operating system returns no random bytes.
+            pub fn random() -> Result<Self> {
+                Self::try_with(|bytes| random::fill(bytes))
+            }
+        }
+    )*};
+}
+
 macro_rules! copied_roles {
     ($($role:ident)*) => {$(
         impl $role {
@@ -55,6 +61,10 @@ macro_rules! copied_roles {
     )*};
 }
 
+generated_roles! {
+    SlotSecret RootKey MasterKey NameKey JournalKey AuthorityKey PatientNameKey PatientKey DataKey
+    StreamKey
+}
 copied_roles! { SlotSecret JournalKey AuthorityKey DataKey StreamKey }
 // Only test vectors create these keys from given bytes; the crate itself generates or unwraps them
 // in place.
