@@ -261,9 +261,10 @@ fn power_cut_with_several_writers_loses_no_acknowledged_change() {
     }
 }
 
-/// Scripts of two concurrent processes on one storage.
-const PROCESSES: &str = "put many put-large put backup put rotate-patient put many \
-& put put-large many put put many put-huge put put erase put many";
+/// Scripts of two concurrent processes on one storage. The process that makes a backup also erases, so that
+/// the backup begins before the erasure and contains the chart.
+const PROCESSES: &str = "put many put-large put backup put rotate-patient put erase put many \
+& put put-large many put put many put-huge put put put many";
 
 #[test]
 fn power_cut_of_shared_storage_loses_no_acknowledged_change() {
