@@ -1,14 +1,18 @@
 //! Salvage of damaged `FileStorage` directories.
 
 use std::fs;
+use std::path::Path;
 
-use chartlock::storage::{Expect, FileStorage, MemoryStorage, Storage, StorageError, Transaction};
+use chartlock::storage::{
+    Expect, FileStorage, KEY_BYTES_MAX, MemoryStorage, Storage, StorageError, Transaction,
+    VALUE_BYTES_MAX,
+};
 
 use crate::common::objects::{objects_of, value_of};
 use crate::common::scratch;
 use crate::disk::{commit, contents, put, segments};
 
-fn filled(directory: &std::path::Path) -> FileStorage {
+fn filled(directory: &Path) -> FileStorage {
     let storage = FileStorage::open(directory).unwrap();
     put(&storage, b"v", &[1; 500]);
     for number in 0..300_u32 {
@@ -107,4 +111,63 @@ fn salvage_of_header_with_damaged_page_number_uses_second_copy() {
     assert!(report.used_header_copy, "{report:?}");
     assert_eq!(value_of(&target, b"v"), Some(header));
     assert_eq!(value_of(&target, b"r1"), Some(b"1".to_vec()));
+}
+
+const PAGE: usize = 8192;
+
+/// Returns the offset of the root page of the table `object`.
+fn object_root(directory: &Path) -> usize {
+    let database = rusqlite::Connection::open(directory.join("vault.db")).unwrap();
+    let sql = "select rootpage from sqlite_schema where name = 'object'";
+    let root = database.query_row(sql, (), |row| row.get::<_, i64>(0));
+    (root.unwrap() as usize - 1) * PAGE
+}
+
+#[test]
+fn salvage_with_damaged_root_copies_newest_row_of_key() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("vault.db");
+    let storage = filled(scratch.path());
+    storage.close().unwrap();
+    let old = fs::read(&path).unwrap();
+    let key = [b"r".as_slice(), &0_u32.to_be_bytes()].concat();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put(&storage, &key, &[9; 500]);
+    let objects = objects_of(&storage, b"");
+    storage.close().unwrap();
+    let root = object_root(scratch.path());
+    let mut bytes = fs::read(&path).unwrap();
+    // Put back the page with the first row of the key, as a checkpoint that a power cut ended would.
+    let has_row = |page: &[u8]| page[0] == 0x0d && page.windows(5).any(|at| at == key);
+    let stale = old.chunks(PAGE).position(has_row).unwrap() * PAGE;
+    bytes[stale..stale + PAGE].copy_from_slice(&old[stale..stale + PAGE]);
+    bytes[root] ^= 0x40;
+    fs::write(&path, bytes).unwrap();
+    let target = MemoryStorage::new();
+    let report = FileStorage::salvage(scratch.path(), &target).unwrap();
+    assert_eq!((report.objects, report.unreadable), (303, 0));
+    assert_eq!(value_of(&target, &key), Some(vec![9; 500]));
+    assert!(objects_of(&target, b"") == objects);
+}
+
+#[test]
+fn salvage_of_rows_with_impossible_sizes_copies_the_rest() {
+    let scratch = tempfile::tempdir().unwrap();
+    filled(scratch.path()).close().unwrap();
+    let database = rusqlite::Connection::open(scratch.path().join("vault.db")).unwrap();
+    let insert =
+        "insert into object (key, key_sum, padding, value) values (?1, ?2, x'', zeroblob(?3))";
+    for (key, value_bytes) in [
+        (vec![], 1_usize),
+        (vec![b'r'; KEY_BYTES_MAX + 1], 1),
+        (b"long".to_vec(), VALUE_BYTES_MAX + 1),
+    ] {
+        let sum = crc32fast::hash(&key);
+        database
+            .execute(insert, (key, sum, value_bytes as i64))
+            .unwrap();
+    }
+    drop(database);
+    let salvaged = FileStorage::salvage(scratch.path(), &MemoryStorage::new()).unwrap();
+    assert_eq!((salvaged.objects, salvaged.unreadable), (303, 1));
 }

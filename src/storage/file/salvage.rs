@@ -1,6 +1,6 @@
 //! Salvage of the readable objects in a damaged storage directory.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Row};
@@ -11,12 +11,14 @@ use super::database::{self, Role, number};
 use super::directory::absolute;
 use super::header_copy::HeaderCopies;
 use super::origin::{origin, origin_without_log};
-use super::page_rows::each_row;
+use super::page_rows::PageRows;
 use super::repair::Scratch;
 use super::row::{ObjectRow, value};
 use super::schema::{COLUMNS, HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;
-use crate::storage::{CommitError, Expect, Storage, StorageError, Transaction, Value};
+use crate::storage::{
+    CommitError, Expect, KEY_BYTES_MAX, Storage, StorageError, Transaction, VALUE_BYTES_MAX, Value,
+};
 
 /// Maximum number of objects in one commit to the target.
 const BATCH_OBJECTS: usize = 256;
@@ -83,8 +85,7 @@ pub(super) fn salvage(
         // Commit first, because the copy of the database can exceed the space for temporary files.
         salvage.flush()?;
         drop(source);
-        let copy = scratch.copy(&directory, uses_log)?;
-        each_row(copy, &mut |row| salvage.copy_row(row))?;
+        salvage.copy_by_page(scratch.copy(&directory, uses_log)?)?;
     }
     salvage.flush()?;
     salvage.report.objects = salvage.copied.len() as u64;
@@ -211,16 +212,53 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    fn copy_row(&mut self, row: &Row<'_>) -> Result<(), StorageError> {
-        let Ok(object) = ObjectRow::read(row) else {
-            return Ok(());
-        };
-        if self.copied.contains(&object.key) {
+    /// Copies each row that is not copied yet, page by page. Of several rows with the same key, copies the
+    /// newest, because pages can be of different times.
+    fn copy_by_page(&mut self, copy: &Path) -> Result<(), StorageError> {
+        let pages = PageRows::open(copy)?;
+        let mut newest = HashMap::new();
+        pages.each(COLUMNS, &mut |row| {
+            if let Some(object) = self.missing(row) {
+                let revision = newest.entry(object.key).or_insert(object.revision);
+                *revision = object.revision.max(*revision);
+            }
+            Ok(())
+        })?;
+        if newest.is_empty() {
             return Ok(());
         }
-        match value(row, 6, &object, &self.segments, usize::MAX) {
-            Ok(value) => self.put(object.key, value),
-            Err(_) => {
+        // A value that cannot be read also hides the rest of its page.
+        self.unreadable.extend(newest.keys().cloned());
+        pages.each(
+            &format!("{COLUMNS}, value"),
+            &mut |row| match self.missing(row) {
+                Some(object) if newest.get(&object.key) == Some(&object.revision) => {
+                    self.copy_object(row, object)
+                }
+                _ => Ok(()),
+            },
+        )
+    }
+
+    fn copy_row(&mut self, row: &Row<'_>) -> Result<(), StorageError> {
+        match self.missing(row) {
+            Some(object) => self.copy_object(row, object),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the object of a row, unless the row is damaged or the object is already copied.
+    fn missing(&self, row: &Row<'_>) -> Option<ObjectRow> {
+        let object = ObjectRow::read(row).ok()?;
+        let is_key = (1..=KEY_BYTES_MAX).contains(&object.key.len());
+        (is_key && !self.copied.contains(&object.key)).then_some(object)
+    }
+
+    fn copy_object(&mut self, row: &Row<'_>, object: ObjectRow) -> Result<(), StorageError> {
+        // Stop reading at a damaged length. The target would refuse the value, and with it the batch.
+        match value(row, 6, &object, &self.segments, VALUE_BYTES_MAX + 1) {
+            Ok(value) if value.len() <= VALUE_BYTES_MAX => self.put(object.key, value),
+            _ => {
                 self.unreadable.insert(object.key);
                 Ok(())
             }
