@@ -188,11 +188,21 @@ impl JournalHandle {
         }
     }
 
-    /// Appends the entry of an operation, before the caller releases its result.
+    /// Appends the entry of an operation, before the caller releases its result. Withdraws the entry if
+    /// it cannot be written.
     ///
     /// # Errors
     /// [`Error::Journal`]: the caller must not release the result.
     fn append(&self, draft: EntryDraft) -> Result<()> {
+        self.append_or(draft, Writer::withdraw)
+    }
+
+    /// Appends an entry, and makes it durable if it must not wait. If that fails, `failed` receives the
+    /// number of the entry, which is then still in the queue.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] if the entry must not wait and cannot be written.
+    fn append_or(&self, draft: EntryDraft, failed: impl FnOnce(&Writer, u64)) -> Result<()> {
         let Some(journal) = &self.journal else {
             return Ok(());
         };
@@ -205,7 +215,7 @@ impl JournalHandle {
         let flushed = journal.writer.flush(number, moment);
         journal.health.update(&journal.writer);
         flushed.map_err(|error| {
-            journal.writer.withdraw(number);
+            failed(&journal.writer, number);
             journal_error(error)
         })
     }

@@ -47,18 +47,7 @@ impl JournalHandle {
     /// Appends the entry of a denial that is answered as absence. The entry is durable when the
     /// entry of an absence would be, and stays in the queue after a failure.
     fn append_denial(&self, draft: EntryDraft) -> Result<()> {
-        let Some(journal) = &self.journal else {
-            return Ok(());
-        };
-        let moment = self.moment();
-        let number = journal.writer.note(draft, moment.uptime)?;
-        if !journal.must_flush(moment.uptime) {
-            self.wake();
-            return Ok(());
-        }
-        let flushed = journal.writer.flush(number, moment);
-        journal.health.update(&journal.writer);
-        flushed.map_err(journal_error)
+        self.append_or(draft, |_, _| {})
     }
 }
 
