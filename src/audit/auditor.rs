@@ -8,7 +8,7 @@ use crate::audit::AuditTrail;
 use crate::audit::exposure::Exposed;
 use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject, target};
 use crate::audit::time::Timestamp;
-use crate::crypto::{AuthorityKey, JournalKey, VaultId};
+use crate::crypto::{JournalKey, VaultId};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::{Actor, Purpose, Subject};
@@ -18,6 +18,7 @@ use crate::journal::{
 };
 use crate::keys::Credential;
 use crate::keys::header::Header;
+use crate::keys::keyring::Keyring;
 use crate::storage::Storage;
 use crate::vault::clock::Clock;
 use crate::vault::options::VaultOptions;
@@ -264,12 +265,8 @@ impl JournalSource for AuditorSource {
         Some(&self.key)
     }
 
-    fn authority_key(&self, _: u32) -> Option<&AuthorityKey> {
+    fn keyring(&self) -> Option<&Keyring> {
         None
-    }
-
-    fn checks_authority(&self) -> bool {
-        false
     }
 
     fn check(&self) -> Result<()> {

@@ -2,10 +2,11 @@
 
 use crate::audit::exposure::Exposed;
 use crate::audit::time::Timestamp;
-use crate::crypto::{AuthorityKey, JournalKey, SubjectTag, VaultId};
+use crate::crypto::{JournalKey, SubjectTag, VaultId};
 use crate::error::Result;
 use crate::id::Subject;
 use crate::journal::{PageKeys, Target};
+use crate::keys::keyring::Keyring;
 use crate::storage::Storage;
 
 pub(crate) trait JournalSource: Send + Sync {
@@ -16,11 +17,8 @@ pub(crate) trait JournalSource: Send + Sync {
     /// Returns the journal key with this number, if available.
     fn key(&self, number: u32) -> Option<&JournalKey>;
 
-    /// Returns the authority key with this number; `None` if the keyring has none, or for an auditor.
-    fn authority_key(&self, number: u32) -> Option<&AuthorityKey>;
-
-    /// Returns `true` if the source has authority keys, so that forged pages are detected.
-    fn checks_authority(&self) -> bool;
+    /// Returns the keyring, whose authority keys reveal forged pages; `None` for an auditor.
+    fn keyring(&self) -> Option<&Keyring>;
 
     /// Checks that entries may still be released.
     ///
@@ -76,11 +74,12 @@ impl dyn JournalSource + '_ {
             on_key(number);
             self.key(number)
         };
-        let authority = |number| self.authority_key(number);
+        let keyring = self.keyring();
+        let authority = |number| Some(&keyring?.authority_key(number)?.key);
         with(&PageKeys {
             vault: self.vault(),
             key: &key,
-            authority: self.checks_authority().then_some(&authority),
+            authority: keyring.is_some().then_some(&authority),
         })
     }
 }

@@ -7,11 +7,12 @@ use crate::audit::exposure::Exposed;
 use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject};
 use crate::audit::time::Timestamp;
 use crate::audit::{AuditTrail, disclosures};
-use crate::crypto::{self, AuthorityKey, JournalKey, VaultId};
+use crate::crypto::{self, JournalKey, VaultId};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::{RecordId, Subject};
 use crate::journal::{AccessOutcome, Operation};
+use crate::keys::keyring::Keyring;
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::session::handle::HandleGuard;
@@ -145,13 +146,8 @@ impl JournalSource for VaultSource {
         found.map(|numbered| &numbered.key)
     }
 
-    fn authority_key(&self, number: u32) -> Option<&AuthorityKey> {
-        let found = self.header.keyring.authority_key(number);
-        found.map(|numbered| &numbered.key)
-    }
-
-    fn checks_authority(&self) -> bool {
-        true
+    fn keyring(&self) -> Option<&Keyring> {
+        Some(&self.header.keyring)
     }
 
     fn check(&self) -> Result<()> {
