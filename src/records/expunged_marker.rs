@@ -2,7 +2,7 @@
 
 use crate::crypto::{Place, StreamId};
 use crate::error::{Error, Result};
-use crate::format::envelope::{self, Address, Kind, Opened};
+use crate::format::envelope::{self, Address, Head, Kind, Opened};
 use crate::format::storage_keys;
 use crate::records::read;
 use crate::records::version_ref::VersionRef;
@@ -19,7 +19,7 @@ pub(crate) struct Marker {
 
 impl Vault {
     /// Returns the number of the last expunged version of a record, from the metadata of the
-    /// current version; `None` if no version was expunged.
+    /// current version, which the caller opened; `None` if no version was expunged.
     ///
     /// Every version carries the number on, except a marker. So if the current version is no
     /// retraction and its body does not open, the version before it gives the same number. Damage of
@@ -33,10 +33,10 @@ impl Vault {
         cached: &CachedEntry,
         address: &Address,
         name: Option<&str>,
-        current: &Stored,
+        head: &Head,
+        opened: Result<Opened>,
     ) -> Result<Option<u64>> {
-        let (head, key) = read::authentic(cached, address, &current.value)?;
-        let error = match envelope::open(current.value.to_vec(), &head, address, name, &key) {
+        let error = match opened {
             Ok(opened) => return Ok(opened.meta.expunged_up_to()),
             Err(error) => error,
         };
@@ -108,7 +108,11 @@ impl Vault {
         let Some(current) = self.core.store.read_damaged(&current)? else {
             return Ok(false);
         };
-        match self.expunged_up_to(cached, address, None, &current) {
+        let last = read::authentic(cached, address, &current.value).and_then(|(head, key)| {
+            let opened = envelope::open(current.value.into(), &head, address, None, &key);
+            self.expunged_up_to(cached, address, None, &head, opened)
+        });
+        match last {
             Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
             last => Ok(matches!(last, Ok(Some(last)) if version <= last)),
         }

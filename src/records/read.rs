@@ -150,7 +150,7 @@ impl Vault {
         };
         // Authenticate the head first; otherwise an altered version number could hide an existing
         // version.
-        let (head, _) = authentic(cached, address, &current.value)?;
+        let (head, key) = authentic(cached, address, &current.value)?;
         if version == head.version {
             return Ok(Some((Place::Current, head, current)));
         }
@@ -159,7 +159,9 @@ impl Vault {
         }
         // An expunge in progress leaves values that must not be returned, and a completed expunge
         // leaves a gap that is no error.
-        let last = self.expunged_up_to(cached, address, Some(name), &current)?;
+        let name = Some(name);
+        let opened = envelope::open(current.value.into(), &head, address, name, &key);
+        let last = self.expunged_up_to(cached, address, name, &head, opened)?;
         if last.is_some_and(|last| version <= last) {
             return Ok(None);
         }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::crypto::{ChartId, DataKey, PatientKey};
+use crate::crypto::{ChartId, DataKey, PatientKey, Place};
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address, Head};
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::Act;
 use crate::keys::ring::KeyVersion;
+use crate::keys::wrap;
 use crate::records::write::{NewSubjects, PendingWrite};
 use crate::storage::{Expect, Revision, Stored};
 use crate::vault::Vault;
@@ -36,14 +37,24 @@ impl WriteContext {
         current.map_or(Ok(0), |stored| Ok(Head::parse(&stored.value)?.version))
     }
 
-    /// Returns the labels of the current version; none if there is no current version.
-    pub(super) fn labels(&self, name: &str, head: &Head, key: &DataKey) -> Result<Vec<Box<str>>> {
-        let Some(current) = &self.current else {
-            return Ok(Vec::new());
-        };
-        let value = current.value.to_vec();
-        let opened = envelope::open(value, head, &self.address, Some(name), key)?;
-        Ok(opened.meta.labels)
+    /// Returns the value of the current version, rewrapped for the earlier versions.
+    pub(super) fn moved(
+        &self,
+        current: &Stored,
+        head: &Head,
+        data_key: &DataKey,
+    ) -> Result<Vec<u8>> {
+        let wrapped = wrap::wrap(
+            head.suite,
+            &self.patient_key(head.key_number)?.key,
+            Place::Earlier,
+            head.key_number,
+            &head.commitment,
+            data_key,
+        )?;
+        // Keep the patient key number of the moved version, so that the scan of a rotation still
+        // finds the version.
+        envelope::rewrapped(current.value.to_vec(), head.key_number, &wrapped)
     }
 
     /// Returns the precondition for moving the current version to the earlier versions: `Absent`,

@@ -5,14 +5,13 @@ use crate::error::{Error, Result};
 use crate::format::envelope::{self, Body, Content, Head, INLINE_MAX, Kind};
 use crate::format::storage_keys;
 use crate::journal;
-use crate::keys::wrap;
 use crate::records::document::Precondition;
 use crate::records::read;
 use crate::records::upload::move_into;
 use crate::records::write::commit_reply::{AttemptKind, WriteAttempt, WriteStep};
 use crate::records::write::lookup::WriteContext;
 use crate::records::write::put_marker::marker_in_place;
-use crate::records::write::replacement::check_replacement;
+use crate::records::write::replacement::{check_replacement, labels_of};
 use crate::records::write::seal::VersionDraft;
 use crate::records::write::{PendingChange, PendingWrite, WriteJob};
 use crate::storage::{Expect, Stored, Transaction};
@@ -124,7 +123,10 @@ impl Vault {
         }
         // Ask the policy before the precondition is checked, because `Conflict` would reveal the
         // state of a record that the caller may not replace.
-        check_replacement(pending, |name| context.labels(name, &head, &data_key))?;
+        let (address, name) = (&context.address, pending.job.id.name());
+        let value = current.value.to_vec();
+        let opened = envelope::open(value, &head, address, Some(name), &data_key);
+        check_replacement(pending, labels_of(&opened))?;
         let absent = head.kind == Kind::Retraction;
         if !pending.job.expected.admits(head.version, absent) {
             return Err(Error::Conflict);
@@ -133,19 +135,9 @@ impl Vault {
             return Ok(NextVersion::Nothing);
         }
         let name = Some(pending.job.id.name());
-        let last = self.expunged_up_to(&context.cached, &context.address, name, current)?;
+        let last = self.expunged_up_to(&context.cached, address, name, &head, opened)?;
         pending.job.meta.set_expunged_up_to(last);
-        let wrapped = wrap::wrap(
-            head.suite,
-            &context.patient_key(head.key_number)?.key,
-            Place::Earlier,
-            head.key_number,
-            &head.commitment,
-            &data_key,
-        )?;
-        // Keep the patient key number of the moved version, so that the scan of a rotation still
-        // finds the version.
-        let value = envelope::rewrapped(current.value.to_vec(), head.key_number, &wrapped)?;
+        let value = context.moved(current, &head, &data_key)?;
         Ok(NextVersion::Version {
             version: head.version + 1,
             earlier: Some((head.version, value)),
@@ -225,7 +217,7 @@ impl Vault {
             let before = self.open_earlier(cached, address, name, head.version - 1)?;
             job.meta.set_expunged_up_to(before.meta.expunged_up_to());
             absent = matches!(before.content, Content::Retraction);
-            check_replacement(pending, |_| Ok(before.meta.labels))?;
+            check_replacement(pending, Ok(before.meta.labels))?;
         }
         // The precondition refers to the last acknowledged version, not to the orphan.
         if !pending.job.expected.admits(head.version - 1, absent) {

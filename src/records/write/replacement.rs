@@ -1,23 +1,24 @@
 //! Check of the access policy on the version that a write replaces.
 
 use crate::error::Result;
+use crate::format::envelope::Opened;
 use crate::records::write::{PendingChange, PendingWrite};
 
 /// Asks the policy whether the job may replace a version, if the policy uses labels. A retraction
 /// takes over the labels of the version that it retracts; otherwise a retraction would release
 /// earlier versions without labels.
 ///
-/// `open` opens the version with the name of its record and returns its labels.
+/// `labels` are those of the replaced version, or the reason why it does not open.
 pub(super) fn check_replacement(
     pending: &mut PendingWrite<'_>,
-    open: impl FnOnce(&str) -> Result<Vec<Box<str>>>,
+    labels: Result<Vec<Box<str>>>,
 ) -> Result<()> {
     let job = &mut pending.job;
     let retracts = matches!(job.change, PendingChange::Retraction);
     if job.check.is_none() && !retracts {
         return Ok(());
     }
-    let labels = match (open(job.id.name()), &job.check) {
+    let labels = match (labels, &job.check) {
         (Ok(labels), Some(check)) => {
             job.act = check(&labels)?;
             labels
@@ -31,4 +32,10 @@ pub(super) fn check_replacement(
         job.meta.labels = labels;
     }
     Ok(())
+}
+
+/// Returns the labels of a version, or the reason why it does not open.
+pub(super) fn labels_of(opened: &Result<Opened>) -> Result<Vec<Box<str>>> {
+    let opened = opened.as_ref().map_err(Clone::clone)?;
+    Ok(opened.meta.labels.clone())
 }
