@@ -165,10 +165,9 @@ fn close_reports_entries_that_cannot_be_written_and_writes_them_later() {
     assert_eq!(reads.count(), 2);
 }
 
-#[test]
-fn drop_with_unwritten_entries_raises_event() {
+/// Drops a vault with the entries of two reads while its storage is full.
+fn drop_with_unwritten_entries(options: VaultOptions) {
     let (storage, full) = (memory(), Arc::new(AtomicBool::new(false)));
-    let (options, events) = recording(VaultOptions::new().without_background());
     let vault = options
         .create(full_when(&storage, &full), &Fixed(1))
         .unwrap();
@@ -177,6 +176,12 @@ fn drop_with_unwritten_entries_raises_event() {
     full.store(true, Ordering::SeqCst);
     by(&vault, "dr").get(&id("note")).unwrap();
     drop(vault);
+}
+
+#[test]
+fn drop_with_unwritten_entries_raises_event() {
+    let (options, events) = recording(VaultOptions::new().without_background());
+    drop_with_unwritten_entries(options);
     let lost = SecurityEvent::JournalEntriesLost { count: 2 };
     assert_eq!(
         *events.lock().unwrap(),
@@ -186,17 +191,9 @@ fn drop_with_unwritten_entries_raises_event() {
 
 #[test]
 fn panic_of_handler_while_vault_is_dropped_is_caught() {
-    let (storage, full) = (memory(), Arc::new(AtomicBool::new(false)));
     let options = VaultOptions::new().without_background();
     let options = options.on_security_event(|_: &SecurityEvent| panic!("the handler panics"));
-    let vault = options
-        .create(full_when(&storage, &full), &Fixed(1))
-        .unwrap();
-    by(&vault, "dr").put(&id("note"), b"{}").unwrap();
-    by(&vault, "dr").get(&id("note")).unwrap();
-    full.store(true, Ordering::SeqCst);
-    by(&vault, "dr").get(&id("note")).unwrap();
-    drop(vault);
+    drop_with_unwritten_entries(options);
 }
 
 /// Waits until the condition holds.
