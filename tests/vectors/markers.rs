@@ -105,6 +105,15 @@ fn expunged(files: &mut Files) {
     });
 }
 
+/// Stores three versions, of which the second is a retraction and no marker.
+fn retracted_between(world: &mut World) {
+    world.base();
+    world.put_versions(&[b"first", b"", b"third"]);
+    let mut version = world.version(2, body(&Meta::of(NAME).encode(), b""));
+    (version.kind, version.place) = (3, b'h');
+    world.put(&version);
+}
+
 fn carried(files: &mut Files) {
     let what = (
         "expunged-marker-gone",
@@ -121,11 +130,7 @@ fn carried(files: &mut Files) {
     );
     opens(files, what, b"first", |world| {
         world.about("version", b"1");
-        world.base();
-        world.put_versions(&[b"first", b"", b"third"]);
-        let mut version = world.version(2, body(&Meta::of(NAME).encode(), b""));
-        (version.kind, version.place) = (3, b'h');
-        world.put(&version);
+        retracted_between(world);
         let at = world.earlier(NAME, 2);
         *world.storage.get_mut(&at).unwrap().last_mut().unwrap() ^= 1;
     });
@@ -148,11 +153,7 @@ fn carried(files: &mut Files) {
     );
     opens(files, what, b"first", |world| {
         world.about("version", b"1");
-        world.base();
-        world.put_versions(&[b"first", b"", b"third"]);
-        let mut version = world.version(2, body(&Meta::of(NAME).encode(), b""));
-        (version.kind, version.place) = (3, b'h');
-        world.put(&version);
+        retracted_between(world);
     });
 }
 
