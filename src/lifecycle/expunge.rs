@@ -32,7 +32,7 @@ use crate::records::expunged_marker::Marker;
 use crate::records::stream_owner::StreamOwner;
 use crate::records::version_ref::VersionRef;
 use crate::records::write::WriteJob;
-use crate::storage::{Projection, Scan};
+use crate::storage::{Projection, Scan, Value};
 use crate::vault::entries::CachedEntry;
 use crate::vault::{ROUNDS, Vault};
 
@@ -104,21 +104,9 @@ impl Vault {
         counted: Option<u64>,
         report: &mut ExpungeReport,
     ) -> Result<()> {
-        let prefix = storage_keys::earlier_versions(address);
         let mut seen = None;
         loop {
-            let page = self.core.store.scan(Scan {
-                prefix: &prefix,
-                after: None,
-                limit: PAGE,
-                projection: Projection::Values,
-            })?;
-            let chart = &address.chart;
-            let objects = page.items.into_iter().filter_map(|entry| {
-                let object = VersionRef::at(chart, Place::Earlier, entry.key)?;
-                (object.version? < marker).then_some((object, entry.value))
-            });
-            let objects: Vec<_> = objects.collect();
+            let objects = self.versions_below(address, marker)?;
             if objects.is_empty() {
                 return Ok(());
             }
@@ -149,6 +137,32 @@ impl Vault {
             report.versions += news.count() as u64;
             let keys = objects.into_iter().map(|(object, _)| object.key).collect();
             self.core.store.remove_all(keys, &mut || ())?;
+        }
+    }
+
+    /// Returns versions below a marker, at most one page of them; none if no version is left. Reads on
+    /// behind pages that contain only keys of no version, because an attacker can plant such keys.
+    fn versions_below(&self, address: &Address, marker: u64) -> Result<Vec<(VersionRef, Value)>> {
+        let prefix = storage_keys::earlier_versions(address);
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.core.store.scan(Scan {
+                prefix: &prefix,
+                after: after.as_deref(),
+                limit: PAGE,
+                projection: Projection::Values,
+            })?;
+            let last = page.items.last().map(|item| item.key.clone());
+            let objects = page.items.into_iter().filter_map(|item| {
+                let object = VersionRef::at(&address.chart, Place::Earlier, item.key)?;
+                (object.version? < marker).then_some((object, item.value))
+            });
+            let objects: Vec<_> = objects.collect();
+            if !objects.is_empty() || !page.more {
+                return Ok(objects);
+            }
+            // A page without a key gives no place from which to continue.
+            after = Some(last.ok_or(Error::Contended)?);
         }
     }
 

@@ -5,7 +5,8 @@ use crate::stage::{Stage, record, session_on};
 
 everywhere!(
     keys_of_no_version_change_no_read,
-    keys_of_no_version_are_no_lost_record
+    keys_of_no_version_are_no_lost_record,
+    keys_of_no_version_hide_no_version_from_expunge
 );
 
 /// Stores objects beside an earlier version: under numbers that no version has, and under shorter
@@ -55,4 +56,22 @@ fn keys_of_no_version_are_no_lost_record(stage: &Stage) {
     assert!(session.get(&id).unwrap().is_none());
     assert_eq!(session.retract(&id), Ok(None));
     assert_eq!(session.put(&id, b"1"), Ok(1));
+}
+
+fn keys_of_no_version_hide_no_version_from_expunge(stage: &Stage) {
+    let session = session_on(&stage.create());
+    let id = record("MRN-1", "Observation/1");
+    for content in [b"1", b"2", b"3"] {
+        session.put(&id, content).unwrap();
+    }
+    let versions = raw::objects_of(&stage.storage, b"h");
+    let (first, _) = versions.first_key_value().unwrap();
+    // These keys precede those of the versions, and fill more than one page of the scan.
+    for number in 0..200_u16 {
+        let key = [&first[..33], &[0; 8], &number.to_be_bytes()[..]].concat();
+        raw::put(&stage.storage, &key, &[1; 20]);
+    }
+    session.expunge(&id, "wrong patient").unwrap();
+    let left = raw::objects_of(&stage.storage, b"h");
+    assert!(versions.keys().all(|key| !left.contains_key(key)));
 }
