@@ -3,7 +3,8 @@
 //! A storage key consists of a class letter and fields of fixed length. `format.md` lists all
 //! storage keys.
 
-use crate::crypto::{ChartId, PatientTag, RecordTag, StreamId};
+use crate::crypto::{ChartId, Digest, PatientTag, RecordTag, StreamId};
+use crate::format::codec::fields;
 use crate::format::envelope::{Address, VERSION_MAX};
 
 /// Key of the vault header.
@@ -115,6 +116,18 @@ pub struct PageId {
     /// Position of the page in the chain, from 0.
     pub sequence: u64,
 }
+
+/// A chain head: the last page of a chain at the time of reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainHead {
+    /// The last page.
+    pub page: PageId,
+    /// SHA-256 of that page's value.
+    pub digest: Digest,
+}
+
+fields! { PageId { writer sequence } }
+fields! { ChainHead { page digest } }
 
 /// Returns the key prefix of one writer's pages: `j` and the writer id, 17 bytes.
 pub fn journal_chain(writer: &WriterId) -> Vec<u8> {

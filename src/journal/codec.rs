@@ -6,10 +6,9 @@ use crate::error::Error;
 use crate::format::codec::{
     Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
 };
-use crate::format::storage_keys::PageId;
 use crate::journal::authority::PageKind;
 use crate::journal::entry::{Context, Finding, RecordRef, SubjectRef, Target};
-use crate::journal::page::{ChainHead, Entry, Page, Stage};
+use crate::journal::page::{Entry, Page, Stage};
 use crate::journal::{AccessOutcome, Operation};
 
 impl Body for Page {}
@@ -17,8 +16,6 @@ impl Body for Page {}
 fields! { Context { actor purpose request organization under_break_glass } }
 fields! { SubjectRef { chart tag } }
 fields! { RecordRef { tag name } }
-fields! { PageId { writer sequence } }
-fields! { ChainHead { page digest } }
 fields! { Finding { fault writer page pages } }
 numbers! { Stage { 0 Done 1 Announced } }
 

@@ -7,19 +7,11 @@ use std::hash::Hash;
 use crate::crypto::{CipherSuite, Digest, FrameKey, Salt, page_key};
 use crate::error::{Error, Result};
 use crate::format::sealed::{self, FrameHead, SealingPlace};
+pub use crate::format::storage_keys::ChainHead;
 use crate::format::storage_keys::{self, PageId};
 use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::entry::{Context, EntryDraft, RecordRef, SubjectRef, Target};
 use crate::journal::{AccessOutcome, Operation};
-
-/// A chain head: the last page of a chain at the time of reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChainHead {
-    /// The last page.
-    pub page: PageId,
-    /// SHA-256 of that page's value.
-    pub digest: Digest,
-}
 
 /// The stage of a journal entry relative to its change: settled or announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
