@@ -214,7 +214,9 @@ pub mod report {
     pub use crate::lifecycle::holds::HoldInfo;
     pub use crate::lifecycle::report::{ErasureReport, ExpungeReport, GarbageReport};
     pub use crate::rotation::key_usage::{KeyCount, KeyUsage};
-    pub use crate::rotation::report::{ReencryptionReport, RootRotationReport, RotationReport};
+    pub use crate::rotation::report::{
+        JournalRotationReport, ReencryptionReport, RootRotationReport, RotationReport,
+    };
     pub use crate::session::journal_fallback::JournalFallbackReport;
 }
 

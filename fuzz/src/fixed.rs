@@ -7,6 +7,8 @@ use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
 /// The size of the header's fixed fields before the first slot, in bytes.
 const HEAD: usize = 36;
+/// The end of a frame without former journal keys: the number of the active journal key, and a count.
+const FORMER_KEYS: [u8; 6] = [9, 0, 0, 0, 0, 0];
 
 /// Splits off the first byte, which a fuzz target uses to choose a variant.
 pub fn choice(data: &[u8]) -> Option<(u8, &[u8])> {
@@ -47,6 +49,7 @@ pub fn frame(suite: CipherSuite, count: u8, slots: &[u8]) -> Vec<u8> {
     frame.extend([5; 16]);
     frame.extend(1_u64.to_le_bytes());
     frame.extend(slots);
+    frame.extend(FORMER_KEYS);
     frame
 }
 
@@ -68,7 +71,7 @@ pub fn header_value(suite: CipherSuite, frame: &[u8], body: &[u8]) -> Vec<u8> {
 
 /// Returns the keyring body of a header whose only slot is [`slot`].
 pub fn keyring_body(suite: CipherSuite, value: &[u8]) -> Vec<u8> {
-    let (frame, ring) = value.split_at(HEAD + slot().len());
+    let (frame, ring) = value.split_at(HEAD + slot().len() + FORMER_KEYS.len());
     let salt = ring.first_chunk().unwrap();
     let (sealing, _) = ring_key(suite, &root(), salt, frame).unwrap();
     open(&sealing, &ring[68..])
@@ -87,7 +90,8 @@ pub fn plain_keyring_body() -> Vec<u8> {
         body.extend([0; 8]);
         body.extend([number; 32]);
     }
-    body.extend(0_u64.to_le_bytes());
+    // Neither closings nor extensions.
+    body.extend([0; 16]);
     body
 }
 

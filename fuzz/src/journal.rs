@@ -43,6 +43,7 @@ fn open_page(value: &[u8], keyring: &Keyring, place: &PageId) -> OpenResult {
         vault: VAULT,
         key: &key,
         authority: Some(&authority),
+        coverage: None,
     };
     keys.open(value, place)
 }
@@ -78,7 +79,12 @@ fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     let value = [before, seal(&sealing, &whole)].concat();
     let page = match open_page(&value, keyring, &PLACE) {
         Ok(page) => page,
-        Err(PageError::Forged) => panic!("a signed page is called forged"),
+        Err(
+            error @ (PageError::Forged
+            | PageError::UnknownKey
+            | PageError::Late
+            | PageError::Unproven),
+        ) => panic!("a signed page under the active key is called {error:?}"),
         Err(PageError::Refused(error)) => {
             assert!(
                 matches!(error, Error::Malformed | Error::Unsupported),

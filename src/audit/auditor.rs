@@ -1,8 +1,8 @@
 //! Auditor: read access to the journal alone, through an auditor's slot.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::audit::AuditTrail;
 use crate::audit::exposure::Exposed;
@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::{Actor, Purpose, Subject};
 use crate::journal::{
-    self, AccessOutcome, Act, Context, Cursor, Operation, PageKeys, Sealer, Target, WriteTime,
-    WriterId,
+    self, AccessOutcome, Act, Context, CurrentKeys, KeySource, Operation, Sealer, Target, WriteTime,
 };
 use crate::keys::Credential;
+use crate::keys::former_keys::JournalKeys;
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
-use crate::storage::Storage;
+use crate::storage::{Revision, Storage};
 use crate::vault::clock::Clock;
 use crate::vault::options::VaultOptions;
 
@@ -52,7 +52,7 @@ pub struct Auditor(Arc<AuditorSource>);
 struct AuditorSource {
     storage: Arc<dyn Storage>,
     vault: VaultId,
-    key: JournalKey,
+    keys: JournalKeys,
     slot: u16,
     writer: journal::Writer,
     clock: Arc<dyn Clock>,
@@ -65,8 +65,7 @@ impl Auditor {
     /// # Errors
     /// - [`Error::NoVault`] if the storage contains no header.
     /// - [`Error::WrongKey`] if the credential opens no auditor's slot.
-    /// - [`Error::NotAuthentic`] if no page opens with the slot's journal key: the journal is
-    ///   empty, damaged, or sealed under a different journal key.
+    /// - [`Error::HeaderDamaged`] if a former journal key in the header does not unwrap.
     /// - [`Error::Journal`] if the entry cannot be written.
     /// - Errors of the storage.
     pub fn open(
@@ -181,21 +180,28 @@ fn open(
     credential: &dyn Credential,
     (actor, purpose): (Actor, Purpose),
 ) -> Result<Auditor> {
-    let stored = storage.read(&[storage_keys::HEADER])?.pop().flatten();
-    let header = Header::parse(&stored.ok_or(Error::NoVault)?.value)?;
-    let (key, slot) = header.unlock_journal(credential)?;
-    let sealer = Sealer {
-        suite: header.suite(),
-        vault: *header.vault(),
-        number: number_of(&*storage, *header.vault(), &key)?,
-        key: JournalKey::from_bytes(key.expose()),
-        authority: None,
+    let read_at = options.clock.uptime();
+    let (header, revision) = read_header(&*storage)?;
+    let (keys, slot) = header.unlock_journal(credential)?;
+    let (number, key) = keys.active();
+    let source = AuditorKeys {
+        has_spool: !Arc::ptr_eq(&storage, &spool),
+        storage: Arc::clone(&storage),
+        clock: Arc::clone(&options.clock),
+        sealer: Arc::new(Sealer {
+            suite: header.suite(),
+            vault: *header.vault(),
+            number,
+            key: JournalKey::from_bytes(key.expose()),
+            authority: None,
+        }),
     };
+    let current = source.current(revision, read_at);
     let source = AuditorSource {
-        writer: journal::Writer::new(spool, sealer),
+        writer: journal::Writer::renewing(spool, current, Arc::new(source)),
         storage,
         vault: *header.vault(),
-        key,
+        keys,
         slot,
         clock: options.clock,
         context: Arc::new(Context {
@@ -209,45 +215,42 @@ fn open(
     Ok(Auditor(Arc::new(source)))
 }
 
-/// Finds the number of a journal key. An auditor's slot contains the key without its number, but
-/// each page that the key opens contains the number. The search begins with the newest chains,
-/// because they are most likely sealed under the slot's key.
-fn number_of(storage: &dyn Storage, vault: VaultId, key: &JournalKey) -> Result<u32> {
-    let writers = journal::writers(storage, None)?;
-    for writer in writers.into_iter().rev() {
-        if let Some(number) = number_in(storage, vault, key, writer)? {
-            return Ok(number);
-        }
-    }
-    Err(Error::NotAuthentic)
+/// Source of the auditor's journal keys. A rotation of the journal keys ends the access, because only
+/// the credential opens the new header's slot.
+struct AuditorKeys {
+    storage: Arc<dyn Storage>,
+    clock: Arc<dyn Clock>,
+    sealer: Arc<Sealer>,
+    /// `true` if the auditor's own entries go to another storage than the one with the header.
+    has_spool: bool,
 }
 
-fn number_in(
-    storage: &dyn Storage,
-    vault: VaultId,
-    key: &JournalKey,
-    writer: WriterId,
-) -> Result<Option<u32>> {
-    let (requested, found) = (Cell::new(0), Cell::new(None));
-    let keys = PageKeys {
-        vault,
-        key: &|number| {
-            requested.set(number);
-            Some(key)
-        },
-        authority: None,
-    };
-    let mut cursor = Cursor::new(writer);
-    let mut more = true;
-    while more && found.get().is_none() {
-        more = cursor.step(storage, &keys, 1, &mut |_, page, _| {
-            if page.is_some() {
-                found.set(Some(requested.get()));
-            }
-            Ok(())
-        })?;
+impl AuditorKeys {
+    fn current(&self, header: Revision, read_at: Duration) -> CurrentKeys {
+        CurrentKeys {
+            sealer: Arc::clone(&self.sealer),
+            header: (!self.has_spool).then_some(header),
+            read_at,
+        }
     }
-    Ok(found.get())
+}
+
+impl KeySource for AuditorKeys {
+    fn reload(&self) -> Result<CurrentKeys> {
+        let read_at = self.clock.uptime();
+        let (header, revision) = read_header(&*self.storage)?;
+        let is_current = header.journal_key_number() == self.sealer.number;
+        match is_current && *header.vault() == self.sealer.vault {
+            true => Ok(self.current(revision, read_at)),
+            false => Err(Error::RootKeyChanged),
+        }
+    }
+}
+
+fn read_header(storage: &dyn Storage) -> Result<(Header, Revision)> {
+    let stored = storage.read(&[storage_keys::HEADER])?.pop().flatten();
+    let stored = stored.ok_or(Error::NoVault)?;
+    Ok((Header::parse(&stored.value)?, stored.revision))
 }
 
 impl JournalSource for AuditorSource {
@@ -259,10 +262,12 @@ impl JournalSource for AuditorSource {
         self.vault
     }
 
-    // Ignore the number, because the slot contains only one key. A page under another key fails to
-    // open, and the report lists the page as unreadable.
-    fn key(&self, _: u32) -> Option<&JournalKey> {
-        Some(&self.key)
+    fn key(&self, number: u32) -> Option<&JournalKey> {
+        self.keys.find(number)
+    }
+
+    fn tag_key(&self) -> &JournalKey {
+        self.keys.first()
     }
 
     fn keyring(&self) -> Option<&Keyring> {
@@ -278,7 +283,7 @@ impl JournalSource for AuditorSource {
     }
 
     fn note(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
-        self.record(target(subject, &self.key)?, question)
+        self.record(target(subject, self.keys.first())?, question)
     }
 
     fn record_names(&self, _: &Subject) -> Result<KnownRecords> {

@@ -28,7 +28,7 @@ impl CheckpointAnchor {
         };
         let mut opened = None;
         let mut cursor = Cursor::at(&page);
-        source.with_keys(&|_| {}, |keys| {
+        source.with_keys(|keys| {
             cursor.step(source.storage(), keys, 1, &mut |at, read, _| {
                 opened = read.filter(|_| at == page);
                 Ok(())

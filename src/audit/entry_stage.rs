@@ -48,7 +48,7 @@ impl Settlements {
         } = self;
         for writer in journal::writers(source.storage(), None)? {
             let cursor = cursors.entry(writer).or_insert_with(|| Cursor::new(writer));
-            source.with_keys(&|_| {}, |keys| {
+            source.with_keys(|keys| {
                 cursor.advance(source.storage(), keys, &mut |id, page, _| {
                     // Skip an unreadable page: entries that the page settles count as unsettled,
                     // and `AuditEntries` reports the page.

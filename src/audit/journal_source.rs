@@ -17,6 +17,9 @@ pub(crate) trait JournalSource: Send + Sync {
     /// Returns the journal key with this number, if available.
     fn key(&self, number: u32) -> Option<&JournalKey>;
 
+    /// Returns the vault's first journal key, which derives the tags of subjects and names.
+    fn tag_key(&self) -> &JournalKey;
+
     /// Returns the keyring, whose authority keys reveal forged pages; `None` for an auditor.
     fn keyring(&self) -> Option<&Keyring>;
 
@@ -56,30 +59,23 @@ pub(crate) struct KnownRecords {
 /// A subject that the vault stores now, for comparison with the journal.
 pub(crate) struct KnownSubject {
     pub(crate) subject: Subject,
-    /// The subject's tag under the active journal key.
+    /// The subject's tag in the journal.
     pub(crate) tag: SubjectTag,
     /// The creation time of the subject's chart; `None` for an erased subject.
     pub(crate) created: Option<Timestamp>,
 }
 
 impl dyn JournalSource + '_ {
-    /// Passes the keys of journal pages to `with`. Calls `on_key` with the key number of each page
-    /// that is opened.
-    pub(crate) fn with_keys<T>(
-        &self,
-        on_key: &dyn Fn(u32),
-        with: impl FnOnce(&PageKeys<'_>) -> T,
-    ) -> T {
-        let key = |number| {
-            on_key(number);
-            self.key(number)
-        };
+    /// Passes the keys of journal pages to `with`.
+    pub(crate) fn with_keys<T>(&self, with: impl FnOnce(&PageKeys<'_>) -> T) -> T {
+        let key = |number| self.key(number);
         let keyring = self.keyring();
         let authority = |number| Some(&keyring?.authority_key(number)?.key);
         with(&PageKeys {
             vault: self.vault(),
             key: &key,
             authority: keyring.is_some().then_some(&authority),
+            coverage: None,
         })
     }
 }

@@ -129,7 +129,7 @@ impl AuditTrail {
     }
 
     fn walk(&self, names: Names, between: TimeRange) -> Result<AuditEntries> {
-        AuditEntries::new(Arc::clone(&self.source), names, between)
+        AuditEntries::new(Arc::clone(&self.source), &names, between)
     }
 
     /// Returns the names to resolve, with `subject` and the names of its records added, and the

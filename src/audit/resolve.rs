@@ -17,7 +17,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Derives the tag of each name under a journal key.
+    /// Derives the tag of each name under the vault's first journal key.
     pub(super) fn tags(&self, key: &JournalKey) -> Result<TagTable> {
         let mut table = TagTable::default();
         for subject in &self.subjects {
@@ -32,7 +32,7 @@ impl Names {
     }
 }
 
-/// The tags of subjects and record names under one journal key, for resolving entries.
+/// The tags of subjects and record names, for resolving entries.
 #[derive(Default)]
 pub(super) struct TagTable {
     subjects: HashMap<SubjectTag, Subject>,

@@ -128,7 +128,7 @@ impl Sealing {
     ) -> Result<Option<Address>> {
         let mut found = None;
         let mut cursor = Cursor::at(id);
-        source.with_keys(&|_| {}, |keys| {
+        source.with_keys(|keys| {
             cursor.step(source.storage(), keys, 1, &mut |at, page, _| {
                 let page = page.filter(|_| at == *id);
                 let index = self.position.index as usize;
@@ -174,7 +174,7 @@ pub(super) fn head_of(
     let mut linked = true;
     let mut more = true;
     while more && until.is_none_or(|until| cursor.next <= until) {
-        more = source.with_keys(&|_| {}, |keys| {
+        more = source.with_keys(|keys| {
             cursor.step(source.storage(), keys, 1, &mut |_, _, fault| {
                 linked &= fault.is_none();
                 Ok(())

@@ -1,8 +1,7 @@
 //! Iterator over the journal entries of all chains in time order.
 
-use std::cell::Cell;
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,9 +80,11 @@ pub struct AuditFault {
 pub enum FaultKind {
     /// The page is missing, although later pages of its chain are stored.
     Missing,
-    /// The page does not open: it was altered, belongs to another vault or position, or is sealed
-    /// under a journal key that is not available.
+    /// The page does not open: it was altered, or belongs to another vault or position.
     NotAuthentic,
+    /// The page is sealed under a journal key that is not available. If the journal keys were rotated,
+    /// create the trail or open the auditor's access again.
+    UnknownKey,
     /// The page opens but does not continue the previous page, so one of the two was replaced. The
     /// iterator still returns the page's entries.
     Unlinked,
@@ -92,6 +93,9 @@ pub enum FaultKind {
     /// A holder of the journal key, such as an auditor, wrote a page in the name of the vault. The
     /// iterator omits the page's entries. An auditor cannot detect such a page.
     Forged,
+    /// The page was written under former keys after these were closed. Only
+    /// [`Vault::verify`](crate::Vault::verify) detects such a page.
+    Late,
 }
 
 impl From<PageFault> for FaultKind {
@@ -102,6 +106,8 @@ impl From<PageFault> for FaultKind {
             PageFault::Unlinked => Self::Unlinked,
             PageFault::Unsupported => Self::Unsupported,
             PageFault::Forged => Self::Forged,
+            PageFault::UnknownKey => Self::UnknownKey,
+            PageFault::Late | PageFault::Unproven => Self::Late,
         }
     }
 }
@@ -122,9 +128,8 @@ impl From<PageFault> for FaultKind {
 /// ```
 pub struct AuditEntries {
     source: Arc<dyn JournalSource>,
-    names: Names,
-    /// The tag table of each journal key used so far, by key number.
-    tables: HashMap<u32, TagTable>,
+    /// The tags of the names to resolve.
+    tags: TagTable,
     between: TimeRange,
     /// Chains that are not read yet, ordered by their start time.
     pending: VecDeque<WriterId>,
@@ -146,14 +151,14 @@ struct ChainEntries {
 impl AuditEntries {
     pub(super) fn new(
         source: Arc<dyn JournalSource>,
-        names: Names,
+        names: &Names,
         between: TimeRange,
     ) -> Result<Self> {
+        let tags = names.tags(source.tag_key())?;
         let pending = journal::writers(source.storage(), None)?.into();
         Ok(Self {
             source,
-            names,
-            tables: HashMap::new(),
+            tags,
             between,
             pending,
             chains: BinaryHeap::new(),
@@ -217,8 +222,7 @@ impl AuditEntries {
     }
 
     fn fill(&mut self, chain: &mut ChainEntries) -> Result<()> {
-        let (source, names, tables) = (&*self.source, &self.names, &mut self.tables);
-        let number = Cell::new(0);
+        let (source, tags) = (&*self.source, &self.tags);
         let ChainEntries {
             cursor,
             ready,
@@ -226,7 +230,7 @@ impl AuditEntries {
             last,
             latest,
         } = chain;
-        *more = source.with_keys(&|key_number| number.set(key_number), |keys| {
+        *more = source.with_keys(|keys| {
             cursor.step(
                 source.storage(),
                 keys,
@@ -236,14 +240,7 @@ impl AuditEntries {
                         ready.push_back(fault_item(&id, what.into(), *last));
                     }
                     if let Some(page) = page {
-                        let number = number.get();
-                        if let (false, Some(key)) =
-                            (tables.contains_key(&number), source.key(number))
-                        {
-                            tables.insert(number, names.tags(key)?);
-                        }
-                        let table = tables.entry(number).or_default();
-                        let mut entries = entries(&id, &page, table);
+                        let mut entries = entries(&id, &page, tags);
                         mark_late(&page, &mut entries, latest);
                         *last = entries.last().map(|entry| entry.at).or(*last);
                         ready.extend(entries.into_iter().map(|entry| (entry.at, entry.into())));

@@ -339,7 +339,33 @@ pub fn hedged_salt(
     Ok(salt)
 }
 
-/// Derives the tag of a subject in the journal: jsub = X(journal key, "cl1/jsub" ‖ subject kind ‖
+/// Derives the key that wraps a former journal key: former key = X(the successor's journal key,
+/// "cl1/jfmr" ‖ vault id ‖ number of the successor u32 ‖ number of the former key u32, 32).
+///
+/// The numbers identify both keys, so each such key wraps one journal key only, and sealing under
+/// nonce zero is safe.
+///
+/// # Errors
+/// None in practice.
+pub fn former_key(
+    suite: CipherSuite,
+    successor: &JournalKey,
+    vault: &VaultId,
+    (successor_number, number): (u32, u32),
+) -> Result<SealingKey> {
+    sealing_key(
+        suite,
+        successor.expose(),
+        &[
+            b"cl1/jfmr",
+            vault,
+            &successor_number.to_le_bytes(),
+            &number.to_le_bytes(),
+        ],
+    )
+}
+
+/// Derives the tag of a subject in the journal: jsub = X(first journal key, "cl1/jsub" ‖ subject kind ‖
 /// length u64 ‖ identifier, 32)\[..16\].
 ///
 /// # Errors
@@ -352,7 +378,7 @@ pub fn subject_tag(key: &JournalKey, kind: SubjectKind, identifier: &str) -> Res
     )
 }
 
-/// Derives the tag of a record name in the journal: jnam = X(journal key, "cl1/jnam" ‖ length u64 ‖
+/// Derives the tag of a record name in the journal: jnam = X(first journal key, "cl1/jnam" ‖ length u64 ‖
 /// record name, 32)\[..16\].
 ///
 /// # Errors

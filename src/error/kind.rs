@@ -80,6 +80,7 @@ impl Error {
             | Self::OnHold
             | Self::Retained
             | Self::KeyInUse
+            | Self::AuditorSlot
             | Self::LastSlot
             | Self::TooManySlots
             | Self::SlotsWouldBeLost

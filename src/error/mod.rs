@@ -110,8 +110,10 @@ pub enum Error {
         "the vault is open read-only; open it for writing, or, if its header was rolled back, restore the newest header or call Vault::make_writable"
     )]
     ReadOnly,
-    /// Another process rotated the root key.
-    #[error("the root key was rotated by another process; open the vault again with a credential")]
+    /// Another process rotated the root key, or the journal key of an auditor.
+    #[error(
+        "the keys were rotated by another process; open the vault or journal again with a credential"
+    )]
     RootKeyChanged,
 
     // Subjects and records in a state that the operation does not allow.
@@ -195,6 +197,11 @@ pub enum Error {
     /// The header has no slot with this id.
     #[error("the vault has no slot with this id; list the slots with Vault::slots")]
     NoSuchSlot,
+    /// The slot belongs to an auditor, who would keep the journal key.
+    #[error(
+        "this slot belongs to an auditor, who would keep the journal key; rotate the journal keys with Vault::rotate_journal_keys, and list the slot to drop"
+    )]
+    AuditorSlot,
     /// The last slot that opens the vault cannot be removed.
     #[error(
         "this is the last slot that opens the vault, and without it the vault is lost; add another slot first"
@@ -205,9 +212,9 @@ pub enum Error {
         "the vault already has 16 slots, or its passphrases would take too long to try; remove a slot first, or choose a lower cost"
     )]
     TooManySlots,
-    /// A root-key rotation would drop slots that the caller listed neither to keep nor to drop.
+    /// A rotation would drop slots that the caller listed neither to keep nor to drop.
     #[error(
-        "rotating the root key would drop slots that were neither kept nor listed; pass their credentials, or list the slots to drop"
+        "the rotation would drop slots that were neither kept nor listed; pass their credentials, or list the slots to drop"
     )]
     SlotsWouldBeLost,
     /// The file is not a chartlock key file, or is damaged.

@@ -55,7 +55,15 @@ pub struct Sealer {
     pub authority: Option<Authority>,
 }
 
+/// Numbers of the journal key and of the authority key that seal a page.
+pub(super) type KeyNumbers = (u32, Option<u32>);
+
 impl Sealer {
+    pub(super) fn numbers(&self) -> KeyNumbers {
+        let authority = self.authority.as_ref();
+        (self.number, authority.map(|authority| authority.number))
+    }
+
     /// Returns the kind of the pages.
     pub fn kind(&self) -> PageKind {
         match self.authority {

@@ -8,7 +8,7 @@ use crate::crypto::{self, Digest};
 use crate::error::Result;
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId};
-use crate::journal::authority::{PageKind, Sealer};
+use crate::journal::authority::{KeyNumbers, PageKind, Sealer};
 use crate::journal::entry::EntryDraft;
 use crate::journal::heads;
 use crate::journal::page::{ChainHead, Page, Stage};
@@ -42,6 +42,8 @@ pub(super) struct Chain {
     writer: Option<WriterId>,
     next: u64,
     last: Digest,
+    /// Numbers of the keys that seal the chain.
+    keys: Option<KeyNumbers>,
     /// Milliseconds by which the clock was behind the start of another chain when this chain began;
     /// 0 if it was not. The writer takes the value.
     pub(super) clock_lag: Arc<AtomicI64>,
@@ -60,6 +62,7 @@ impl Chain {
             writer: None,
             next: 0,
             last: [0; 32],
+            keys: None,
             clock_lag: Arc::default(),
         }
     }
@@ -81,17 +84,22 @@ impl Chain {
         self.last = [0; 32];
     }
 
-    /// Seals the next page. The first page of a chain also records the heads of recent chains.
+    /// Seals the next page. The first page of a chain also records the heads of recent chains. A chain
+    /// ends when its keys change, so that all its pages are under the same keys.
     pub(super) fn seal<'a>(
         &mut self,
         sealer: &Sealer,
         now: i64,
-        mut seen: Vec<ChainHead>,
+        seen: &[ChainHead],
         drafts: impl Iterator<Item = (&'a EntryDraft, Stage)> + Clone,
     ) -> Result<SealedPage> {
+        let mut seen = seen.to_vec();
+        if self.keys.replace(sealer.numbers()) != Some(sealer.numbers()) {
+            self.restart();
+        }
         let writer = match self.writer {
-            Some(writer) => writer,
-            None => {
+            Some(writer) if self.next > 0 => writer,
+            _ => {
                 let recent = heads::recent(&*self.storage, now, SEEN_CHAINS)?;
                 let begins = recent.iter().map(|head| began(&head.page.writer));
                 let lag = begins.max().map_or(0, |latest| latest.saturating_sub(now));
@@ -131,7 +139,7 @@ impl Chain {
         self.last = head.digest;
     }
 
-    /// Commits a transaction that ends with a page, and retries while the commit outcome is
+    /// Commits a transaction whose last put is a page, and retries while the commit outcome is
     /// unknown, with at most [`COMMIT_ATTEMPTS`] attempts. A stored page proves that the
     /// transaction was committed, because no other writer can have sealed this page. On storage
     /// that is not transactional, the transaction must contain only the page.
@@ -171,7 +179,12 @@ impl Chain {
     /// revisions. Returns `None` if the transaction's page is not stored.
     fn stored_result(&self, transaction: &Transaction) -> Result<Option<Committed>> {
         let operations = transaction.operations();
-        let Some(Operation::Put { key, value, .. }) = operations.last() else {
+        let mut puts = operations.iter().rev();
+        let page = puts.find_map(|operation| match operation {
+            Operation::Put { key, value, .. } => Some((key, value)),
+            _ => None,
+        });
+        let Some((key, value)) = page else {
             return Ok(None);
         };
         // Check after every conflict, because a storage that retries requests may conflict with its

@@ -10,7 +10,6 @@ use crate::group_commit::lock;
 use crate::journal::chain::Chain;
 use crate::journal::entry::EntryDraft;
 use crate::journal::page::{ChainHead, Stage};
-use crate::journal::send::send_alone;
 use crate::journal::writer::{Chains, WriteTime, Writer};
 use crate::storage::Storage;
 
@@ -62,15 +61,9 @@ impl Writer {
         time: WriteTime,
     ) -> Result<ChainHead> {
         let mut chains = lock(&self.chain);
-        let sealer = self.sealer()?;
         let mut chain = Chain::new(spool);
-        let head = loop {
-            let staged = [(begin, Stage::Done)].into_iter();
-            let page = chain.seal(&sealer, time.now, Vec::new(), staged)?;
-            if let Some(head) = send_alone(&mut chain, page)? {
-                break head;
-            }
-        };
+        let staged = [(begin, Stage::Done)].into_iter();
+        let head = self.send_alone(&mut chain, &[], staged, time)?;
         chains.fallback = Some(chain);
         chains.record_spool();
         self.failing.store(false, Ordering::Release);
@@ -113,14 +106,8 @@ impl Writer {
         if !lacking.is_empty() && !is_forced {
             return Err(Error::SpoolIncomplete);
         }
-        let sealer = self.sealer()?;
-        loop {
-            let staged = [(end, Stage::Done)].into_iter();
-            let page = (chains.main).seal(&sealer, time.now, lacking.clone(), staged)?;
-            if send_alone(&mut chains.main, page)?.is_some() {
-                break;
-            }
-        }
+        let staged = [(end, Stage::Done)].into_iter();
+        self.send_alone(&mut chains.main, &lacking, staged, time)?;
         chains.fallback = None;
         chains.spools.clear();
         self.failing.store(false, Ordering::Release);

@@ -10,9 +10,11 @@ mod authority;
 mod chain;
 pub mod checkpoint;
 mod codec;
+mod coverage;
 mod entry;
 mod fallback;
 mod heads;
+mod key_source;
 mod operation;
 mod outcome;
 mod page;
@@ -26,17 +28,17 @@ pub use crate::format::storage_keys::{PageId, WriterId};
 #[cfg(feature = "internals")]
 pub use authority::PageKind;
 pub use authority::{Authority, Sealer};
+pub use coverage::Coverage;
 pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SubjectRef, Target};
 pub use fallback::MissingPages;
 pub use heads::{digest_of, recent, writers};
+pub use key_source::{CurrentKeys, KeySource};
 #[cfg(feature = "json")]
 pub(crate) use operation::FhirEvent;
 pub use operation::{AccessKind, Operation, OperationGroup};
 pub(crate) use operation::{KeyEffect, VersionEffect};
 pub use outcome::AccessOutcome;
-#[cfg(feature = "internals")]
-pub use page::PageHead;
-pub use page::{ChainHead, Entry, Page, Stage};
+pub use page::{ChainHead, Entry, Page, PageHead, Stage};
 pub use queue::JournaledChange;
 pub(crate) use queue::{Answer, CombinedChange};
 pub use walk::{Cursor, PageFault, PageKeys};

@@ -339,6 +339,12 @@ operations! {
     /// A backup or an archive of the storage ended.
     42 EndBackup "end a backup"
         [Governing, Administered, false, None, None, Export]
+    /// The journal keys were rotated.
+    44 RotateJournalKeys "rotate the journal keys"
+        [Governing, Upkeep, false, None, SlotRemoved, ChangeConfiguration]
+    /// Former journal keys were closed.
+    45 CloseJournalKeys "close former journal keys"
+        [Governing, Upkeep, false, None, None, ChangeConfiguration]
 }
 
 impl Operation {

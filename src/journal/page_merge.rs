@@ -16,11 +16,12 @@ pub(super) struct MergedTransaction {
 
 impl MergedTransaction {
     /// Merges the changes. Moves their operations instead of copying them, because values are
-    /// large. A check that several changes share occurs once in the transaction. The put of the
-    /// page is the last operation.
+    /// large. A check that several changes share occurs once in the transaction. The last operations
+    /// are the put of the page, and the check of the header unless a change already uses the header.
     pub(super) fn new<'a>(
         changes: impl Iterator<Item = &'a mut Transaction>,
         page: Operation,
+        header_check: Option<Operation>,
     ) -> Self {
         let mut operations: Vec<Operation> = Vec::new();
         let mut checks: HashMap<Vec<u8>, usize> = HashMap::new();
@@ -39,7 +40,12 @@ impl MergedTransaction {
             indexes.collect()
         });
         let indexes = indexes.collect();
+        let header_check = header_check.filter(|check| {
+            let mut keys = operations.iter().map(Operation::key);
+            !keys.any(|key| key == check.key())
+        });
         operations.push(page);
+        operations.extend(header_check);
         Self {
             transaction: operations.into_iter().collect(),
             indexes,
@@ -65,7 +71,7 @@ impl MergedTransaction {
     }
 
     /// Returns the index of each change that contains an operation, with the operation's index in
-    /// that change. The result is empty for the put of the page.
+    /// that change. The result is empty for the put of the page and the check of the header.
     pub(super) fn owners(&self, operation: usize) -> Vec<(usize, usize)> {
         let owners = self.indexes.iter().enumerate();
         owners
@@ -74,6 +80,12 @@ impl MergedTransaction {
                 Some((change, own))
             })
             .collect()
+    }
+
+    /// Returns `true` if an operation checks a key without changing it.
+    pub(super) fn is_check(&self, operation: usize) -> bool {
+        let operation = self.transaction.operations().get(operation);
+        matches!(operation, Some(Operation::Check { .. }))
     }
 
     /// Splits the commit result into one result for each change.

@@ -4,14 +4,18 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result, StorageError};
 use crate::group_commit::lock;
-use crate::journal::authority::Sealer;
-use crate::journal::chain::{Chain, SealedPage, SendOutcome};
+use crate::journal::chain::{Chain, SendOutcome};
 use crate::journal::entry::{EntryDraft, Target};
+use crate::journal::key_source::PageSealer;
 use crate::journal::page::{ChainHead, Stage};
 use crate::journal::page_merge::MergedTransaction;
 use crate::journal::queue::{PAGE_BYTES, QueuedChange, entry_bytes};
 use crate::journal::writer::{Chains, WriteTime, Writer};
 use crate::storage::{CommitError, Transaction};
+
+/// Maximum number of attempts to write one page, while other processes change the header or write to
+/// the same chain.
+const PAGE_ATTEMPTS: u32 = 16;
 
 impl Writer {
     /// Commits one page, with as many waiting changes and entries as fit.
@@ -27,17 +31,16 @@ impl Writer {
 
     fn send_waiting(&self, chains: &mut Chains, time: WriteTime) -> Result<()> {
         let mut changes = lock(&self.queue).next_changes();
-        let sealer = match self.sealer() {
-            Ok(sealer) => sealer,
-            Err(error) => return fail(changes, &error),
-        };
+        if lock(&self.keys).is_none() {
+            return fail(changes, &Error::Locked);
+        }
         let mut fallback_result = Ok(());
         if let Some(fallback) = &mut chains.fallback {
             // Send entries to the fallback storage first, so that they neither wait for the main
             // storage nor fail with it.
             let entries = lock(&self.queue).next_entries(PAGE_BYTES);
             if !entries.is_empty() {
-                fallback_result = self.send_entries(fallback, &sealer, &entries, time);
+                fallback_result = self.send_entries(fallback, &entries, time);
                 chains.record_spool();
             }
         }
@@ -52,12 +55,12 @@ impl Writer {
         }
         let main = &mut chains.main;
         if changes.is_empty() {
-            return self.send_entries(main, &sealer, &entries, time);
+            return self.send_entries(main, &entries, time);
         }
         let sent = if self.storage.is_transactional() {
-            self.send_together(main, &sealer, &mut changes, &entries, time)
+            self.send_together(main, &mut changes, &entries, time)
         } else {
-            self.send_announced(main, &sealer, changes, &entries, time)
+            self.send_announced(main, changes, &entries, time)
         };
         sent.and(fallback_result)
     }
@@ -74,19 +77,48 @@ impl Writer {
     fn send_entries(
         &self,
         chain: &mut Chain,
-        sealer: &Sealer,
         entries: &[(u64, EntryDraft)],
         time: WriteTime,
     ) -> Result<()> {
-        loop {
-            let staged = entries.iter().map(|(_, draft)| (draft, Stage::Done));
-            let page = chain.seal(sealer, time.now, Vec::new(), staged)?;
-            if send_alone(chain, page)?.is_some() {
-                self.complete_entries(entries);
-                return Ok(());
+        let staged = entries.iter().map(|(_, draft)| (draft, Stage::Done));
+        self.send_alone(chain, &[], staged, time)?;
+        self.complete_entries(entries);
+        Ok(())
+    }
+
+    /// Commits a page without changes, which also records the heads in `seen`. Returns the new head.
+    /// If another process has written this page of the chain, the page begins another chain.
+    pub(super) fn send_alone<'a>(
+        &self,
+        chain: &mut Chain,
+        seen: &[ChainHead],
+        drafts: impl Iterator<Item = (&'a EntryDraft, Stage)> + Clone,
+        time: WriteTime,
+    ) -> Result<ChainHead> {
+        for _ in 0..PAGE_ATTEMPTS {
+            let PageSealer {
+                sealer,
+                header_check,
+            } = self.page_sealer(chain, time)?;
+            let page = chain.seal(&sealer, time.now, seen, drafts.clone())?;
+            let transaction = [page.put].into_iter().chain(header_check).collect();
+            match chain.send(&transaction)? {
+                SendOutcome::Committed(_) => {
+                    chain.advance_to(&page.head);
+                    return Ok(page.head);
+                }
+                SendOutcome::Conflict(0) => self.restart_forked(chain),
+                SendOutcome::Conflict(_) => self.renew_keys()?,
+                SendOutcome::Failed(error) => return Err(commit_failure(error)),
             }
-            self.forked.store(true, Ordering::Release);
         }
+        Err(Error::Contended)
+    }
+
+    /// Ends a chain whose next page another process, such as a copy of this process, has written.
+    fn restart_forked(&self, chain: &mut Chain) {
+        self.forked.store(true, Ordering::Release);
+        chain.restart();
     }
 
     /// Commits the changes and the page in one transaction, with the page last. If the precondition
@@ -95,20 +127,26 @@ impl Writer {
     fn send_together(
         &self,
         chain: &mut Chain,
-        sealer: &Sealer,
         changes: &mut Vec<QueuedChange>,
         entries: &[(u64, EntryDraft)],
         time: WriteTime,
     ) -> Result<()> {
         while !changes.is_empty() || !entries.is_empty() {
+            let PageSealer {
+                sealer,
+                header_check,
+            } = match self.page_sealer_for(chain, changes, time) {
+                Ok(sealer) => sealer,
+                Err(error) => return fail(std::mem::take(changes), &error),
+            };
             let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
             let drafts = drafts.chain(entries.iter().map(|(_, draft)| draft));
             let staged = drafts.map(|draft| (draft, Stage::Done));
-            let page = match chain.seal(sealer, time.now, Vec::new(), staged) {
+            let page = match chain.seal(&sealer, time.now, &[], staged) {
                 Ok(page) => page,
                 Err(error) => return fail(std::mem::take(changes), &error),
             };
-            let merged = MergedTransaction::new(transactions(changes), page.put);
+            let merged = MergedTransaction::new(transactions(changes), page.put, header_check);
             match chain.send(&merged.transaction) {
                 Ok(SendOutcome::Committed(done)) => {
                     chain.advance_to(&page.head);
@@ -119,19 +157,8 @@ impl Writer {
                     return Ok(());
                 }
                 Ok(SendOutcome::Conflict(operation)) => {
-                    let mut owners = merged.owners(operation);
-                    merged.give_back(transactions(changes));
-                    if owners.is_empty() {
-                        // The conflict is on the page: another process, such as a copy of this
-                        // process, has written this page of the chain.
-                        self.forked.store(true, Ordering::Release);
-                        chain.restart();
-                    }
-                    // Remove in descending order, so that the remaining indexes stay valid.
-                    while let Some((change, operation)) = owners.pop() {
-                        let waiting = changes.remove(change);
-                        let conflict = CommitError::Conflict { operation };
-                        waiting.answer(Ok(Err(conflict)));
+                    if let Err(error) = self.resolve_conflict(chain, changes, merged, operation) {
+                        return fail(std::mem::take(changes), &error);
                     }
                 }
                 Ok(SendOutcome::Failed(error)) => {
@@ -149,28 +176,50 @@ impl Writer {
         Ok(())
     }
 
+    /// Removes the changes whose precondition failed, and reports the conflict to their callers. After
+    /// a conflict on the page, the chain begins again; after one on the header, the keys are renewed.
+    ///
+    /// # Errors
+    /// Errors of reading the header. The changes that were not reported then remain in `changes`.
+    fn resolve_conflict(
+        &self,
+        chain: &mut Chain,
+        changes: &mut Vec<QueuedChange>,
+        merged: MergedTransaction,
+        operation: usize,
+    ) -> Result<()> {
+        let mut owners = merged.owners(operation);
+        let is_check = merged.is_check(operation);
+        merged.give_back(transactions(changes));
+        match (owners.is_empty(), is_check) {
+            (true, true) => self.renew_keys()?,
+            (true, false) => self.restart_forked(chain),
+            (false, _) => {}
+        }
+        // Remove in descending order, so that the remaining indexes stay valid.
+        while let Some((change, operation)) = owners.pop() {
+            let waiting = changes.remove(change);
+            let conflict = CommitError::Conflict { operation };
+            waiting.answer(Ok(Err(conflict)));
+        }
+        Ok(())
+    }
+
     /// Commits a page with announced entries, and then the changes. For each committed change,
     /// queues entries that settle the announced entries.
     fn send_announced(
         &self,
         chain: &mut Chain,
-        sealer: &Sealer,
         mut changes: Vec<QueuedChange>,
         entries: &[(u64, EntryDraft)],
         time: WriteTime,
     ) -> Result<()> {
-        let announced = loop {
-            let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
-            let staged = drafts.map(|draft| (draft, Stage::Announced));
-            let staged = staged.chain(entries.iter().map(|(_, draft)| (draft, Stage::Done)));
-            let sent = chain
-                .seal(sealer, time.now, Vec::new(), staged)
-                .and_then(|page| send_alone(chain, page));
-            match sent {
-                Ok(Some(head)) => break head.page,
-                Ok(None) => self.forked.store(true, Ordering::Release),
-                Err(error) => return fail(changes, &error),
-            }
+        let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
+        let staged = drafts.map(|draft| (draft, Stage::Announced));
+        let staged = staged.chain(entries.iter().map(|(_, draft)| (draft, Stage::Done)));
+        let announced = match self.send_alone(chain, &[], staged, time) {
+            Ok(head) => head.page,
+            Err(error) => return fail(changes, &error),
         };
         self.complete_entries(entries);
         let transactions: Vec<_> = transactions(&mut changes).map(std::mem::take).collect();
@@ -194,24 +243,6 @@ impl Writer {
             waiting.answer(Ok(result));
         }
         Ok(())
-    }
-}
-
-/// Commits a page without changes, and returns the new head. Returns `None` if another process has
-/// written this page of the chain; the next page then begins another chain.
-pub(super) fn send_alone(chain: &mut Chain, page: SealedPage) -> Result<Option<ChainHead>> {
-    let transaction: Transaction = [page.put].into_iter().collect();
-    match chain.send(&transaction) {
-        Ok(SendOutcome::Committed(_)) => {
-            chain.advance_to(&page.head);
-            Ok(Some(page.head))
-        }
-        Ok(SendOutcome::Conflict(_)) => {
-            chain.restart();
-            Ok(None)
-        }
-        Ok(SendOutcome::Failed(error)) => Err(commit_failure(error)),
-        Err(error) => Err(error),
     }
 }
 

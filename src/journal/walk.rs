@@ -7,6 +7,7 @@ use crate::format::sealed;
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId, journal_page_of};
 use crate::journal::authority::{self, PageKind};
+use crate::journal::coverage::Coverage;
 use crate::journal::page::{Page, PageHead};
 use crate::storage::{Projection, Scan, Storage, scan_page};
 
@@ -21,6 +22,8 @@ pub struct PageKeys<'a> {
     /// Function that returns the authority key with a number, if there is one. `None` for an auditor,
     /// who has no authority key and cannot check who wrote a page.
     pub authority: Option<&'a dyn Fn(u32) -> Option<&'a AuthorityKey>>,
+    /// Coverage of pages under closed keys; `None` to open all of them.
+    pub coverage: Option<&'a Coverage>,
 }
 
 /// A reason why a stored page does not open.
@@ -28,6 +31,13 @@ pub struct PageKeys<'a> {
 pub enum PageError {
     /// The page opens under a journal key, but no vault wrote it.
     Forged,
+    /// The page is sealed under a journal key that the reader does not have.
+    UnknownKey,
+    /// The page is sealed under closed keys, and no closing covers it.
+    Late,
+    /// The page is sealed under closed keys, and a page is missing that could have proved that a closing
+    /// covers it.
+    Unproven,
     /// The page does not open.
     Refused(Error),
 }
@@ -44,8 +54,8 @@ impl From<Error> for PageError {
 impl From<PageError> for Error {
     fn from(error: PageError) -> Self {
         match error {
-            PageError::Forged => Self::NotAuthentic,
             PageError::Refused(error) => error,
+            _ => Self::NotAuthentic,
         }
     }
 }
@@ -55,9 +65,10 @@ impl From<PageError> for Error {
 pub enum PageFault {
     /// The page is missing although later pages of its chain exist.
     Missing,
-    /// The page does not open, because it was altered, is stored under another page's key, or is
-    /// sealed under an unknown journal key.
+    /// The page does not open, because it was altered, or is stored under another page's key.
     NotAuthentic,
+    /// The page is sealed under a journal key that the reader does not have.
+    UnknownKey,
     /// The page opens, but does not contain the digest of the previous page, because one of the two
     /// pages was rolled back or replaced.
     Unlinked,
@@ -66,6 +77,12 @@ pub enum PageFault {
     /// The page opens under a journal key, but no vault wrote it: a holder of the journal key, such as
     /// an auditor, forged the page.
     Forged,
+    /// The page is sealed under closed keys, and the closing does not cover the page: a person who kept
+    /// the keys wrote it, or a process that slept through the rotation.
+    Late,
+    /// The page is sealed under closed keys, and a page is missing that could have proved that the
+    /// closing covers it.
+    Unproven,
 }
 
 /// A position in a chain, from which reading can continue later.
@@ -215,6 +232,9 @@ impl Cursor {
                 visit(id, None, Some(PageFault::Unsupported))
             }
             Err(PageError::Forged) => visit(id, None, Some(PageFault::Forged)),
+            Err(PageError::UnknownKey) => visit(id, None, Some(PageFault::UnknownKey)),
+            Err(PageError::Late) => visit(id, None, Some(PageFault::Late)),
+            Err(PageError::Unproven) => visit(id, None, Some(PageFault::Unproven)),
             Err(PageError::Refused(_)) => visit(id, None, Some(PageFault::NotAuthentic)),
         }
     }
@@ -224,32 +244,37 @@ impl PageKeys<'_> {
     /// Opens the stored value of the page with the id `place`.
     ///
     /// # Errors
-    /// In the order of checks: the errors of [`PageHead::parse`]; [`Error::NotAuthentic`] for an
+    /// In the order of checks: the errors of [`PageHead::parse`]; [`PageError::UnknownKey`] for an
     /// unknown journal key; [`Error::Malformed`] for fewer than 88 bytes or a body above 1 MiB;
     /// [`Error::NotAuthentic`] for another key or an altered page; [`PageError::Forged`] for a wrong
     /// authority tag; [`Error::Unsupported`] or [`Error::Malformed`] for the decoded body;
-    /// [`PageError::Forged`] for an auditor's page with other content.
+    /// [`PageError::Forged`] for an auditor's page with other content; [`PageError::Late`] or
+    /// [`PageError::Unproven`] for a page under closed keys that no closing covers.
     pub fn open(&self, value: &[u8], place: &PageId) -> OpenResult {
         let PageHead {
             suite,
             kind,
             number,
         } = PageHead::parse(value)?;
-        let key = (self.key)(number).ok_or(Error::NotAuthentic)?;
+        let key = (self.key)(number).ok_or(PageError::UnknownKey)?;
         let body = sealed::open_body(value, |head, salt| {
             let place = (&place.writer, place.sequence);
             page_key(suite, key, salt, &self.vault, place, head)
         })?;
-        match kind {
-            PageKind::Vault => self.open_vault_page(value, place, &body),
+        let page = match kind {
+            PageKind::Vault => self.open_vault_page(value, place, &body)?,
             PageKind::Auditor => {
                 let page: Page = codec::decode(&body)?;
                 match authority::is_of_auditor(&page) {
-                    true => Ok(Page { kind, ..page }),
-                    false => Err(PageError::Forged),
+                    true => Page { kind, ..page },
+                    false => return Err(PageError::Forged),
                 }
             }
+        };
+        if let Some(coverage) = self.coverage {
+            coverage.judge(number, place, value)?;
         }
+        Ok(page)
     }
 
     fn open_vault_page(&self, value: &[u8], place: &PageId, body: &[u8]) -> OpenResult {

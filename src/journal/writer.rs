@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::storage_keys::WriterId;
 use crate::group_commit::{Election, lock};
+#[cfg(feature = "internals")]
 use crate::journal::authority::Sealer;
 use crate::journal::chain::Chain;
 use crate::journal::entry::EntryDraft;
 use crate::journal::fallback::Spool;
+use crate::journal::key_source::{CurrentKeys, KeySource, WriterKeys};
 use crate::journal::page::{ChainHead, Stage};
 use crate::journal::queue::{Answer, JournaledChange, Queue, QueuedChange, Ticket};
-use crate::journal::send::send_alone;
 use crate::storage::Storage;
 
 /// The time at which a page is written or an entry is queued, by two clocks.
@@ -33,7 +34,8 @@ pub struct WriteTime {
 /// Journal writer of a vault, which extends one chain for all threads.
 pub struct Writer {
     pub(super) storage: Arc<dyn Storage>,
-    sealer: Mutex<Option<Arc<Sealer>>>,
+    /// `None` once the writer is closed.
+    pub(super) keys: Mutex<Option<WriterKeys>>,
     pub(super) queue: Mutex<Queue>,
     /// Elects the thread that writes pages for all waiting threads.
     election: Election,
@@ -57,12 +59,27 @@ pub(super) struct Chains {
 }
 
 impl Writer {
-    /// Returns a writer. The writer's chain begins with the first page that the writer commits.
+    /// Returns a writer that always uses `sealer`. The writer's chain begins with the first page that
+    /// the writer commits.
+    #[cfg(feature = "internals")]
     pub fn new(storage: Arc<dyn Storage>, sealer: Sealer) -> Self {
+        Self::with_keys(storage, WriterKeys::fixed(sealer))
+    }
+
+    /// Returns a writer that begins with `keys`, and gets later keys from `source`.
+    pub fn renewing(
+        storage: Arc<dyn Storage>,
+        keys: CurrentKeys,
+        source: Arc<dyn KeySource>,
+    ) -> Self {
+        Self::with_keys(storage, WriterKeys::renewable(keys, source))
+    }
+
+    fn with_keys(storage: Arc<dyn Storage>, keys: WriterKeys) -> Self {
         let main = Chain::new(Arc::clone(&storage));
         Self {
             clock_lag: Arc::clone(&main.clock_lag),
-            sealer: Mutex::new(Some(Arc::new(sealer))),
+            keys: Mutex::new(Some(keys)),
             queue: Mutex::default(),
             election: Election::default(),
             chain: Mutex::new(Chains {
@@ -88,7 +105,7 @@ impl Writer {
         while self.waiting().is_some() {
             self.send_next(&mut chain, time)?;
         }
-        *lock(&self.sealer) = None;
+        *lock(&self.keys) = None;
         Ok(())
     }
 
@@ -101,10 +118,6 @@ impl Writer {
     /// the storage may be read-only.
     pub fn has_written(&self) -> bool {
         self.has_written.load(Ordering::Acquire)
-    }
-
-    pub(super) fn sealer(&self) -> Result<Arc<Sealer>> {
-        lock(&self.sealer).clone().ok_or(Error::Locked)
     }
 
     /// Commits each change independently and journals those that succeeded; both are durable on
@@ -183,14 +196,8 @@ impl Writer {
         time: WriteTime,
     ) -> Result<ChainHead> {
         let mut chain = lock(&self.chain);
-        let sealer = self.sealer()?;
-        loop {
-            let staged = drafts.iter().map(|draft| (draft, Stage::Done));
-            let page = (chain.main).seal(&sealer, time.now, seen.clone(), staged)?;
-            if let Some(head) = send_alone(&mut chain.main, page)? {
-                return Ok(head);
-            }
-        }
+        let staged = drafts.iter().map(|draft| (draft, Stage::Done));
+        self.send_alone(&mut chain.main, &seen, staged, time)
     }
 
     /// Returns `true` if another process wrote to this writer's chain since the last call.

@@ -11,6 +11,7 @@ use crate::format::codec::{
     refused,
 };
 use crate::id::{Subject, SubjectKind};
+use crate::keys::closing::Closing;
 use crate::keys::entry::{Chart, ChartState, EntryState, PatientEntry};
 use crate::keys::extensions::{Extension, Extensions};
 use crate::keys::holds::Hold;
@@ -119,6 +120,7 @@ impl Encode for Keyring {
         for (role, ring) in &self.reserved {
             (role, ring).encode(encoder)?;
         }
+        self.closings.encode(encoder)?;
         self.extensions.encode(encoder)
     }
 }
@@ -132,6 +134,7 @@ impl<C> Decode<C> for Keyring {
             journal_keys: ring_of(JOURNAL_KEYS, decoder)?,
             authority_keys: ring_of(AUTHORITY_KEYS, decoder)?,
             reserved: Vec::new(),
+            closings: Vec::new(),
             extensions: Extensions::default(),
         };
         let further = count.checked_sub(4).ok_or(refused(Error::Malformed))?;
@@ -145,8 +148,31 @@ impl<C> Decode<C> for Keyring {
             last = role;
             keyring.reserved.push((role, Decode::decode(decoder)?));
         }
+        keyring.closings = Decode::decode(decoder)?;
+        let journal = keyring.journal_keys.inactive_count();
+        let authority = keyring.authority_keys.inactive_count();
+        Closing::check(&keyring.closings, journal, authority).map_err(refused)?;
         keyring.extensions = Decode::decode(decoder)?;
         Ok(keyring)
+    }
+}
+
+impl Encode for Closing {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+        match self {
+            Self::Open => 0_u32.encode(encoder),
+            Self::Closed(heads) => (1_u32, heads.as_slice()).encode(encoder),
+        }
+    }
+}
+
+impl<C> Decode<C> for Closing {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+        match u32::decode(decoder)? {
+            0 => Ok(Self::Open),
+            1 => Ok(Self::Closed(Decode::decode(decoder)?)),
+            _ => Err(refused(Error::Unsupported)),
+        }
     }
 }
 

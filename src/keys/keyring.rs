@@ -2,6 +2,8 @@
 
 use crate::crypto::{AuthorityKey, JournalKey, MasterKey, NameKey, ReservedKey};
 use crate::error::{Error, Result};
+use crate::format::storage_keys::ChainHead;
+use crate::keys::closing::{Closing, HEADS_MAX};
 use crate::keys::extensions::Extensions;
 use crate::keys::ring::{KeyVersion, Ring};
 
@@ -14,6 +16,8 @@ pub struct Keyring {
     pub(super) authority_keys: Ring<AuthorityKey>,
     /// Rings of roles that this release does not use, by role.
     pub(super) reserved: Vec<(u16, Ring<ReservedKey>)>,
+    /// The closings of the former journal and authority keys, newest first.
+    pub(super) closings: Vec<Closing>,
     pub(super) extensions: Extensions,
 }
 
@@ -30,6 +34,7 @@ impl Keyring {
             journal_keys: Ring::new(JournalKey::random()?, now, &extensions)?,
             authority_keys: Ring::new(AuthorityKey::random()?, now, &extensions)?,
             reserved: Vec::new(),
+            closings: Vec::new(),
             extensions,
         })
     }
@@ -86,6 +91,92 @@ impl Keyring {
     /// Returns the journal key that seals new pages.
     pub fn active_journal_key(&self) -> &KeyVersion<JournalKey> {
         self.journal_keys.active()
+    }
+
+    /// Returns the vault's first journal key, which derives the tags of subjects and names in the
+    /// journal. So the tags of a subject are the same in all pages.
+    pub fn first_journal_key(&self) -> &JournalKey {
+        &self.journal_keys.first().key
+    }
+
+    /// Adds a journal key and an authority key, and makes them active. The former keys begin to close.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] while former keys are closing; [`Error::Randomness`] if the system
+    /// provides no random bytes.
+    pub fn rotate_journal_keys(&mut self, now: i64) -> Result<()> {
+        if self.is_closing() {
+            return Err(Error::Contended);
+        }
+        (self.journal_keys).rotate(JournalKey::random()?, now, &self.extensions)?;
+        (self.authority_keys).rotate(AuthorityKey::random()?, now, &self.extensions)?;
+        self.closings.insert(0, Closing::Open);
+        Ok(())
+    }
+
+    /// Returns `true` while the newest former keys are not closed.
+    pub fn is_closing(&self) -> bool {
+        self.closings.first() == Some(&Closing::Open)
+    }
+
+    /// Closes the newest former keys with these chain heads. Does nothing if they are closed.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for more than 64 heads.
+    pub fn close_journal_keys(&mut self, heads: Vec<ChainHead>) -> Result<()> {
+        if heads.len() > HEADS_MAX {
+            return Err(Error::TooLarge);
+        }
+        if let Some(closing @ Closing::Open) = self.closings.first_mut() {
+            *closing = Closing::Closed(heads);
+        }
+        Ok(())
+    }
+
+    /// Returns the heads with which the newest former keys were closed; `None` if no keys were closed,
+    /// or if they are closing.
+    pub fn newest_closed_heads(&self) -> Option<&[ChainHead]> {
+        match self.closings.first() {
+            Some(Closing::Closed(heads)) => Some(heads),
+            Some(Closing::Open) | None => None,
+        }
+    }
+
+    /// Replaces the heads with which the newest former keys were closed.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for more than 64 heads; [`Error::NoSuchKey`] if no keys were closed.
+    pub fn replace_closed_heads(&mut self, heads: Vec<ChainHead>) -> Result<()> {
+        if heads.len() > HEADS_MAX {
+            return Err(Error::TooLarge);
+        }
+        match self.closings.first_mut() {
+            Some(Closing::Closed(closed)) => *closed = heads,
+            Some(Closing::Open) | None => return Err(Error::NoSuchKey),
+        }
+        Ok(())
+    }
+
+    /// Returns all chain heads with which former keys were closed.
+    pub fn closed_heads(&self) -> impl Iterator<Item = &ChainHead> {
+        self.closings.iter().flat_map(|closing| match closing {
+            Closing::Open => &[][..],
+            Closing::Closed(heads) => heads,
+        })
+    }
+
+    /// Returns the numbers of the journal keys that were closed.
+    pub fn closed_journal_keys(&self) -> impl Iterator<Item = u32> {
+        let former = self.journal_keys.iter().skip(1);
+        let closed = former.zip(&self.closings);
+        let closed = closed.filter(|(_, closing)| **closing != Closing::Open);
+        closed.map(|(key, _)| key.number)
+    }
+
+    /// Returns the number of the journal key that is closing.
+    pub fn closing_journal_key(&self) -> Option<u32> {
+        let former = self.journal_keys.iter().nth(1)?;
+        self.is_closing().then_some(former.number)
     }
 
     /// Returns the authority key that signs new pages.

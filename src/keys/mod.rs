@@ -5,10 +5,12 @@
 //! and extensions of newer releases are preserved.
 //! Must not know: storage locations, or the content of records.
 
+pub(crate) mod closing;
 mod codec;
 mod credential;
 pub(crate) mod entry;
 pub(crate) mod extensions;
+pub(crate) mod former_keys;
 pub(crate) mod header;
 mod hex;
 pub(crate) mod holds;

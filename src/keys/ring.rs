@@ -79,6 +79,16 @@ impl<K> Ring<K> {
         &self.active
     }
 
+    /// Returns the oldest key.
+    pub fn first(&self) -> &KeyVersion<K> {
+        self.inactive.last().unwrap_or(&self.active)
+    }
+
+    /// Returns the number of inactive keys.
+    pub fn inactive_count(&self) -> usize {
+        self.inactive.len()
+    }
+
     /// Returns the key with this number.
     pub fn find(&self, number: u32) -> Option<&KeyVersion<K>> {
         self.iter().find(|key| key.number == number)

@@ -90,6 +90,32 @@ impl ReencryptionReport {
     }
 }
 
+/// Report of a rotation of the journal keys.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// let report = vault.rotate_journal_keys(&[], &[])?;
+/// assert!(report.pages.is_some());
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct JournalRotationReport {
+    /// Number of auditors' slots that contain the new journal key.
+    pub slots_kept: u64,
+    /// Number of auditors' slots dropped.
+    pub slots_dropped: u64,
+    /// Number of journal pages under the former keys, which verification continues to believe. `None`
+    /// if the former keys could not be closed yet: verification then still believes new pages under
+    /// them. Rotate again, or open the vault again.
+    pub pages: Option<u64>,
+    /// `true` if bytes of the former header may still be on the medium.
+    pub purge_deferred: bool,
+    /// `true` if earlier recovery kits contain the former journal key. Export a new kit.
+    pub recovery_kits_stale: bool,
+}
+
 /// Report of a root key rotation.
 ///
 /// ```
@@ -105,10 +131,13 @@ impl ReencryptionReport {
 pub struct RootRotationReport {
     /// Number of slots that contain the new root key.
     pub slots_kept: u64,
-    /// Number of auditors' slots kept. These slots contain no root key and are unchanged.
+    /// Number of auditors' slots that contain the new journal key.
     pub auditor_slots_kept: u64,
     /// Number of slots dropped.
     pub slots_dropped: u64,
+    /// Number of journal pages under the former journal keys, as in
+    /// [`JournalRotationReport::pages`].
+    pub journal_pages: Option<u64>,
     /// `true` if bytes of the former header may still be on the medium.
     pub purge_deferred: bool,
     /// `true` if earlier recovery kits contain the former root key. Export a new kit.

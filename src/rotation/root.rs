@@ -11,14 +11,13 @@ const SLOTS_MAX: usize = 16;
 
 impl Vault {
     /// Rotates the root key, so that a former credential opens no later header. `keep` lists the
-    /// credentials of the slots that stay; each credential must open its slot. `drop` lists the ids
-    /// of the slots to remove. Auditors' slots contain no root key and stay, unless `drop` lists
-    /// them.
+    /// credentials of the slots that stay, auditors' slots included; each credential must open its
+    /// slot. `drop` lists the ids of the slots to remove. The journal keys are rotated as well, as
+    /// [`Vault::rotate_journal_keys`] describes.
     ///
     /// A rotation does not protect a header that was already copied: a former credential still
     /// opens every key in the copy. Rotate the master key next. If the records may also have been
-    /// copied, re-encrypt them. The journal key does not change; [`Vault::add_auditor_slot`]
-    /// describes what removing an auditor's slot does not undo.
+    /// copied, re-encrypt them.
     ///
     /// # Errors
     /// These errors leave the header unchanged:
@@ -45,17 +44,17 @@ impl Vault {
         keep: &[&dyn Credential],
         drop: &[u16],
     ) -> Result<RootRotationReport> {
+        self.close_former_journal_keys()?;
         let mut before_count = 0;
         let (after, purge_deferred) = self.change_header(act, |before| {
             let mut header = before.header.clone();
             before_count = header.slots().len();
-            let root = header.rotate_root(keep, drop)?;
+            let mut keyring = before.keyring_to_change()?;
+            keyring.rotate_journal_keys(self.core.store.clock.now())?;
+            let journal_key = &keyring.active_journal_key().key;
+            let root = header.rotate_root(keep, drop, journal_key)?;
             Ok(HeaderChange {
-                value: header.sealed_with(
-                    &root,
-                    &before.keyring_to_change()?,
-                    before.next_generation()?,
-                )?,
+                value: header.sealed_with(&root, &keyring, before.next_generation()?)?,
                 new_root: Some(root),
                 destroying: true,
             })
@@ -66,6 +65,7 @@ impl Vault {
             slots_kept: slots.len().saturating_sub(auditors) as u64,
             auditor_slots_kept: auditors as u64,
             slots_dropped: before_count.saturating_sub(slots.len()) as u64,
+            journal_pages: self.close_journal_keys_after_delay(),
             purge_deferred,
             recovery_kits_stale: true,
         })

@@ -119,7 +119,7 @@ impl VaultSource {
     fn known_subject(&self, entry: ScanItem) -> Option<KnownSubject> {
         let cached = self.session.vault.open_listed(entry).ok().flatten()?;
         let subject = cached.entry.subject().clone();
-        let key = &self.header.keyring.active_journal_key().key;
+        let key = self.header.keyring.first_journal_key();
         let tag = crypto::subject_tag(key, subject.kind(), subject.identifier());
         Some(KnownSubject {
             tag: tag.ok()?,
@@ -144,6 +144,10 @@ impl JournalSource for VaultSource {
     fn key(&self, number: u32) -> Option<&JournalKey> {
         let found = self.header.keyring.journal_key(number);
         found.map(|numbered| &numbered.key)
+    }
+
+    fn tag_key(&self) -> &JournalKey {
+        self.header.keyring.first_journal_key()
     }
 
     fn keyring(&self) -> Option<&Keyring> {

@@ -1,15 +1,19 @@
 //! Journal fallback: reads are journaled to another storage while the vault's own storage cannot be
 //! written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::access::security_event::{SecurityEvent, SpoolHead};
+use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Reason;
-use crate::journal::{AccessOutcome, Act, MissingPages, Operation, Target};
+use crate::journal::{
+    AccessOutcome, Act, ChainHead, MissingPages, Operation, PageHead, Target, WriterId,
+};
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction, scan_page};
@@ -18,6 +22,9 @@ use crate::vault::Vault;
 /// Maximum number of journal pages in one scan page. The limit bounds memory, because a journal page
 /// can have 1 MiB.
 const PAGE_SIZE: usize = 16;
+/// The last pages of the chains under closed keys that a spool contains.
+type ClosedHeads = BTreeMap<WriterId, ChainHead>;
+
 /// Operation that the journal records for pages brought home, until there is a code of its own.
 const BRING_HOME: Operation = Operation::EndJournalFallback;
 
@@ -146,9 +153,11 @@ impl Session {
         }
         let mut report = JournalFallbackReport::default();
         let end = act.draft(journal.moment().now, Target::Vault, AccessOutcome::Done);
+        let mut closed = ClosedHeads::new();
         let lacking = journal.end_spool(&end, missing, &mut |spool| {
-            self.vault.import_spool(spool, &mut report)
+            self.vault.import_spool(spool, &mut report, &mut closed)
         })?;
+        self.vault.cover(act, closed.into_values().collect())?;
         report.missing_chains = lacking.len() as u64;
         Ok(report)
     }
@@ -173,7 +182,9 @@ impl Session {
         act.note = "pages brought home".into();
         self.audited_write(act, AuditTarget::Vault, |act| {
             let mut report = JournalFallbackReport::default();
-            self.vault.import_spool(spool, &mut report)?;
+            let mut closed = ClosedHeads::new();
+            self.vault.import_spool(spool, &mut report, &mut closed)?;
+            self.vault.cover(act, closed.into_values().collect())?;
             self.journal_deferred(act, AuditTarget::Vault, AccessOutcome::Done);
             self.vault.core.journal.flush()?;
             Ok(report)
@@ -183,8 +194,13 @@ impl Session {
 
 impl Vault {
     /// Copies the pages of the spool into the vault, and replaces no stored page. Stops with an
-    /// error at a page that does not open.
-    fn import_spool(&self, spool: &dyn Storage, report: &mut JournalFallbackReport) -> Result<()> {
+    /// error at a page that does not open. Adds the heads of chains under closed keys to `closed`.
+    fn import_spool(
+        &self,
+        spool: &dyn Storage,
+        report: &mut JournalFallbackReport,
+        closed: &mut ClosedHeads,
+    ) -> Result<()> {
         let header = self.header()?;
         let mut after = Vec::new();
         loop {
@@ -202,7 +218,20 @@ impl Vault {
             }
             for entry in page.items {
                 let place = storage_keys::journal_page_of(&entry.key).ok_or(Error::NotAuthentic)?;
-                header.with_page_keys(|keys| keys.open(&entry.value, &place))?;
+                header.with_page_keys(None, |keys| keys.open(&entry.value, &place))?;
+                let number = PageHead::parse(&entry.value)?.number;
+                if header
+                    .keyring
+                    .closed_journal_keys()
+                    .any(|key| key == number)
+                {
+                    let digest = crypto::sha256(&[&entry.value]);
+                    let head = ChainHead {
+                        page: place,
+                        digest,
+                    };
+                    closed.insert(place.writer, head);
+                }
                 match self.import_page(&entry.key, &entry.value)? {
                     true => report.pages += 1,
                     false => report.known += 1,

@@ -74,6 +74,14 @@ impl Operation {
         }
     }
 
+    /// Returns the precondition on the key's current value, if any.
+    pub(crate) fn expect(&self) -> Option<&Expect> {
+        match self {
+            Self::Put { expect, .. } | Self::Check { expect, .. } => Some(expect),
+            Self::Delete { .. } => None,
+        }
+    }
+
     /// Returns `true` if the operation's precondition holds for the current revision of its key.
     pub fn admits(&self, current: Option<&Revision>) -> bool {
         match self {

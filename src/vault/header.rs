@@ -6,10 +6,13 @@ use std::time::Duration;
 use crate::crypto::{AuthorityKey, JournalKey, RootKey};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{Act, Authority, JournaledChange, PageKeys, Sealer};
+use crate::journal::{
+    Act, Authority, Coverage, CurrentKeys, JournaledChange, KeySource, PageKeys, Sealer,
+};
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
-use crate::storage::{CommitError, Expect, Revision, Transaction};
+use crate::storage::{CommitError, Expect, Revision, Storage, Transaction};
+use crate::vault::store::Store;
 use crate::vault::{CACHE_LIFETIME, ROUNDS, Vault};
 
 /// Vault header with its decrypted keyring, for all operations of an open vault.
@@ -22,8 +25,7 @@ pub(crate) struct OpenHeader {
 }
 
 impl OpenHeader {
-    /// Returns a sealer for journal pages under the active journal key.
-    pub(crate) fn journal_sealer(&self) -> Sealer {
+    fn journal_sealer(&self) -> Sealer {
         let active = self.keyring.active_journal_key();
         let authority = self.keyring.active_authority_key();
         Sealer {
@@ -38,14 +40,35 @@ impl OpenHeader {
         }
     }
 
+    /// Returns the keys that seal new journal pages.
+    pub(crate) fn journal_keys(&self, read_at: Duration) -> CurrentKeys {
+        CurrentKeys {
+            sealer: Arc::new(self.journal_sealer()),
+            header: Some(self.revision.clone()),
+            read_at,
+        }
+    }
+
+    /// Reads which pages under closed keys the closings cover.
+    pub(crate) fn read_coverage(&self, storage: &dyn Storage) -> Result<Coverage> {
+        let closed = self.keyring.closed_journal_keys().collect();
+        let heads = self.keyring.closed_heads().copied().collect();
+        self.with_page_keys(None, |keys| Coverage::read(storage, keys, closed, heads))
+    }
+
     /// Passes the keys that open journal pages and check their authority to `with`.
-    pub(crate) fn with_page_keys<T>(&self, with: impl FnOnce(&PageKeys<'_>) -> T) -> T {
+    pub(crate) fn with_page_keys<T>(
+        &self,
+        coverage: Option<&Coverage>,
+        with: impl FnOnce(&PageKeys<'_>) -> T,
+    ) -> T {
         let key = |number| Some(&self.keyring.journal_key(number)?.key);
         let authority = |number| Some(&self.keyring.authority_key(number)?.key);
         with(&PageKeys {
             vault: *self.header.vault(),
             key: &key,
             authority: Some(&authority),
+            coverage,
         })
     }
 
@@ -74,6 +97,9 @@ pub(crate) struct HeaderCell {
     /// Lock for replacing the header. A thread acquires the lock before it writes a new header, and
     /// releases the lock after the new header is cached.
     changing: Mutex<()>,
+    /// Root key of the header that a thread is writing now. Other threads may read this header before
+    /// that thread caches it.
+    next_root: Mutex<Option<Arc<RootKey>>>,
 }
 
 impl HeaderCell {
@@ -81,11 +107,18 @@ impl HeaderCell {
         Self {
             cached: RwLock::new(Some((Arc::new(header), read_at))),
             changing: Mutex::new(()),
+            next_root: Mutex::new(None),
         }
     }
 
     pub(crate) fn lock(&self) {
         *self.cached.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.next_root() = None;
+    }
+
+    fn next_root(&self) -> MutexGuard<'_, Option<Arc<RootKey>>> {
+        let root = self.next_root.lock();
+        root.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_for_change(&self) -> MutexGuard<'_, ()> {
@@ -95,6 +128,44 @@ impl HeaderCell {
     fn cached(&self) -> Result<(Arc<OpenHeader>, Duration)> {
         let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner);
         cached.clone().ok_or(Error::Locked)
+    }
+
+    /// Reads the header from storage, and caches it.
+    fn reload(&self, store: &Store) -> Result<Arc<OpenHeader>> {
+        let (cached, _) = self.cached()?;
+        let now = store.clock.uptime();
+        let stored = store.read_one(storage_keys::HEADER)?;
+        let stored = stored.ok_or(Error::NoVault)?;
+        if stored.revision == cached.revision {
+            return self.insert(cached, now);
+        }
+        let header = Header::parse(&stored.value)?;
+        if header.generation() < cached.header.generation() {
+            return Err(Error::HeaderRolledBack);
+        }
+        let (root, keyring) = self.open_keyring(&header, &cached.root)?;
+        let opened = OpenHeader {
+            keyring,
+            header,
+            root,
+            revision: stored.revision,
+        };
+        self.insert(Arc::new(opened), now)
+    }
+
+    /// Opens the keyring of a header that this process or another one wrote.
+    fn open_keyring(
+        &self,
+        header: &Header,
+        root: &Arc<RootKey>,
+    ) -> Result<(Arc<RootKey>, Keyring)> {
+        match (header.open_keyring(root), self.next_root().clone()) {
+            (Err(Error::RootKeyChanged), Some(next)) => {
+                let keyring = header.open_keyring(&next)?;
+                Ok((next, keyring))
+            }
+            (keyring, _) => Ok((Arc::clone(root), keyring?)),
+        }
     }
 
     /// Caches a header that was read at `now`, unless the vault was locked in the meantime.
@@ -114,6 +185,19 @@ impl HeaderCell {
     }
 }
 
+/// Source of the keys that seal journal pages.
+pub(crate) struct HeaderSource {
+    pub(crate) header: Arc<HeaderCell>,
+    pub(crate) store: Store,
+}
+
+impl KeySource for HeaderSource {
+    fn reload(&self) -> Result<CurrentKeys> {
+        let header = self.header.reload(&self.store)?;
+        Ok(header.journal_keys(self.store.clock.uptime()))
+    }
+}
+
 /// Header value to be written, with the new root key if the change rotates the root key.
 pub(crate) struct HeaderChange {
     pub(crate) value: Vec<u8>,
@@ -121,6 +205,18 @@ pub(crate) struct HeaderChange {
     /// `true` if the former value must be purged, because it contains a key that is being
     /// destroyed.
     pub(crate) destroying: bool,
+}
+
+impl HeaderChange {
+    /// Returns a change of the keyring alone.
+    pub(crate) fn of_keyring(before: &OpenHeader, keyring: &Keyring) -> Result<Self> {
+        let generation = before.next_generation()?;
+        Ok(Self {
+            value: (before.header).sealed_with(&before.root, keyring, generation)?,
+            new_root: None,
+            destroying: false,
+        })
+    }
 }
 
 impl Vault {
@@ -140,40 +236,7 @@ impl Vault {
 
     /// Reads the header from storage, and caches it.
     pub(crate) fn reload_header(&self) -> Result<Arc<OpenHeader>> {
-        let (before, _) = self.core.header.cached()?;
-        match self.reload_header_once() {
-            Err(Error::RootKeyChanged) => {}
-            reloaded => return reloaded,
-        }
-        // Another thread may have written a header under a new root key without having cached the
-        // header yet. Acquire the lock to wait for that thread.
-        drop(self.core.header.lock_for_change());
-        let (after, _) = self.core.header.cached()?;
-        if Arc::ptr_eq(&before.root, &after.root) {
-            return Err(Error::RootKeyChanged);
-        }
-        self.reload_header_once()
-    }
-
-    fn reload_header_once(&self) -> Result<Arc<OpenHeader>> {
-        let (cached, _) = self.core.header.cached()?;
-        let now = self.core.store.clock.uptime();
-        let stored = self.core.store.read_one(storage_keys::HEADER)?;
-        let stored = stored.ok_or(Error::NoVault)?;
-        if stored.revision == cached.revision {
-            return self.core.header.insert(cached, now);
-        }
-        let header = Header::parse(&stored.value)?;
-        if header.generation() < cached.header.generation() {
-            return Err(Error::HeaderRolledBack);
-        }
-        let opened = OpenHeader {
-            keyring: header.open_keyring(&cached.root)?,
-            header,
-            root: Arc::clone(&cached.root),
-            revision: stored.revision,
-        };
-        self.core.header.insert(Arc::new(opened), now)
+        self.core.header.reload(&self.core.store)
     }
 
     /// Replaces the stored header with the result of `change`, and retries after a conflict.
@@ -197,13 +260,14 @@ impl Vault {
         let _changing = self.core.header.lock_for_change();
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let before = self.reload_header_once()?;
+            let before = self.reload_header()?;
             let HeaderChange {
                 value,
                 new_root,
                 destroying,
             } = change(&before)?;
             let root = new_root.map_or_else(|| Arc::clone(&before.root), Arc::new);
+            *self.core.header.next_root() = Some(Arc::clone(&root));
             match self.replace_header(act, &before, &value, destroying)? {
                 Some((revision, deferred)) => {
                     let header = Header::parse(&value)?;
@@ -214,7 +278,15 @@ impl Vault {
                         revision,
                     };
                     let now = self.core.store.clock.uptime();
-                    return Ok((self.core.header.insert(Arc::new(opened), now)?, deferred));
+                    let header = self.core.header.insert(Arc::new(opened), now)?;
+                    *self.core.header.next_root() = None;
+                    if !self.core.store.storage.is_transactional() {
+                        // Settle the announced entry of this header under the former keys, because
+                        // a reader that has only the former header must learn of this one.
+                        let _ = self.core.journal.flush();
+                    }
+                    self.core.journal.use_keys(header.journal_keys(now));
+                    return Ok((header, deferred));
                 }
                 None => continue,
             }

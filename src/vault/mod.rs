@@ -31,7 +31,7 @@ use crate::journal::{AccessOutcome, Operation, Target};
 use crate::keys::Credential;
 use crate::storage::Storage;
 use entries::EntryCache;
-use header::{HeaderCell, OpenHeader};
+use header::{HeaderCell, HeaderSource, OpenHeader};
 use journaling::{JournalHandle, Upkeep};
 use options::VaultOptions;
 use progress::Counter;
@@ -79,7 +79,7 @@ pub(crate) struct VaultCore {
     pub(crate) key_removal_delay: Duration,
     pub(crate) threads: NonZeroUsize,
     pub(crate) whole_record_limit: u64,
-    header: HeaderCell,
+    header: Arc<HeaderCell>,
     entries: Arc<EntryCache>,
     /// `true` while the vault is read-only because its header was rolled back.
     rolled_back: AtomicBool,
@@ -220,26 +220,33 @@ impl Vault {
         let clock = Arc::clone(&options.clock);
         let mut journal = JournalHandle::new(Arc::clone(&storage), clock, system_actor, &alarms);
         let entries = Arc::new(EntryCache::default());
+        let keys = header.journal_keys(read_at);
+        let header = Arc::new(HeaderCell::new(header, read_at));
+        let store = Store {
+            storage,
+            clock: options.clock,
+        };
         if let Some(mode) = options.journaling {
             let cache = Arc::clone(&entries);
             let upkeep: Option<Upkeep> = match options.in_background {
                 true => Some(Box::new(move |uptime| cache.evict(uptime))),
                 false => None,
             };
-            journal.begin(header.journal_sealer(), mode, upkeep);
+            let source = HeaderSource {
+                header: Arc::clone(&header),
+                store: store.clone(),
+            };
+            journal.begin(keys, Arc::new(source), mode, upkeep);
         }
         let core = VaultCore {
-            store: Store {
-                storage,
-                clock: options.clock,
-            },
+            store,
             journal,
             policy: PolicyCell::new(options.policy),
             alarms,
             key_removal_delay,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,
-            header: HeaderCell::new(header, read_at),
+            header,
             entries,
             rolled_back: AtomicBool::new(false),
             opened_read_only,

@@ -171,6 +171,7 @@ fn open(
         keyring: unlocked.keyring,
         revision: stored.revision,
     };
+    let is_closing = header.keyring.is_closing();
     let is_read_only = matches!(mode, OpenMode::ReadOnly(_));
     let vault = Vault::new(storage, options, header, read_at, is_read_only);
     let mut opened = vault.system_act(Operation::Open);
@@ -185,6 +186,10 @@ fn open(
             vault.journal_deferred(&opened, Target::Vault, AccessOutcome::Done);
             let is_rolled_back = matches!(mode, OpenMode::RolledBack);
             (vault.core.rolled_back).store(is_rolled_back, Ordering::Release);
+            if !is_rolled_back && is_closing && vault.core.store.storage.is_transactional() {
+                // Finish a rotation whose process ended. A failure leaves the keys closing.
+                let _ = vault.close_journal_keys();
+            }
         }
     }
     Ok(vault)

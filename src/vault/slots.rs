@@ -35,10 +35,9 @@ impl Vault {
     /// the slot. [`Vault::open`] rejects such a credential with
     /// [`Error::WrongKey`](crate::Error::WrongKey).
     ///
-    /// Removing the slot does not fully revoke the auditor's access. An auditor who kept the
-    /// credential and an old copy of the header still has the journal key in that slot. With a copy
-    /// of the storage, this auditor can read every page that is sealed under that key, including
-    /// later ones.
+    /// To end an auditor's access, call [`Vault::rotate_journal_keys`], which drops the slot and changes
+    /// the journal key. An auditor who kept the credential and an old copy of the header can still read
+    /// the pages from before that rotation in a copy of the storage.
     ///
     /// ```
     /// # use chartlock::*;
@@ -62,21 +61,19 @@ impl Vault {
         })
     }
 
-    /// Replaces the credential of a slot, for example with a new passphrase. An auditor's slot
-    /// stays an auditor's slot, and receives the current journal key.
+    /// Replaces the credential of a slot, for example with a new passphrase.
     ///
     /// The former credential is not fully revoked. Its holder can still extract the root key from
     /// an old copy of the header, and the root key does not change here. When a person leaves or a
-    /// credential leaks, call [`Vault::rotate_root_key`]. The journal key of an auditor's slot has
-    /// the same limit; see [`Vault::add_auditor_slot`].
+    /// credential leaks, call [`Vault::rotate_root_key`].
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id; errors of the
+    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id,
+    /// [`Error::AuditorSlot`](crate::Error::AuditorSlot) for an auditor's slot, and errors of the
     /// credential and of the storage.
     pub fn replace_slot(&self, id: u16, credential: &dyn Credential) -> Result<()> {
         self.change_slot(Operation::ReplaceSlot, id, |header, before| {
-            let journal = &before.keyring.active_journal_key().key;
-            header.replace_slot(&before.root, journal, id, credential)
+            header.replace_slot(&before.root, id, credential)
         })
     }
 
@@ -85,6 +82,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id,
+    /// [`Error::AuditorSlot`](crate::Error::AuditorSlot) for an auditor's slot,
     /// [`Error::LastSlot`](crate::Error::LastSlot) for the last slot that opens the vault, and
     /// errors of the storage.
     pub fn remove_slot(&self, id: u16) -> Result<()> {

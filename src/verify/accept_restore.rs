@@ -103,7 +103,7 @@ impl Vault {
                     for (entry, stored) in entries.iter().zip(stored_pages) {
                         let id = storage_keys::journal_page_of(&entry.key);
                         let opens = id.is_some_and(|id| {
-                            header.with_page_keys(|keys| keys.open(&entry.value, &id).is_ok())
+                            header.with_page_keys(None, |keys| keys.open(&entry.value, &id).is_ok())
                         });
                         match stored {
                             Some(stored) if stored.value == entry.value => {}

@@ -15,11 +15,13 @@ use crate::verify::open_entry::tag_of;
 use crate::verify::recheck::RecordSnapshot;
 use crate::verify::records::Mismatch;
 use crate::verify::report::{EntryFinding, RecordFinding};
+use crate::verify::walk::JournalWalk;
 
 impl Verification {
     /// Returns the charts whose erasure a settled journal entry records.
     pub(crate) fn erased_charts(mut self) -> Result<BTreeSet<ChartId>> {
         let header = self.vault.header_in_memory()?;
+        self.walk = JournalWalk::new(self.coverage(&header)?);
         let storage = &*self.vault.core.store.storage;
         self.walk.advance(storage, &header, &mut self.scan)?;
         Ok(self.scan.subjects.erased_charts(&self.walk))
@@ -140,7 +142,7 @@ impl Verification {
             chart,
             tag: tag.transpose()?.unwrap_or_default(),
         };
-        let key = &header.keyring.active_journal_key().key;
+        let key = header.keyring.first_journal_key();
         let name = name.map(|name| crypto::name_tag(key, &name));
         let record = RecordRef {
             tag: record,

@@ -279,7 +279,7 @@ impl Verification {
             wanted: unreadable.iter().map(|(_, digest)| *digest).collect(),
             found: HashMap::new(),
         };
-        let mut walk = JournalWalk::default();
+        let mut walk = JournalWalk::new(self.coverage(header)?);
         walk.advance(&*self.vault.core.store.storage, header, &mut lookup)?;
         for (ptag, digest) in unreadable {
             let Some((tag, sequence)) = lookup.found.get(&digest).copied() else {

@@ -31,6 +31,8 @@ pub(super) struct JournalScan {
     /// Numbers of facts on records, indexed by the first two bytes of the chart id.
     pub(super) facts_per_bucket: Vec<u32>,
     pub(super) counts: Counts,
+    /// Numbers of pages that one finding reports together.
+    counted: BTreeMap<JournalFault, u64>,
     /// The last missing or unreadable page of each chain.
     broken: HashMap<u32, u64>,
     /// `true` after the first pass over the journal. Later passes only collect facts; they change
@@ -66,6 +68,7 @@ impl Default for JournalScan {
             expunged: HashMap::new(),
             facts_per_bucket: vec![0; 1 << 16],
             counts: Counts::default(),
+            counted: BTreeMap::new(),
             broken: HashMap::new(),
             is_complete: false,
             contradictions: HashSet::new(),
@@ -136,6 +139,7 @@ impl JournalScan {
             }
         }
         self.drop_contradictions_of_altered_pages();
+        self.report_counted();
         let accepted = std::mem::take(&mut self.accepted);
         self.findings
             .retain(|finding| !accepted.contains(&accepted_finding(finding)));
@@ -207,11 +211,18 @@ impl JournalScan {
             PageFault::NotAuthentic => JournalFault::Altered,
             PageFault::Unsupported => JournalFault::Unsupported,
             PageFault::Forged => JournalFault::Forged,
+            PageFault::Late => JournalFault::Late,
+            PageFault::Unproven => JournalFault::Unproven,
+            PageFault::UnknownKey => JournalFault::UnknownJournalKey,
             // Report nothing: this page is unchanged, and its missing predecessor is reported
             // already.
             PageFault::Unlinked if after_broken => return,
             PageFault::Unlinked => JournalFault::Unlinked,
         };
+        if let JournalFault::Unproven | JournalFault::UnknownJournalKey = fault {
+            *self.counted.entry(fault).or_default() += 1;
+            return;
+        }
         match fault {
             JournalFault::Missing => self.gap = Some(chain),
             JournalFault::Unlinked => {}
@@ -223,6 +234,18 @@ impl JournalScan {
             page: id.sequence,
             pages: 1,
         });
+    }
+
+    /// Reports the pages that are counted only, because there can be many of them.
+    fn report_counted(&mut self) {
+        let counted = std::mem::take(&mut self.counted).into_iter();
+        self.findings
+            .extend(counted.map(|(fault, pages)| JournalFinding {
+                fault,
+                writer: None,
+                page: 0,
+                pages,
+            }));
     }
 
     fn add_restore(&mut self, page: &Page) {
@@ -331,5 +354,8 @@ fn code(fault: JournalFault) -> u8 {
         JournalFault::Unsupported => 8,
         JournalFault::Unexpected => 9,
         JournalFault::Forged => 10,
+        JournalFault::Late => 11,
+        JournalFault::Unproven => 12,
+        JournalFault::UnknownJournalKey => 13,
     }
 }

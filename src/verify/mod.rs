@@ -36,7 +36,7 @@ use crate::crypto::{ChartId, PatientTag};
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::journal::checkpoint::Checkpoint;
-use crate::journal::{self, AccessOutcome, Act, Operation, Target};
+use crate::journal::{self, AccessOutcome, Act, Coverage, Operation, Target};
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
@@ -79,6 +79,7 @@ pub struct Verification {
     act: Act,
     listener: Option<Arc<dyn ProgressListener>>,
     done: u64,
+    coverage: Option<Arc<Coverage>>,
     walk: JournalWalk,
     scan: JournalScan,
     report: VerifyReport,
@@ -156,6 +157,7 @@ impl Vault {
             act: self.system_act(Operation::Verify),
             listener: self.watcher(),
             done: 0,
+            coverage: None,
             walk: JournalWalk::default(),
             scan: JournalScan::default(),
             report: VerifyReport::default(),
@@ -237,8 +239,7 @@ impl Verification {
         let header = self.vault.header_in_memory()?;
         self.next = match self.next {
             NextStep::Storage => {
-                self.vault
-                    .journal_before_release(&self.act, Target::Vault, AccessOutcome::Done)?;
+                self.journal_start()?;
                 self.check_storage()?;
                 NextStep::Journal
             }
@@ -269,6 +270,20 @@ impl Verification {
         Ok(self.next != NextStep::End)
     }
 
+    /// Journals the verification. Continues if the stored header is missing or was replaced, because the
+    /// report must name this; the entry then waits for a header that opens.
+    fn journal_start(&self) -> Result<()> {
+        let (act, done) = (&self.act, AccessOutcome::Done);
+        let journaled = self.vault.journal_before_release(act, Target::Vault, done);
+        match journaled {
+            Err(Error::Locked | Error::Journal(_) | Error::Storage(_)) | Ok(()) => journaled,
+            Err(_) => {
+                self.vault.journal_deferred(act, Target::Vault, done);
+                Ok(())
+            }
+        }
+    }
+
     fn read_journal(&mut self, header: &OpenHeader) -> Result<()> {
         if self
             .checkpoint
@@ -276,15 +291,17 @@ impl Verification {
         {
             return Err(Error::ForeignCheckpoint);
         }
+        self.coverage = None;
+        self.walk = JournalWalk::new(self.coverage(header)?);
         let storage = &*self.vault.core.store.storage;
         let own_head = self.vault.core.journal.writer();
         let own_head = own_head.and_then(journal::Writer::tip);
-        self.walk = JournalWalk::default();
         self.scan = JournalScan::default();
         self.scan.find_foreign_objects(storage)?;
         self.walk.advance(storage, header, &mut self.scan)?;
-        if let Some(tip) = own_head {
-            self.scan.add_seen(&tip, WalkPosition::NEVER);
+        let closed_heads = header.keyring.closed_heads().copied();
+        for head in own_head.into_iter().chain(closed_heads) {
+            self.scan.add_seen(&head, WalkPosition::NEVER);
         }
         self.scan.find_cuts(storage, &self.walk)?;
         self.scan.is_complete = true;
@@ -292,11 +309,21 @@ impl Verification {
         self.scan.subjects.finish_scan(&self.walk, restored);
         self.scan.headers.finish_scan(&self.walk);
         self.report.counts = self.scan.counts;
+        self.report.journal_keys_closing = header.keyring.is_closing();
         self.report.counts.chains = self.walk.chains();
         self.report.restores = self.scan.restores.clone();
         self.report.journal = self.scan.findings.clone();
         self.progress(self.report.counts.pages);
         self.check_checkpoint()
+    }
+
+    /// Returns the coverage of pages under closed keys, read once for all walks.
+    fn coverage(&mut self, header: &OpenHeader) -> Result<Arc<Coverage>> {
+        if let Some(coverage) = &self.coverage {
+            return Ok(Arc::clone(coverage));
+        }
+        let coverage = header.read_coverage(&*self.vault.core.store.storage)?;
+        Ok(Arc::clone(self.coverage.insert(Arc::new(coverage))))
     }
 
     fn check_checkpoint(&mut self) -> Result<()> {

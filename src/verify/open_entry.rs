@@ -45,6 +45,6 @@ fn open_under(header: &OpenHeader, tag: PatientTag, stored: &Stored) -> Result<C
 
 /// Returns the tag that identifies a subject in the journal.
 pub(super) fn tag_of(header: &OpenHeader, subject: &Subject) -> Result<SubjectTag> {
-    let key = &header.keyring.active_journal_key().key;
+    let key = header.keyring.first_journal_key();
     crypto::subject_tag(key, subject.kind(), subject.identifier())
 }

@@ -23,12 +23,13 @@ const RECHECKED_AT_ONCE: usize = 512;
 
 impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
+        let walk = JournalWalk::new(self.coverage(header)?);
         let storage = &*self.vault.core.store.storage;
         let counts = charts.start as usize..charts.end as usize;
         let counts = self.scan.facts_per_bucket.get(counts).unwrap_or_default();
         let expected = counts.iter().map(|count| *count as usize).sum();
         let mut partition = Partition {
-            walk: JournalWalk::default(),
+            walk,
             facts: RecordFacts::new(charts, expected),
             mismatches: Vec::new(),
         };

@@ -188,6 +188,14 @@ pub enum JournalFault {
     /// A holder of the journal key, such as an auditor, wrote a page in the name of the vault. The page
     /// has no consequence.
     Forged,
+    /// A page was sealed under former keys after these were closed: by a person who kept the keys, or
+    /// by a process that slept through the rotation. The page has no consequence.
+    Late,
+    /// Pages under former keys are stored, but a page is missing that could prove that these pages were
+    /// written before the keys were closed. The pages have no consequence.
+    Unproven,
+    /// Pages are sealed under a journal key that the header does not contain.
+    UnknownJournalKey,
 }
 
 /// Finding on the journal, for one page or a run of consecutive pages.
@@ -321,6 +329,9 @@ pub struct VerifyReport {
     pub header: Option<HeaderFinding>,
     /// Findings on the journal.
     pub journal: Vec<JournalFinding>,
+    /// `true` if a rotation of the journal keys did not end, so that new pages under the former keys
+    /// are still believed. Opening the vault, or another rotation, finishes it.
+    pub journal_keys_closing: bool,
     /// Findings on patient entries.
     pub entries: Vec<EntryFinding>,
     /// Findings on records.

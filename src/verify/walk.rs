@@ -2,12 +2,14 @@
 //! reads the pages added since.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
-    self, AccessOutcome, Cursor, Entry, Operation, Page, PageFault, PageId, Stage, Target, WriterId,
+    self, AccessOutcome, Coverage, Cursor, Entry, Operation, Page, PageFault, PageId, Stage,
+    Target, WriterId,
 };
 use crate::storage::{Projection, Scan, Storage, scan_page};
 use crate::vault::header::OpenHeader;
@@ -69,9 +71,18 @@ pub(super) struct JournalWalk {
     unsettled: HashSet<WalkPosition>,
     /// Entries whose settling page was read before their own page.
     settled_early: HashSet<(PageId, u32)>,
+    coverage: Arc<Coverage>,
 }
 
 impl JournalWalk {
+    /// Returns a walk that believes the pages under closed keys that `coverage` contains.
+    pub(super) fn new(coverage: Arc<Coverage>) -> Self {
+        Self {
+            coverage,
+            ..Self::default()
+        }
+    }
+
     /// Reads all pages added since the last call.
     pub(super) fn advance(
         &mut self,
@@ -82,8 +93,11 @@ impl JournalWalk {
         for writer in journal::writers(storage, None)? {
             self.chain_index(&writer);
         }
+        let coverage = Arc::clone(&self.coverage);
         let step = |cursor: &mut Cursor, visit: &mut dyn FnMut(_, _, _) -> _| {
-            header.with_page_keys(|keys| cursor.step(storage, keys, PAGES_AT_ONCE, visit))
+            header.with_page_keys(Some(&coverage), |keys| {
+                cursor.step(storage, keys, PAGES_AT_ONCE, visit)
+            })
         };
         for chain_index in 0..self.chains.len() {
             let Some(chain) = self.chains.get(chain_index) else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chartlock::audit::{AuditItem, Auditor};
+use chartlock::audit::{AuditItem, Auditor, FaultKind};
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, MemoryStorage, StorageError};
 use chartlock::{Error, Operation, Purpose, Vault, access::AccessOutcome};
 
@@ -124,14 +124,19 @@ fn auditor_on_full_storage_reads_nothing() {
 }
 
 #[test]
-fn journal_under_another_key_is_refused() {
+fn page_under_another_key_is_reported() {
     let stage = JournalStage::new();
-    assert_eq!(open(&stage, Fixed(2)).unwrap_err(), Error::NotAuthentic);
     // This page is sealed under a journal key that the slot does not contain.
     let other = JournalStage::new();
     let read = done(garcia(Operation::Read), NOON, other.record("MRN-1", "a", 1));
     write_page(&other.writer_to(Arc::clone(&stage.storage)), NOON, [read]);
-    assert_eq!(open(&stage, Fixed(2)).unwrap_err(), Error::NotAuthentic);
+    let auditor = open(&stage, Fixed(2)).unwrap();
+    let found = auditor.trail().entries(..).unwrap().map(Result::unwrap);
+    let faults = found.filter_map(|item| match item {
+        AuditItem::Fault(fault) => Some(fault.what),
+        AuditItem::Entry(_) => None,
+    });
+    assert_eq!(faults.collect::<Vec<_>>(), [FaultKind::UnknownKey]);
     let actor = actor("privacy.office");
     let nothing = Auditor::open(MemoryStorage::new(), &Fixed(2), actor, Purpose::Operations);
     assert_eq!(nothing.unwrap_err(), Error::NoVault);

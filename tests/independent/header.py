@@ -6,7 +6,8 @@ from credential import Credential
 from fields import Fields
 from keyring import Keyring, decode_keyring
 from primitives import (
-    AEADS, FORMAT, TAG_LENGTH, Refused, equal, key_and_commitment, open_sealed, sha256, u16,
+    AEADS, FORMAT, TAG_LENGTH, Refused, equal, expand, key_and_commitment, open_sealed, sha256, u16,
+    u32,
 )
 
 MAGIC = bytes.fromhex("89434C4B0D0A1A0A")
@@ -14,6 +15,7 @@ FIXED_LENGTH = 36
 MOST_SLOTS = 16
 SLOT_TAIL, LONGEST_SLOT = 112, 4_096
 LONGEST_KEYRING = 1_048_576
+MOST_FORMER_KEYS = 1_024
 AUDITOR = 0x8000
 
 Steps = list[tuple[str, bytes]]
@@ -35,6 +37,8 @@ class Header:
     vault: bytes
     generation: int
     slots: list[Slot]
+    journal_key_number: int
+    former_keys: list[tuple[int, bytes]]
     frame: bytes
     salt: bytes
     commitment: bytes
@@ -64,6 +68,12 @@ def parse_header(value: bytes) -> Header:
         if any(slot.id == earlier.id for earlier in slots):
             raise Refused("Malformed")
         slots.append(slot)
+    active, former_count = fields.u32(), fields.u16()
+    if former_count > MOST_FORMER_KEYS:
+        raise Refused("Malformed")
+    former = [(fields.u32(), fields.take(48)) for _ in range(former_count)]
+    if len({active, *(number for number, _ in former)}) <= former_count:
+        raise Refused("Malformed")
     frame = value[: fields.at]
     salt, commitment, length = fields.take(32), fields.take(32), fields.u32()
     if length > LONGEST_KEYRING:
@@ -72,7 +82,9 @@ def parse_header(value: bytes) -> Header:
     fields.end()
     if suite not in AEADS:
         raise Refused("Unsupported")
-    return Header(suite, vault, generation, slots, frame, salt, commitment, sealed)
+    return Header(
+        suite, vault, generation, slots, active, former, frame, salt, commitment, sealed
+    )
 
 
 def parse_slot(fields: Fields) -> Slot:
@@ -109,14 +121,27 @@ def unlock(header: Header, credential: Credential) -> Unlocked:
     raise Refused("HeaderDamaged" if slot_opened else "WrongKey")
 
 
-def open_auditor(header: Header, credential: Credential) -> tuple[bytes, Steps]:
-    """Opens the journal key: "Order of checks when a credential unlocks the journal alone"."""
+def open_auditor(header: Header, credential: Credential) -> tuple[dict[int, bytes], Steps]:
+    """Opens the journal keys: "Order of checks when a credential unlocks the journal alone"."""
     for slot in header.slots:
         if slot.kind == credential.kind + AUDITOR:
             opened = open_slot(header, slot, credential)
             if opened is not None:
-                return opened
+                active, steps = opened
+                return unwrap_former_keys(header, active), steps
     raise Refused("WrongKey")
+
+
+def unwrap_former_keys(header: Header, active: bytes) -> dict[int, bytes]:
+    """Returns all journal keys by number, the active key first."""
+    successor = header.journal_key_number
+    keys = {successor: active}
+    for number, wrapped in header.former_keys:
+        info = b"cl1/jfmr" + header.vault + u32(successor) + u32(number)
+        wrapping = expand(keys[successor], info, 32)
+        keys[number] = open_sealed(header.suite, wrapping, wrapped, failure="HeaderDamaged")
+        successor = number
+    return keys
 
 
 def open_slot(header: Header, slot: Slot, credential: Credential) -> tuple[bytes, Steps] | None:

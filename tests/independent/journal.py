@@ -8,7 +8,7 @@ from credential import Credential
 from entry import Subject
 from fields import Fields, listed
 from header import Header, Steps, open_auditor, unlock
-from keyring import NumberedKey, by_number
+from keyring import Closing, NumberedKey, by_number
 from primitives import Refused, equal, expand, sha256, tag16, u64
 from sealed import check_length, key_number, open_body
 
@@ -29,9 +29,11 @@ OPERATIONS = {
     32: "verify", 33: "make a checkpoint", 34: "accept a restore", 35: "read the journal",
     36: "break the glass", 37: "begin a journal fallback", 38: "end a journal fallback",
     39: "mark a honeytoken", 40: "disclose", 41: "begin a backup", 42: "end a backup",
+    44: "rotate the journal keys", 45: "close former journal keys",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
 LAST_TIME = 2**63 - 1
+OWN_FAULTS = {name: name for name in ("Unsupported", "Forged", "UnknownJournalKey")}
 
 
 @dataclass(frozen=True, order=True)
@@ -41,19 +43,21 @@ class PageId:
 
 
 @dataclass(frozen=True)
-class JournalKey:
-    """Journal key. The number is unknown if the key is from an auditor slot."""
-
-    key: bytes
-    number: int | None
-
-
-@dataclass(frozen=True)
 class JournalKeys:
-    """Keys that open pages. An auditor has no authority keys, so `authority` is None."""
+    """Keys that open pages, by number, the active one first. An auditor has no authority keys, so
+    `authority` is None. `closings` are those of the former keys."""
 
-    keys: list[JournalKey]
+    keys: dict[int, bytes]
     authority: list[NumberedKey] | None
+    closings: list[Closing]
+
+    def first(self) -> bytes:
+        """Returns the key that derives the tags of subjects and names."""
+        return list(self.keys.values())[-1]
+
+    def closed(self) -> set[int]:
+        former = list(self.keys)[1:]
+        return {number for number, heads in zip(former, self.closings) if heads is not None}
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class Page:
     began: int
     seen: list[tuple[PageId, bytes]]
     entries: list[JournalEntry]
-    key: bytes
+    key_number: int
     kind: int
     steps: Steps
 
@@ -159,26 +163,26 @@ def name_tag(journal_key: bytes, name: str) -> bytes:
 
 
 def journal_keys(header: Header, credential: Credential) -> tuple[JournalKeys, Steps]:
-    """Returns the journal keys of the keyring, or that of an auditor's slot if no keyring opens."""
+    """Returns the journal keys of the keyring, or those of an auditor if no keyring opens."""
     try:
         unlocked = unlock(header, credential)
     except Refused as refused:
         if refused.failure != "WrongKey":
             raise
-        key, steps = open_auditor(header, credential)
-        return JournalKeys([JournalKey(key, None)], None), steps
-    keys = [JournalKey(key.key, key.number) for key in unlocked.keyring.journal_keys]
-    return JournalKeys(keys, unlocked.keyring.authority_keys), unlocked.steps
+        keys, steps = open_auditor(header, credential)
+        return JournalKeys(keys, None, []), steps
+    keyring = unlocked.keyring
+    keys = {key.number: key.key for key in keyring.journal_keys}
+    return JournalKeys(keys, keyring.authority_keys, keyring.closings), unlocked.steps
 
 
 def open_page(value: bytes, vault: bytes, keys: JournalKeys, page: PageId) -> Page:
     """Opens the page under the storage key that contains `page`."""
     kind = BY_AUDITOR if value[2:3] == bytes([BY_AUDITOR]) else BY_VAULT
     number = key_number(value, kind)
-    matching = [key for key in keys.keys if key.number in (None, number)]
-    if not matching:
-        raise Refused("NotAuthentic")
-    key = matching[0].key
+    key = keys.keys.get(number)
+    if key is None:
+        raise Refused("UnknownJournalKey")
     check_length(value)
     place = vault + page.writer + u64(page.sequence)
     opened = open_body(value, key, b"cl1/jrnl", place)
@@ -191,7 +195,7 @@ def open_page(value: bytes, vault: bytes, keys: JournalKeys, page: PageId) -> Pa
     body = opened.body
     if kind == BY_VAULT:
         body = signed_body(value[:72], body, place, keys.authority)
-    decoded = decode_page(body, kind, key, steps)
+    decoded = decode_page(body, kind, number, steps)
     if kind == BY_AUDITOR and not may_be_of_auditor(decoded):
         raise Refused("Forged")
     return decoded
@@ -221,7 +225,7 @@ def may_be_of_auditor(page: Page) -> bool:
     )
 
 
-def decode_page(body: bytes, kind: int, key: bytes, steps: Steps) -> Page:
+def decode_page(body: bytes, kind: int, key_number: int, steps: Steps) -> Page:
     fields = Fields(body)
     fields.schema()
     previous, began = fields.take(32), fields.i64()
@@ -233,7 +237,7 @@ def decode_page(body: bytes, kind: int, key: bytes, steps: Steps) -> Page:
     entries = fields.many(lambda: read_entry(fields, began, contexts, subjects))
     fields.extensions(has_destroyed=False)
     fields.end()
-    return Page(previous, began, seen, entries, key, kind, steps)
+    return Page(previous, began, seen, entries, key_number, kind, steps)
 
 
 def read_page_id(fields: Fields) -> PageId:
@@ -298,25 +302,59 @@ def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: JournalKeys) -
         try:
             pages[id] = open_page(value, vault, keys, id)
         except Refused as refused:
-            own = refused.failure if refused.failure in ("Unsupported", "Forged") else "Altered"
-            faults.append(Fault(own, id))
+            faults.append(Fault(OWN_FAULTS.get(refused.failure, "Altered"), id))
     for id in of_another_kind(pages):
         del pages[id]
         faults.append(Fault("Forged", id))
     digests = {id: sha256(value) for id, value in values.items()}
+    opened = set(pages)
+    for id, fault in uncovered(pages, digests, keys):
+        del pages[id]
+        faults.append(Fault(fault, id))
     last = {id.writer: id.sequence for id in sorted(values)}
     for id, page in pages.items():
         before = PageId(id.writer, id.sequence - 1)
-        expected = digests[before] if before in pages else bytes(32)
-        if (before in pages or id.sequence == 0) and page.previous != expected:
+        expected = digests[before] if before in opened else bytes(32)
+        if (before in opened or id.sequence == 0) and page.previous != expected:
             faults.append(Fault("Unlinked", id))
-    for page in pages.values():
-        for other, digest in page.seen:
+    for seen in [closed_heads(keys), *(page.seen for page in pages.values())]:
+        for other, digest in seen:
             if other.sequence > last.get(other.writer, -1):
                 faults.append(Fault("Cut", other))
             elif other in pages and digests[other] != digest:
                 faults.append(Fault("Replaced", other))
     return Journal(pages, faults)
+
+
+def closed_heads(keys: JournalKeys) -> list[tuple[PageId, bytes]]:
+    heads = [head for closing in keys.closings for head in closing or []]
+    return [(PageId(writer, sequence), digest) for writer, sequence, digest in heads]
+
+
+def uncovered(
+    pages: dict[PageId, Page], digests: dict[PageId, bytes], keys: JournalKeys
+) -> list[tuple[PageId, str]]:
+    """Finds the pages under closed keys that the closings do not cover, each with its fault."""
+    covered, has_gap = set(), False
+    named = closed_heads(keys)
+    while named:
+        id, digest = named.pop()
+        if id in covered and digests[id] == digest:
+            continue
+        if id not in pages or digests[id] != digest:
+            has_gap = True
+            continue
+        covered.add(id)
+        named += pages[id].seen
+        if id.sequence > 0:
+            named.append((PageId(id.writer, id.sequence - 1), pages[id].previous))
+    closed = keys.closed()
+    fault = "Unproven" if has_gap else "Late"
+    return [
+        (id, fault)
+        for id, page in pages.items()
+        if page.key_number in closed and id not in covered and keys.authority is not None
+    ]
 
 
 def of_another_kind(pages: dict[PageId, Page]) -> list[PageId]:

@@ -41,7 +41,7 @@ class Walk:
         self.plain: Plain = {
             "vault": plain_header(header) | self.in_journal(sha256(storage[b"v"])),
             "patients": sorted(patients, key=lambda patient: patient["identifier"]),
-            "journal": self.journal(journal, [entry for _, entry in entries]),
+            "journal": self.journal(journal, keys.first(), [entry for _, entry in entries]),
             "problems": self.problems,
         }
 
@@ -106,16 +106,14 @@ class Walk:
             found |= {"length": len(content), "sha256": sha256(content).hex()}
         return found | self.in_journal(version.digest)
 
-    def journal(self, journal: Journal, patients: list[Entry]) -> Plain:
+    def journal(self, journal: Journal, tag_key: bytes, patients: list[Entry]) -> Plain:
         known = {
-            key: {subject_tag(key, entry.subject): entry.subject.identifier for entry in patients}
-            | {name_tag(key, name): name for name in self.names}
-            for key in {page.key for page in journal.pages.values()}
-        }
+            subject_tag(tag_key, entry.subject): entry.subject.identifier for entry in patients
+        } | {name_tag(tag_key, name): name for name in self.names}
         entries = [
             {"page_writer": id.writer.hex(), "page": id.sequence, "index": index}
             | entry.plain()
-            | names_of(entry.target, known[page.key])
+            | names_of(entry.target, known)
             for id, page in sorted(journal.pages.items())
             for index, entry in enumerate(page.entries)
         ]

@@ -126,7 +126,8 @@ def requested_subject(about: dict[str, bytes]) -> Subject | None:
 def journal_key(about: dict[str, bytes], storage: dict[bytes, bytes]) -> bytes | None:
     """Returns the journal key of the credential's auditor slot."""
     try:
-        return open_auditor(read_header(storage), credential(about))[0]
+        keys, _ = open_auditor(read_header(storage), credential(about))
+        return next(iter(keys.values()))
     except Refused:
         return None
 

@@ -53,6 +53,7 @@ fn open(value: &[u8]) -> Result<Page, PageError> {
         vault: VAULT,
         key: &|_| Some(&key),
         authority: Some(&|number| (number == 9).then_some(&authority)),
+        coverage: None,
     };
     keys.open(value, &PLACE)
 }
@@ -64,6 +65,7 @@ fn open_as_auditor(value: &[u8]) -> Result<Page, PageError> {
         vault: VAULT,
         key: &|_| Some(&key),
         authority: None,
+        coverage: None,
     };
     keys.open(value, &PLACE)
 }

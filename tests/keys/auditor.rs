@@ -29,12 +29,13 @@ fn ids(header: &Header) -> Vec<u16> {
 /// Returns the bytes of each slot. A slot of [`Fixed`] has 123 bytes.
 fn slots(value: &[u8]) -> Vec<Vec<u8>> {
     let (frame, _) = split_header(value);
-    frame[36..].chunks(123).map(<[u8]>::to_vec).collect()
+    let slots = &frame[36..36 + 123 * usize::from(value[11])];
+    slots.chunks(123).map(<[u8]>::to_vec).collect()
 }
 
 fn journal_of(header: &Header, credential: &dyn Credential) -> Result<([u8; 32], u16), Error> {
     let unlocked = header.unlock_journal(credential);
-    unlocked.map(|(key, slot)| (*key.expose(), slot))
+    unlocked.map(|(keys, slot)| (*keys.active().1.expose(), slot))
 }
 
 #[test]
@@ -192,7 +193,7 @@ impl Credential for HighBitKind {
 
 #[test]
 fn credential_kind_with_high_bit_is_refused() {
-    let (mut vault, [first, auditor, _]) = audited();
+    let (mut vault, [first, ..]) = audited();
     let refused = Error::CredentialUnavailable;
     let key = journal(&vault.keyring);
     let created = Header::create(SUITES[0], &vault.keyring, &HighBitKind);
@@ -209,27 +210,27 @@ fn credential_kind_with_high_bit_is_refused() {
     );
     let added = header.add_auditor_slot(key, &HighBitKind);
     assert_eq!(added, Err(refused.clone()));
-    for slot in [first, auditor] {
-        let replaced = header.replace_slot(&vault.root, key, slot, &HighBitKind);
-        assert_eq!(replaced, Err(refused.clone()));
-    }
+    let replaced = header.replace_slot(&vault.root, first, &HighBitKind);
+    assert_eq!(replaced, Err(refused.clone()));
+    let rotated = header.rotate_journal(&[&HighBitKind], &[], key);
+    assert_eq!(rotated, Err(refused));
     let before = vault.value.clone();
     vault.store();
     assert_eq!(slots(&vault.value), slots(&before));
 }
 
 #[test]
-fn removal_of_last_vault_slot_is_refused() {
+fn removal_of_last_vault_slot_and_of_auditor_slots_is_refused() {
     let (mut vault, [first, auditor, third]) = audited();
     vault.header.remove_slot(first).unwrap();
     assert_eq!(vault.header.remove_slot(third), Err(Error::LastSlot));
-    vault.header.remove_slot(auditor).unwrap();
-    assert_eq!(vault.header.remove_slot(auditor), Err(Error::NoSuchSlot));
-    assert_eq!(vault.header.remove_slot(third), Err(Error::LastSlot));
+    let header = &mut vault.header;
+    assert_eq!(header.remove_slot(auditor), Err(Error::AuditorSlot));
+    let replaced = header.replace_slot(&vault.root, auditor, &Fixed(5));
+    assert_eq!(replaced, Err(Error::AuditorSlot));
     vault.store();
-    assert_eq!(ids(&vault.header), [third]);
-    let gone = journal_of(&vault.header, &Fixed(2));
-    assert_eq!(gone, Err(Error::WrongKey));
+    assert_eq!(ids(&vault.header), [auditor, third]);
+    journal_of(&vault.header, &Fixed(2)).unwrap();
 }
 
 #[test]
@@ -246,83 +247,136 @@ fn auditor_slots_count_toward_limit_of_16_slots() {
     assert_eq!(full, Err(Error::TooManySlots));
 }
 
-#[test]
-fn replaced_slot_keeps_vault_or_auditor_role() {
-    let (mut vault, [first, auditor, third]) = audited();
-    let today = JournalKey::random().unwrap();
-    let mut replace = |slot, credential| {
-        let replaced = (vault.header).replace_slot(&vault.root, &today, slot, credential);
-        replaced.unwrap();
-    };
-    replace(auditor, &Fixed(5));
-    replace(first, &Fixed(6));
+/// Rotates the journal keys of the keyring and of the auditor slots.
+fn rotate_journal(vault: &mut Vault, keep: &[&dyn Credential], drop: &[u16]) -> Result<(), Error> {
+    vault.keyring.rotate_journal_keys(NOW).unwrap();
+    vault.keyring.close_journal_keys(Vec::new()).unwrap();
+    let key = journal(&vault.keyring);
+    vault.header.rotate_journal(keep, drop, key)?;
     vault.store();
-    assert_eq!(ids(&vault.header), [first, auditor, third]);
-    let opened = journal_of(&vault.header, &Fixed(5));
-    assert_eq!(opened, Ok((*today.expose(), auditor)));
-    let shut = journal_of(&vault.header, &Fixed(2));
-    assert_eq!(shut, Err(Error::WrongKey));
-    let no_record = vault.header.unlock(&Fixed(5)).unwrap_err();
-    assert_eq!(no_record, Error::WrongKey);
-    assert_eq!(vault.header.unlock(&Fixed(6)).unwrap().slot, first);
-    let no_journal = journal_of(&vault.header, &Fixed(6));
-    assert_eq!(no_journal, Err(Error::WrongKey));
+    Ok(())
 }
 
 #[test]
-fn root_rotation_keeps_auditor_slots_byte_for_byte() {
+fn journal_rotation_renews_auditor_slots_and_keeps_vault_slots() {
     let (mut vault, all) = audited();
-    let before = slots(&vault.value);
-    vault.root = (vault.header)
-        .rotate_root(&[&Fixed(1), &Fixed(3)], &[])
-        .unwrap();
-    vault.store();
+    let (before, former) = (slots(&vault.value), *journal(&vault.keyring).expose());
+    rotate_journal(&mut vault, &[&Fixed(2)], &[]).unwrap();
     assert_eq!(ids(&vault.header), all);
     let after = slots(&vault.value);
-    assert_eq!(after[1], before[1]);
-    assert!(after[0] != before[0] && after[2] != before[2]);
-    let journal_key = *journal(&vault.keyring).expose();
-    assert_eq!(
-        journal_of(&vault.header, &Fixed(2)),
-        Ok((journal_key, all[1]))
-    );
-
-    vault.root = (vault.header)
-        .rotate_root(&[&Fixed(1), &Fixed(3)], &[all[1]])
-        .unwrap();
-    vault.store();
+    assert!(after[1] != before[1]);
+    assert_eq!((&after[0], &after[2]), (&before[0], &before[2]));
+    let today = *journal(&vault.keyring).expose();
+    assert_ne!(today, former);
+    let opened = journal_of(&vault.header, &Fixed(2));
+    assert_eq!(opened, Ok((today, all[1])));
+    rotate_journal(&mut vault, &[], &[all[1]]).unwrap();
     assert_eq!(ids(&vault.header), [all[0], all[2]]);
     let gone = journal_of(&vault.header, &Fixed(2));
     assert_eq!(gone, Err(Error::WrongKey));
 }
 
 #[test]
-fn root_rotation_refuses_auditor_credentials() {
-    let (mut vault, [first, _, third]) = audited();
-    let header = &mut vault.header;
-    let lost = header.rotate_root(&[&Fixed(1)], &[]);
-    assert_eq!(lost.unwrap_err(), Error::SlotsWouldBeLost);
-    // `Fixed(2)` opens an auditor slot only. Accepting the credential would suggest that its slot
-    // still opens the vault after the rotation.
-    let none = header.rotate_root(&[&Fixed(1), &Fixed(3), &Fixed(2)], &[]);
-    assert_eq!(none.unwrap_err(), Error::WrongKey);
-    let last = header.rotate_root(&[], &[first, third]);
-    assert_eq!(last.unwrap_err(), Error::LastSlot);
-    let before = vault.value.clone();
-    vault.store();
-    assert_eq!(slots(&vault.value), slots(&before));
+fn journal_rotation_refuses_unlisted_auditors_and_other_slots() {
+    let (vault, [first, auditor, _]) = audited();
+    let key = JournalKey::random().unwrap();
+    let refused = |keep: &[&dyn Credential], drop: &[u16]| {
+        let mut header = vault.header.clone();
+        header.rotate_journal(keep, drop, &key).unwrap_err()
+    };
+    assert_eq!(refused(&[], &[]), Error::SlotsWouldBeLost);
+    assert_eq!(refused(&[&Fixed(1)], &[]), Error::SlotsWouldBeLost);
+    assert_eq!(refused(&[&Fixed(2)], &[first]), Error::NoSuchSlot);
+    assert_eq!(refused(&[&Fixed(2), &Fixed(1)], &[]), Error::WrongKey);
+    assert_eq!(refused(&[&Fixed(2)], &[auditor]), Error::WrongKey);
 }
 
-/// Removing an auditor's slot does not revoke the journal key, because old copies of the header
-/// contain it.
 #[test]
-fn removed_auditor_opens_journal_key_in_old_header() {
+fn auditor_slot_opens_all_former_journal_keys() {
+    for suite in SUITES {
+        let mut vault = vault(suite);
+        let mut keys = vec![*journal(&vault.keyring).expose()];
+        let mut numbers = vec![vault.keyring.active_journal_key().number];
+        (vault.header)
+            .add_auditor_slot(journal(&vault.keyring), &Fixed(2))
+            .unwrap();
+        vault.store();
+        for _ in 0..5 {
+            rotate_journal(&mut vault, &[&Fixed(2)], &[]).unwrap();
+            keys.push(*journal(&vault.keyring).expose());
+            numbers.push(vault.keyring.active_journal_key().number);
+            let (opened, _) = vault.header.unlock_journal(&Fixed(2)).unwrap();
+            for (number, key) in numbers.iter().zip(&keys) {
+                assert_eq!(opened.find(*number).unwrap().expose(), key);
+            }
+            assert_eq!(opened.first().expose(), &keys[0]);
+            let (number, active) = opened.active();
+            assert_eq!(
+                (Some(&number), Some(active.expose())),
+                (numbers.last(), keys.last())
+            );
+        }
+    }
+}
+
+#[test]
+fn former_auditor_opens_no_later_journal_key() {
     let (mut vault, [_, auditor, _]) = audited();
-    let copied = vault.value.clone();
-    vault.header.remove_slot(auditor).unwrap();
+    let copied = vault.header.clone();
+    let former = *journal(&vault.keyring).expose();
+    rotate_journal(&mut vault, &[], &[auditor]).unwrap();
+    let today = vault.keyring.active_journal_key().number;
+    let (keys, _) = copied.unlock_journal(&Fixed(2)).unwrap();
+    assert_eq!(keys.active().1.expose(), &former);
+    assert!(keys.find(today).is_none());
+    assert_ne!(journal(&vault.keyring).expose(), &former);
+}
+
+#[test]
+fn altered_former_journal_key_is_refused() {
+    let (mut vault, [_, auditor, _]) = audited();
+    rotate_journal(&mut vault, &[&Fixed(2)], &[]).unwrap();
+    rotate_journal(&mut vault, &[&Fixed(2)], &[]).unwrap();
+    let (frame, _) = split_header(&vault.value);
+    // The former keys end the frame: the active number, a count, and two numbers with wrapped keys.
+    let start = frame.len() - 6 - 2 * 52;
+    for byte in (start..frame.len()).filter(|byte| !(4..6).contains(&(byte - start))) {
+        let mut value = vault.value.clone();
+        value[byte] ^= 1;
+        let header = Header::parse(&value).unwrap();
+        let refused = header.unlock_journal(&Fixed(2)).unwrap_err();
+        assert_eq!(
+            refused,
+            Error::HeaderDamaged,
+            "byte {byte} of slot {auditor}"
+        );
+        assert_eq!(header.unlock(&Fixed(1)).unwrap_err(), Error::HeaderDamaged);
+    }
+}
+
+#[test]
+fn root_rotation_renews_auditor_slots() {
+    let (mut vault, all) = audited();
+    let before = slots(&vault.value);
+    let today = JournalKey::random().unwrap();
+    let lost = vault
+        .header
+        .rotate_root(&[&Fixed(1), &Fixed(3)], &[], &today);
+    assert_eq!(lost.unwrap_err(), Error::SlotsWouldBeLost);
+    let last = vault
+        .header
+        .rotate_root(&[&Fixed(2)], &[all[0], all[2]], &today);
+    assert_eq!(last.unwrap_err(), Error::LastSlot);
     vault.store();
-    let shut = journal_of(&vault.header, &Fixed(2));
-    assert_eq!(shut, Err(Error::WrongKey));
-    let (key, _) = journal_of(&Header::parse(&copied).unwrap(), &Fixed(2)).unwrap();
-    assert_eq!(&key, journal(&vault.keyring).expose());
+    assert_eq!(slots(&vault.value), before);
+    vault.keyring.rotate_journal_keys(NOW).unwrap();
+    let key = journal(&vault.keyring);
+    let keep: [&dyn Credential; 3] = [&Fixed(1), &Fixed(2), &Fixed(3)];
+    vault.root = vault.header.rotate_root(&keep, &[], key).unwrap();
+    vault.store();
+    assert_eq!(ids(&vault.header), all);
+    let changed = slots(&vault.value).into_iter().zip(before);
+    assert!(changed.into_iter().all(|(after, before)| after != before));
+    let opened = journal_of(&vault.header, &Fixed(2));
+    assert_eq!(opened, Ok((*journal(&vault.keyring).expose(), all[1])));
 }

@@ -39,10 +39,13 @@ fn every_flipped_bit_of_header_returns_expected_error() {
             // and the keyring's commitment would then detect the change.
             (36..159, _) => &[Error::WrongKey],
             (_, Some(_)) => &[Error::HeaderDamaged],
+            // The number of the active journal key, and the count of former keys.
+            (658..662, _) => &[Error::HeaderDamaged],
+            (662..664, _) => &[Error::Malformed],
             // The remaining bytes are the keyring's salt and commitment, its length, and its
             // ciphertext and tag.
-            (658..722, _) => &[Error::HeaderDamaged],
-            (722..726, _) => &[Error::Malformed],
+            (664..728, _) => &[Error::HeaderDamaged],
+            (728..732, _) => &[Error::Malformed],
             _ => &[Error::HeaderDamaged],
         };
         assert!(expected.contains(&error), "byte {offset}: {error:?}");
@@ -80,8 +83,10 @@ fn header_with_out_of_bounds_fields_is_refused_by_parser() {
     }
     // A ciphertext length must not be above 1 MiB.
     for length in [1024 * 1024 + 1, u32::MAX] {
-        assert_eq!(changed(&[(722, &length.to_le_bytes())]), Error::Malformed);
+        assert_eq!(changed(&[(728, &length.to_le_bytes())]), Error::Malformed);
     }
+    // A header has at most 1,024 former journal keys.
+    assert_eq!(changed(&[(662, &[1, 4])]), Error::Malformed);
     // Two slots must not have the same id, even if their kinds differ.
     let id = vault.value[38..40].to_vec();
     assert_eq!(changed(&[(161, &id)]), Error::Malformed);

@@ -69,7 +69,7 @@ fn slot_changes_keep_root_key() {
     assert_eq!(vault.header.unlock(&Fixed(2)).unwrap().slot, second);
 
     (vault.header)
-        .replace_slot(&vault.root, journal(&vault.keyring), first, &Fixed(3))
+        .replace_slot(&vault.root, first, &Fixed(3))
         .unwrap();
     vault.store();
     assert_eq!(vault.header.slots()[0].id, first);
@@ -78,9 +78,7 @@ fn slot_changes_keep_root_key() {
 
     vault.header.remove_slot(second).unwrap();
     assert_eq!(vault.header.remove_slot(second), Err(Error::NoSuchSlot));
-    let absent = vault
-        .header
-        .replace_slot(&vault.root, journal(&vault.keyring), second, &Fixed(1));
+    let absent = vault.header.replace_slot(&vault.root, second, &Fixed(1));
     assert_eq!(absent, Err(Error::NoSuchSlot));
     assert_eq!(vault.header.remove_slot(first), Err(Error::LastSlot));
     vault.store();
@@ -94,7 +92,7 @@ fn slot_rewritten_with_same_secret_has_fresh_salt_and_ciphertext() {
     let id = vault.header.slots()[0].id;
     let before = split_header(&vault.value).0.to_vec();
     (vault.header)
-        .replace_slot(&vault.root, journal(&vault.keyring), id, &Fixed(1))
+        .replace_slot(&vault.root, id, &Fixed(1))
         .unwrap();
     vault.store();
     let after = split_header(&vault.value).0;
@@ -135,7 +133,7 @@ fn slot_change_keeps_other_slots_byte_for_byte() {
     let before = slot(&vault.value, false);
     assert_eq!(before[..2], 0x7fff_u16.to_le_bytes());
     (vault.header)
-        .replace_slot(&vault.root, journal(&vault.keyring), first, &Fixed(2))
+        .replace_slot(&vault.root, first, &Fixed(2))
         .unwrap();
     vault.keyring.add_master(NOW).unwrap();
     vault.store();
@@ -184,7 +182,11 @@ fn header_opened_with_former_root_key_returns_root_key_changed() {
     vault.header.open_keyring(&vault.root).unwrap();
     let former = std::mem::replace(
         &mut vault.root,
-        vault.header.clone().rotate_root(&[&Fixed(1)], &[]).unwrap(),
+        vault
+            .header
+            .clone()
+            .rotate_root(&[&Fixed(1)], &[], journal(&vault.keyring))
+            .unwrap(),
     );
     vault.store();
     let seen = vault.header.open_keyring(&former).unwrap_err();
@@ -206,7 +208,10 @@ fn root_rotation_keeps_listed_slots_and_drops_other_slots() {
     let (mut vault, [first, second, unknown]) = three_slots();
     let keep: [&dyn Credential; 2] = [&Fixed(2), &Fixed(1)];
     let former = vault.root;
-    vault.root = vault.header.rotate_root(&keep, &[unknown]).unwrap();
+    vault.root = vault
+        .header
+        .rotate_root(&keep, &[unknown], journal(&vault.keyring))
+        .unwrap();
     assert_ne!(former.expose(), vault.root.expose());
     vault.store();
     let ids: Vec<u16> = vault.header.slots().iter().map(|slot| slot.id).collect();
@@ -215,7 +220,10 @@ fn root_rotation_keeps_listed_slots_and_drops_other_slots() {
     assert_eq!(vault.header.unlock(&Fixed(2)).unwrap().slot, second);
 
     let former = vault.root;
-    vault.root = vault.header.rotate_root(&[&Fixed(2)], &[first]).unwrap();
+    vault.root = vault
+        .header
+        .rotate_root(&[&Fixed(2)], &[first], journal(&vault.keyring))
+        .unwrap();
     vault.store();
     assert_eq!(vault.header.unlock(&Fixed(1)).unwrap_err(), Error::WrongKey);
     let opened = vault.header.unlock(&Fixed(2)).unwrap();
@@ -229,7 +237,10 @@ fn root_rotation_refuses_to_lose_unlisted_slots() {
     let (mut vault, [first, second, unknown]) = three_slots();
     let before = vault.value.clone();
     let mut refused = |keep: &[&dyn Credential], drop: &[u16]| {
-        let error = vault.header.rotate_root(keep, drop).unwrap_err();
+        let error = vault
+            .header
+            .rotate_root(keep, drop, journal(&vault.keyring))
+            .unwrap_err();
         let (frame, _) = split_header(&before);
         let after = (vault.header)
             .sealed_with(&vault.root, &vault.keyring, 2)
@@ -267,7 +278,10 @@ fn root_rotation_refuses_to_lose_unlisted_slots() {
 fn root_rotation_succeeds_if_credential_fails_on_another_slot() {
     let (mut vault, [first, second, unknown]) = three_slots();
     let keep: [&dyn Credential; 2] = [&Fixed(1), &Brittle::unavailable(2)];
-    vault.root = vault.header.rotate_root(&keep, &[unknown]).unwrap();
+    vault.root = vault
+        .header
+        .rotate_root(&keep, &[unknown], journal(&vault.keyring))
+        .unwrap();
     vault.store();
     assert_eq!(vault.header.unlock(&Fixed(1)).unwrap().slot, first);
     assert_eq!(
@@ -283,9 +297,15 @@ fn root_rotation_refuses_stale_slot_unless_dropped() {
     let stale = vault.header.add_slot(&stale, &Fixed(2)).unwrap();
     vault.store();
     let keep: [&dyn Credential; 2] = [&Fixed(1), &Fixed(2)];
-    let refused = vault.header.rotate_root(&keep, &[]).unwrap_err();
+    let refused = vault
+        .header
+        .rotate_root(&keep, &[], journal(&vault.keyring))
+        .unwrap_err();
     assert_eq!(refused, Error::SlotsWouldBeLost);
-    vault.header.rotate_root(&[&Fixed(1)], &[stale]).unwrap();
+    vault
+        .header
+        .rotate_root(&[&Fixed(1)], &[stale], journal(&vault.keyring))
+        .unwrap();
 }
 
 #[test]

@@ -20,7 +20,22 @@ pub struct Keyring {
     pub journal_keys: Vec<Key>,
     pub authority_role: u16,
     pub authority_keys: Vec<Key>,
+    pub closings: Vec<Closing>,
     pub extensions: Vec<(u16, Vec<u8>)>,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub enum Closing {
+    Open,
+    Closed { heads: Vec<Head> },
+    Later,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, Copy, PartialEq)]
+pub struct Head {
+    pub writer: [u8; 16],
+    pub sequence: u64,
+    pub digest: [u8; 32],
 }
 
 #[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
@@ -88,6 +103,9 @@ pub fn split_header(value: &[u8]) -> (&[u8], &[u8]) {
         let length = u32::from_le_bytes(value[end + 4..end + 8].try_into().unwrap());
         end += 8 + length as usize;
     }
+    // The former journal keys: the active number, a count, and numbers with wrapped keys.
+    let former = u16::from_le_bytes(value[end + 4..end + 6].try_into().unwrap());
+    end += 6 + 52 * usize::from(former);
     value.split_at(end)
 }
 

@@ -112,7 +112,7 @@ fn put_of_next_version_makes_two_calls() {
     let world = World::new(MemoryStorage::new());
     let (put, calls) = world.calls_of(|| session(&world.vault).put(&record("P0", "R0"), b"next"));
     assert_eq!(put, Ok(2));
-    assert_eq!(calls, ["read r", "commit hrpj"]);
+    assert_eq!(calls, ["read r", "commit hrpjv"]);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn put_of_new_record_makes_two_calls() {
     let world = World::new(MemoryStorage::new());
     let (put, calls) = world.calls_of(|| session(&world.vault).put(&record("P0", "R1"), b"new"));
     assert_eq!(put, Ok(1));
-    assert_eq!(calls, ["read r", "commit hrpj"]);
+    assert_eq!(calls, ["read r", "commit hrpjv"]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn first_put_of_subject_makes_one_commit() {
     // The first put cached the patient entry, so the second put does not read the entry.
     let (put, calls) = world.calls_of(|| session.put(&record("P1", "R0"), b"second"));
     assert_eq!(put, Ok(2));
-    assert_eq!(calls, ["read r", "commit hrpj"]);
+    assert_eq!(calls, ["read r", "commit hrpjv"]);
     assert!(world.vault.verify(None).unwrap().is_clean());
 }
 

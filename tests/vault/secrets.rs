@@ -327,6 +327,7 @@ fn every_error() -> Vec<Error> {
         BadCheckpoint,
         ForeignCheckpoint,
         NoSuchSlot,
+        AuditorSlot,
         LastSlot,
         TooManySlots,
         SlotsWouldBeLost,

@@ -162,6 +162,16 @@ pub fn page_key(
     )
 }
 
+/// Derives the key that wraps a former journal key under its successor.
+pub fn former_key(
+    successor: &Key,
+    vault: &[u8; 16],
+    (successor_number, number): (u32, u32),
+) -> Key {
+    let (successor_number, number) = (successor_number.to_le_bytes(), number.to_le_bytes());
+    x(successor, &[b"cl1/jfmr", vault, &successor_number, &number])
+}
+
 /// Derives the tag that proves that a vault wrote a journal page.
 pub fn authority_tag(
     authority_key: &Key,

@@ -2,6 +2,7 @@
 
 use crate::cases::{Files, file};
 use crate::formula::{Key, jnam, jsub, sha256};
+use crate::mirror::Head;
 use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target};
 use crate::writer::{NAME, NOW, World};
 
@@ -28,7 +29,7 @@ pub fn context(actor: &str) -> Context {
 }
 
 pub fn subject(world: &World, kind: u8, identifier: &str) -> Subject {
-    let key = &world.keyring.journal_keys[world.journal_key].key;
+    let key = &world.keyring.journal_keys.last().unwrap().key;
     Subject {
         chart: world.entry.charts[0].id,
         jsub: jsub(key, kind, identifier),
@@ -36,7 +37,7 @@ pub fn subject(world: &World, kind: u8, identifier: &str) -> Subject {
 }
 
 fn record(world: &World) -> Record {
-    let key = &world.keyring.journal_keys[world.journal_key].key;
+    let key = &world.keyring.journal_keys.last().unwrap().key;
     Record {
         rtag: world.rtag(NAME),
         jnam: jnam(key, NAME),
@@ -254,9 +255,7 @@ pub fn all() -> Files {
     });
     let what = ("page-key-inactive", "a page under an inactive journal key");
     opens(&mut files, what, |world| {
-        world.keyring.journal_keys[0].state = 1;
-        let new = world.numbered("new journal key", 0);
-        world.keyring.journal_keys.insert(0, new);
+        world.rotate_journal_keys(Vec::new());
         world.journal_key = 1;
         strict(world, [0; 32])
     });
@@ -265,6 +264,20 @@ pub fn all() -> Files {
         "a page, to somebody who has an auditor's slot and no other",
     );
     opens(&mut files, what, |world| {
+        let auditor = world.auditor_slot("auditor slot");
+        world.about("journal key", &auditor.wrapped);
+        world.slots[0].secret = world.draw("other secret");
+        world.slots.push(auditor);
+        strict(world, [0; 32])
+    });
+    let what = (
+        "page-auditor-former",
+        "a page under a former journal key, to an auditor",
+    );
+    opens(&mut files, what, |world| {
+        world.rotate_journal_keys(Vec::new());
+        world.rotate_journal_keys(Vec::new());
+        world.journal_key = 2;
         let auditor = world.auditor_slot("auditor slot");
         world.about("journal key", &auditor.wrapped);
         world.slots[0].secret = world.draw("other secret");
@@ -414,5 +427,65 @@ fn chains(files: &mut Files) {
             &page,
         );
         world.about("unsettled", b"2");
+    });
+    closings(files);
+}
+
+/// Adds vectors of chains under former keys.
+fn closings(files: &mut Files) {
+    let what = (
+        "journal-closed",
+        "two chains under closed keys, which heads cover",
+    );
+    closed_file(files, what, "ok", Heads::OfBothChains, |world, _| {
+        world.about("unsettled", b"2");
+    });
+    let what = (
+        "journal-closed-through-seen",
+        "a chain under closed keys, which a page that a head covers has seen",
+    );
+    closed_file(files, what, "ok", Heads::OfSecondChain, |world, pages| {
+        for page in &pages[2..3] {
+            let at = world.page_at(page);
+            world.storage.remove(&at);
+        }
+        world.about("unsettled", b"1");
+    });
+}
+
+/// The chain heads of a closing.
+pub enum Heads {
+    OfBothChains,
+    OfSecondChain,
+}
+
+/// Adds a vector that requests a journal under former keys. The closing has the heads of both chains,
+/// or only the head of the second chain.
+pub fn closed_file(
+    files: &mut Files,
+    what: (&str, &str),
+    expect: &str,
+    heads: Heads,
+    make: impl FnOnce(&mut World, [Place; 5]),
+) {
+    file(files, what, expect, |world| {
+        world.forget("subject patient");
+        world.forget("record");
+        world.about("journal", b"");
+        let pages = two_chains(world);
+        let heads = match heads {
+            Heads::OfBothChains => vec![&pages[2], &pages[4]],
+            Heads::OfSecondChain => vec![&pages[4]],
+        };
+        let heads = heads.into_iter().map(|page| Head {
+            writer: page.writer,
+            sequence: page.sequence,
+            digest: sha256(&[&world.storage[&world.page_at(page)]]),
+        });
+        let heads = heads.collect();
+        world.rotate_journal_keys(heads);
+        world.header();
+        world.journal_key = 1;
+        make(world, pages);
     });
 }

@@ -4,7 +4,9 @@
 use crate::cases::Files;
 use crate::formula::{Key, sha256};
 use crate::page::{Page, Place, Seen, Target};
-use crate::pages::{ask, audited, entry, journal_file, page_file, strict, two_chains, writer};
+use crate::pages::{
+    Heads, ask, audited, closed_file, entry, journal_file, page_file, strict, two_chains, writer,
+};
 use crate::writer::World;
 
 pub fn all() -> Files {
@@ -15,6 +17,7 @@ pub fn all() -> Files {
     body_bytes(&mut files);
     authority(&mut files);
     chains(&mut files);
+    closings(&mut files);
     files
 }
 
@@ -134,7 +137,7 @@ fn values(files: &mut Files) {
         (
             "page-key-number",
             "a journal key that is not there, before the length",
-            "NotAuthentic",
+            "UnknownJournalKey",
             |v| {
                 v[4] ^= 1;
                 v.truncate(87);
@@ -522,4 +525,74 @@ fn chains(files: &mut Files) {
         let at = world.page_at(&pages[4]);
         *world.storage.get_mut(&at).unwrap().last_mut().unwrap() ^= 1;
     });
+}
+
+/// Adds chains under closed keys of which pages are late or unproven.
+fn closings(files: &mut Files) {
+    let what = ("journal-late", "a page behind the head of a closed chain");
+    closed_file(files, what, "Late", Heads::OfBothChains, |world, pages| {
+        let last = sha256(&[&world.storage[&world.page_at(&pages[4])]]);
+        let page = strict(world, last);
+        let at = Place {
+            sequence: 2,
+            ..pages[4]
+        };
+        world.put_page(&at, &page);
+    });
+    let what = (
+        "journal-late-chain",
+        "a chain under closed keys that no head covers",
+    );
+    closed_file(files, what, "Late", Heads::OfBothChains, |world, _| {
+        let page = strict(world, [0; 32]);
+        let writer = writer(world, "late writer", 90_000);
+        let at = Place {
+            writer,
+            sequence: 0,
+        };
+        world.put_page(&at, &page);
+    });
+    let what = ("journal-unproven", "a gap before pages that no head names");
+    closed_file(
+        files,
+        what,
+        "Missing Unproven",
+        Heads::OfSecondChain,
+        |world, pages| {
+            let at = world.page_at(&pages[1]);
+            world.storage.remove(&at);
+        },
+    );
+    let what = ("journal-closed-cut", "the head of a closed chain is gone");
+    closed_file(
+        files,
+        what,
+        "Cut Unproven",
+        Heads::OfBothChains,
+        |world, pages| {
+            let at = world.page_at(&pages[4]);
+            world.storage.remove(&at);
+        },
+    );
+    let what = (
+        "journal-unknown-key",
+        "a page under a journal key that is not there",
+    );
+    closed_file(
+        files,
+        what,
+        "UnknownJournalKey",
+        Heads::OfBothChains,
+        |world, pages| {
+            let at = world.page_at(&pages[4]);
+            let mut value = world.storage[&at].clone();
+            value[4] ^= 1;
+            let at = Place {
+                sequence: 2,
+                ..pages[4]
+            };
+            let at = world.page_at(&at);
+            world.storage.insert(at, value);
+        },
+    );
 }

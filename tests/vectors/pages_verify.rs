@@ -35,8 +35,8 @@ pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
             open(&header, &key, Some(&authority), value, &at)
         }
         Err(_) => {
-            let (key, _) = header.unlock_journal(credential).unwrap();
-            open(&header, &|_| Some(&key), None, value, &at)
+            let (keys, _) = header.unlock_journal(credential).unwrap();
+            open(&header, &|number| keys.find(number), None, value, &at)
         }
     };
     match opened {
@@ -46,6 +46,8 @@ pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
             "ok".into()
         }
         Err(PageError::Forged) => "Forged".into(),
+        Err(PageError::UnknownKey) => "UnknownJournalKey".into(),
+        Err(error @ (PageError::Late | PageError::Unproven)) => format!("{error:?}"),
         Err(PageError::Refused(error)) => format!("{error:?}"),
     }
 }
@@ -61,6 +63,7 @@ fn open<'a>(
         vault: *header.vault(),
         key,
         authority,
+        coverage: None,
     };
     keys.open(value, &page_of(at).unwrap())
 }

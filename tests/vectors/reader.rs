@@ -57,9 +57,9 @@ pub fn read(vector: &Vector) -> Opened {
         root: None,
     };
     let Some((root, keyring, vault)) = header(vector, &mut steps) else {
-        let (key, slot) = auditor(vector).unwrap();
+        let (keys, slot) = auditor(vector).unwrap();
         steps.0 = slot;
-        opened.content = page(vector, &[key], &mut steps);
+        opened.content = page(vector, &keys, &mut steps);
         opened.steps = steps.0;
         return opened;
     };
@@ -87,7 +87,7 @@ fn header(vector: &Vector, steps: &mut Steps) -> Option<(Key, Keyring, [u8; 16])
     assert_eq!(ring.len(), 68 + u32_at(ring, 64) as usize + 16);
 
     let mut slots = &frame[36..];
-    while !slots.is_empty() {
+    for _ in 0..value[11] {
         let length = u32_at(slots, 4) as usize;
         let (slot, rest) = slots.split_at(8 + length);
         slots = rest;
@@ -131,15 +131,16 @@ fn header(vector: &Vector, steps: &mut Steps) -> Option<(Key, Keyring, [u8; 16])
 
 /// Returns the journal key that the auditor slot of the vector's credential wraps.
 pub fn journal_key(vector: &Vector) -> Option<Key> {
-    auditor(vector).map(|(key, _)| key)
+    auditor(vector).map(|(keys, _)| keys[0])
 }
 
 /// Returns the journal key, and the recorded steps that lead to it.
-fn auditor(vector: &Vector) -> Option<(Key, RecordedSteps)> {
+fn auditor(vector: &Vector) -> Option<(Vec<Key>, RecordedSteps)> {
     let value = &vector.storage[b"v".as_slice()];
     let (suite, vault) = (value[10], array::<16>(value, 12));
-    let mut slots = &split_header(value).0[36..];
-    while !slots.is_empty() {
+    let frame = split_header(value).0;
+    let mut slots = &frame[36..];
+    for _ in 0..value[11] {
         let (slot, rest) = slots.split_at(8 + u32_at(slots, 4) as usize);
         slots = rest;
         let (parameters, tail) = slot[8..].split_at(slot.len() - 120);
@@ -164,11 +165,30 @@ fn auditor(vector: &Vector) -> Option<(Key, RecordedSteps)> {
             steps.note("slot secret", &secret);
             steps.note("slot key", &slot_key);
             steps.note("slot commitment", &commitment);
-            let key = open(suite, &slot_key, 0, &tail[64..]).try_into().unwrap();
-            return Some((key, steps.0));
+            let active: Key = open(suite, &slot_key, 0, &tail[64..]).try_into().unwrap();
+            return Some((journal_keys(frame, active), steps.0));
         }
     }
     None
+}
+
+/// Returns the active journal key, and the former keys that the end of the frame contains.
+fn journal_keys(frame: &[u8], active: Key) -> Vec<Key> {
+    let (suite, vault) = (frame[10], array::<16>(frame, 12));
+    let mut end = 36;
+    for _ in 0..frame[11] {
+        end += 8 + u32_at(frame, end + 4) as usize;
+    }
+    let mut keys = vec![active];
+    let mut successor = u32_at(frame, end);
+    for former in frame[end + 6..].chunks(52) {
+        let number = u32_at(former, 0);
+        let last = &keys[keys.len() - 1];
+        let key = former_key(last, &vault, (successor, number));
+        keys.push(open(suite, &key, 0, &former[4..]).try_into().unwrap());
+        successor = number;
+    }
+    keys
 }
 
 fn secret(vector: &Vector, kind: u16, parameters: &[u8]) -> Option<Key> {

@@ -5,7 +5,7 @@ use crate::container::{MAGIC, finish, object, write};
 use crate::key_files;
 use crate::markers;
 use crate::meta_extensions;
-use crate::mirror::{Hold, State};
+use crate::mirror::{Closing, Head, Hold, State};
 use crate::writer::{Meta, NAME, Version, World, body, key_file};
 
 const CONTENT: &[u8] = b"{}";
@@ -95,7 +95,7 @@ fn headers(files: &mut Files) {
             "a keyring beyond its bound",
             "Malformed",
             |v| {
-                v[220..224].copy_from_slice(&1_048_577_u32.to_le_bytes());
+                v[226..230].copy_from_slice(&1_048_577_u32.to_le_bytes());
             },
         ),
         ("header-cut", "the last byte is missing", "Malformed", |v| {
@@ -190,7 +190,7 @@ fn unlocking(files: &mut Files) {
 
 fn keyrings(files: &mut Files) {
     type Change = fn(&mut World);
-    let cases: [(&str, &str, &str, Change); 7] = [
+    let cases: [(&str, &str, &str, Change); 12] = [
         ("keyring-schema", "another schema", "Unsupported", |w| {
             w.keyring.schema = 2
         }),
@@ -237,6 +237,57 @@ fn keyrings(files: &mut Files) {
             "Unsupported",
             |w| {
                 w.keyring.extensions = vec![(0x8000, vec![])];
+            },
+        ),
+        (
+            "keyring-no-closing",
+            "a former journal key without a closing",
+            "Malformed",
+            |w| {
+                w.rotate_journal_keys(Vec::new());
+                w.keyring.closings.clear();
+            },
+        ),
+        (
+            "keyring-closing-open",
+            "an open closing behind the newest one",
+            "Malformed",
+            |w| {
+                w.rotate_journal_keys(Vec::new());
+                w.rotate_journal_keys(Vec::new());
+                w.keyring.closings[1] = Closing::Open;
+            },
+        ),
+        (
+            "keyring-closing-state",
+            "a state of a closing that is not known",
+            "Unsupported",
+            |w| {
+                w.rotate_journal_keys(Vec::new());
+                w.keyring.closings[0] = Closing::Later;
+            },
+        ),
+        (
+            "keyring-closing-heads",
+            "a closing with 65 heads",
+            "Malformed",
+            |w| {
+                let head = Head {
+                    writer: [1; 16],
+                    sequence: 0,
+                    digest: [2; 32],
+                };
+                w.rotate_journal_keys(vec![head; 65]);
+            },
+        ),
+        (
+            "header-former-key-twice",
+            "two former journal keys of one number",
+            "Malformed",
+            |w| {
+                w.rotate_journal_keys(Vec::new());
+                let number = w.keyring.journal_keys[0].number;
+                w.keyring.journal_keys[1].number = number;
             },
         ),
     ];

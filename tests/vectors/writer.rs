@@ -3,7 +3,7 @@
 
 use crate::container::{Objects, write};
 use crate::formula::*;
-use crate::mirror::{Chart, Entry, Key as KeyVersion, Keyring, PatientKey, State};
+use crate::mirror::{Chart, Closing, Entry, Head, Key as KeyVersion, Keyring, PatientKey, State};
 use crate::page::{Page, Place, hex};
 
 pub const NOW: i64 = 1_795_000_000_000;
@@ -131,6 +131,7 @@ impl World {
                 journal_keys: Vec::new(),
                 authority_role: 4,
                 authority_keys: Vec::new(),
+                closings: Vec::new(),
                 extensions: Vec::new(),
             },
             entry: Entry {
@@ -275,7 +276,46 @@ impl World {
             frame.extend(commitment);
             frame.extend(seal(self.suite, &key, 0, &slot.wrapped));
         }
+        frame.extend(self.former_keys());
         frame
+    }
+
+    /// Returns the end of the frame: the number of the active journal key, and the former keys, each
+    /// wrapped under its successor.
+    fn former_keys(&self) -> Vec<u8> {
+        let keys = &self.keyring.journal_keys;
+        let mut bytes = keys
+            .first()
+            .map_or(0, |key| key.number)
+            .to_le_bytes()
+            .to_vec();
+        bytes.extend((keys.len().saturating_sub(1) as u16).to_le_bytes());
+        for pair in keys.windows(2) {
+            let [successor, former] = pair else {
+                unreachable!("a window of two")
+            };
+            let numbers = (successor.number, former.number);
+            let key = former_key(&successor.key, &self.vault, numbers);
+            bytes.extend(former.number.to_le_bytes());
+            bytes.extend(seal(self.suite, &key, 0, &former.key));
+        }
+        bytes
+    }
+
+    /// Adds active journal and authority keys, which close the former keys with these heads.
+    pub fn rotate_journal_keys(&mut self, heads: Vec<Head>) {
+        let count = self.keyring.closings.len();
+        let journal = self.numbered(&format!("journal key {count}"), 0);
+        let authority = self.numbered(&format!("authority key {count}"), 0);
+        let rings = [
+            (&mut self.keyring.journal_keys, journal),
+            (&mut self.keyring.authority_keys, authority),
+        ];
+        for (ring, key) in rings {
+            ring[0].state = 1;
+            ring.insert(0, key);
+        }
+        self.keyring.closings.insert(0, Closing::Closed { heads });
     }
 
     pub fn header(&mut self) {
@@ -451,8 +491,8 @@ impl World {
 
     /// Seals the body of a page by a vault, with the authority tag behind the body.
     pub fn put_page_body(&mut self, at: &Place, body: &[u8]) -> Key {
-        let number = self.keyring.authority_keys[0].number;
-        let key = self.keyring.authority_keys[0].key;
+        let number = self.keyring.authority_keys[self.journal_key].number;
+        let key = self.keyring.authority_keys[self.journal_key].key;
         self.put_page_signed(at, body, number, &key)
     }
 

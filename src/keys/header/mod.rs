@@ -15,6 +15,7 @@ use crate::format::codec::{self, take, take_slice};
 use crate::format::sealed::SealingPlace;
 use crate::format::storage_keys;
 use crate::keys::credential::Credential;
+use crate::keys::former_keys::FormerKeys;
 use crate::keys::keyring::Keyring;
 use crate::keys::slot::{Slot, SlotInfo, SlotKey};
 use crate::secret::plaintext;
@@ -28,7 +29,7 @@ const SLOTS_MAX: usize = 16;
 /// seconds. An attacker who writes the storage can plant slots of the greatest cost, so the slots are
 /// tried in ascending order of their work, and those beyond this sum are not tried.
 const WORK_MAX: u64 = 16 * 1024 * 1024;
-/// The number of bytes between the last slot and the sealed keyring: salt 32, commitment 32, length 4.
+/// The number of bytes between the frame and the sealed keyring: salt 32, commitment 32, length 4.
 const RING_HEAD: usize = 68;
 
 /// A header, parsed but not authenticated: [`Header::unlock`] and [`Header::open_keyring`]
@@ -49,6 +50,7 @@ struct Frame {
     vault: VaultId,
     generation: u64,
     slots: Vec<Slot>,
+    journal_keys: FormerKeys,
 }
 
 #[derive(Clone)]
@@ -87,10 +89,12 @@ impl Header {
             vault: crypto::fresh()?,
             generation: 1,
             slots: Vec::new(),
+            journal_keys: FormerKeys::default(),
         };
         let slot = frame.enrol(SlotKey::Root(&root), credential)?;
         frame.slots.push(slot);
-        Ok((frame.seal(&root, keyring)?, root))
+        let value = frame.seal(&root, keyring)?;
+        Ok((value, root))
     }
 
     /// Parses a header value.
@@ -116,6 +120,7 @@ impl Header {
         let vault = *take(fixed)?;
         let generation = u64::from_le_bytes(*take(fixed)?);
         let slots = parse_slots(rest, count.into())?;
+        let journal_keys = FormerKeys::parse(rest)?;
         let ring = SealedRing::parse(rest)?;
         if !rest.is_empty() {
             return Err(Error::Malformed);
@@ -125,6 +130,7 @@ impl Header {
             vault,
             generation,
             slots,
+            journal_keys,
         };
         Ok(Self { frame, ring })
     }
@@ -142,6 +148,11 @@ impl Header {
     /// Returns the header's generation, which each write of the header increments.
     pub fn generation(&self) -> u64 {
         self.frame.generation
+    }
+
+    /// Returns the number of the active journal key.
+    pub fn journal_key_number(&self) -> u32 {
+        self.frame.journal_keys.active()
     }
 
     /// Returns the slots, in stored order.
@@ -281,6 +292,14 @@ impl Frame {
             .ok_or(Error::NoSuchSlot)
     }
 
+    fn place_of_vault_slot(&self, id: u16) -> Result<usize> {
+        let place = self.place(id)?;
+        match self.slots.get(place) {
+            Some(slot) if slot.is_journal_only() => Err(Error::AuditorSlot),
+            _ => Ok(place),
+        }
+    }
+
     /// Enrols a slot under a random unused id. A random id is unlikely to equal the id of a removed
     /// slot, which journal entries may still reference.
     ///
@@ -302,7 +321,7 @@ impl Frame {
         Ok(slot)
     }
 
-    /// Encodes the header up to the end of the last slot.
+    /// Encodes the header up to the end of the former journal keys.
     fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend(FORMAT.to_le_bytes());
@@ -312,10 +331,12 @@ impl Frame {
         for slot in &self.slots {
             slot.encode(&mut out);
         }
+        self.journal_keys.encode(&mut out);
         out
     }
 
-    fn seal(&self, root: &RootKey, keyring: &Keyring) -> Result<Vec<u8>> {
+    fn seal(&mut self, root: &RootKey, keyring: &Keyring) -> Result<Vec<u8>> {
+        self.journal_keys = FormerKeys::of(&keyring.journal_keys, self.suite, &self.vault)?;
         let frame = self.encode();
         let before = frame.len() + RING_HEAD;
         let mut value = codec::encode(keyring, before, TAG)?;

@@ -4,23 +4,29 @@
 use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};
 use crate::keys::credential::Credential;
+use crate::keys::former_keys::JournalKeys;
 use crate::keys::header::{Header, SLOTS_MAX};
 use crate::keys::slot::{Slot, SlotKey};
 
 impl Header {
-    /// Returns the journal key in the auditor slot of `credential`, and the slot's id.
+    /// Returns the journal keys, which the auditor slot of `credential` unlocks, and the slot's id.
     ///
     /// Uses the first auditor slot whose commitment matches and whose key unwraps. An auditor has no
     /// root key, so this function cannot authenticate the header or detect an outdated journal key.
-    /// The key is verified when it opens a journal page.
+    /// The keys are verified when they open journal pages.
     ///
     /// # Errors
-    /// If no slot opens: the first error of the credential, else [`Error::WrongKey`].
-    pub fn unlock_journal(&self, credential: &dyn Credential) -> Result<(JournalKey, u16)> {
+    /// If no slot opens: the first error of the credential, else [`Error::WrongKey`]. If a former
+    /// journal key does not unwrap: [`Error::HeaderDamaged`].
+    pub fn unlock_journal(&self, credential: &dyn Credential) -> Result<(JournalKeys, u16)> {
         let mut failed = None;
         for slot in self.frame.by_work(true) {
             match slot.open_journal(self.frame.vault(), credential) {
-                Ok(Some(journal)) => return Ok((journal, slot.id)),
+                Ok(Some(journal)) => {
+                    let (vault, suite) = self.frame.vault();
+                    let keys = self.frame.journal_keys.unwrap(journal, suite, vault)?;
+                    return Ok((keys, slot.id));
+                }
                 Ok(None) => {}
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -59,13 +65,13 @@ impl Header {
         Ok(id)
     }
 
-    /// Removes a slot.
+    /// Removes a slot that opens the vault.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`] for an unknown id; [`Error::LastSlot`] for the last slot that opens the
-    /// vault.
+    /// [`Error::NoSuchSlot`] for an unknown id; [`Error::AuditorSlot`] for an auditor slot, because the
+    /// auditor would keep the journal key; [`Error::LastSlot`] for the last slot that opens the vault.
     pub fn remove_slot(&mut self, id: u16) -> Result<()> {
-        let place = self.frame.place(id)?;
+        let place = self.frame.place_of_vault_slot(id)?;
         let opens = |slot: &Slot| !slot.is_journal_only();
         if !self
             .frame
@@ -79,37 +85,31 @@ impl Header {
         Ok(())
     }
 
-    /// Assigns a slot to `credential`, at the same position and under the same id. An auditor slot
-    /// stays an auditor slot and wraps `journal`; every other slot wraps `root`.
+    /// Assigns a slot that opens the vault to `credential`, at the same position and under the same id.
     ///
     /// The id can remain the same, because the derivation of the slot key includes a fresh wrap salt.
     /// The former credential still opens earlier copies of the header.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`] for an unknown id; errors of [`Credential::enrol`];
+    /// [`Error::NoSuchSlot`] for an unknown id; [`Error::AuditorSlot`] for an auditor slot, because the
+    /// former auditor would keep the journal key; errors of [`Credential::enrol`];
     /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn replace_slot(
         &mut self,
         root: &RootKey,
-        journal: &JournalKey,
         id: u16,
         credential: &dyn Credential,
     ) -> Result<()> {
-        let place = self.frame.place(id)?;
+        let place = self.frame.place_of_vault_slot(id)?;
         let vault = (&self.frame.vault, self.frame.suite);
         if let Some(slot) = self.frame.slots.get_mut(place) {
-            let wrapped_key = match slot.is_journal_only() {
-                true => SlotKey::Journal(journal),
-                false => SlotKey::Root(root),
-            };
-            *slot = Slot::enrol(vault, id, credential, wrapped_key)?;
+            *slot = Slot::enrol(vault, id, credential, SlotKey::Root(root))?;
         }
         Ok(())
     }
 
-    /// Draws a new root key and returns it. Wraps the new root key in each slot that a credential of
-    /// `keep` opens, under the same slot id. Removes the slots in `drop`. Auditor slots contain no root
-    /// key, so they stay unchanged unless `drop` contains their ids.
+    /// Draws a new root key and returns it. Wraps the new root key, or `journal` in an auditor slot, in
+    /// each slot that a credential of `keep` opens, under the same slot id. Removes the slots in `drop`.
     ///
     /// Call this function before any other change to the parsed header. A slot counts as opened only
     /// if its root key derives the keyring's commitment, which covers the parsed slots.
@@ -123,19 +123,65 @@ impl Header {
     ///   expects every credential of `keep` to open the vault afterwards.
     /// - Errors of [`Credential::enrol`]; [`Error::Randomness`] if the system provides no random
     ///   bytes.
-    pub fn rotate_root(&mut self, keep: &[&dyn Credential], drop: &[u16]) -> Result<RootKey> {
+    pub fn rotate_root(
+        &mut self,
+        keep: &[&dyn Credential],
+        drop: &[u16],
+        journal: &JournalKey,
+    ) -> Result<RootKey> {
+        let root = RootKey::random()?;
+        let slots = self.renewed_slots(keep, drop, |slot| match slot.is_journal_only() {
+            true => Some(SlotKey::Journal(journal)),
+            false => Some(SlotKey::Root(&root)),
+        })?;
+        if slots.iter().all(Slot::is_journal_only) {
+            return Err(Error::LastSlot);
+        }
+        self.frame.slots = slots;
+        Ok(root)
+    }
+
+    /// Wraps `journal` in each auditor slot that a credential of `keep` opens, under the same slot id.
+    /// Removes the auditor slots in `drop`. All other slots stay unchanged.
+    ///
+    /// # Errors
+    /// - [`Error::NoSuchSlot`] for an id in `drop` that is not that of an auditor slot.
+    /// - The other errors of [`Header::rotate_root`], with respect to auditor slots.
+    pub fn rotate_journal(
+        &mut self,
+        keep: &[&dyn Credential],
+        drop: &[u16],
+        journal: &JournalKey,
+    ) -> Result<()> {
+        let mut others = (self.frame.slots.iter()).filter(|slot| !slot.is_journal_only());
+        if others.any(|slot| drop.contains(&slot.id)) {
+            return Err(Error::NoSuchSlot);
+        }
+        self.frame.slots = self.renewed_slots(keep, drop, |slot| {
+            slot.is_journal_only().then_some(SlotKey::Journal(journal))
+        })?;
+        Ok(())
+    }
+
+    /// Returns the slots that are not in `drop`. A slot for which `renewed` returns a key is enrolled
+    /// anew with the credential of `keep` that opens the slot.
+    fn renewed_slots<'k>(
+        &self,
+        keep: &[&dyn Credential],
+        drop: &[u16],
+        renewed: impl Fn(&Slot) -> Option<SlotKey<'k>>,
+    ) -> Result<Vec<Slot>> {
         for id in drop {
             self.frame.place(*id)?;
         }
-        let stays = |slot: &&Slot| !drop.contains(&slot.id);
-        let root = RootKey::random()?;
         let mut kept = vec![false; keep.len()];
         let mut slots = Vec::new();
+        let stays = |slot: &&Slot| !drop.contains(&slot.id);
         for slot in self.frame.slots.iter().filter(stays) {
-            if slot.is_journal_only() {
+            let Some(key) = renewed(slot) else {
                 slots.push(slot.clone());
                 continue;
-            }
+            };
             let opening = self.opening(slot, keep)?;
             for (kept, opens) in kept.iter_mut().zip(&opening) {
                 *kept |= opens;
@@ -143,22 +189,12 @@ impl Header {
             let (credential, _) = (keep.iter().zip(opening))
                 .find(|(_, opens)| *opens)
                 .ok_or(Error::SlotsWouldBeLost)?;
-            let vault = self.frame.vault();
-            slots.push(Slot::enrol(
-                vault,
-                slot.id,
-                *credential,
-                SlotKey::Root(&root),
-            )?);
-        }
-        if slots.iter().all(Slot::is_journal_only) {
-            return Err(Error::LastSlot);
+            slots.push(Slot::enrol(self.frame.vault(), slot.id, *credential, key)?);
         }
         if kept.contains(&false) {
             return Err(Error::WrongKey);
         }
-        self.frame.slots = slots;
-        Ok(root)
+        Ok(slots)
     }
 
     /// Returns `true` for each of `credentials` that opens `slot`, and `false` for the others. Returns
@@ -167,9 +203,8 @@ impl Header {
         let mut failed = None;
         let mut opening = Vec::with_capacity(credentials.len());
         for credential in credentials {
-            let opens = match slot.open(self.frame.vault(), *credential) {
-                Ok(Some(root)) => self.is_sealed_by(&root)?,
-                Ok(None) => false,
+            let opens = match self.opens(slot, *credential) {
+                Ok(opens) => opens,
                 Err(error) => {
                     failed = failed.or(Some(error));
                     false
@@ -180,6 +215,17 @@ impl Header {
         match failed {
             Some(error) if !opening.contains(&true) => Err(error),
             _ => Ok(opening),
+        }
+    }
+
+    fn opens(&self, slot: &Slot, credential: &dyn Credential) -> Result<bool> {
+        let vault = self.frame.vault();
+        if slot.is_journal_only() {
+            return Ok(slot.open_journal(vault, credential)?.is_some());
+        }
+        match slot.open(vault, credential)? {
+            Some(root) => self.is_sealed_by(&root),
+            None => Ok(false),
         }
     }
 

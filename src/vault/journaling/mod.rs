@@ -21,8 +21,8 @@ use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose, Subject};
 use crate::journal::{
-    AccessOutcome, Act, Context, EntryDraft, JournaledChange, Operation, Sealer, Target, WriteTime,
-    Writer,
+    AccessOutcome, Act, ChainHead, Context, CurrentKeys, EntryDraft, JournaledChange, KeySource,
+    Operation, Target, WriteTime, Writer,
 };
 use crate::storage::{CommitError, Committed, Storage};
 use crate::vault::Vault;
@@ -131,10 +131,17 @@ impl JournalHandle {
         }
     }
 
-    /// Starts a chain of the journal under the key of `sealer`. If there is an `upkeep`, a background
-    /// thread flushes grouped entries, and calls `upkeep`.
-    pub(crate) fn begin(&mut self, sealer: Sealer, mode: Journaling, upkeep: Option<Upkeep>) {
-        let writer = Arc::new(Writer::new(Arc::clone(&self.storage), sealer));
+    /// Starts a chain of the journal under `keys`. If there is an `upkeep`, a background thread flushes
+    /// grouped entries, and calls `upkeep`.
+    pub(crate) fn begin(
+        &mut self,
+        keys: CurrentKeys,
+        source: Arc<dyn KeySource>,
+        mode: Journaling,
+        upkeep: Option<Upkeep>,
+    ) {
+        let storage = Arc::clone(&self.storage);
+        let writer = Arc::new(Writer::renewing(storage, keys, source));
         let health = Arc::new(JournalHealth {
             failing: AtomicBool::new(false),
             locked: AtomicBool::new(false),
@@ -151,6 +158,13 @@ impl JournalHandle {
             health,
             background,
         });
+    }
+
+    /// Uses these keys for the next pages, after this process changed the header.
+    pub(crate) fn use_keys(&self, keys: CurrentKeys) {
+        if let Some(writer) = self.writer() {
+            writer.use_keys(keys);
+        }
     }
 
     pub(crate) fn writer(&self) -> Option<&Writer> {
@@ -243,6 +257,16 @@ impl JournalHandle {
         if let Some(background) = journal.and_then(|journal| journal.background.as_ref()) {
             background.wake();
         }
+    }
+
+    /// Writes a page that records `heads` as seen. Returns the page's head.
+    pub(crate) fn pin(&self, act: &Act, heads: &[ChainHead]) -> Result<ChainHead> {
+        let writer = self.writer().ok_or(Error::ReadOnly)?;
+        let moment = self.moment();
+        let draft = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
+        writer
+            .send_page(&[draft], heads.to_vec(), moment)
+            .map_err(journal_error)
     }
 
     /// Makes all queued entries durable.

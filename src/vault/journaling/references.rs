@@ -24,7 +24,7 @@ impl Vault {
 
     pub(crate) fn refer_chart(&self, subject: &Subject, chart: ChartId) -> Result<SubjectRef> {
         let header = self.header()?;
-        let key = &header.keyring.active_journal_key().key;
+        let key = header.keyring.first_journal_key();
         let tag = crypto::subject_tag(key, subject.kind(), subject.identifier())?;
         Ok(SubjectRef { chart, tag })
     }
@@ -76,7 +76,7 @@ impl Vault {
 
     fn refer_name(&self, tag: RecordTag, name: &str) -> Result<RecordRef> {
         let header = self.header()?;
-        let name = crypto::name_tag(&header.keyring.active_journal_key().key, name)?;
+        let name = crypto::name_tag(header.keyring.first_journal_key(), name)?;
         Ok(RecordRef { tag, name })
     }
 

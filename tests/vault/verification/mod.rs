@@ -7,6 +7,7 @@ mod every_object;
 mod expunged_records;
 mod false_alarms;
 mod histories;
+mod journal_keys;
 mod journals;
 mod patient_entries;
 mod records;

@@ -1,0 +1,167 @@
+//! Rotation of the journal keys: former auditors cannot read later pages, and former keys cannot forge
+//! pages that are believed.
+//!
+//! ```text
+//! [ put v (new keys active, former keys closing, auditors' slots anew) ; put j under the former keys ]
+//! delay, unless the storage is transactional
+//! walk all chains ; [ put v (former keys closed with chain heads) ; put j ]
+//! ```
+//! No page under the former keys can be committed after the first header, because each page checks the
+//! header. Where it cannot, every writer has read the new header after the delay.
+
+use crate::error::{Error, Result};
+use crate::journal::{Act, ChainHead, Operation, Target};
+use crate::keys::Credential;
+use crate::keys::closing::HEADS_MAX;
+use crate::rotation::report::JournalRotationReport;
+use crate::rotation::uncovered_heads::UncoveredHeads;
+use crate::vault::Vault;
+use crate::vault::header::HeaderChange;
+
+/// The maximum number of heads that one page names, in a closing of more than 64 heads.
+const HEADS_PER_PAGE: usize = 4096;
+
+impl Vault {
+    /// Rotates the journal key, so that a former auditor cannot read later entries, and the authority
+    /// key, so that a person who kept the former keys cannot write pages that are believed. `keep`
+    /// lists the credentials of the auditors' slots that stay; each credential must open its slot.
+    /// `drop` lists the ids of the auditors' slots to remove. Slots that open the vault do not change.
+    ///
+    /// Current auditors can still read the past, because the header contains each former key wrapped
+    /// under its successor. [`Vault::rotate_root_key`] also does all of this.
+    ///
+    /// The rotation cannot tell which of the earlier pages a person with the former keys forged. Run
+    /// [`Vault::verify`] before it. If the process ends during the rotation, the next opening or the
+    /// next rotation finishes it.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// let former = keys::Passphrase::new("battery staple");
+    /// let slot = vault.add_auditor_slot(&former)?;
+    /// let report = vault.rotate_journal_keys(&[], &[slot])?;
+    /// assert_eq!(report.slots_dropped, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// These errors leave the header unchanged:
+    /// - [`Error::SlotsWouldBeLost`] for an auditor's slot that is in neither list.
+    /// - [`Error::NoSuchSlot`] for an id in `drop` that is not that of an auditor's slot.
+    /// - [`Error::WrongKey`] for a credential that opens no auditor's slot that stays.
+    /// - [`Error::TooLarge`] after 1,024 rotations.
+    ///
+    /// Errors of the credentials and of the storage are also returned.
+    pub fn rotate_journal_keys(
+        &self,
+        keep: &[&dyn Credential],
+        drop: &[u16],
+    ) -> Result<JournalRotationReport> {
+        let act = self.system_act(Operation::RotateJournalKeys);
+        self.journaled(&act, Target::Vault, |act| {
+            self.close_former_journal_keys()?;
+            let mut slots_before = 0;
+            let (after, purge_deferred) = self.change_header(act, |before| {
+                slots_before = before.header.slots().len();
+                let mut header = before.header.clone();
+                let mut keyring = before.keyring_to_change()?;
+                keyring.rotate_journal_keys(self.core.store.clock.now())?;
+                header.rotate_journal(keep, drop, &keyring.active_journal_key().key)?;
+                Ok(HeaderChange {
+                    value: header.sealed_with(&before.root, &keyring, before.next_generation()?)?,
+                    new_root: None,
+                    destroying: true,
+                })
+            })?;
+            let slots = after.header.slots();
+            let auditors = slots.iter().filter(|slot| slot.journal_only).count();
+            Ok(JournalRotationReport {
+                slots_kept: auditors as u64,
+                slots_dropped: slots_before.saturating_sub(slots.len()) as u64,
+                pages: self.close_journal_keys_after_delay(),
+                purge_deferred,
+                recovery_kits_stale: true,
+            })
+        })
+    }
+
+    /// Closes the former keys once no writer seals under them any more. Returns the number of pages
+    /// under these keys; `None` if the closing failed, so that a later opening or rotation repeats it.
+    pub(super) fn close_journal_keys_after_delay(&self) -> Option<u64> {
+        self.wait_key_removal_delay(self.watcher().as_deref());
+        self.close_journal_keys().ok()
+    }
+
+    /// Closes the former keys of a rotation that did not end, if any.
+    pub(super) fn close_former_journal_keys(&self) -> Result<()> {
+        if self.reload_header()?.keyring.is_closing() {
+            self.wait_key_removal_delay(self.watcher().as_deref());
+            self.close_journal_keys()?;
+        }
+        Ok(())
+    }
+
+    /// Stores the heads of all chains that no other page names, and returns the number of pages under
+    /// the keys that are closed.
+    pub(crate) fn close_journal_keys(&self) -> Result<u64> {
+        let act = self.system_act(Operation::CloseJournalKeys);
+        let header = self.reload_header()?;
+        let found = UncoveredHeads::read(&*self.core.store.storage, &header)?;
+        let heads = self.pinned(&act, found.heads)?;
+        let closing = header.keyring.closing_journal_key();
+        let closed = self.change_header(&act, |before| {
+            let mut keyring = before.keyring_to_change()?;
+            if keyring.closing_journal_key() != closing {
+                return Err(Error::Contended);
+            }
+            keyring.close_journal_keys(heads.clone())?;
+            HeaderChange::of_keyring(before, &keyring)
+        });
+        match closed {
+            // Another process closed the same keys.
+            Err(Error::Contended)
+                if self.reload_header()?.keyring.closing_journal_key() != closing => {}
+            closed => drop(closed?),
+        }
+        Ok(found.pages)
+    }
+
+    /// Adds heads of chains under closed keys to the newest closing, after their pages were brought
+    /// home. Does nothing while keys are closing, because the closing reads all chains.
+    pub(crate) fn cover(&self, act: &Act, heads: Vec<ChainHead>) -> Result<()> {
+        let header = self.reload_header()?;
+        let Some(known) = header.keyring.newest_closed_heads() else {
+            return Ok(());
+        };
+        let new = heads.into_iter().filter(|head| !known.contains(head));
+        let all: Vec<_> = known.iter().copied().chain(new).collect();
+        if all.len() == known.len() {
+            return Ok(());
+        }
+        let all = self.pinned(act, all)?;
+        let known = known.to_vec();
+        self.change_header(act, |before| {
+            let mut keyring = before.keyring_to_change()?;
+            // Another process brought pages home meanwhile, or rotated the keys.
+            if keyring.newest_closed_heads() != Some(&known[..]) {
+                return Err(Error::Contended);
+            }
+            keyring.replace_closed_heads(all.clone())?;
+            HeaderChange::of_keyring(before, &keyring)
+        })?;
+        Ok(())
+    }
+
+    /// Returns at most 64 heads that name all of `heads`. If there are more, pages under the new keys
+    /// name them, and the last of these pages is the only head.
+    fn pinned(&self, act: &Act, heads: Vec<ChainHead>) -> Result<Vec<ChainHead>> {
+        if heads.len() <= HEADS_MAX {
+            return Ok(heads);
+        }
+        let mut last = None;
+        for heads in heads.chunks(HEADS_PER_PAGE) {
+            last = Some(self.core.journal.pin(act, heads)?);
+        }
+        Ok(last.into_iter().collect())
+    }
+}
