@@ -1,6 +1,7 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
 mod authority;
+mod bounds;
 mod checkpoints;
 mod concurrent_changes;
 mod every_object;
