@@ -21,7 +21,7 @@ use crate::journal::{self, AccessOutcome, Act, EntryDraft, Operation, Target};
 use crate::keys::entry::EntryState;
 use crate::storage::{CommitError, Expect, Projection, Storage, Transaction};
 use crate::vault::{ROUNDS, Vault, scan};
-use crate::verify::journal_scan::acceptance;
+use crate::verify::page_findings::acceptance;
 use crate::verify::report::VerifyReport;
 
 /// Maximum number of baseline entries per journal page, which keeps a page below its 1 MiB limit.

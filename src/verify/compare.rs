@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use crate::crypto::Digest;
 use crate::verify::expectation::{Expectation, of_version};
 use crate::verify::expected_state::{KnownFact, Origin, RecordFact};
+use crate::verify::gaps;
 use crate::verify::report::FindingKind;
 use crate::verify::walk::{JournalWalk, WalkPosition};
 
@@ -65,14 +66,17 @@ pub(super) enum ChartPhase {
 }
 
 /// Difference between one stored version and the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Problem {
+    /// The first version that differs.
     pub(super) version: u64,
+    /// Number of consecutive versions that differ, at least 1.
+    pub(super) versions: u64,
     pub(super) stored_version: Option<u64>,
     pub(super) kind: ProblemKind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum ProblemKind {
     Finding(FindingKind),
     /// Harmless version that sessions do not show: a crash, a late write or an interrupted expunge
@@ -191,9 +195,8 @@ impl RecordCase<'_> {
         let kind = match (stored.opens, stored.content) {
             (OpenResult::Destroyed, _) if !self.is_certain(version, &stored.digest) => {
                 return Some(Problem {
-                    version,
-                    stored_version: Some(version),
                     kind: ProblemKind::Leftover,
+                    ..finding(FindingKind::Unexpected, version, Some(version))
                 });
             }
             (OpenResult::No | OpenResult::Destroyed, _) => FindingKind::Altered,
@@ -249,9 +252,8 @@ impl RecordCase<'_> {
                 false => ProblemKind::Finding(FindingKind::Unexpected),
             };
             problems.push(Problem {
-                version,
-                stored_version: Some(version),
                 kind,
+                ..finding(FindingKind::Unexpected, version, Some(version))
             });
             return;
         }
@@ -261,25 +263,18 @@ impl RecordCase<'_> {
         problems.extend(self.check_value(stored, version));
     }
 
-    /// Reports earlier versions that must be stored but are missing.
+    /// Reports earlier versions that must be stored but are missing, as one problem for each run of
+    /// consecutive versions.
     fn missing_versions(&self, current: u64, problems: &mut Vec<Problem>) {
-        let mut stored_versions = self
-            .record
-            .earlier
-            .iter()
-            .map(|stored| stored.version)
-            .peekable();
         // Stop at the highest journaled version, because a forged head can claim a huge number.
         let journaled = self.after.known.iter().map(|known| known.fact.version);
         let until = current.min(journaled.max().unwrap_or(0).saturating_add(1));
-        for version in self.after.floor..until {
-            while stored_versions
-                .next_if(|stored| *stored < version)
-                .is_some()
-            {}
-            if stored_versions.next_if_eq(&version).is_none() && self.after.requires(version) {
-                problems.push(finding(FindingKind::Missing, version, None));
-            }
+        let stored = self.record.earlier.iter().map(|stored| stored.version);
+        for missing in gaps::without(self.after.required(until), stored) {
+            problems.push(Problem {
+                versions: missing.end - missing.start,
+                ..finding(FindingKind::Missing, missing.start, None)
+            });
         }
     }
 
@@ -289,12 +284,17 @@ impl RecordCase<'_> {
         let written = |fact: &&RecordFact| fact.origin == Origin::Written;
         let mut facts: Vec<&RecordFact> = self.after.certain().filter(written).collect();
         facts.sort_unstable_by_key(|fact| (fact.version, fact.digest));
+        let mut reported = gaps::Ranges::default();
+        for problem in &*problems {
+            reported.add(problem.version, problem.versions);
+        }
         for (first, second) in facts.iter().zip(facts.iter().skip(1)) {
             let version = first.version;
-            let is_reported = problems.iter().any(|problem| problem.version == version);
-            if version == second.version && first.digest != second.digest && !is_reported {
+            let differs = version == second.version && first.digest != second.digest;
+            if differs && !reported.contains(version) {
                 let kind = duplicate_kind(self.after.walk, &first.at, &second.at);
                 problems.push(finding(kind, version, Some(version)));
+                reported.add(version, 1);
             }
         }
     }
@@ -316,10 +316,10 @@ impl RecordCase<'_> {
                 } else {
                     ProblemKind::Finding(FindingKind::Unexpected)
                 };
+                let version = stored.version;
                 Problem {
-                    version: stored.version,
-                    stored_version: Some(stored.version),
                     kind,
+                    ..finding(FindingKind::Unexpected, version, Some(version))
                 }
             })
             .collect()
@@ -351,6 +351,7 @@ pub(super) fn duplicate_kind(
 fn finding(kind: FindingKind, version: u64, stored_version: Option<u64>) -> Problem {
     Problem {
         version,
+        versions: 1,
         stored_version,
         kind: ProblemKind::Finding(kind),
     }

@@ -95,23 +95,24 @@ impl Verification {
         let prefix = storage_keys::segments(download.chart(), download.stream());
         let segments = download.segments();
         let mut next = 0;
+        let mut stored = 0;
         let mut has_gap = false;
         self.vault
             .each_page(&prefix, Projection::Keys, &mut |entries| {
                 for entry in entries {
                     has_gap |= self.missing_values.contains(&entry.key);
+                    stored += 1;
                     match storage_keys::index_of(&entry.key) {
-                        Some(index) if index == next => next += 1,
-                        Some(index) if index > next => {
-                            next = index;
-                            has_gap = true;
+                        Some(index) => {
+                            has_gap |= index != next;
+                            next = index.saturating_add(1);
                         }
-                        _ => has_gap = true,
+                        None => has_gap = true,
                     }
                 }
                 Ok(())
             })?;
-        self.report.counts.segments += u64::from(next.min(segments));
+        self.report.counts.segments += stored;
         if next < segments || has_gap && next == segments {
             return Ok(ContentCheck::Missing);
         }

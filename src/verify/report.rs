@@ -39,7 +39,7 @@ pub enum FindingKind {
     Forked,
 }
 
-/// Finding on one version of a record.
+/// Finding on one version of a record, or on a run of consecutive versions.
 ///
 /// `Debug` reveals no identity. The serialized form includes the subject and the record's name, if
 /// known. A record's name is sealed inside the record, so for a missing or unreadable record only
@@ -70,8 +70,10 @@ pub struct RecordFinding {
     /// Tag of the record in storage.
     #[serde(serialize_with = "hex")]
     pub record: RecordTag,
-    /// The version that the finding concerns.
+    /// The first version that the finding concerns.
     pub version: u64,
+    /// Number of consecutive versions that the finding concerns, at least 1.
+    pub versions: u64,
     /// The version that is stored instead of `version`, if any.
     pub stored: Option<u64>,
 }

@@ -1,14 +1,152 @@
 //! Bounds of a verification: time and memory depend on stored objects and journal entries, never on
 //! the numbers in them, and no single object ends a verification.
 
-use chartlock::verify::FindingKind;
+use std::sync::Arc;
 
-use super::{clinic, record_key, records, verify};
-use crate::forged_records::sealed_with_length;
+use chartlock::Operation;
+use chartlock::access::AccessOutcome;
+use chartlock::internals::envelope::{Body, VERSION_MAX, digest};
+use chartlock::internals::journal::{
+    Act, ChainHead, Context, Page, PageId, RecordRef, Stage as EntryStage, SubjectRef, Target,
+};
+use chartlock::verify::{FindingKind, JournalFault, RecordFinding};
+
+use super::authority::insider;
+use super::{clinic, faults, record_key, records, verify};
+use crate::forged_records::{sealed, sealed_with_length};
 use crate::raw;
-use crate::stage::{Stage, record, session_on};
+use crate::stage::{Shared, Stage, record, session_on};
 
-everywhere!(length_beyond_every_storage_is_one_finding);
+everywhere!(
+    length_beyond_every_storage_is_one_finding,
+    run_of_missing_versions_is_one_finding,
+    removed_record_of_huge_version_is_two_findings,
+    greatest_numbers_in_page_end_no_verification,
+    run_of_missing_chain_pages_is_one_finding,
+);
+
+/// Stores a page that a holder of all keys of the vault sealed, at the beginning of a chain of its
+/// own.
+fn write_page(storage: &Shared, seen: Vec<ChainHead>, operation: Operation, target: Target) {
+    let act = Act::new(Arc::new(Context::default()), operation, "");
+    let draft = act.draft(1_800_000_000_000, target, AccessOutcome::Done);
+    let entries = [(&draft, EntryStage::Done)].into_iter();
+    let page = Page::new([0; 32], seen, entries).unwrap();
+    let id = PageId {
+        writer: [9; 16],
+        sequence: 0,
+    };
+    let value = page.seal(&insider(storage), &id).unwrap();
+    raw::put(storage, &page_key(&id), &value);
+}
+
+fn page_key(id: &PageId) -> Vec<u8> {
+    [b"j", &id.writer[..], &id.sequence.to_be_bytes()].concat()
+}
+
+/// Returns the target of an entry that a version of a record was written.
+fn version_of(key: &[u8], version: u64, digest: [u8; 32]) -> Target {
+    Target::Version {
+        subject: SubjectRef {
+            chart: key[1..17].try_into().unwrap(),
+            ..SubjectRef::default()
+        },
+        record: RecordRef {
+            tag: key[17..33].try_into().unwrap(),
+            ..RecordRef::default()
+        },
+        version,
+        digest,
+    }
+}
+
+fn runs(found: &[RecordFinding]) -> Vec<(FindingKind, u64, u64)> {
+    let found = found.iter();
+    found
+        .map(|found| (found.kind, found.version, found.versions))
+        .collect()
+}
+
+/// A record and a journal page agree on the greatest version that a record can have.
+fn run_of_missing_versions_is_one_finding(stage: &Stage) {
+    clinic(&stage.create());
+    let key = record_key(stage, "MRN-1", "Observation/1");
+    let value = sealed(
+        stage,
+        &key,
+        ("Observation/1", VERSION_MAX),
+        Body::Inline(b"forged"),
+    );
+    raw::put(&stage.storage, &key, &value);
+    let target = version_of(&key, VERSION_MAX, digest(&value).unwrap());
+    write_page(&stage.storage, vec![], Operation::Put, target);
+    let report = verify(stage);
+    let missing = (FindingKind::Missing, 2, VERSION_MAX - 2);
+    assert_eq!(runs(&report.records), [missing]);
+    assert!(report.journal.is_empty());
+}
+
+fn removed_record_of_huge_version_is_two_findings(stage: &Stage) {
+    clinic(&stage.create());
+    let key = record_key(stage, "MRN-1", "Observation/1");
+    for version in [VERSION_MAX, u64::MAX] {
+        let target = version_of(&key, version, [1; 32]);
+        write_page(&stage.storage, vec![], Operation::Put, target);
+        raw::delete(&stage.storage, &key);
+        let report = verify(stage);
+        let missing = [(2, version - 2), (version, 1)];
+        let missing = missing.map(|(first, count)| (FindingKind::Missing, first, count));
+        let mut found = runs(&report.records);
+        found.sort_unstable();
+        assert_eq!(found, missing);
+    }
+}
+
+fn greatest_numbers_in_page_end_no_verification(stage: &Stage) {
+    clinic(&stage.create());
+    let subject = SubjectRef {
+        chart: [1; 16],
+        tag: [1; 16],
+    };
+    let (generation, sequence, digest) = (u64::MAX, u64::MAX, [1; 32]);
+    write_page(
+        &stage.storage,
+        vec![],
+        Operation::RotateMaster,
+        Target::Header { generation, digest },
+    );
+    let header = verify(stage).header.unwrap();
+    let found = (header.kind, header.generation);
+    assert_eq!(found, (FindingKind::RolledBack, Some(u64::MAX)));
+    let entry = Target::Entry {
+        subject,
+        sequence,
+        digest,
+    };
+    write_page(&stage.storage, vec![], Operation::Prepare, entry);
+    let report = verify(stage);
+    let [finding] = &report.entries[..] else {
+        panic!("{report:#?}");
+    };
+    let found = (finding.kind, finding.sequence);
+    assert_eq!(found, (FindingKind::Missing, Some(u64::MAX)));
+}
+
+fn run_of_missing_chain_pages_is_one_finding(stage: &Stage) {
+    clinic(&stage.create());
+    let writer = [1; 16];
+    let seen = [0, 1 << 40, u64::MAX].map(|sequence| ChainHead {
+        page: PageId { writer, sequence },
+        digest: [1; 32],
+    });
+    write_page(&stage.storage, seen.into(), Operation::Read, Target::Vault);
+    let report = verify(stage);
+    assert_eq!(faults(&report), [JournalFault::Cut]);
+    assert_eq!(
+        (report.journal[0].page, report.journal[0].pages),
+        (0, u64::MAX)
+    );
+}
 
 /// A claimed length needs more segments than there are segment numbers.
 fn length_beyond_every_storage_is_one_finding(stage: &Stage) {
