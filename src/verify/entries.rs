@@ -16,10 +16,6 @@ use crate::verify::report::{EntryFinding, FindingKind};
 use crate::verify::subjects::JournalComparison;
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
 
-/// Maximum number of patient entries that are rechecked together. These entries share the readings
-/// of the journal, and the limit bounds memory.
-const RECHECKED_AT_ONCE: usize = 256;
-
 /// Result of reading one patient entry.
 enum StoredEntry {
     Opened(Box<OpenedEntry>),
@@ -67,7 +63,9 @@ impl Verification {
         let mut found_tags = HashSet::new();
         let mut mismatches = Vec::new();
         let vault = self.vault.clone();
+        self.stored_entries = 0;
         vault.each_entry(&mut |entry| {
+            self.stored_entries += 1;
             let Some(ptag) = storage_keys::entry_tag(&entry.key) else {
                 self.report
                     .entries
@@ -97,7 +95,7 @@ impl Verification {
         })?;
         self.progress((found_tags.len() + mismatches.len()) as u64);
         let mut unreadable = Vec::new();
-        for mismatches in mismatches.chunks(RECHECKED_AT_ONCE) {
+        for mismatches in mismatches.chunks(self.rechecked_at_once()) {
             self.recheck_entries(header, mismatches, &mut found_tags, &mut unreadable)?;
         }
         self.report_unreadable(header, unreadable, &mut found_tags)?;

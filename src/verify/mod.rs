@@ -89,6 +89,8 @@ pub struct Verification {
     forked: bool,
     /// `true` if an object opens whose write is missing from a journal without other findings.
     incomplete: bool,
+    /// Number of objects among the patient entries.
+    stored_entries: usize,
     /// Number of objects among the records whose storage keys identify no version.
     foreign_objects: u64,
     /// Patient entries that do not open and whose subjects are unknown.
@@ -164,6 +166,7 @@ impl Vault {
             suspect_charts: HashMap::new(),
             forked: false,
             incomplete: false,
+            stored_entries: 0,
             foreign_objects: 0,
             altered: Vec::new(),
             missing_values: HashSet::new(),
@@ -299,42 +302,6 @@ impl Verification {
         self.report.journal = self.scan.findings.clone();
         self.progress(self.report.counts.pages);
         self.check_checkpoint()
-    }
-
-    fn check_checkpoint(&mut self) -> Result<()> {
-        let Some(checkpoint) = self.checkpoint else {
-            return Ok(());
-        };
-        let standing = journal::digest_of(&*self.vault.core.store.storage, &checkpoint.page)?;
-        let restored = self.report.restores.iter();
-        let restored = restored.map(|restore| restore.at).max();
-        let standing = match standing {
-            Some(digest) if checkpoint.names(&digest) => CheckpointState::Intact,
-
-            _ if restored.is_some_and(|at| at >= checkpoint.at) => CheckpointState::BeforeRestore,
-            Some(_) => CheckpointState::Replaced,
-            None => CheckpointState::Gone,
-        };
-        let fault = match standing {
-            CheckpointState::Gone => Some(JournalFault::Cut),
-            CheckpointState::Replaced => Some(JournalFault::Replaced),
-            _ => None,
-        };
-        let page = checkpoint.page;
-        let writer = Some(page.writer);
-        let mut findings = self.report.journal.iter();
-        let is_reported =
-            findings.any(|finding| finding.writer == writer && finding.page <= page.sequence);
-        if let (Some(fault), false) = (fault, is_reported) {
-            self.report.journal.push(JournalFinding {
-                fault,
-                writer,
-                page: page.sequence,
-                pages: 1,
-            });
-        }
-        self.report.checkpoint = Some(standing);
-        Ok(())
     }
 
     /// Returns the next range of charts whose facts fit into memory. The range contains at least

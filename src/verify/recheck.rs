@@ -27,6 +27,9 @@ use crate::verify::report::{FindingKind, RecordFinding};
 /// journal.
 const ROUNDS: u32 = 16;
 
+/// Minimum of [`Verification::rechecked_at_once`].
+const RECHECKED_AT_ONCE: usize = 512;
+
 /// Result of reading a record once, with its patient entry.
 pub(super) struct RecordSnapshot {
     pub(super) record: StoredRecord,
@@ -48,6 +51,14 @@ struct RecheckCase {
 }
 
 impl Verification {
+    /// Returns the maximum number of records or patient entries that are rechecked together. They share
+    /// readings of the storage keys of all journal pages and of all patient entries, so the number
+    /// grows with these; otherwise many findings would each cost a reading of all of them.
+    pub(super) fn rechecked_at_once(&self) -> usize {
+        let shared = self.walk.pages().saturating_add(self.stored_entries);
+        shared.max(RECHECKED_AT_ONCE)
+    }
+
     /// Reads the records again in rounds. Reports problems once two readings agree, or after the
     /// last round.
     pub(super) fn recheck_records(

@@ -12,10 +12,10 @@ use chartlock::internals::journal::{
 use chartlock::verify::{FindingKind, JournalFault, RecordFinding};
 
 use super::authority::insider;
-use super::{clinic, faults, record_key, records, verify};
+use super::{chains, clinic, faults, record_key, records, verify};
 use crate::forged_records::{sealed, sealed_with_length};
 use crate::raw;
-use crate::stage::{Shared, Stage, record, session_on};
+use crate::stage::{Shared, Stage, record, session_on, subject};
 
 everywhere!(
     length_beyond_every_storage_is_one_finding,
@@ -23,6 +23,8 @@ everywhere!(
     removed_record_of_huge_version_is_two_findings,
     greatest_numbers_in_page_end_no_verification,
     run_of_missing_chain_pages_is_one_finding,
+    run_of_planted_pages_is_one_finding,
+    planted_last_page_hides_no_page_of_live_writer,
 );
 
 /// Stores a page that a holder of all keys of the vault sealed, at the beginning of a chain of its
@@ -164,4 +166,58 @@ fn length_beyond_every_storage_is_one_finding(stage: &Stage) {
     let session = session_on(&vault);
     session.accept_restore("disk failure", None).unwrap();
     assert!(session.get(&record("MRN-2", "Observation/1")).is_ok());
+}
+
+/// Returns a page of a vault under a journal key that no vault has.
+pub(super) fn planted_page() -> Vec<u8> {
+    [&[1, 1, 18, 0][..], &[7; 196]].concat()
+}
+
+fn run_of_planted_pages_is_one_finding(stage: &Stage) {
+    clinic(&stage.create());
+    let writer = [9; 16];
+    for sequence in (5..40).chain([u64::MAX]) {
+        let key = page_key(&PageId { writer, sequence });
+        raw::put(&stage.storage, &key, &planted_page());
+    }
+    let report = verify(stage);
+    let found = report.journal.iter();
+    let found: Vec<_> = found.map(|it| (it.fault, it.page, it.pages)).collect();
+    let expected = [
+        (JournalFault::Missing, 0, 5),
+        (JournalFault::Altered, 5, 35),
+        (JournalFault::Missing, 40, u64::MAX - 40),
+        (JournalFault::Altered, u64::MAX, 1),
+    ];
+    assert_eq!(found, expected);
+}
+
+/// A planted page behind the last page of a chain does not open, so the pages that the writer of the
+/// chain adds before it still count.
+fn planted_last_page_hides_no_page_of_live_writer(stage: &Stage) {
+    let vault = stage.create();
+    clinic(&vault);
+    let chain = chains(&stage.storage).remove(0);
+    for sequence in [u64::MAX - 1, u64::MAX] {
+        let key = [&chain[0][..17], &sequence.to_be_bytes()].concat();
+        raw::put(&stage.storage, &key, &planted_page());
+    }
+    let mut verification = vault.verification();
+    // The journal is read in the second step.
+    for _ in 0..2 {
+        assert!(verification.step().unwrap());
+    }
+    let session = session_on(&vault);
+    for (patient, name) in [("MRN-1", "Observation/1"), ("MRN-3", "Observation/1")] {
+        session.put(&record(patient, name), b"125/82").unwrap();
+    }
+    session
+        .erase_subject(&subject("MRN-2"), "asked for")
+        .unwrap();
+    while verification.step().unwrap() {}
+    let report = verification.report();
+    let planted = [JournalFault::Missing, JournalFault::Altered];
+    assert_eq!(faults(report), planted);
+    assert!(report.records.is_empty() && report.unattested.is_empty());
+    assert!(report.entries.is_empty() && report.unattested_entries.is_empty());
 }

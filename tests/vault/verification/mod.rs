@@ -4,6 +4,7 @@ mod authority;
 mod bounds;
 mod checkpoints;
 mod concurrent_changes;
+mod costs;
 mod every_object;
 mod expunged_records;
 mod false_alarms;
