@@ -133,8 +133,10 @@ impl Vault {
     /// - content altered by an attacker who has the chart's keys *and* the journal key, because the
     ///   attacker's writes and journal entries are indistinguishable from genuine ones.
     ///
-    /// For content above 64 KiB, this method checks only that all segments are stored. To open the
-    /// segments as well, run a [`Vault::verification`] with [`Verification::with_content`].
+    /// Verification opens every record. For content above 64 KiB, this method checks only that all
+    /// segments are stored, each with its length. A flipped byte or an exchanged segment of the same
+    /// length is found only if the segments are opened: run a [`Vault::verification`] with
+    /// [`Verification::with_content`]. [`VerifyReport::content_opened`] says which was done.
     ///
     /// # Errors
     /// [`Error::ForeignCheckpoint`] for a checkpoint of another vault, [`Error::Locked`], and
@@ -186,6 +188,7 @@ impl Verification {
     #[must_use]
     pub fn with_content(mut self) -> Self {
         self.with_content = true;
+        self.report.content_opened = true;
         self
     }
 

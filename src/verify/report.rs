@@ -32,7 +32,8 @@ pub enum FindingKind {
     RolledBack,
     /// At least one segment of the content is not stored.
     ContentMissing,
-    /// At least one segment of the content does not open.
+    /// At least one segment of the content has another length than that of the record, or does not
+    /// open.
     ContentAltered,
     /// Two writers wrote the object without having seen each other's writes, because the storage
     /// mixes the vault with a copy that was used separately.
@@ -342,6 +343,9 @@ pub struct VerifyReport {
     pub unattested_entries: Vec<EntryFinding>,
     /// Counts of the checked objects.
     pub counts: Counts,
+    /// `true` if all content above 64 KiB was opened. Otherwise, verification opened each record, but
+    /// compared only the number and the lengths of its content segments.
+    pub content_opened: bool,
 }
 
 impl VerifyReport {

@@ -13,6 +13,7 @@ mod journals;
 mod patient_entries;
 mod records;
 mod restores;
+mod segment_lengths;
 
 use chartlock::internals::journal::page_of;
 use chartlock::{
