@@ -45,6 +45,8 @@ pub(super) struct StoredVersion {
     pub(super) digest: Digest,
     pub(super) opens: OpenResult,
     pub(super) content: ContentCheck,
+    /// The highest version that was expunged, if the value opens and says so; otherwise 0.
+    pub(super) expunged_up_to: u64,
 }
 
 /// All stored versions of one record. Verification reads the current version before the earlier
@@ -95,13 +97,21 @@ pub(super) fn compare(
 ) -> Vec<Problem> {
     let mut all = after.to_vec();
     all.sort_unstable_by_key(|known| known.fact.version);
-    let case = RecordCase {
+    let mut case = RecordCase {
         before: Expectation::new(walk, before),
         after: Expectation::new(walk, after),
         all,
         journaled: OnceCell::new(),
         record,
     };
+    // The journal page that recorded an expunge may be lost, but every later version names the
+    // expunged versions.
+    let stored = record.current.iter().chain(&record.earlier);
+    let expunged = stored.map(|stored| stored.expunged_up_to).max();
+    if let Some(kept) = expunged.and_then(|last| last.checked_add(1)) {
+        case.before.keep_from(kept);
+        case.after.keep_from(kept);
+    }
     match chart {
         ChartPhase::Live => case.live(),
         ChartPhase::Erasing => Vec::new(),
@@ -189,7 +199,8 @@ impl RecordCase<'_> {
             return Some(self.mismatched_value(stored, version));
         }
         let is_current = facts.any(|fact| !self.after.is_superseded(&self.before, fact));
-        if !is_current {
+        // An altered head does not make an older state of the value.
+        if !is_current && stored.opens != OpenResult::No {
             return Some(finding(FindingKind::RolledBack, version, Some(version)));
         }
         let kind = match (stored.opens, stored.content) {
@@ -199,7 +210,8 @@ impl RecordCase<'_> {
                     ..finding(FindingKind::Unexpected, version, Some(version))
                 });
             }
-            (OpenResult::No | OpenResult::Destroyed, _) => FindingKind::Altered,
+            (OpenResult::No, _) => FindingKind::Altered,
+            (OpenResult::Destroyed, _) => FindingKind::Unreadable,
             (_, ContentCheck::Missing) => FindingKind::ContentMissing,
             (_, ContentCheck::Altered) => FindingKind::ContentAltered,
             (OpenResult::Yes | OpenResult::CannotTell, ContentCheck::Whole) => return None,
@@ -221,13 +233,16 @@ impl RecordCase<'_> {
         });
         let journaled = journaled.contains(&stored.digest);
         let kind = match stored.opens {
+            // The digest of a value does not cover its head, so the digest of an altered value can be
+            // journaled.
+            OpenResult::No => FindingKind::Altered,
             _ if journaled => FindingKind::RolledBack,
             // If a value opens without its whole content, its stream id was altered, because only
             // the digest covers that id.
             OpenResult::Yes if stored.content != ContentCheck::Whole => FindingKind::Altered,
             OpenResult::Yes if stored.version >= expected => FindingKind::Unexpected,
             OpenResult::Yes => FindingKind::RolledBack,
-            OpenResult::No | OpenResult::Destroyed | OpenResult::CannotTell => FindingKind::Altered,
+            OpenResult::Destroyed | OpenResult::CannotTell => FindingKind::Altered,
         };
         finding(kind, expected, Some(stored.version))
     }

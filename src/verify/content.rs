@@ -50,6 +50,7 @@ impl Verification {
             Ok((head, opened)) => {
                 read.stored.opens = OpenResult::Yes;
                 read.name = Some(opened.meta.name.clone());
+                read.stored.expunged_up_to = opened.meta.expunged_up_to().unwrap_or(0);
                 if let envelope::Content::Segmented {
                     stream,
                     key,
@@ -135,5 +136,6 @@ fn unopened(object: &VersionRef, value: &[u8]) -> StoredVersion {
         digest: envelope::digest(value).unwrap_or_default(),
         opens: OpenResult::CannotTell,
         content: ContentCheck::Whole,
+        expunged_up_to: 0,
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::crypto::{self, Digest, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{Entry, Page, Target};
 use crate::storage::Stored;
 use crate::vault::ROUNDS;
 use crate::vault::header::OpenHeader;
@@ -14,13 +13,12 @@ use crate::verify::Verification;
 use crate::verify::open_entry::tag_of;
 use crate::verify::report::{EntryFinding, FindingKind};
 use crate::verify::subjects::JournalComparison;
-use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
+use crate::verify::unopened_entries::UnopenedEntry;
 
 /// Result of reading one patient entry.
 enum StoredEntry {
     Opened(Box<OpenedEntry>),
-    /// The entry does not open. The digest is that of the stored bytes.
-    Unreadable(Digest),
+    Unreadable(UnopenedEntry),
     Missing,
 }
 
@@ -32,27 +30,6 @@ struct OpenedEntry {
     tag: SubjectTag,
     digest: Digest,
     sequence: u64,
-}
-
-/// Search of the journal for patient entries with given digests.
-struct DigestLookup {
-    wanted: HashSet<Digest>,
-    found: HashMap<Digest, (SubjectTag, u64)>,
-}
-
-impl JournalVisitor for DigestLookup {
-    fn entry(&mut self, _: WalkPosition, _: &Page, entry: &Entry) -> bool {
-        if let Target::Entry {
-            subject,
-            sequence,
-            digest,
-        } = entry.target
-            && self.wanted.contains(&digest)
-        {
-            self.found.insert(digest, (subject.tag, sequence));
-        }
-        false
-    }
 }
 
 impl Verification {
@@ -115,7 +92,10 @@ impl Verification {
         let cached = match self.vault.open_to_verify(header, ptag, stored) {
             Ok(cached) => cached,
             Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
-            Err(_) => return Ok(StoredEntry::Unreadable(digest)),
+            Err(error) => {
+                let lacks_key = error == Error::UnknownMasterKey;
+                return Ok(StoredEntry::Unreadable(UnopenedEntry { digest, lacks_key }));
+            }
         };
         let subject = cached.entry.subject().clone();
         let tag = tag_of(header, &subject)?;
@@ -164,7 +144,7 @@ impl Verification {
         header: &OpenHeader,
         mismatches: &[PatientTag],
         found_tags: &mut HashSet<SubjectTag>,
-        unreadable: &mut Vec<(PatientTag, Digest)>,
+        unreadable: &mut Vec<(PatientTag, UnopenedEntry)>,
     ) -> Result<()> {
         let storage = &*Arc::clone(&self.vault.core.store.storage);
         let mut remaining: HashMap<PatientTag, Option<Digest>> =
@@ -196,11 +176,13 @@ impl Verification {
                 match read {
                     // `report_missing` reports the subject if the journal expects an entry.
                     StoredEntry::Missing => drop(remaining.remove(&ptag)),
-                    StoredEntry::Unreadable(digest) if before == Some(digest) => {
+                    StoredEntry::Unreadable(unopened) if before == Some(unopened.digest) => {
                         remaining.remove(&ptag);
-                        unreadable.push((ptag, digest));
+                        unreadable.push((ptag, unopened));
                     }
-                    StoredEntry::Unreadable(digest) => drop(remaining.insert(ptag, Some(digest))),
+                    StoredEntry::Unreadable(UnopenedEntry { digest, .. }) => {
+                        remaining.insert(ptag, Some(digest));
+                    }
                     StoredEntry::Opened(opened) => {
                         let finding = self.finding(&opened, Some(expected));
                         match finding {
@@ -235,7 +217,7 @@ impl Verification {
         });
     }
 
-    fn report_entry(&mut self, finding: Option<EntryFinding>) {
+    pub(super) fn report_entry(&mut self, finding: Option<EntryFinding>) {
         let Some(finding) = finding else {
             return;
         };
@@ -260,63 +242,6 @@ impl Verification {
             self.incomplete = true;
         }
         self.report.entries.push(finding);
-    }
-
-    /// Reports entries that do not open. The journal identifies the subject of such an entry by the
-    /// digest of the stored bytes.
-    fn report_unreadable(
-        &mut self,
-        header: &OpenHeader,
-        unreadable: Vec<(PatientTag, Digest)>,
-        found_tags: &mut HashSet<SubjectTag>,
-    ) -> Result<()> {
-        if unreadable.is_empty() {
-            return Ok(());
-        }
-        let mut lookup = DigestLookup {
-            wanted: unreadable.iter().map(|(_, digest)| *digest).collect(),
-            found: HashMap::new(),
-        };
-        let mut walk = JournalWalk::default();
-        walk.advance(&*self.vault.core.store.storage, header, &mut lookup)?;
-        for (ptag, digest) in unreadable {
-            let Some((tag, sequence)) = lookup.found.get(&digest).copied() else {
-                self.altered.push(ptag);
-                continue;
-            };
-            found_tags.insert(tag);
-            let writes = self.scan.subjects.by_tag.get(&tag);
-            let expected = writes.and_then(|writes| writes.expected(&self.walk));
-            let kind = match expected {
-                Some(expected) if sequence < expected => FindingKind::RolledBack,
-                Some(_) => FindingKind::Unreadable,
-                // Report nothing: this write was never acknowledged, and completed after its master
-                // key was destroyed.
-                None => continue,
-            };
-            // Skip the entry, because entries of other header generations do not open under a wrong
-            // header. Verification already reports the header.
-            if kind == FindingKind::Unreadable && self.report.header.is_some() {
-                self.suspect_charts_of(&tag);
-                continue;
-            }
-            self.report_entry(Some(EntryFinding {
-                kind,
-                subject: None,
-                tag: Some(tag),
-                entry: Some(ptag),
-                sequence: expected,
-                stored: Some(sequence),
-            }));
-        }
-        Ok(())
-    }
-
-    fn suspect_charts_of(&mut self, tag: &SubjectTag) {
-        let writes = self.scan.subjects.by_tag.get(tag);
-        for write in writes.into_iter().flat_map(|writes| writes.iter()) {
-            self.suspect_charts.insert(write.chart, None);
-        }
     }
 
     /// Reports subjects without a patient entry as missing. If there are at least as many altered

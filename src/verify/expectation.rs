@@ -56,6 +56,12 @@ impl<'a> Expectation<'a> {
         expectation
     }
 
+    /// Applies an expunge that deleted all versions below `version`.
+    pub(super) fn keep_from(&mut self, version: u64) {
+        self.floor = self.floor.max(version);
+        self.kept_from = self.kept_from.max(version);
+    }
+
     /// Applies the accepted restore that starts at `last`, by dropping the facts that this restore
     /// voids.
     fn restore(&mut self, last: &WalkPosition) {

@@ -28,6 +28,7 @@ mod recheck;
 mod records;
 mod report;
 mod subjects;
+mod unopened_entries;
 mod walk;
 
 use std::collections::{HashMap, HashSet};

@@ -267,7 +267,7 @@ impl Verification {
             }
             // Skip the record, because it is intact: only its patient entry is wrong, and the entry
             // is reported already.
-            let is_entry_fault = kind == FindingKind::Altered
+            let is_entry_fault = matches!(kind, FindingKind::Altered | FindingKind::Unreadable)
                 && suspect.is_some()
                 && is_as_journaled(snapshot, problem);
             if is_entry_fault {

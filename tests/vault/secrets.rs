@@ -345,6 +345,7 @@ fn every_error() -> Vec<Error> {
         UploadExpired,
         Json,
         TooManyVersions,
+        CounterExhausted,
         Randomness,
         Stretching,
     ];

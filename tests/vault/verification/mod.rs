@@ -3,6 +3,7 @@
 mod authority;
 mod bounds;
 mod checkpoints;
+mod classes;
 mod concurrent_changes;
 mod costs;
 mod every_object;
