@@ -156,20 +156,8 @@ impl Verification {
             self.vault.core.store.back_off(round);
             self.walk.advance(storage, header, &mut self.scan)?;
             let tags: Vec<_> = remaining.keys().copied().collect();
-            let mut readings = Vec::new();
-            for ptag in &tags {
-                let key = storage_keys::entry(ptag);
-                let stored = self.vault.core.store.read_damaged(&key)?;
-                let read = self.read_entry(header, *ptag, stored.as_ref())?;
-                let expected = match &read {
-                    StoredEntry::Opened(opened) => {
-                        let writes = self.scan.subjects.by_tag.get(&opened.tag);
-                        writes.and_then(|writes| writes.expected(&self.walk))
-                    }
-                    _ => None,
-                };
-                readings.push((read, expected));
-            }
+            let readings = tags.iter().map(|ptag| self.read_again(header, *ptag));
+            let readings = readings.collect::<Result<Vec<_>>>()?;
             self.walk.advance(storage, header, &mut self.scan)?;
             for (ptag, (read, expected)) in tags.into_iter().zip(readings) {
                 let before = remaining.get(&ptag).copied().flatten();
@@ -200,6 +188,25 @@ impl Verification {
             }
         }
         Ok(())
+    }
+
+    /// Reads an entry, and returns it with the sequence that the journal expects now.
+    fn read_again(
+        &self,
+        header: &OpenHeader,
+        ptag: PatientTag,
+    ) -> Result<(StoredEntry, Option<u64>)> {
+        let key = storage_keys::entry(&ptag);
+        let stored = self.vault.core.store.read_damaged(&key)?;
+        let read = self.read_entry(header, ptag, stored.as_ref())?;
+        let expected = match &read {
+            StoredEntry::Opened(opened) => {
+                let writes = self.scan.subjects.by_tag.get(&opened.tag);
+                writes.and_then(|writes| writes.expected(&self.walk))
+            }
+            _ => None,
+        };
+        Ok((read, expected))
     }
 
     /// Reports an entry if the journal contains two different writes of the same sequence. The
