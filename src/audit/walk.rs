@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::audit::cut_chains::SeenChains;
 use crate::audit::entry::AuditEntry;
 use crate::audit::entry_stage::Settlements;
 use crate::audit::hex::Hex;
@@ -92,6 +93,9 @@ pub enum FaultKind {
     /// A holder of the journal key, such as an auditor, wrote a page in the name of the vault. The
     /// iterator omits the page's entries. An auditor cannot detect such a page.
     Forged,
+    /// The end of a chain or the whole chain is missing, although a page of another chain saw its
+    /// pages. The fault names the first missing page. The iterator returns such faults last.
+    Cut,
 }
 
 impl From<PageFault> for FaultKind {
@@ -130,6 +134,9 @@ pub struct AuditEntries {
     pending: VecDeque<WriterId>,
     chains: BinaryHeap<ChainEntries>,
     settlements: Settlements,
+    seen: SeenChains,
+    /// Faults of cut chains, once all chains are read.
+    cuts: Option<VecDeque<AuditFault>>,
     ended: bool,
 }
 
@@ -158,6 +165,8 @@ impl AuditEntries {
             pending,
             chains: BinaryHeap::new(),
             settlements: Settlements::default(),
+            seen: SeenChains::default(),
+            cuts: None,
             ended: false,
         })
     }
@@ -166,7 +175,7 @@ impl AuditEntries {
         loop {
             self.begin_chains()?;
             let Some(mut chain) = self.chains.pop() else {
-                return Ok(None);
+                return self.next_cut();
             };
             let item = chain.ready.pop_front();
             self.keep(chain)?;
@@ -180,6 +189,17 @@ impl AuditEntries {
                 _ => {}
             }
         }
+    }
+
+    fn next_cut(&mut self) -> Result<Option<AuditItem>> {
+        let cuts = match &mut self.cuts {
+            Some(cuts) => cuts,
+            None => {
+                let cuts = self.seen.cuts(self.source.storage())?;
+                self.cuts.insert(cuts.into())
+            }
+        };
+        Ok(cuts.pop_front().map(AuditItem::Fault))
     }
 
     /// Starts reading all chains that may contain the next entry.
@@ -218,6 +238,7 @@ impl AuditEntries {
 
     fn fill(&mut self, chain: &mut ChainEntries) -> Result<()> {
         let (source, names, tables) = (&*self.source, &self.names, &mut self.tables);
+        let seen = &mut self.seen;
         let number = Cell::new(0);
         let ChainEntries {
             cursor,
@@ -236,6 +257,7 @@ impl AuditEntries {
                         ready.push_back(fault_item(&id, what.into(), *last));
                     }
                     if let Some(page) = page {
+                        seen.add_page(&id, &page);
                         let number = number.get();
                         if let (false, Some(key)) =
                             (tables.contains_key(&number), source.key(number))
@@ -252,6 +274,7 @@ impl AuditEntries {
                 },
             )
         })?;
+        seen.read_to(&cursor.writer, cursor.next, *last);
         Ok(())
     }
 
