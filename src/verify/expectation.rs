@@ -84,13 +84,14 @@ impl<'a> Expectation<'a> {
     /// Returns the versions below `until` that must be stored, as ascending ranges.
     pub(super) fn required(&self, until: u64) -> Vec<Range<u64>> {
         let from = self.floor;
+        let mut required = Vec::new();
         if from >= until {
-            return Vec::new();
+            return required;
         }
         let Some(present) = &self.restored else {
-            return vec![from..until];
+            gaps::push(&mut required, from..until);
+            return required;
         };
-        let mut required = Vec::new();
         for version in present.range(from..until) {
             gaps::push(&mut required, *version..version.saturating_add(1));
         }

@@ -13,6 +13,7 @@ use chartlock::verify::{FindingKind, JournalFault, RecordFinding};
 
 use super::authority::insider;
 use super::{chains, clinic, faults, record_key, records, verify};
+use crate::common::journal::unlocked;
 use crate::forged_records::{sealed, sealed_with_length};
 use crate::raw;
 use crate::stage::{Shared, Stage, record, session_on, subject};
@@ -168,9 +169,11 @@ fn length_beyond_every_storage_is_one_finding(stage: &Stage) {
     assert!(session.get(&record("MRN-2", "Observation/1")).is_ok());
 }
 
-/// Returns a page of a vault under a journal key that no vault has.
-pub(super) fn planted_page() -> Vec<u8> {
-    [&[1, 1, 18, 0][..], &[7; 196]].concat()
+/// Returns a value with the head of a page of the vault, which does not open.
+pub(super) fn planted_page(storage: &Shared) -> Vec<u8> {
+    let (_, unlocked) = unlocked(&**storage);
+    let number = unlocked.keyring.active_journal_key().number;
+    [&[1, 1, 18, 0], &number.to_le_bytes()[..], &[7; 192]].concat()
 }
 
 fn run_of_planted_pages_is_one_finding(stage: &Stage) {
@@ -178,7 +181,7 @@ fn run_of_planted_pages_is_one_finding(stage: &Stage) {
     let writer = [9; 16];
     for sequence in (5..40).chain([u64::MAX]) {
         let key = page_key(&PageId { writer, sequence });
-        raw::put(&stage.storage, &key, &planted_page());
+        raw::put(&stage.storage, &key, &planted_page(&stage.storage));
     }
     let report = verify(stage);
     let found = report.journal.iter();
@@ -200,7 +203,7 @@ fn planted_last_page_hides_no_page_of_live_writer(stage: &Stage) {
     let chain = chains(&stage.storage).remove(0);
     for sequence in [u64::MAX - 1, u64::MAX] {
         let key = [&chain[0][..17], &sequence.to_be_bytes()].concat();
-        raw::put(&stage.storage, &key, &planted_page());
+        raw::put(&stage.storage, &key, &planted_page(&stage.storage));
     }
     let mut verification = vault.verification();
     // The journal is read in the second step.

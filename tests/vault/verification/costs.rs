@@ -24,7 +24,7 @@ fn scattered(number: u64) -> [u8; 16] {
 }
 
 fn put_all(storage: &Shared, keys: impl Iterator<Item = Vec<u8>>) {
-    let value = planted_page();
+    let value = planted_page(storage);
     let puts = keys.map(|key| Transaction::new().put(key, &value[..], Expect::Any));
     for outcome in storage.commit(&puts.collect::<Vec<_>>()) {
         outcome.unwrap();
