@@ -87,17 +87,19 @@ fn planted_chains_cost_at_most_twice_as_much_as_honest_pages() {
 
 #[test]
 fn planted_pages_are_accepted_with_restore() {
+    // More findings than one page can accept.
+    const PAGES: u64 = 12_000;
     let stage = Stage::memory();
     let vault = stage.create();
     clinic(&vault);
-    plant_chains(&stage.storage, 5000);
+    plant_chains(&stage.storage, PAGES);
     let session = session_on(&vault);
     let report = session.accept_restore("disk failure", None).unwrap();
-    assert_eq!(report.differed.journal.len(), 5000);
+    assert_eq!(report.differed.journal.len() as u64, PAGES);
     drop(vault);
     let report = stage.open().verify(None).unwrap();
     assert!(report.is_clean(), "{:?}", report.journal.first());
-    plant_chains(&stage.storage, 5001);
+    plant_chains(&stage.storage, PAGES + 1);
     let report = stage.open().verify(None).unwrap();
     assert_eq!(faults(&report), [JournalFault::Altered]);
 }
