@@ -12,6 +12,7 @@ mod accesses;
 mod activity;
 mod auditor;
 mod checkpoint_anchor;
+mod cut_chains;
 pub(crate) mod disclosures;
 mod display;
 mod entry;

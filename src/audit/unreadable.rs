@@ -13,8 +13,9 @@ const MAX_LISTED: usize = 32;
 /// The faults of the journal pages that a report was created from. If there are any, the report may
 /// lack entries.
 ///
-/// Reports do not detect that a chain was deleted or truncated, but
-/// [`Vault::verify`](crate::Vault::verify) detects both.
+/// A chain that was deleted or truncated is one of the faults if a page of another chain saw its
+/// pages. Pages seen before an accepted restore do not count.
+/// [`Vault::verify`](crate::Vault::verify) also detects a cut by changed records, and by a checkpoint.
 ///
 /// ```
 /// # use chartlock::audit::UnreadableParts;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::audit::cut_chains::SeenChains;
 use crate::audit::entry::AuditEntry;
 use crate::audit::entry_stage::Settlements;
 use crate::audit::hex::Hex;
@@ -96,6 +97,9 @@ pub enum FaultKind {
     /// The page was written under former keys after these were closed. Only
     /// [`Vault::verify`](crate::Vault::verify) detects such a page.
     Late,
+    /// The end of a chain or the whole chain is missing, although a page of another chain saw its
+    /// pages. The fault names the first missing page. The iterator returns such faults last.
+    Cut,
 }
 
 impl From<PageFault> for FaultKind {
@@ -135,6 +139,9 @@ pub struct AuditEntries {
     pending: VecDeque<WriterId>,
     chains: BinaryHeap<ChainEntries>,
     settlements: Settlements,
+    seen: SeenChains,
+    /// Faults of cut chains, once all chains are read.
+    cuts: Option<VecDeque<AuditFault>>,
     ended: bool,
 }
 
@@ -163,6 +170,8 @@ impl AuditEntries {
             pending,
             chains: BinaryHeap::new(),
             settlements: Settlements::default(),
+            seen: SeenChains::default(),
+            cuts: None,
             ended: false,
         })
     }
@@ -171,7 +180,7 @@ impl AuditEntries {
         loop {
             self.begin_chains()?;
             let Some(mut chain) = self.chains.pop() else {
-                return Ok(None);
+                return self.next_cut();
             };
             let item = chain.ready.pop_front();
             self.keep(chain)?;
@@ -185,6 +194,17 @@ impl AuditEntries {
                 _ => {}
             }
         }
+    }
+
+    fn next_cut(&mut self) -> Result<Option<AuditItem>> {
+        let cuts = match &mut self.cuts {
+            Some(cuts) => cuts,
+            None => {
+                let cuts = self.seen.cuts(self.source.storage())?;
+                self.cuts.insert(cuts.into())
+            }
+        };
+        Ok(cuts.pop_front().map(AuditItem::Fault))
     }
 
     /// Starts reading all chains that may contain the next entry.
@@ -223,6 +243,7 @@ impl AuditEntries {
 
     fn fill(&mut self, chain: &mut ChainEntries) -> Result<()> {
         let (source, tags) = (&*self.source, &self.tags);
+        let seen = &mut self.seen;
         let ChainEntries {
             cursor,
             ready,
@@ -240,6 +261,7 @@ impl AuditEntries {
                         ready.push_back(fault_item(&id, what.into(), *last));
                     }
                     if let Some(page) = page {
+                        seen.add_page(&id, &page);
                         let mut entries = entries(&id, &page, tags);
                         mark_late(&page, &mut entries, latest);
                         *last = entries.last().map(|entry| entry.at).or(*last);
@@ -249,6 +271,7 @@ impl AuditEntries {
                 },
             )
         })?;
+        seen.read_to(&cursor.writer, cursor.next, *last);
         Ok(())
     }
 

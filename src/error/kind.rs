@@ -85,7 +85,8 @@ impl Error {
             | Self::TooManySlots
             | Self::SlotsWouldBeLost
             | Self::UploadExpired
-            | Self::TooManyVersions => ErrorKind::Conflict,
+            | Self::TooManyVersions
+            | Self::CounterExhausted => ErrorKind::Conflict,
             Self::CommitUnknown => ErrorKind::CommitUnknown,
             Self::Denied => ErrorKind::Denied,
             Self::BadCheckpoint

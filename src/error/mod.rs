@@ -287,6 +287,11 @@ pub enum Error {
     /// The version counter of a record is exhausted.
     #[error("this record has reached the highest version number; store it under another name")]
     TooManyVersions,
+    /// The counter of a header or a patient entry is exhausted.
+    #[error(
+        "the vault header or the patient entry has the highest number, which no regular use reaches, so nothing was written; verify the vault, then restore a backup"
+    )]
+    CounterExhausted,
 
     // Errors of the operating system and the storage.
     /// The operating system returned no random bytes.

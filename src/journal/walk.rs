@@ -177,8 +177,7 @@ impl Cursor {
             let stuck = page.more && page.items.is_empty();
             for item in page.items {
                 if let Some(id) = journal_page_of(&item.key) {
-                    self.report_missing(id.sequence, visit)?;
-                    self.visit_page(id, &item.value, keys, visit)?;
+                    self.read(id, &item.value, keys, visit)?;
                 }
                 // Continue after the last key even if that key is not a page's key; otherwise the
                 // next scan would return the same keys again.
@@ -190,6 +189,21 @@ impl Cursor {
                 more => return Ok(more),
             }
         }
+    }
+
+    /// Reads the value of a page of this chain, at or after this position, like [`Cursor::advance`].
+    ///
+    /// # Errors
+    /// Errors of `visit`.
+    pub(crate) fn read(
+        &mut self,
+        id: PageId,
+        value: &[u8],
+        keys: &PageKeys<'_>,
+        visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
+    ) -> Result<()> {
+        self.report_missing(id.sequence, visit)?;
+        self.visit_page(id, value, keys, visit)
     }
 
     fn report_missing(

@@ -45,8 +45,8 @@ impl EntryHead {
 /// current header.
 ///
 /// # Errors
-/// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`] if the system provides no random
-/// bytes.
+/// [`Error::CounterExhausted`] after sequence 2^64-1; [`Error::TooLarge`] for a body above 1 MiB;
+/// [`Error::Randomness`] if the system provides no random bytes.
 pub fn seal_entry(
     suite: CipherSuite,
     master: &KeyVersion<MasterKey>,
@@ -55,7 +55,8 @@ pub fn seal_entry(
     generation: u64,
     entry: &mut PatientEntry,
 ) -> Result<Vec<u8>> {
-    entry.sequence = entry.sequence.checked_add(1).ok_or(Error::TooLarge)?;
+    let next = entry.sequence.checked_add(1);
+    entry.sequence = next.ok_or(Error::CounterExhausted)?;
     entry.generation = generation;
     let number = master.number;
     let head = FrameHead { suite, number }.encode(KIND);

@@ -63,6 +63,11 @@ impl Download {
         self.opener.segments()
     }
 
+    /// Returns the length of the stored value of segment `index`.
+    pub(crate) fn sealed_length(&self, index: u32) -> u64 {
+        self.opener.sealed_length(index) as u64
+    }
+
     /// Returns all content; opens the segments in several threads.
     pub(crate) fn whole(&self) -> Result<Plaintext> {
         let length = usize::try_from(self.length()).map_err(|_| Error::TooLarge)?;

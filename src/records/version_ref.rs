@@ -23,7 +23,7 @@ impl VersionRef {
         let (record, version) = storage_keys::record_of(&key)?;
         let fits = match place {
             Place::Current => version.is_none(),
-            Place::Earlier => version.is_some(),
+            Place::Earlier => storage_keys::earlier_version_of(&key).is_some(),
         };
         let address = Address {
             chart: *chart,

@@ -82,7 +82,7 @@ impl OpenHeader {
         self.header
             .generation()
             .checked_add(1)
-            .ok_or(Error::Malformed)
+            .ok_or(Error::CounterExhausted)
     }
 
     /// Returns the precondition that this header is unchanged.

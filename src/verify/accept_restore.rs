@@ -21,10 +21,10 @@ use crate::journal::{self, AccessOutcome, Act, EntryDraft, Operation, Target};
 use crate::keys::entry::EntryState;
 use crate::storage::{CommitError, Expect, Projection, Storage, Transaction};
 use crate::vault::{ROUNDS, Vault, scan};
-use crate::verify::journal_scan::acceptance;
+use crate::verify::page_findings::acceptance;
 use crate::verify::report::VerifyReport;
 
-/// Maximum number of baseline entries per journal page, which keeps a page below its 1 MiB limit.
+/// Maximum number of entries per journal page of an acceptance, which keeps a page below its 1 MiB limit.
 const ENTRIES_PER_PAGE: usize = 2048;
 /// Maximum number of journal pages that are copied in one commit. The limit bounds the size of the
 /// commit, because a page can have 1 MiB.
@@ -205,17 +205,18 @@ impl Vault {
             entry_act.draft(moment.now, acceptance(finding), AccessOutcome::NotAuthentic)
         });
         let entries: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
-        let first_page = writer.send_page(&entries, seen, moment)?;
+        let (first, more) = entries.split_at(entries.len().min(ENTRIES_PER_PAGE));
+        let chain = writer.send_page(first, seen, moment)?.page.writer;
         // Read the baseline only after this page is written, because the page marks the acceptance
         // in the journal. Writers journal all later changes themselves.
         let targets = verification.baseline(&header)?;
-        for targets in targets.chunks(ENTRIES_PER_PAGE) {
-            let drafts: Vec<_> = targets
-                .iter()
-                .map(|target| entry_act.draft(moment.now, *target, AccessOutcome::Done))
-                .collect();
-            let page = writer.send_page(&drafts, Vec::new(), moment)?;
-            if page.page.writer != first_page.page.writer {
+        let targets = targets
+            .iter()
+            .map(|target| entry_act.draft(moment.now, *target, AccessOutcome::Done));
+        let drafts: Vec<_> = more.iter().cloned().chain(targets).collect();
+        for drafts in drafts.chunks(ENTRIES_PER_PAGE) {
+            let page = writer.send_page(drafts, Vec::new(), moment)?;
+            if page.page.writer != chain {
                 return Ok(None);
             }
         }

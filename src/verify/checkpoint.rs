@@ -1,9 +1,11 @@
-//! Creation of checkpoints of a vault.
+//! Creation of checkpoints of a vault, and comparison of a checkpoint with the journal.
 
 use crate::error::{Error, Result};
 use crate::journal::checkpoint::{CHAINS_MAX, Checkpoint};
 use crate::journal::{self, AccessOutcome, Operation, Target};
 use crate::vault::Vault;
+use crate::verify::Verification;
+use crate::verify::report::{CheckpointState, JournalFault, JournalFinding};
 
 impl Vault {
     /// Writes a journal page that contains the heads of all chains, and returns a checkpoint of
@@ -32,5 +34,43 @@ impl Vault {
         let entry = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
         let page = writer.send_page(&[entry], seen, moment)?;
         Ok(Checkpoint::new(header.header.vault(), &page, moment.now))
+    }
+}
+
+impl Verification {
+    pub(super) fn check_checkpoint(&mut self) -> Result<()> {
+        let Some(checkpoint) = self.checkpoint else {
+            return Ok(());
+        };
+        let standing = journal::digest_of(&*self.vault.core.store.storage, &checkpoint.page)?;
+        let restored = self.report.restores.iter();
+        let restored = restored.map(|restore| restore.at).max();
+        let standing = match standing {
+            Some(digest) if checkpoint.names(&digest) => CheckpointState::Intact,
+
+            _ if restored.is_some_and(|at| at >= checkpoint.at) => CheckpointState::BeforeRestore,
+            Some(_) => CheckpointState::Replaced,
+            None => CheckpointState::Gone,
+        };
+        let fault = match standing {
+            CheckpointState::Gone => Some(JournalFault::Cut),
+            CheckpointState::Replaced => Some(JournalFault::Replaced),
+            _ => None,
+        };
+        let page = checkpoint.page;
+        let writer = Some(page.writer);
+        let mut findings = self.report.journal.iter();
+        let is_reported =
+            findings.any(|finding| finding.writer == writer && finding.page <= page.sequence);
+        if let (Some(fault), false) = (fault, is_reported) {
+            self.report.journal.push(JournalFinding {
+                fault,
+                writer,
+                page: page.sequence,
+                pages: 1,
+            });
+        }
+        self.report.checkpoint = Some(standing);
+        Ok(())
     }
 }

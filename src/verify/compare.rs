@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use crate::crypto::Digest;
 use crate::verify::expectation::{Expectation, of_version};
 use crate::verify::expected_state::{KnownFact, Origin, RecordFact};
+use crate::verify::gaps;
 use crate::verify::report::FindingKind;
 use crate::verify::walk::{JournalWalk, WalkPosition};
 
@@ -44,6 +45,8 @@ pub(super) struct StoredVersion {
     pub(super) digest: Digest,
     pub(super) opens: OpenResult,
     pub(super) content: ContentCheck,
+    /// The highest version that was expunged, if the value opens and says so; otherwise 0.
+    pub(super) expunged_up_to: u64,
 }
 
 /// All stored versions of one record. Verification reads the current version before the earlier
@@ -65,14 +68,17 @@ pub(super) enum ChartPhase {
 }
 
 /// Difference between one stored version and the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Problem {
+    /// The first version that differs.
     pub(super) version: u64,
+    /// Number of consecutive versions that differ, at least 1.
+    pub(super) versions: u64,
     pub(super) stored_version: Option<u64>,
     pub(super) kind: ProblemKind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum ProblemKind {
     Finding(FindingKind),
     /// Harmless version that sessions do not show: a crash, a late write or an interrupted expunge
@@ -91,13 +97,21 @@ pub(super) fn compare(
 ) -> Vec<Problem> {
     let mut all = after.to_vec();
     all.sort_unstable_by_key(|known| known.fact.version);
-    let case = RecordCase {
+    let mut case = RecordCase {
         before: Expectation::new(walk, before),
         after: Expectation::new(walk, after),
         all,
         journaled: OnceCell::new(),
         record,
     };
+    // The journal page that recorded an expunge may be lost, but every later version names the
+    // expunged versions.
+    let stored = record.current.iter().chain(&record.earlier);
+    let expunged = stored.map(|stored| stored.expunged_up_to).max();
+    if let Some(kept) = expunged.and_then(|last| last.checked_add(1)) {
+        case.before.keep_from(kept);
+        case.after.keep_from(kept);
+    }
     match chart {
         ChartPhase::Live => case.live(),
         ChartPhase::Erasing => Vec::new(),
@@ -185,18 +199,19 @@ impl RecordCase<'_> {
             return Some(self.mismatched_value(stored, version));
         }
         let is_current = facts.any(|fact| !self.after.is_superseded(&self.before, fact));
-        if !is_current {
+        // An altered head does not make an older state of the value.
+        if !is_current && stored.opens != OpenResult::No {
             return Some(finding(FindingKind::RolledBack, version, Some(version)));
         }
         let kind = match (stored.opens, stored.content) {
             (OpenResult::Destroyed, _) if !self.is_certain(version, &stored.digest) => {
                 return Some(Problem {
-                    version,
-                    stored_version: Some(version),
                     kind: ProblemKind::Leftover,
+                    ..finding(FindingKind::Unexpected, version, Some(version))
                 });
             }
-            (OpenResult::No | OpenResult::Destroyed, _) => FindingKind::Altered,
+            (OpenResult::No, _) => FindingKind::Altered,
+            (OpenResult::Destroyed, _) => FindingKind::Unreadable,
             (_, ContentCheck::Missing) => FindingKind::ContentMissing,
             (_, ContentCheck::Altered) => FindingKind::ContentAltered,
             (OpenResult::Yes | OpenResult::CannotTell, ContentCheck::Whole) => return None,
@@ -218,13 +233,16 @@ impl RecordCase<'_> {
         });
         let journaled = journaled.contains(&stored.digest);
         let kind = match stored.opens {
+            // The digest of a value does not cover its head, so the digest of an altered value can be
+            // journaled.
+            OpenResult::No => FindingKind::Altered,
             _ if journaled => FindingKind::RolledBack,
             // If a value opens without its whole content, its stream id was altered, because only
             // the digest covers that id.
             OpenResult::Yes if stored.content != ContentCheck::Whole => FindingKind::Altered,
             OpenResult::Yes if stored.version >= expected => FindingKind::Unexpected,
             OpenResult::Yes => FindingKind::RolledBack,
-            OpenResult::No | OpenResult::Destroyed | OpenResult::CannotTell => FindingKind::Altered,
+            OpenResult::Destroyed | OpenResult::CannotTell => FindingKind::Altered,
         };
         finding(kind, expected, Some(stored.version))
     }
@@ -249,9 +267,8 @@ impl RecordCase<'_> {
                 false => ProblemKind::Finding(FindingKind::Unexpected),
             };
             problems.push(Problem {
-                version,
-                stored_version: Some(version),
                 kind,
+                ..finding(FindingKind::Unexpected, version, Some(version))
             });
             return;
         }
@@ -261,25 +278,18 @@ impl RecordCase<'_> {
         problems.extend(self.check_value(stored, version));
     }
 
-    /// Reports earlier versions that must be stored but are missing.
+    /// Reports earlier versions that must be stored but are missing, as one problem for each run of
+    /// consecutive versions.
     fn missing_versions(&self, current: u64, problems: &mut Vec<Problem>) {
-        let mut stored_versions = self
-            .record
-            .earlier
-            .iter()
-            .map(|stored| stored.version)
-            .peekable();
         // Stop at the highest journaled version, because a forged head can claim a huge number.
         let journaled = self.after.known.iter().map(|known| known.fact.version);
         let until = current.min(journaled.max().unwrap_or(0).saturating_add(1));
-        for version in self.after.floor..until {
-            while stored_versions
-                .next_if(|stored| *stored < version)
-                .is_some()
-            {}
-            if stored_versions.next_if_eq(&version).is_none() && self.after.requires(version) {
-                problems.push(finding(FindingKind::Missing, version, None));
-            }
+        let stored = self.record.earlier.iter().map(|stored| stored.version);
+        for missing in gaps::without(self.after.required(until), stored) {
+            problems.push(Problem {
+                versions: missing.end - missing.start,
+                ..finding(FindingKind::Missing, missing.start, None)
+            });
         }
     }
 
@@ -289,12 +299,17 @@ impl RecordCase<'_> {
         let written = |fact: &&RecordFact| fact.origin == Origin::Written;
         let mut facts: Vec<&RecordFact> = self.after.certain().filter(written).collect();
         facts.sort_unstable_by_key(|fact| (fact.version, fact.digest));
+        let mut reported = gaps::Ranges::default();
+        for problem in &*problems {
+            reported.add(problem.version, problem.versions);
+        }
         for (first, second) in facts.iter().zip(facts.iter().skip(1)) {
             let version = first.version;
-            let is_reported = problems.iter().any(|problem| problem.version == version);
-            if version == second.version && first.digest != second.digest && !is_reported {
+            let differs = version == second.version && first.digest != second.digest;
+            if differs && !reported.contains(version) {
                 let kind = duplicate_kind(self.after.walk, &first.at, &second.at);
                 problems.push(finding(kind, version, Some(version)));
+                reported.add(version, 1);
             }
         }
     }
@@ -316,10 +331,10 @@ impl RecordCase<'_> {
                 } else {
                     ProblemKind::Finding(FindingKind::Unexpected)
                 };
+                let version = stored.version;
                 Problem {
-                    version: stored.version,
-                    stored_version: Some(stored.version),
                     kind,
+                    ..finding(FindingKind::Unexpected, version, Some(version))
                 }
             })
             .collect()
@@ -351,6 +366,7 @@ pub(super) fn duplicate_kind(
 fn finding(kind: FindingKind, version: u64, stored_version: Option<u64>) -> Problem {
     Problem {
         version,
+        versions: 1,
         stored_version,
         kind: ProblemKind::Finding(kind),
     }

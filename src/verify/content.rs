@@ -2,7 +2,7 @@
 
 use crate::crypto;
 use crate::error::{Error, Result};
-use crate::format::envelope::{self, CHUNK, Head, Kind};
+use crate::format::envelope::{self, CHUNK, Head};
 use crate::format::storage_keys;
 use crate::records::download::{Ahead, Download, ReadExtent};
 use crate::records::version_ref::VersionRef;
@@ -16,33 +16,14 @@ pub(super) struct ReadValue {
     pub(super) stored: StoredVersion,
     /// The record's name, if the value opens.
     pub(super) name: Option<Box<str>>,
+    /// Number of stored segments of the content.
+    pub(super) segments: u64,
 }
 
 impl Verification {
-    /// Opens the head of a value. Opens the body only if the content is stored in segments;
-    /// otherwise the digest suffices to identify the body.
-    pub(super) fn read_head(
-        &mut self,
-        cached: Option<&CachedEntry>,
-        object: &VersionRef,
-        value: Vec<u8>,
-    ) -> Result<StoredVersion> {
-        let mut stored = unopened(object, &value);
-        let Some(cached) = cached else {
-            return Ok(stored);
-        };
-        match object.open_head(cached, &value) {
-            Ok((head, _)) if head.kind == Kind::Segmented => {
-                return Ok(self.read_value(Some(cached), object, value)?.stored);
-            }
-            opened => stored.opens = open_result(cached, &value, opened.map(drop)),
-        }
-        Ok(stored)
-    }
-
     /// Opens a value completely, and checks its content segments.
     pub(super) fn read_value(
-        &mut self,
+        &self,
         cached: Option<&CachedEntry>,
         object: &VersionRef,
         value: Vec<u8>,
@@ -50,11 +31,12 @@ impl Verification {
         let mut read = ReadValue {
             stored: unopened(object, &value),
             name: None,
+            segments: 0,
         };
         let Some(cached) = cached else {
             return Ok(read);
         };
-        let raw = value.clone();
+        let number = Head::parse(&value).map(|head| head.key_number);
         let opened = object.open_head(cached, &value).and_then(|(head, key)| {
             let opened = envelope::open(value, &head, &object.address, None, &key)?;
             let name_key = cached.chart()?.name_key();
@@ -68,6 +50,7 @@ impl Verification {
             Ok((head, opened)) => {
                 read.stored.opens = OpenResult::Yes;
                 read.name = Some(opened.meta.name.clone());
+                read.stored.expunged_up_to = opened.meta.expunged_up_to().unwrap_or(0);
                 if let envelope::Content::Segmented {
                     stream,
                     key,
@@ -76,48 +59,56 @@ impl Verification {
                 {
                     let chart = &object.address.chart;
                     let stream = (stream, key, *length);
-                    let download = self.vault.download(head.suite, chart, stream)?;
-                    read.stored.content = self.check_content(download)?;
+                    match self.vault.download(head.suite, chart, stream) {
+                        Ok(download) => self.check_content(download, &mut read)?,
+                        // No storage can contain the segments of such a length.
+                        Err(Error::TooLarge) => read.stored.content = ContentCheck::Missing,
+                        Err(error) => return Err(error),
+                    }
                 }
             }
-            Err(error) => read.stored.opens = open_result(cached, &raw, Err(error)),
+            Err(Error::UnknownPatientKey)
+                if number.is_ok_and(|number| cached.entry.was_destroyed(number)) =>
+            {
+                read.stored.opens = OpenResult::Destroyed;
+            }
+            Err(_) => read.stored.opens = OpenResult::No,
         }
         Ok(read)
     }
 
-    /// Checks that exactly the segments of a content stream are stored. Opens the segments only if
-    /// `with_content` is set.
-    fn check_content(&mut self, download: Download) -> Result<ContentCheck> {
+    /// Checks that exactly the segments of a content stream are stored, each with its length. Opens the
+    /// segments only if `with_content` is set.
+    fn check_content(&self, download: Download, read: &mut ReadValue) -> Result<()> {
         let prefix = storage_keys::segments(download.chart(), download.stream());
         let segments = download.segments();
         let mut next = 0;
         let mut has_gap = false;
+        let mut has_other_length = false;
         self.vault
-            .each_page(&prefix, Projection::Keys, &mut |entries| {
-                for entry in entries {
-                    has_gap |= self.missing_values.contains(&entry.key);
-                    match storage_keys::index_of(&entry.key) {
-                        Some(index) if index == next => next += 1,
-                        Some(index) if index > next => {
-                            next = index;
-                            has_gap = true;
-                        }
-                        _ => has_gap = true,
-                    }
+            .each_page(&prefix, Projection::Keys, &mut |items| {
+                for item in items {
+                    // A key of another length belongs to no segment.
+                    let Some(index) = storage_keys::index_of(&item.key) else {
+                        continue;
+                    };
+                    read.segments += 1;
+                    has_gap |= index != next || self.missing_values.contains(&item.key);
+                    has_other_length |= item.length != download.sealed_length(index);
+                    next = index.saturating_add(1);
                 }
                 Ok(())
             })?;
-        self.report.counts.segments += u64::from(next.min(segments));
-        if next < segments || has_gap && next == segments {
-            return Ok(ContentCheck::Missing);
-        }
-        if next > segments {
-            return Ok(ContentCheck::Altered);
-        }
-        if self.with_content {
-            return open_all(download);
-        }
-        Ok(ContentCheck::Whole)
+        read.stored.content = if next < segments || has_gap && next == segments {
+            ContentCheck::Missing
+        } else if next > segments || has_other_length {
+            ContentCheck::Altered
+        } else if self.with_content {
+            open_all(download)?
+        } else {
+            ContentCheck::Whole
+        };
+        Ok(())
     }
 }
 
@@ -145,20 +136,6 @@ fn unopened(object: &VersionRef, value: &[u8]) -> StoredVersion {
         digest: envelope::digest(value).unwrap_or_default(),
         opens: OpenResult::CannotTell,
         content: ContentCheck::Whole,
-    }
-}
-
-fn open_result(cached: &CachedEntry, value: &[u8], opened: Result<()>) -> OpenResult {
-    match opened {
-        Ok(()) => OpenResult::Yes,
-        Err(Error::UnknownPatientKey) => {
-            let number = Head::parse(value).map(|head| head.key_number);
-            if number.is_ok_and(|number| cached.entry.was_destroyed(number)) {
-                OpenResult::Destroyed
-            } else {
-                OpenResult::No
-            }
-        }
-        Err(_) => OpenResult::No,
+        expunged_up_to: 0,
     }
 }

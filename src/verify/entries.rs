@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::crypto::{self, Digest, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{Entry, Page, Target};
 use crate::storage::Stored;
 use crate::vault::ROUNDS;
 use crate::vault::header::OpenHeader;
@@ -14,17 +13,12 @@ use crate::verify::Verification;
 use crate::verify::open_entry::tag_of;
 use crate::verify::report::{EntryFinding, FindingKind};
 use crate::verify::subjects::JournalComparison;
-use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
-
-/// Maximum number of patient entries that are rechecked together. These entries share the readings
-/// of the journal, and the limit bounds memory.
-const RECHECKED_AT_ONCE: usize = 256;
+use crate::verify::unopened_entries::UnopenedEntry;
 
 /// Result of reading one patient entry.
 enum StoredEntry {
     Opened(Box<OpenedEntry>),
-    /// The entry does not open. The digest is that of the stored bytes.
-    Unreadable(Digest),
+    Unreadable(UnopenedEntry),
     Missing,
 }
 
@@ -38,27 +32,6 @@ struct OpenedEntry {
     sequence: u64,
 }
 
-/// Search of the journal for patient entries with given digests.
-struct DigestLookup {
-    wanted: HashSet<Digest>,
-    found: HashMap<Digest, (SubjectTag, u64)>,
-}
-
-impl JournalVisitor for DigestLookup {
-    fn entry(&mut self, _: WalkPosition, _: &Page, entry: &Entry) -> bool {
-        if let Target::Entry {
-            subject,
-            sequence,
-            digest,
-        } = entry.target
-            && self.wanted.contains(&digest)
-        {
-            self.found.insert(digest, (subject.tag, sequence));
-        }
-        false
-    }
-}
-
 impl Verification {
     pub(super) fn check_entries(&mut self, header: &OpenHeader) -> Result<()> {
         let storage = Arc::clone(&self.vault.core.store.storage);
@@ -67,7 +40,9 @@ impl Verification {
         let mut found_tags = HashSet::new();
         let mut mismatches = Vec::new();
         let vault = self.vault.clone();
+        self.stored_entries = 0;
         vault.each_entry(&mut |entry| {
+            self.stored_entries += 1;
             let Some(ptag) = storage_keys::entry_tag(&entry.key) else {
                 self.report
                     .entries
@@ -97,7 +72,7 @@ impl Verification {
         })?;
         self.progress((found_tags.len() + mismatches.len()) as u64);
         let mut unreadable = Vec::new();
-        for mismatches in mismatches.chunks(RECHECKED_AT_ONCE) {
+        for mismatches in mismatches.chunks(self.rechecked_at_once()) {
             self.recheck_entries(header, mismatches, &mut found_tags, &mut unreadable)?;
         }
         self.report_unreadable(header, unreadable, &mut found_tags)?;
@@ -117,7 +92,10 @@ impl Verification {
         let cached = match self.vault.open_to_verify(header, ptag, stored) {
             Ok(cached) => cached,
             Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
-            Err(_) => return Ok(StoredEntry::Unreadable(digest)),
+            Err(error) => {
+                let lacks_key = error == Error::UnknownMasterKey;
+                return Ok(StoredEntry::Unreadable(UnopenedEntry { digest, lacks_key }));
+            }
         };
         let subject = cached.entry.subject().clone();
         let tag = tag_of(header, &subject)?;
@@ -166,7 +144,7 @@ impl Verification {
         header: &OpenHeader,
         mismatches: &[PatientTag],
         found_tags: &mut HashSet<SubjectTag>,
-        unreadable: &mut Vec<(PatientTag, Digest)>,
+        unreadable: &mut Vec<(PatientTag, UnopenedEntry)>,
     ) -> Result<()> {
         let storage = &*Arc::clone(&self.vault.core.store.storage);
         let mut remaining: HashMap<PatientTag, Option<Digest>> =
@@ -178,31 +156,21 @@ impl Verification {
             self.vault.core.store.back_off(round);
             self.walk.advance(storage, header, &mut self.scan)?;
             let tags: Vec<_> = remaining.keys().copied().collect();
-            let mut readings = Vec::new();
-            for ptag in &tags {
-                let key = storage_keys::entry(ptag);
-                let stored = self.vault.core.store.read_damaged(&key)?;
-                let read = self.read_entry(header, *ptag, stored.as_ref())?;
-                let expected = match &read {
-                    StoredEntry::Opened(opened) => {
-                        let writes = self.scan.subjects.by_tag.get(&opened.tag);
-                        writes.and_then(|writes| writes.expected(&self.walk))
-                    }
-                    _ => None,
-                };
-                readings.push((read, expected));
-            }
+            let readings = tags.iter().map(|ptag| self.read_again(header, *ptag));
+            let readings = readings.collect::<Result<Vec<_>>>()?;
             self.walk.advance(storage, header, &mut self.scan)?;
             for (ptag, (read, expected)) in tags.into_iter().zip(readings) {
                 let before = remaining.get(&ptag).copied().flatten();
                 match read {
                     // `report_missing` reports the subject if the journal expects an entry.
                     StoredEntry::Missing => drop(remaining.remove(&ptag)),
-                    StoredEntry::Unreadable(digest) if before == Some(digest) => {
+                    StoredEntry::Unreadable(unopened) if before == Some(unopened.digest) => {
                         remaining.remove(&ptag);
-                        unreadable.push((ptag, digest));
+                        unreadable.push((ptag, unopened));
                     }
-                    StoredEntry::Unreadable(digest) => drop(remaining.insert(ptag, Some(digest))),
+                    StoredEntry::Unreadable(UnopenedEntry { digest, .. }) => {
+                        remaining.insert(ptag, Some(digest));
+                    }
                     StoredEntry::Opened(opened) => {
                         let finding = self.finding(&opened, Some(expected));
                         match finding {
@@ -222,6 +190,25 @@ impl Verification {
         Ok(())
     }
 
+    /// Reads an entry, and returns it with the sequence that the journal expects now.
+    fn read_again(
+        &self,
+        header: &OpenHeader,
+        ptag: PatientTag,
+    ) -> Result<(StoredEntry, Option<u64>)> {
+        let key = storage_keys::entry(&ptag);
+        let stored = self.vault.core.store.read_damaged(&key)?;
+        let read = self.read_entry(header, ptag, stored.as_ref())?;
+        let expected = match &read {
+            StoredEntry::Opened(opened) => {
+                let writes = self.scan.subjects.by_tag.get(&opened.tag);
+                writes.and_then(|writes| writes.expected(&self.walk))
+            }
+            _ => None,
+        };
+        Ok((read, expected))
+    }
+
     /// Reports an entry if the journal contains two different writes of the same sequence. The
     /// entry was then rolled back or forked between these writes.
     fn report_duplicate(&mut self, opened: &OpenedEntry) {
@@ -237,7 +224,7 @@ impl Verification {
         });
     }
 
-    fn report_entry(&mut self, finding: Option<EntryFinding>) {
+    pub(super) fn report_entry(&mut self, finding: Option<EntryFinding>) {
         let Some(finding) = finding else {
             return;
         };
@@ -262,63 +249,6 @@ impl Verification {
             self.incomplete = true;
         }
         self.report.entries.push(finding);
-    }
-
-    /// Reports entries that do not open. The journal identifies the subject of such an entry by the
-    /// digest of the stored bytes.
-    fn report_unreadable(
-        &mut self,
-        header: &OpenHeader,
-        unreadable: Vec<(PatientTag, Digest)>,
-        found_tags: &mut HashSet<SubjectTag>,
-    ) -> Result<()> {
-        if unreadable.is_empty() {
-            return Ok(());
-        }
-        let mut lookup = DigestLookup {
-            wanted: unreadable.iter().map(|(_, digest)| *digest).collect(),
-            found: HashMap::new(),
-        };
-        let mut walk = JournalWalk::new(self.coverage(header)?);
-        walk.advance(&*self.vault.core.store.storage, header, &mut lookup)?;
-        for (ptag, digest) in unreadable {
-            let Some((tag, sequence)) = lookup.found.get(&digest).copied() else {
-                self.altered.push(ptag);
-                continue;
-            };
-            found_tags.insert(tag);
-            let writes = self.scan.subjects.by_tag.get(&tag);
-            let expected = writes.and_then(|writes| writes.expected(&self.walk));
-            let kind = match expected {
-                Some(expected) if sequence < expected => FindingKind::RolledBack,
-                Some(_) => FindingKind::Unreadable,
-                // Report nothing: this write was never acknowledged, and completed after its master
-                // key was destroyed.
-                None => continue,
-            };
-            // Skip the entry, because entries of other header generations do not open under a wrong
-            // header. Verification already reports the header.
-            if kind == FindingKind::Unreadable && self.report.header.is_some() {
-                self.suspect_charts_of(&tag);
-                continue;
-            }
-            self.report_entry(Some(EntryFinding {
-                kind,
-                subject: None,
-                tag: Some(tag),
-                entry: Some(ptag),
-                sequence: expected,
-                stored: Some(sequence),
-            }));
-        }
-        Ok(())
-    }
-
-    fn suspect_charts_of(&mut self, tag: &SubjectTag) {
-        let writes = self.scan.subjects.by_tag.get(tag);
-        for write in writes.into_iter().flat_map(|writes| writes.iter()) {
-            self.suspect_charts.insert(write.chart, None);
-        }
     }
 
     /// Reports subjects without a patient entry as missing. If there are at least as many altered

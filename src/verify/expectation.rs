@@ -2,8 +2,10 @@
 //! accepted restores.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::verify::expected_state::{KnownFact, Origin, RecordFact};
+use crate::verify::gaps;
 use crate::verify::walk::{JournalWalk, WalkPosition};
 
 /// Expected versions of one record, derived from the facts that no accepted restore voids.
@@ -54,6 +56,12 @@ impl<'a> Expectation<'a> {
         expectation
     }
 
+    /// Applies an expunge that deleted all versions below `version`.
+    pub(super) fn keep_from(&mut self, version: u64) {
+        self.floor = self.floor.max(version);
+        self.kept_from = self.kept_from.max(version);
+    }
+
     /// Applies the accepted restore that starts at `last`, by dropping the facts that this restore
     /// voids.
     fn restore(&mut self, last: &WalkPosition) {
@@ -73,13 +81,23 @@ impl<'a> Expectation<'a> {
         certain.map(|known| &known.fact)
     }
 
-    /// Returns `true` if this earlier version must be stored.
-    pub(super) fn requires(&self, version: u64) -> bool {
-        let present = self.restored.as_ref().is_none_or(|present| {
-            let until = present.last().copied().unwrap_or(0);
-            version > until || present.contains(&version)
-        });
-        present && version >= self.floor
+    /// Returns the versions below `until` that must be stored, as ascending ranges.
+    pub(super) fn required(&self, until: u64) -> Vec<Range<u64>> {
+        let from = self.floor;
+        let mut required = Vec::new();
+        if from >= until {
+            return required;
+        }
+        let Some(present) = &self.restored else {
+            gaps::push(&mut required, from..until);
+            return required;
+        };
+        for version in present.range(from..until) {
+            gaps::push(&mut required, *version..version.saturating_add(1));
+        }
+        let behind = present.last().map_or(0, |last| last.saturating_add(1));
+        gaps::push(&mut required, behind.max(from)..until);
+        required
     }
 
     pub(super) fn facts_on(&self, version: u64) -> &[KnownFact] {

@@ -1,7 +1,7 @@
 //! Facts on record versions, which verification collects from the journal.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 
 use crate::crypto::{ChartId, Digest, RecordTag};
 use crate::journal::{AccessOutcome, Entry, Operation, Page, Target, VersionEffect};
@@ -125,9 +125,13 @@ impl RecordFacts {
         let rows = self.rows.get(start..).unwrap_or_default().iter();
         let rows = rows.take_while(|(record, _)| within(record));
         let mut found: Vec<_> = rows.map(|((_, record), _)| *record).collect();
-        let added = self.added.keys().filter(|record| within(record));
-        let added = added.filter(|(_, record)| after.is_none_or(|after| record > after));
-        found.extend(added.map(|(_, record)| *record));
+        let from = match after {
+            Some(after) => Bound::Excluded((*chart, *after)),
+            None => Bound::Included((*chart, RecordTag::default())),
+        };
+        let added = self.added.range((from, Bound::Unbounded));
+        let added = added.take_while(|(record, _)| within(record));
+        found.extend(added.map(|((_, record), _)| *record));
         found.sort_unstable();
         found.dedup();
         found

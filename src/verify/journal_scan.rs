@@ -2,17 +2,18 @@
 //! on records.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use crate::crypto::Digest;
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::journal::{
     self, AccessOutcome, ChainHead, Entry, Finding, Operation, Page, PageFault, PageId, Target,
-    WriterId,
 };
 use crate::storage::{Projection, Storage};
 use crate::vault::scan;
 use crate::verify::expected_state::{Origin, RecordKey, bucket, fact_of};
+use crate::verify::page_findings::{PageRanges, accepted_finding};
 use crate::verify::report::{AcceptedRestore, Counts, JournalFault, JournalFinding};
 use crate::verify::subjects::{HeaderFacts, SubjectFacts};
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition, is_restore};
@@ -107,7 +108,8 @@ impl JournalScan {
     /// restore are exempt, because the page of that restore contains the heads of the chains that
     /// existed then.
     pub(super) fn find_cuts(&mut self, storage: &dyn Storage, walk: &JournalWalk) -> Result<()> {
-        let mut cuts: HashMap<_, (u64, u64)> = HashMap::new();
+        let mut cuts: HashMap<_, Range<u64>> = HashMap::new();
+        let reported = PageRanges::new(&self.findings);
         for (page, seen) in std::mem::take(&mut self.seen_pages) {
             let counts = |by: &WalkPosition| {
                 !self
@@ -115,29 +117,31 @@ impl JournalScan {
                     .iter()
                     .any(|restored_at| walk.is_before(by, restored_at))
             };
-            if !seen.by.iter().any(counts) {
+            if reported.contains(&page) || !seen.by.iter().any(counts) {
                 continue;
             }
             match journal::digest_of(storage, &page)? {
                 Some(digest) if digest == seen.digest => {}
-                Some(_) => self.report_page(JournalFault::Replaced, &page),
+                Some(_) => self.findings.push(JournalFinding {
+                    fault: JournalFault::Replaced,
+                    writer: Some(page.writer),
+                    page: page.sequence,
+                    pages: 1,
+                }),
                 None => {
-                    let cut = cuts.entry(page.writer).or_insert((page.sequence, 0));
-                    cut.0 = cut.0.min(page.sequence);
-                    cut.1 = cut.1.max(page.sequence);
+                    let end = page.sequence.saturating_add(1);
+                    let cut = cuts.entry(page.writer).or_insert(page.sequence..end);
+                    cut.end = end;
                 }
             }
         }
-        for (writer, (sequence, last)) in cuts {
-            if !self.is_reported(&PageId { writer, sequence }) {
-                self.findings.push(JournalFinding {
-                    fault: JournalFault::Cut,
-                    writer: Some(writer),
-                    page: sequence,
-                    pages: last - sequence + 1,
-                });
-            }
-        }
+        let cuts = cuts.into_iter().map(|(writer, cut)| JournalFinding {
+            fault: JournalFault::Cut,
+            writer: Some(writer),
+            page: cut.start,
+            pages: cut.end.saturating_sub(cut.start).max(1),
+        });
+        self.findings.extend(cuts);
         self.drop_contradictions_of_altered_pages();
         self.report_counted();
         let accepted = std::mem::take(&mut self.accepted);
@@ -151,10 +155,9 @@ impl JournalScan {
     /// Removes the finding that an altered page was seen with two digests, because a chain that
     /// began after the alteration recorded the digest of the altered page.
     fn drop_contradictions_of_altered_pages(&mut self) {
-        let altered: HashSet<_> = self.findings.iter().filter_map(altered_page).collect();
+        let altered = PageRanges::new(self.findings.iter().filter(|it| is_altered(it)));
         self.findings.retain(|finding| {
-            let page = (finding.writer, finding.page);
-            finding.fault != JournalFault::Forked || !altered.contains(&page)
+            finding.fault != JournalFault::Forked || !altered.contains_first(finding)
         });
     }
 
@@ -173,25 +176,6 @@ impl JournalScan {
                 pages: 1,
             });
         }
-    }
-
-    /// Reports a page, unless an existing finding covers the page.
-    fn report_page(&mut self, fault: JournalFault, page: &PageId) {
-        if !self.is_reported(page) {
-            self.findings.push(JournalFinding {
-                fault,
-                writer: Some(page.writer),
-                page: page.sequence,
-                pages: 1,
-            });
-        }
-    }
-
-    fn is_reported(&self, page: &PageId) -> bool {
-        self.findings.iter().any(|finding| {
-            let pages = finding.page..finding.page.saturating_add(finding.pages);
-            finding.writer == Some(page.writer) && pages.contains(&page.sequence)
-        })
     }
 
     fn close_gap(&mut self, chain: u32, until: u64) {
@@ -227,6 +211,14 @@ impl JournalScan {
             JournalFault::Missing => self.gap = Some(chain),
             JournalFault::Unlinked => {}
             _ => drop(self.broken.insert(chain, id.sequence)),
+        }
+        if let Some(last) = self.findings.last_mut()
+            && is_altered(last)
+            && (last.fault, last.writer) == (fault, Some(id.writer))
+            && last.page.checked_add(last.pages) == Some(id.sequence)
+        {
+            last.pages += 1;
+            return;
         }
         self.findings.push(JournalFinding {
             fault,
@@ -317,45 +309,11 @@ impl JournalVisitor for JournalScan {
     }
 }
 
-/// Returns the writer and the page of a finding on an altered page. An altered byte can also show as
-/// another suite or kind, which is unsupported.
-fn altered_page(finding: &JournalFinding) -> Option<(Option<WriterId>, u64)> {
-    let is_altered = matches!(
+/// Returns `true` if a finding concerns altered pages. An altered byte can also show as another suite or
+/// kind, which is unsupported.
+fn is_altered(finding: &JournalFinding) -> bool {
+    matches!(
         finding.fault,
         JournalFault::Altered | JournalFault::Unsupported | JournalFault::Forged
-    );
-    is_altered.then_some((finding.writer, finding.page))
-}
-
-/// Returns the target by which an accepted restore journals a finding.
-pub(crate) fn acceptance(finding: &JournalFinding) -> Target {
-    Target::Finding(accepted_finding(finding))
-}
-
-fn accepted_finding(finding: &JournalFinding) -> Finding {
-    Finding {
-        fault: code(finding.fault),
-        writer: finding.writer.unwrap_or_default(),
-        page: finding.page,
-        pages: finding.pages,
-    }
-}
-
-/// Returns the number that a journal entry stores for a kind of fault. `format.md` lists the numbers.
-fn code(fault: JournalFault) -> u8 {
-    match fault {
-        JournalFault::Missing => 1,
-        JournalFault::Cut => 2,
-        JournalFault::Altered => 3,
-        JournalFault::Unlinked => 4,
-        JournalFault::Replaced => 5,
-        JournalFault::Forked => 6,
-        JournalFault::Incomplete => 7,
-        JournalFault::Unsupported => 8,
-        JournalFault::Unexpected => 9,
-        JournalFault::Forged => 10,
-        JournalFault::Late => 11,
-        JournalFault::Unproven => 12,
-        JournalFault::UnknownJournalKey => 13,
-    }
+    )
 }

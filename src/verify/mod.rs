@@ -16,16 +16,19 @@ mod content;
 mod entries;
 mod expectation;
 mod expected_state;
+mod gaps;
 mod header;
 mod integrity;
 pub(crate) mod journal_scan;
 mod open_entry;
+mod page_findings;
 mod partitions;
 mod position;
 mod recheck;
 mod records;
 mod report;
 mod subjects;
+mod unopened_entries;
 mod walk;
 
 use std::collections::{HashMap, HashSet};
@@ -88,6 +91,8 @@ pub struct Verification {
     forked: bool,
     /// `true` if an object opens whose write is missing from a journal without other findings.
     incomplete: bool,
+    /// Number of objects among the patient entries.
+    stored_entries: usize,
     /// Number of objects among the records whose storage keys identify no version.
     foreign_objects: u64,
     /// Patient entries that do not open and whose subjects are unknown.
@@ -130,8 +135,10 @@ impl Vault {
     /// - content altered by an attacker who has the chart's keys *and* the journal key, because the
     ///   attacker's writes and journal entries are indistinguishable from genuine ones.
     ///
-    /// For content above 64 KiB, this method checks only that all segments are stored. To open the
-    /// segments as well, run a [`Vault::verification`] with [`Verification::with_content`].
+    /// Verification opens every record. For content above 64 KiB, this method checks only that all
+    /// segments are stored, each with its length. A flipped byte or an exchanged segment of the same
+    /// length is found only if the segments are opened: run a [`Vault::verification`] with
+    /// [`Verification::with_content`]. [`VerifyReport::content_opened`] says which was done.
     ///
     /// # Errors
     /// [`Error::ForeignCheckpoint`] for a checkpoint of another vault, [`Error::Locked`], and
@@ -164,6 +171,7 @@ impl Vault {
             suspect_charts: HashMap::new(),
             forked: false,
             incomplete: false,
+            stored_entries: 0,
             foreign_objects: 0,
             altered: Vec::new(),
             missing_values: HashSet::new(),
@@ -183,6 +191,7 @@ impl Verification {
     #[must_use]
     pub fn with_content(mut self) -> Self {
         self.with_content = true;
+        self.report.content_opened = true;
         self
     }
 
@@ -324,42 +333,6 @@ impl Verification {
         }
         let coverage = header.read_coverage(&*self.vault.core.store.storage)?;
         Ok(Arc::clone(self.coverage.insert(Arc::new(coverage))))
-    }
-
-    fn check_checkpoint(&mut self) -> Result<()> {
-        let Some(checkpoint) = self.checkpoint else {
-            return Ok(());
-        };
-        let standing = journal::digest_of(&*self.vault.core.store.storage, &checkpoint.page)?;
-        let restored = self.report.restores.iter();
-        let restored = restored.map(|restore| restore.at).max();
-        let standing = match standing {
-            Some(digest) if checkpoint.names(&digest) => CheckpointState::Intact,
-
-            _ if restored.is_some_and(|at| at >= checkpoint.at) => CheckpointState::BeforeRestore,
-            Some(_) => CheckpointState::Replaced,
-            None => CheckpointState::Gone,
-        };
-        let fault = match standing {
-            CheckpointState::Gone => Some(JournalFault::Cut),
-            CheckpointState::Replaced => Some(JournalFault::Replaced),
-            _ => None,
-        };
-        let page = checkpoint.page;
-        let writer = Some(page.writer);
-        let mut findings = self.report.journal.iter();
-        let is_reported =
-            findings.any(|finding| finding.writer == writer && finding.page <= page.sequence);
-        if let (Some(fault), false) = (fault, is_reported) {
-            self.report.journal.push(JournalFinding {
-                fault,
-                writer,
-                page: page.sequence,
-                pages: 1,
-            });
-        }
-        self.report.checkpoint = Some(standing);
-        Ok(())
     }
 
     /// Returns the next range of charts whose facts fit into memory. The range contains at least

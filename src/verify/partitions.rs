@@ -17,14 +17,11 @@ use crate::verify::expected_state::{RecordFacts, bucket};
 use crate::verify::records::{ChartScan, Partition};
 use crate::verify::walk::JournalWalk;
 
-/// Maximum number of records that are rechecked together. These records share the readings of the
-/// journal, and the limit bounds memory.
-const RECHECKED_AT_ONCE: usize = 512;
-
 impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
         let walk = JournalWalk::new(self.coverage(header)?);
         let storage = &*self.vault.core.store.storage;
+        let at_once = self.rechecked_at_once();
         let counts = charts.start as usize..charts.end as usize;
         let counts = self.scan.facts_per_bucket.get(counts).unwrap_or_default();
         let expected = counts.iter().map(|count| *count as usize).sum();
@@ -55,7 +52,7 @@ impl Verification {
                 phase,
             };
             self.check_chart(&chart_scan, &mut partition)?;
-            self.recheck_above(header, &mut partition, RECHECKED_AT_ONCE)?;
+            self.recheck_above(header, &mut partition, at_once)?;
         }
         self.recheck_above(header, &mut partition, 0)
     }
@@ -148,7 +145,7 @@ impl Verification {
                 phase,
             };
             self.check_chart(&chart_scan, partition)?;
-            self.recheck_above(header, partition, RECHECKED_AT_ONCE)?;
+            self.recheck_above(header, partition, self.rechecked_at_once())?;
         }
         Ok(())
     }
@@ -160,8 +157,9 @@ impl Verification {
         partition: &mut Partition,
         limit: usize,
     ) -> Result<()> {
+        let at_once = self.rechecked_at_once();
         while partition.mismatches.len() > limit {
-            let first = partition.mismatches.len().saturating_sub(RECHECKED_AT_ONCE);
+            let first = partition.mismatches.len().saturating_sub(at_once);
             let mismatches = partition.mismatches.split_off(first);
             self.recheck_records(header, partition, &mismatches)?;
         }

@@ -3,7 +3,7 @@
 //! Each round reads the record between two readings of the journal. The verification reports a
 //! mismatch once two rounds agree, or after the last round.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::crypto::{ChartId, PatientTag, Place};
@@ -17,6 +17,7 @@ use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::compare::{self, ChartPhase, OpenResult, Problem, ProblemKind, StoredRecord};
+use crate::verify::expectation::of_version;
 use crate::verify::expected_state::KnownFact;
 use crate::verify::partitions::charts_of;
 use crate::verify::records::{Mismatch, Partition};
@@ -26,6 +27,9 @@ use crate::verify::report::{FindingKind, RecordFinding};
 /// journal.
 const ROUNDS: u32 = 16;
 
+/// Minimum of [`Verification::rechecked_at_once`].
+const RECHECKED_AT_ONCE: usize = 512;
+
 /// Result of reading a record once, with its patient entry.
 pub(super) struct RecordSnapshot {
     pub(super) record: StoredRecord,
@@ -34,7 +38,7 @@ pub(super) struct RecordSnapshot {
     revision: Option<Revision>,
     pub(super) subject: Option<Subject>,
     pub(super) name: Option<Box<str>>,
-    /// Facts that were known before the record was read.
+    /// Facts that were known before the record was read, in order of versions.
     before: Vec<KnownFact>,
 }
 
@@ -43,10 +47,18 @@ struct RecheckCase {
     mismatch: Mismatch,
     last: Option<(StoredRecord, Option<Revision>)>,
     /// Problems that every reading so far has found.
-    repeated: Option<Vec<Problem>>,
+    repeated: Option<HashSet<Problem>>,
 }
 
 impl Verification {
+    /// Returns the maximum number of records or patient entries that are rechecked together. They share
+    /// readings of the storage keys of all journal pages and of all patient entries, so the number
+    /// grows with these; otherwise many findings would each cost a reading of all of them.
+    pub(super) fn rechecked_at_once(&self) -> usize {
+        let shared = self.walk.pages().saturating_add(self.stored_entries);
+        shared.max(RECHECKED_AT_ONCE)
+    }
+
     /// Reads the records again in rounds. Reports problems once two readings agree, or after the
     /// last round.
     pub(super) fn recheck_records(
@@ -145,9 +157,10 @@ impl Verification {
     pub(super) fn snapshot(
         &mut self,
         header: &OpenHeader,
-        before: Vec<KnownFact>,
+        mut before: Vec<KnownFact>,
         mismatch: &Mismatch,
     ) -> Result<RecordSnapshot> {
+        before.sort_by_key(|known| known.fact.version);
         let cached = self.entry_of(header, mismatch)?;
         let erased = self.scan.subjects.is_erased(&self.walk, &mismatch.chart);
         let phase = cached.as_ref().and_then(|cached| {
@@ -245,6 +258,7 @@ impl Verification {
                 chart: mismatch.chart,
                 record: mismatch.record,
                 version: problem.version,
+                versions: problem.versions,
                 stored: problem.stored_version,
             };
             if problem.kind == ProblemKind::Leftover {
@@ -253,7 +267,7 @@ impl Verification {
             }
             // Skip the record, because it is intact: only its patient entry is wrong, and the entry
             // is reported already.
-            let is_entry_fault = kind == FindingKind::Altered
+            let is_entry_fault = matches!(kind, FindingKind::Altered | FindingKind::Unreadable)
                 && suspect.is_some()
                 && is_as_journaled(snapshot, problem);
             if is_entry_fault {
@@ -273,13 +287,15 @@ impl Verification {
 }
 
 fn is_as_journaled(snapshot: &RecordSnapshot, problem: &Problem) -> bool {
-    let current = snapshot.record.current.iter();
-    let mut stored = current.chain(&snapshot.record.earlier);
-    let stored = stored.find(|stored| stored.version == problem.version);
+    let StoredRecord { current, earlier } = &snapshot.record;
+    let current = current.iter().find(|it| it.version == problem.version);
+    let stored = current.or_else(|| {
+        let found = earlier.binary_search_by_key(&problem.version, |it| it.version);
+        earlier.get(found.ok()?)
+    });
     stored.is_some_and(|stored| {
-        let mut facts = snapshot.before.iter().map(|known| &known.fact);
-        stored.opens != OpenResult::Yes
-            && facts.any(|fact| fact.version == stored.version && fact.digest == stored.digest)
+        let mut facts = of_version(&snapshot.before, stored.version).iter();
+        stored.opens != OpenResult::Yes && facts.any(|known| known.fact.digest == stored.digest)
     })
 }
 
@@ -306,7 +322,7 @@ impl RecheckCase {
         if let Some(repeated) = &self.repeated {
             found.retain(|problem| repeated.contains(problem));
         }
-        self.repeated = Some(found.clone());
+        self.repeated = Some(found.iter().copied().collect());
         found
     }
 }

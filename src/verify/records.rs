@@ -105,7 +105,9 @@ impl Verification {
                 self.foreign_objects += 1;
                 continue;
             };
-            let stored = self.read_head(chart_scan.cached, &object, value.into())?;
+            let read = self.read_value(chart_scan.cached, &object, value.into())?;
+            self.report.counts.segments += read.segments;
+            let stored = read.stored;
             let record_versions = scanned.entry(object.address.record).or_default();
             match place {
                 Place::Current => record_versions.current = Some(stored),

@@ -32,14 +32,15 @@ pub enum FindingKind {
     RolledBack,
     /// At least one segment of the content is not stored.
     ContentMissing,
-    /// At least one segment of the content does not open.
+    /// At least one segment of the content has another length than that of the record, or does not
+    /// open.
     ContentAltered,
     /// Two writers wrote the object without having seen each other's writes, because the storage
     /// mixes the vault with a copy that was used separately.
     Forked,
 }
 
-/// Finding on one version of a record.
+/// Finding on one version of a record, or on a run of consecutive versions.
 ///
 /// `Debug` reveals no identity. The serialized form includes the subject and the record's name, if
 /// known. A record's name is sealed inside the record, so for a missing or unreadable record only
@@ -70,8 +71,10 @@ pub struct RecordFinding {
     /// Tag of the record in storage.
     #[serde(serialize_with = "hex")]
     pub record: RecordTag,
-    /// The version that the finding concerns.
+    /// The first version that the finding concerns.
     pub version: u64,
+    /// Number of consecutive versions that the finding concerns, at least 1.
+    pub versions: u64,
     /// The version that is stored instead of `version`, if any.
     pub stored: Option<u64>,
 }
@@ -351,6 +354,9 @@ pub struct VerifyReport {
     pub unattested_entries: Vec<EntryFinding>,
     /// Counts of the checked objects.
     pub counts: Counts,
+    /// `true` if all content above 64 KiB was opened. Otherwise, verification opened each record, but
+    /// compared only the number and the lengths of its content segments.
+    pub content_opened: bool,
 }
 
 impl VerifyReport {

@@ -1,21 +1,23 @@
 //! Walk over the journal. The first call reads all chains from their first pages; each later call
 //! reads the pages added since.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::error::Result;
-use crate::format::storage_keys;
+use crate::error::{Error, Result};
+use crate::format::storage_keys::{self, journal_page_of};
 use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
-    self, AccessOutcome, Coverage, Cursor, Entry, Operation, Page, PageFault, PageId, Stage,
-    Target, WriterId,
+    AccessOutcome, Coverage, Cursor, Entry, Operation, Page, PageFault, PageId, Stage, Target,
+    WriterId,
 };
-use crate::storage::{Projection, Scan, Storage, scan_page};
+use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 use crate::vault::header::OpenHeader;
 
 /// Maximum number of journal pages per read. The limit bounds memory, because a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 32;
+/// Maximum number of storage keys per scan for new pages.
+const KEYS_AT_ONCE: usize = 1024;
 
 /// Position of a journal entry within a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,7 +57,13 @@ struct SeenHeads {
 }
 
 struct ReadChain {
+    /// Position after the last page that opened.
     cursor: Cursor,
+    /// Position after the pages behind `cursor` that do not open. Such pages may be planted, so the
+    /// writer of the chain may still write pages before them.
+    unopened_tail: Option<Cursor>,
+    /// Sequence number of the last page that opened.
+    last: Option<u64>,
     /// Seen heads on the first page, and on each page on which a restore was accepted.
     seen_heads: Vec<SeenHeads>,
     /// Sequence numbers of the pages on which restores were accepted.
@@ -67,6 +75,10 @@ struct ReadChain {
 pub(super) struct JournalWalk {
     chains: Vec<ReadChain>,
     chain_indexes: HashMap<WriterId, u32>,
+    /// Pages that were read and do not open.
+    unopened: BTreeSet<PageId>,
+    /// Number of pages that were read.
+    pages: usize,
     /// Entries that were announced and are not settled.
     unsettled: HashSet<WalkPosition>,
     /// Entries whose settling page was read before their own page.
@@ -83,38 +95,95 @@ impl JournalWalk {
         }
     }
 
-    /// Reads all pages added since the last call.
+    /// Reads all pages added since the last call. The cost depends on the number of stored pages, not on
+    /// the number of chains.
     pub(super) fn advance(
         &mut self,
         storage: &dyn Storage,
         header: &OpenHeader,
         visitor: &mut dyn JournalVisitor,
     ) -> Result<()> {
-        for writer in journal::writers(storage, None)? {
-            self.chain_index(&writer);
+        for ids in self.new_pages(storage)?.chunks(PAGES_AT_ONCE) {
+            let keys: Vec<_> = ids.iter().map(storage_keys::journal_page).collect();
+            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+            for (id, stored) in ids.iter().zip(read_each(storage, &keys)?) {
+                if let Some(stored) = stored {
+                    self.read_page(*id, &stored.value, header, visitor)?;
+                }
+            }
         }
-        let coverage = Arc::clone(&self.coverage);
-        let step = |cursor: &mut Cursor, visit: &mut dyn FnMut(_, _, _) -> _| {
-            header.with_page_keys(Some(&coverage), |keys| {
-                cursor.step(storage, keys, PAGES_AT_ONCE, visit)
-            })
+        Ok(())
+    }
+
+    /// Lists the stored pages that were not read yet, before it reads any of them; otherwise a busy
+    /// writer could keep the walk reading for ever.
+    fn new_pages(&self, storage: &dyn Storage) -> Result<Vec<PageId>> {
+        let mut found = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = scan_page(
+                storage,
+                Scan {
+                    prefix: storage_keys::JOURNAL_PAGES,
+                    after: after.as_deref(),
+                    limit: KEYS_AT_ONCE,
+                    projection: Projection::Keys,
+                },
+            )?;
+            let ids = page
+                .items
+                .iter()
+                .filter_map(|item| journal_page_of(&item.key));
+            found.extend(ids.filter(|id| self.is_new(id)));
+            if !page.more {
+                return Ok(found);
+            }
+            // A page without a key gives no place from which to continue.
+            let last = page.items.into_iter().next_back();
+            after = Some(last.ok_or(Error::Contended)?.key);
+        }
+    }
+
+    fn is_new(&self, id: &PageId) -> bool {
+        let chain_index = self.chain_indexes.get(&id.writer);
+        let chain = chain_index.and_then(|index| self.chains.get(*index as usize));
+        let last = chain.and_then(|chain| chain.last);
+        last.is_none_or(|last| last < id.sequence) && !self.unopened.contains(id)
+    }
+
+    fn read_page(
+        &mut self,
+        id: PageId,
+        value: &[u8],
+        header: &OpenHeader,
+        visitor: &mut dyn JournalVisitor,
+    ) -> Result<()> {
+        let chain_index = self.chain_index(&id.writer);
+        let Some(chain) = self.chains.get(chain_index as usize) else {
+            return Ok(());
         };
-        for chain_index in 0..self.chains.len() {
-            let Some(chain) = self.chains.get(chain_index) else {
-                continue;
-            };
-            let mut cursor = chain.cursor;
-            let mut visit = |id, page: Option<Page>, fault| {
-                self.visit(chain_index as u32, id, page.as_ref(), fault, visitor);
+        let tail = chain.unopened_tail;
+        let tail = tail.filter(|tail| tail.next <= id.sequence);
+        let mut cursor = tail.unwrap_or(chain.cursor);
+        let mut is_open = false;
+        let coverage = Arc::clone(&self.coverage);
+        header.with_page_keys(Some(&coverage), |keys| {
+            cursor.read(id, value, keys, &mut |id, page, fault| {
+                is_open |= page.is_some();
+                self.visit(chain_index, id, page.as_ref(), fault, visitor);
                 Ok(())
-            };
-            if step(&mut cursor, &mut visit)? {
-                let end = end_bound(storage, &cursor)?;
-                while cursor.next < end && step(&mut cursor, &mut visit)? {}
-            }
-            if let Some(chain) = self.chains.get_mut(chain_index) {
+            })
+        })?;
+        self.pages += 1;
+        if !is_open {
+            self.unopened.insert(id);
+        }
+        if let Some(chain) = self.chains.get_mut(chain_index as usize) {
+            if is_open {
                 chain.cursor = cursor;
+                chain.last = Some(id.sequence);
             }
+            chain.unopened_tail = (!is_open).then_some(cursor);
         }
         Ok(())
     }
@@ -125,6 +194,8 @@ impl JournalWalk {
         if chain_index == next {
             self.chains.push(ReadChain {
                 cursor: Cursor::new(*writer),
+                unopened_tail: None,
+                last: None,
                 seen_heads: Vec::new(),
                 restores: Vec::new(),
             });
@@ -186,7 +257,7 @@ impl JournalWalk {
         let visited = chain_index.and_then(|chain_index| {
             let chain = self.chains.get(*chain_index as usize)?;
             // Compare with the page being read, because the cursor of its chain is updated only
-            // after all pages of the chain are read.
+            // after the page is read.
             let visited = page.writer == by.writer && page.sequence <= by.sequence
                 || page.sequence < chain.cursor.next;
             visited.then_some(*chain_index)
@@ -245,6 +316,11 @@ impl JournalWalk {
         Some(chain.cursor.writer)
     }
 
+    /// Returns the number of pages that were read.
+    pub(super) fn pages(&self) -> usize {
+        self.pages
+    }
+
     pub(super) fn chains(&self) -> u64 {
         self.chains.len() as u64
     }
@@ -264,29 +340,6 @@ impl SeenHeads {
             // as seen.
             Err(index) => index == 0 && self.heads.len() >= CHAINS_MAX,
         }
-    }
-}
-
-/// Returns a sequence that no page of the chain has reached yet. The walk stops at this sequence;
-/// otherwise a busy writer could keep the walk reading for ever.
-fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
-    let mut step = PAGES_AT_ONCE as u64;
-    loop {
-        let end = cursor.next.saturating_add(step);
-        let chain = storage_keys::journal_chain(&cursor.writer);
-        let page = scan_page(
-            storage,
-            Scan {
-                prefix: &chain,
-                after: Some(&[&chain[..], &end.to_be_bytes()].concat()),
-                limit: 1,
-                projection: Projection::Keys,
-            },
-        )?;
-        if page.items.is_empty() {
-            return Ok(end.saturating_add(1));
-        }
-        step = step.saturating_mul(2);
     }
 }
 

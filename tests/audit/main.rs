@@ -11,6 +11,7 @@ mod stage;
 mod accesses;
 mod activity;
 mod auditor;
+mod cut_chains;
 mod disclosures;
 mod entries;
 mod evidence;

@@ -13,6 +13,7 @@ pub(crate) mod brittle;
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod content;
+pub(crate) mod counting;
 pub(crate) mod credential;
 pub(crate) mod ids;
 pub(crate) mod journal;

@@ -28,6 +28,7 @@ mod erasure;
 mod expunge;
 mod expunge_race;
 mod foreign_keys;
+mod forged_records;
 mod garbage;
 mod get_all;
 mod headers;

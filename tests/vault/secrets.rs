@@ -346,6 +346,7 @@ fn every_error() -> Vec<Error> {
         UploadExpired,
         Json,
         TooManyVersions,
+        CounterExhausted,
         Randomness,
         Stretching,
     ];

@@ -44,6 +44,19 @@ fn forger(storage: &Shared, as_vault: bool) -> Sealer {
     }
 }
 
+/// Returns the inputs for sealing pages that every open process of the vault has.
+pub(super) fn insider(storage: &Shared) -> Sealer {
+    let (_, unlocked) = unlocked(&**storage);
+    let active = unlocked.keyring.active_authority_key();
+    Sealer {
+        authority: Some(Authority {
+            number: active.number,
+            key: AuthorityKey::from_bytes(active.key.expose()),
+        }),
+        ..forger(storage, false)
+    }
+}
+
 /// Stores a forged page with one entry, as a chain of its own.
 fn forge(storage: &Shared, as_vault: bool, operation: Operation, target: Target) {
     let context = Context {

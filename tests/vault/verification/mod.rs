@@ -1,8 +1,11 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
 mod authority;
+mod bounds;
 mod checkpoints;
+mod classes;
 mod concurrent_changes;
+mod costs;
 mod every_object;
 mod expunged_records;
 mod false_alarms;
@@ -12,6 +15,7 @@ mod journals;
 mod patient_entries;
 mod records;
 mod restores;
+mod segment_lengths;
 
 use chartlock::internals::journal::page_of;
 use chartlock::{

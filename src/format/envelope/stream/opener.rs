@@ -50,14 +50,20 @@ impl StreamOpener {
         self.length
     }
 
+    /// Returns the length of the stored value of segment `index`; 0 for a segment that the stream does
+    /// not have.
+    pub fn sealed_length(&self, index: u32) -> usize {
+        sealed_length(within(index, padme(self.length)))
+    }
+
     /// Wraps the stored value of segment `index`. The chunks of the segment are opened when they
     /// are read.
     ///
     /// # Errors
     /// [`Error::NotAuthentic`] if the value's length is not that of this segment.
     pub fn segment(&self, index: u32, value: Vec<u8>) -> Result<OpenSegment> {
-        let with_padding = within(index, padme(self.length));
-        if with_padding == 0 || value.len() != sealed_length(with_padding) {
+        let expected = self.sealed_length(index);
+        if expected == 0 || value.len() != expected {
             return Err(Error::NotAuthentic);
         }
         Ok(OpenSegment {
