@@ -216,6 +216,7 @@ pub mod report {
     pub use crate::rotation::key_usage::{KeyCount, KeyUsage};
     pub use crate::rotation::report::{ReencryptionReport, RootRotationReport, RotationReport};
     pub use crate::session::journal_fallback::JournalFallbackReport;
+    pub use crate::vault::recovery::RecoveryReport;
 }
 
 /// Internal modules for the tests, benches and fuzz targets of this project. Semver does not cover

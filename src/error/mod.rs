@@ -97,9 +97,9 @@ pub enum Error {
         "this recovery kit does not fit the records in this storage; find the kit that was exported from this vault"
     )]
     ForeignKit,
-    /// The recovery kit is older than patient entries in the storage.
+    /// The recovery kit is older than the last header of the vault.
     #[error(
-        "this recovery kit is older than the patient entries in this storage, or belongs to another vault; find a newer kit, or see RecoveryKit::restore_anyway for what restoring this one loses"
+        "this recovery kit is older than the vault's last header, or belongs to another vault; find a newer kit, or see RecoveryKit::restore_anyway for what restoring this one loses"
     )]
     StaleKit,
     /// The vault was locked.

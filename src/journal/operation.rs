@@ -339,6 +339,9 @@ operations! {
     /// A backup or an archive of the storage ended.
     42 EndBackup "end a backup"
         [Governing, Administered, false, None, None, Export]
+    /// The header was restored from a recovery kit.
+    43 RestoreKit "restore a recovery kit"
+        [Governing, Administered, false, None, None, Restore]
 }
 
 impl Operation {

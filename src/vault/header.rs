@@ -24,18 +24,7 @@ pub(crate) struct OpenHeader {
 impl OpenHeader {
     /// Returns a sealer for journal pages under the active journal key.
     pub(crate) fn journal_sealer(&self) -> Sealer {
-        let active = self.keyring.active_journal_key();
-        let authority = self.keyring.active_authority_key();
-        Sealer {
-            suite: self.header.suite(),
-            vault: *self.header.vault(),
-            number: active.number,
-            key: JournalKey::from_bytes(active.key.expose()),
-            authority: Some(Authority {
-                number: authority.number,
-                key: AuthorityKey::from_bytes(authority.key.expose()),
-            }),
-        }
+        sealer(&self.header, &self.keyring)
     }
 
     /// Passes the keys that open journal pages and check their authority to `with`.
@@ -65,6 +54,22 @@ impl OpenHeader {
     /// Returns the precondition that this header is unchanged.
     pub(crate) fn expect(&self) -> Expect {
         Expect::Unchanged(self.revision.clone())
+    }
+}
+
+/// Returns a sealer for journal pages under the active keys of a keyring.
+pub(crate) fn sealer(header: &Header, keyring: &Keyring) -> Sealer {
+    let active = keyring.active_journal_key();
+    let authority = keyring.active_authority_key();
+    Sealer {
+        suite: header.suite(),
+        vault: *header.vault(),
+        number: active.number,
+        key: JournalKey::from_bytes(active.key.expose()),
+        authority: Some(Authority {
+            number: authority.number,
+            key: AuthorityKey::from_bytes(authority.key.expose()),
+        }),
     }
 }
 

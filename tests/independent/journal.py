@@ -29,6 +29,7 @@ OPERATIONS = {
     32: "verify", 33: "make a checkpoint", 34: "accept a restore", 35: "read the journal",
     36: "break the glass", 37: "begin a journal fallback", 38: "end a journal fallback",
     39: "mark a honeytoken", 40: "disclose", 41: "begin a backup", 42: "end a backup",
+    43: "restore a recovery kit",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
 LAST_TIME = 2**63 - 1

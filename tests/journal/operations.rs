@@ -10,10 +10,12 @@ use chartlock::audit::{Auditor, Exposed};
 use chartlock::internals::journal::{Stage as EntryStage, Target};
 use chartlock::storage::{MemoryStorage, StorageError};
 use chartlock::{
-    Actor, Document, Error, Journaling, Precondition, Purpose, RecordId, Session, Vault,
+    Actor, Document, Error, Journaling, Precondition, Purpose, RecordId, RecoveryKit, Session,
+    Vault,
 };
 
 use crate::common::Fixed;
+use crate::common::objects::delete;
 use crate::parse;
 use crate::stage::{Line, Stage, record, session, subject};
 
@@ -27,6 +29,8 @@ struct Scene<'a> {
     clinician: Session,
     id: RecordId,
     auditor_slot: u16,
+    /// Kit of the current header.
+    kit: RecoveryKit,
 }
 
 /// Table row: an operation, and its entries in journal order, each as `operation, outcome, target`.
@@ -109,6 +113,12 @@ const ROWS: &[Row] = rows! {
     };
     "Vault::recovery_kit" "" ["export a recovery kit, done, vault"] |at| {
         at.vault.recovery_kit().unwrap();
+    };
+    "RecoveryKit::restore" "v" ["restore a recovery kit, done, header"] |at| {
+        at.kit.restore(at.stage.shared(), &Fixed(1)).unwrap();
+    };
+    "RecoveryKit::restore_anyway" "v" ["restore a recovery kit, done, header"] |at| {
+        at.kit.restore_anyway(at.stage.shared(), &Fixed(1)).unwrap();
     };
     "Vault::checkpoint" "" ["make a checkpoint, done, vault"] |at| {
         at.vault.checkpoint().unwrap();
@@ -329,14 +339,6 @@ const WITHOUT: &[(&str, &str)] = &[
         "the export of the kit was journaled",
     ),
     (
-        "RecoveryKit::restore",
-        "no vault is open yet; the next opening is journaled",
-    ),
-    (
-        "RecoveryKit::restore_anyway",
-        "no vault is open yet; the next opening is journaled",
-    ),
-    (
         "Auditor::trail",
         "reads nothing until a report is requested",
     ),
@@ -440,7 +442,8 @@ fn scene(stage: &Stage) -> (Vault, u16) {
 /// Runs the operation of one row. Returns the operation's journal entries, and the classes of the
 /// storage keys that the operation wrote.
 ///
-/// The operation that creates a vault runs on an empty storage.
+/// The operation that creates a vault runs on an empty storage, and that of a recovery kit on a
+/// storage without a header.
 fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     if row.name == "Vault::create" {
         let stage = Stage::memory();
@@ -454,20 +457,25 @@ fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     let (vault, auditor_slot) = scene(&stage);
     // Write the queued entry of `open` first, so that all later entries belong to the operation
     // under test.
-    vault.slots().unwrap();
+    let kit = vault.recovery_kit().unwrap();
     let positions = || {
         stage
             .journal()
             .into_iter()
             .map(|line| (line.page, line.index))
     };
-    let (objects, before) = (stage.objects(), positions().collect::<BTreeSet<_>>());
+    let before: BTreeSet<_> = positions().collect();
+    if row.name.starts_with("RecoveryKit::") {
+        delete(&stage.storage, b"v");
+    }
+    let objects = stage.objects();
     (row.run)(&Scene {
         stage: &stage,
         vault: &vault,
         clinician: session(&vault),
         id: record("MRN-1", "Observation/2"),
         auditor_slot,
+        kit,
     });
     drop(vault);
     let mut own = stage.journal();

@@ -135,7 +135,7 @@ fn full(world: &World) -> Page {
             pages: u64::MAX,
         },
     ];
-    let mut entries: Vec<_> = (1..=40)
+    let mut entries: Vec<_> = (1..=43)
         .zip(targets.iter().cycle())
         .map(|(operation, target)| entry(operation, target.clone()))
         .collect();
@@ -150,7 +150,7 @@ fn full(world: &World) -> Page {
             String::new()
         };
     }
-    entries[39].after = u32::MAX;
+    entries[42].after = u32::MAX;
     Page {
         seen: vec![Seen {
             page: Place {

@@ -45,7 +45,7 @@ fn forger(storage: &Shared, as_vault: bool) -> Sealer {
 }
 
 /// Stores a forged page with one entry, as a chain of its own.
-fn forge(storage: &Shared, as_vault: bool, operation: Operation, target: Target) {
+pub(crate) fn forge(storage: &Shared, as_vault: bool, operation: Operation, target: Target) {
     let context = Context {
         actor: "dr.garcia".into(),
         purpose: "TREAT".into(),

@@ -1,6 +1,6 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
-mod authority;
+pub(crate) mod authority;
 mod checkpoints;
 mod concurrent_changes;
 mod every_object;
