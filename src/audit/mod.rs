@@ -11,6 +11,7 @@
 mod accesses;
 mod activity;
 mod auditor;
+mod authority;
 mod checkpoint_anchor;
 pub(crate) mod disclosures;
 mod display;
@@ -38,8 +39,9 @@ pub use crate::journal::AccessKind;
 pub use accesses::{Access, AccessDay, AccessReport};
 pub use activity::{ActivityReport, SubjectActivity};
 pub use auditor::Auditor;
+pub use authority::PageAuthority;
 pub use disclosures::{Disclosure, DisclosureReport, ExcludedCounts};
-pub use entry::{AuditEntry, EntryPosition, RecordMark, SubjectMark};
+pub use entry::{AuditEntry, EntryPosition, RecordMark, SlotMark, SubjectMark};
 pub use evidence::{Confirmation, SealEvidence};
 pub use exposure::{
     Exposed, ExposedSubject, ExposureReport, ExposureScope, KeyLifetime, VaultOpening,

@@ -6,8 +6,7 @@ use crate::keys::Credential;
 use crate::rotation::report::RootRotationReport;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
-
-const SLOTS_MAX: usize = 16;
+use crate::vault::journaling::slot_target;
 
 impl Vault {
     /// Rotates the root key, so that a former credential opens no later header. `keep` lists the
@@ -34,8 +33,7 @@ impl Vault {
         keep: &[&dyn Credential],
         drop: &[u16],
     ) -> Result<RootRotationReport> {
-        let mut act = self.system_act(Operation::RotateRoot);
-        act.note = dropped(drop).into();
+        let act = self.system_act(Operation::RotateRoot);
         self.journaled(&act, Target::Vault, |act| self.rotate_root(act, keep, drop))
     }
 
@@ -48,7 +46,8 @@ impl Vault {
         let mut before_count = 0;
         let (after, purge_deferred) = self.change_header(act, |before| {
             let mut header = before.header.clone();
-            before_count = header.slots().len();
+            let slots = header.slots();
+            before_count = slots.len();
             let root = header.rotate_root(keep, drop)?;
             Ok(HeaderChange {
                 value: header.sealed_with(
@@ -58,6 +57,10 @@ impl Vault {
                 )?,
                 new_root: Some(root),
                 destroying: true,
+                keys: (slots.iter())
+                    .filter(|slot| drop.contains(&slot.id))
+                    .map(|slot| (act.operation, slot_target(slot)))
+                    .collect(),
             })
         })?;
         let slots = after.header.slots();
@@ -70,19 +73,4 @@ impl Vault {
             recovery_kits_stale: true,
         })
     }
-}
-
-fn dropped(slots: &[u16]) -> String {
-    let mut note = String::new();
-    // Limit the note to as many slots as a header can contain, because the caller's list may be
-    // longer.
-    for slot in slots.iter().take(SLOTS_MAX) {
-        note += if note.is_empty() {
-            "without slot "
-        } else {
-            ", "
-        };
-        note += &slot.to_string();
-    }
-    note
 }

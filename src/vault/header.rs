@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::crypto::{AuthorityKey, JournalKey, RootKey};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{Act, Authority, JournaledChange, PageKeys, Sealer};
+use crate::journal::{
+    AccessOutcome, Act, Authority, EntryDraft, JournaledChange, Operation, PageKeys, Sealer, Target,
+};
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Transaction};
@@ -126,6 +128,9 @@ pub(crate) struct HeaderChange {
     /// `true` if the former value must be purged, because it contains a key that is being
     /// destroyed.
     pub(crate) destroying: bool,
+    /// The slots and master keys that the change adds, replaces or removes, each with the operation
+    /// that the journal records for it.
+    pub(crate) keys: Vec<(Operation, Target)>,
 }
 
 impl Vault {
@@ -203,15 +208,12 @@ impl Vault {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
             let before = self.reload_header_once()?;
-            let HeaderChange {
-                value,
-                new_root,
-                destroying,
-            } = change(&before)?;
-            let root = new_root.map_or_else(|| Arc::clone(&before.root), Arc::new);
-            match self.replace_header(act, &before, &value, destroying)? {
+            let mut change = change(&before)?;
+            let root = change.new_root.take();
+            let root = root.map_or_else(|| Arc::clone(&before.root), Arc::new);
+            match self.replace_header(act, &before, &change)? {
                 Some((revision, deferred)) => {
-                    let header = Header::parse(&value)?;
+                    let header = Header::parse(&change.value)?;
                     let opened = OpenHeader {
                         keyring: header.open_keyring(&root)?,
                         header,
@@ -227,15 +229,26 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Puts a header value. Returns `None` when another header is stored and `value` was certainly
+    /// Drafts the journal entries for the slots and master keys that a header change affects.
+    fn drafts_of_keys(&self, act: &Act, keys: &[(Operation, Target)]) -> Vec<EntryDraft> {
+        let now = self.core.store.clock.now();
+        keys.iter()
+            .map(|(operation, target)| act.to(*operation).draft(now, *target, AccessOutcome::Done))
+            .collect()
+    }
+
+    /// Puts a header value. Returns `None` when another header is stored and the value was certainly
     /// never stored.
     fn replace_header(
         &self,
         act: &Act,
         before: &OpenHeader,
-        value: &[u8],
-        destroying: bool,
+        change: &HeaderChange,
     ) -> Result<Option<(Revision, bool)>> {
+        let HeaderChange {
+            value, destroying, ..
+        } = change;
+        let (value, destroying) = (&value[..], *destroying);
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
             let transaction = if destroying {
@@ -244,11 +257,13 @@ impl Vault {
                 Transaction::new().put(storage_keys::HEADER, value, before.expect())
             };
             let generation = Header::parse(value)?.generation();
-            let change = JournaledChange {
+            let mut drafts = vec![self.draft_of_header(act, generation, value)];
+            drafts.extend(self.drafts_of_keys(act, &change.keys));
+            let journaled = JournaledChange {
                 transaction,
-                drafts: vec![self.draft_of_header(act, generation, value)],
+                drafts,
             };
-            let maybe_committed = match self.commit_one(change)? {
+            let maybe_committed = match self.commit_one(journaled)? {
                 Ok(done) => {
                     let revision = done.revisions.into_iter().next().flatten();
                     return Ok(Some((revision.ok_or(Error::CommitUnknown)?, done.deferred)));

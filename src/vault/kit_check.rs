@@ -14,7 +14,7 @@ use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::storage::{CommitError, Expect, Projection, ScanItem, Storage, Stored, Transaction};
 use crate::vault::clock::{Clock, SystemClock};
 use crate::vault::header::sealer;
-use crate::vault::journaling::system_context;
+use crate::vault::journaling::{slot_target, system_context};
 use crate::vault::scan;
 
 /// First generation that counts as damaged. No vault reaches it, and a generation above it could
@@ -207,9 +207,12 @@ impl OpenKit {
             digest: crypto::sha256(&[value]),
         };
         let act = Act::new(system_context(None), Operation::RestoreKit, "");
+        let slots = self.header.slots();
+        let targets = [target].into_iter().chain(slots.iter().map(slot_target));
+        let drafts = targets.map(|target| act.draft(time.now, target, AccessOutcome::Done));
         let change = JournaledChange {
             transaction: Transaction::new().put(storage_keys::HEADER, value, expect),
-            drafts: vec![act.draft(time.now, target, AccessOutcome::Done)],
+            drafts: drafts.collect(),
         };
         let writer = Writer::new(
             Arc::clone(storage),

@@ -50,14 +50,17 @@ macro_rules! rows {
 }
 
 const ROWS: &[Row] = rows! {
-    "Vault::create" "v" ["create the vault, done, header"] |_| {
+    "Vault::create" "v" [
+        "create the vault, done, slot", "create the vault, done, master key",
+        "create the vault, done, header"
+    ] |_| {
         let storage = Arc::new(MemoryStorage::new());
         drop(Vault::create(storage, &Fixed(1)).unwrap());
     };
-    "Vault::open" "" ["open the vault, done, vault"] |at| {
+    "Vault::open" "" ["open the vault, done, slot"] |at| {
         drop(Vault::open(Arc::clone(&at.stage.storage), &Fixed(1)).unwrap());
     };
-    "Vault::open_rolled_back" "" ["open the vault, done, vault"] |at| {
+    "Vault::open_rolled_back" "" ["open the vault, done, slot"] |at| {
         drop(Vault::open_rolled_back(Arc::clone(&at.stage.storage), &Fixed(1)).unwrap());
     };
     "Vault::make_writable" "" ["make the vault writable, done, vault"] |at| {
@@ -66,27 +69,28 @@ const ROWS: &[Row] = rows! {
     "Vault::lock" "" ["lock the vault, done, vault"] |at| at.vault.lock();
     "Vault::close" "" ["lock the vault, done, vault"] |at| at.vault.close().unwrap();
     "Vault::slots" "" ["list the slots, done, vault"] |at| drop(at.vault.slots().unwrap());
-    "Vault::add_slot" "v" ["add a slot, done, header", "add a slot, done, vault"] |at| {
+    "Vault::add_slot" "v" ["add a slot, done, header", "add a slot, done, slot"] |at| {
         at.vault.add_slot(&Fixed(3)).unwrap();
     };
-    "Vault::add_auditor_slot" "v" ["add a slot, done, header", "add a slot, done, vault"] |at| {
+    "Vault::add_auditor_slot" "v" ["add a slot, done, header", "add a slot, done, slot"] |at| {
         at.vault.add_auditor_slot(&Fixed(3)).unwrap();
     };
-    "Vault::replace_slot" "v" ["replace a slot, done, header", "replace a slot, done, vault"] |at| {
+    "Vault::replace_slot" "v" ["replace a slot, done, header", "replace a slot, done, slot"] |at| {
         at.vault.replace_slot(at.auditor_slot, &Fixed(3)).unwrap();
     };
-    "Vault::remove_slot" "v" ["remove a slot, done, header", "remove a slot, done, vault"] |at| {
+    "Vault::remove_slot" "v" ["remove a slot, done, header", "remove a slot, done, slot"] |at| {
         at.vault.remove_slot(at.auditor_slot).unwrap();
     };
     "Vault::rotate_root_key" "v" ["rotate the root key, done, header", "rotate the root key, done, vault"] |at| {
         at.vault.rotate_root_key(&[&Fixed(1)], &[]).unwrap();
     };
     "Vault::rotate_master_key" "vp" [
-        "rotate the master key, done, header", "rotate the master key, done, entry",
-        "rotate the master key, done, entry", "rotate the master key, done, header",
+        "rotate the master key, done, header", "rotate the master key, done, master key",
+        "rotate the master key, done, entry", "rotate the master key, done, entry",
+        "rotate the master key, done, header", "destroy a master key, done, master key",
         "rotate the master key, done, vault"
     ] |at| { at.vault.rotate_master_key().unwrap(); };
-    "Vault::destroy_master_key" "" ["destroy a master key, refused, vault"] |at| {
+    "Vault::destroy_master_key" "" ["destroy a master key, refused, master key"] |at| {
         assert_eq!(at.vault.destroy_master_key(1), Err(Error::NoSuchKey));
     };
     "Vault::rotate_subject_key" "prh" [
@@ -114,10 +118,16 @@ const ROWS: &[Row] = rows! {
     "Vault::recovery_kit" "" ["export a recovery kit, done, vault"] |at| {
         at.vault.recovery_kit().unwrap();
     };
-    "RecoveryKit::restore" "v" ["restore a recovery kit, done, header"] |at| {
+    "RecoveryKit::restore" "v" [
+        "restore a recovery kit, done, header", "restore a recovery kit, done, slot",
+        "restore a recovery kit, done, slot"
+    ] |at| {
         at.kit.restore(at.stage.shared(), &Fixed(1)).unwrap();
     };
-    "RecoveryKit::restore_anyway" "v" ["restore a recovery kit, done, header"] |at| {
+    "RecoveryKit::restore_anyway" "v" [
+        "restore a recovery kit, done, header", "restore a recovery kit, done, slot",
+        "restore a recovery kit, done, slot"
+    ] |at| {
         at.kit.restore_anyway(at.stage.shared(), &Fixed(1)).unwrap();
     };
     "Vault::checkpoint" "" ["make a checkpoint, done, vault"] |at| {
@@ -249,8 +259,8 @@ const ROWS: &[Row] = rows! {
     "Session::disclose_record" "" ["disclose records, done, record"] |at| {
         at.clinician.disclose_record(&at.id, "insurer", "summary").unwrap();
     };
-    "Auditor::open" "" ["read the journal, done, vault"] |at| drop(auditor(at));
-    "Auditor::open_read_only" "" ["read the journal, done, vault", "end a journal fallback, done, vault"] |at| {
+    "Auditor::open" "" ["read the journal, done, slot"] |at| drop(auditor(at));
+    "Auditor::open_read_only" "" ["read the journal, done, slot", "end a journal fallback, done, vault"] |at| {
         // The entry stays in the spool until it is brought home. Its time comes from the system's
         // clock.
         let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
@@ -259,16 +269,16 @@ const ROWS: &[Row] = rows! {
         at.stage.clock.advance(100 * 365 * 24 * 3_600_000);
         at.clinician.bring_journal_home("brought home", &spool).unwrap();
     };
-    "AuditTrail::entries" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
+    "AuditTrail::entries" "" ["read the journal, done, slot", "read the journal, done, vault"] |at| {
         assert!(auditor(at).trail().entries(..).unwrap().count() > 0);
     };
-    "AuditTrail::accesses" "" ["read the journal, done, vault", "read the journal, done, subject"] |at| {
+    "AuditTrail::accesses" "" ["read the journal, done, slot", "read the journal, done, subject"] |at| {
         auditor(at).trail().accesses(at.id.subject(), ..).unwrap();
     };
-    "AuditTrail::disclosures" "" ["read the journal, done, vault", "read the journal, done, subject"] |at| {
+    "AuditTrail::disclosures" "" ["read the journal, done, slot", "read the journal, done, subject"] |at| {
         auditor(at).trail().disclosures(at.id.subject()).unwrap();
     };
-    "AuditTrail::activity" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
+    "AuditTrail::activity" "" ["read the journal, done, slot", "read the journal, done, vault"] |at| {
         let actor = Actor::new("dr.garcia").unwrap();
         auditor(at).trail().activity(&actor, ..).unwrap();
     };
@@ -366,6 +376,10 @@ const WITHOUT: &[(&str, &str)] = &[
         "returns the findings; the verification was journaled when it began",
     ),
     (
+        "AuditTrail::authority",
+        "returns whether forged pages are recognized; reads nothing",
+    ),
+    (
         "AuditTrail::resolve_all",
         "resolves names inside the vault; releases nothing",
     ),
@@ -401,6 +415,8 @@ fn target(line: &Line) -> &'static str {
         Target::Record { .. } => "record",
         Target::Version { .. } => "version",
         Target::Finding(_) => "finding",
+        Target::Slot(_) => "slot",
+        Target::MasterKey(_) => "master key",
         Target::Settled(..) => panic!("no settled entries on this storage"),
     }
 }
