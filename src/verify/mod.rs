@@ -25,7 +25,9 @@ mod position;
 mod recheck;
 mod records;
 mod report;
+pub(crate) mod restore_plan;
 mod subjects;
+mod undone_changes;
 mod walk;
 
 use std::collections::{HashMap, HashSet};
@@ -40,7 +42,7 @@ use crate::journal::{self, AccessOutcome, Act, Operation, Target};
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
-pub use accept_restore::RestoreReport;
+pub use accept_restore::{JournalCopyReport, RestoreReport};
 pub use integrity::StorageFindings;
 use journal_scan::JournalScan;
 use position::END;
@@ -49,6 +51,7 @@ pub use report::{
     AcceptedRestore, CheckpointState, Counts, EntryFinding, FindingKind, HeaderFinding,
     JournalFault, JournalFinding, RecordFinding, VerifyReport,
 };
+pub use restore_plan::{PageProof, RestoreItem, RestoreItemKind, RestorePlan};
 use walk::{JournalWalk, WalkPosition};
 
 /// Maximum number of facts on records in memory. A single bucket of charts may exceed this limit.
@@ -308,7 +311,6 @@ impl Verification {
         let restored = restored.map(|restore| restore.at).max();
         let standing = match standing {
             Some(digest) if checkpoint.names(&digest) => CheckpointState::Intact,
-
             _ if restored.is_some_and(|at| at >= checkpoint.at) => CheckpointState::BeforeRestore,
             Some(_) => CheckpointState::Replaced,
             None => CheckpointState::Gone,

@@ -14,8 +14,8 @@ use chartlock::{
     Vault,
 };
 
-use crate::common::Fixed;
 use crate::common::objects::delete;
+use crate::common::{Fixed, because};
 use crate::parse;
 use crate::stage::{Line, Stage, record, session, subject};
 
@@ -161,10 +161,19 @@ const ROWS: &[Row] = rows! {
     "Session::bring_journal_home" "" ["end a journal fallback, done, vault"] |at| {
         at.clinician.bring_journal_home("restarted", &MemoryStorage::new()).unwrap();
     };
+    "Session::bring_journal_back" "" ["end a journal fallback, done, vault"] |at| {
+        at.clinician.bring_journal_back(&MemoryStorage::new(), because("meant")).unwrap();
+    };
+    "Session::plan_restore" "" ["verify the vault, done, vault", "verify the vault, done, vault"] |at| {
+        at.clinician.plan_restore(None).unwrap();
+    };
     "Session::accept_restore" "" [
-        "verify the vault, done, vault", "verify the vault, done, vault", "accept a restore, done, vault"
+        "verify the vault, done, vault", "verify the vault, done, vault",
+        "verify the vault, done, vault", "verify the vault, done, vault",
+        "accept a restore, done, vault"
     ] |at| {
-        at.clinician.accept_restore("meant", None).unwrap();
+        let plan = at.clinician.plan_restore(None).unwrap();
+        at.clinician.accept_restore(&plan, because("meant")).unwrap();
     };
     "Session::archive" "" ["begin a backup, done, vault", "end a backup, done, vault"] |at| {
         assert!(at.clinician.archive("nightly", Vec::new()).unwrap().objects > 0);

@@ -9,6 +9,7 @@ mod false_alarms;
 mod histories;
 mod journals;
 mod patient_entries;
+mod planned_restores;
 mod records;
 mod restores;
 
