@@ -108,8 +108,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! If the restored vault is to replace the original, call [`Session::accept_restore`], which journals
-//! the restore and repeats the erasures since the backup. [`storage::SplitStorage`] describes the
+//! If the restored vault is to replace the original, call [`Session::plan_restore`], which lists what
+//! the restore rolled back and which erasures it undid. Then call [`Session::accept_restore`], which
+//! journals the restore and repeats these erasures. [`storage::SplitStorage`] describes the
 //! backup of keys and data.
 //!
 //! - A copy made by `FileStorage::backup` opens like the original, and opening it writes to it. To
@@ -119,7 +120,7 @@
 //!   `BackupReport`, `unreadable` of the archive's report). Keep the earlier backups until both are 0.
 //! - After `FileStorage::salvage`, open the vault in the new storage and call [`Vault::verify`], which
 //!   names the records whose content is lost. Put these records again; [`Session::expunge`] removes
-//!   the incomplete versions. Then call [`Session::accept_restore`], and make a new backup.
+//!   the incomplete versions. Then plan and accept the restore, and make a new backup.
 //! - A backup that fails removes its files. If the process ended first, delete the directory: it opens as
 //!   [`storage::StorageError::UnfinishedBackup`].
 //!
@@ -218,6 +219,7 @@ pub mod report {
         JournalRotationReport, ReencryptionReport, RootRotationReport, RotationReport,
     };
     pub use crate::session::journal_fallback::JournalFallbackReport;
+    pub use crate::vault::recovery::RecoveryReport;
 }
 
 /// Internal modules for the tests, benches and fuzz targets of this project. Semver does not cover

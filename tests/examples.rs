@@ -268,7 +268,7 @@ fn rotate_example_keeps_recovery_kit_that_restores_header() {
     let opened = Vault::open(storage.clone(), &passphrase);
     assert_eq!(opened.err(), Some(Error::NoVault));
     let kit = RecoveryKit::from_bytes(&fs::read(kit).unwrap()).unwrap();
-    kit.restore(&storage, &passphrase).unwrap();
+    kit.restore(storage.clone(), &passphrase).unwrap();
     let vault = Vault::open(storage, &passphrase).unwrap();
     let actor = Actor::new("test").unwrap();
     let session = vault.session(actor, Purpose::SystemAdministration);

@@ -83,6 +83,15 @@ pub enum SecurityEvent {
         /// The number of chains whose pages the vault lacks. A verification reports them.
         missing_chains: u64,
     },
+    /// An actor accepted a restore: the differences between the storage and the journal are no longer
+    /// findings of a verification.
+    RestoreAccepted {
+        /// The actor who accepted the restore.
+        #[serde(serialize_with = "name")]
+        actor: Actor,
+        /// The number of erasures and expunges that were left out, so that their data is back.
+        left_out: u64,
+    },
     /// The vault was dropped while journal entries waited that could not be written. The entries are
     /// lost, and some may record reads that were released. [`Vault::close`](crate::Vault::close)
     /// reports such a failure before the entries are lost.
@@ -152,6 +161,7 @@ impl SecurityEvent {
             | Self::HoneytokenRead { actor }
             | Self::RepeatedDenials { actor, .. }
             | Self::JournalFallbackBegun { actor, .. }
+            | Self::RestoreAccepted { actor, .. }
             | Self::JournalFallbackEnded { actor, .. } => Some(actor),
             Self::RepeatedFailures { .. }
             | Self::JournalFailing
@@ -187,6 +197,13 @@ impl fmt::Display for SecurityEvent {
             Self::JournalFallbackEnded { missing_chains, .. } => write!(
                 f,
                 "journal fallback ended: the pages of {missing_chains} chains are missing"
+            ),
+            Self::RestoreAccepted { left_out: 0, .. } => {
+                f.write_str("a restore was accepted: its differences are no longer reported")
+            }
+            Self::RestoreAccepted { left_out, .. } => write!(
+                f,
+                "a restore was accepted, and {left_out} erasures or expunges were not repeated"
             ),
             Self::JournalEntriesLost { count } => write!(
                 f,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::audit::authority::PageAuthority;
 use crate::audit::display;
 use crate::audit::entry::{AuditEntry, EntryPosition};
 use crate::audit::time::{TimeRange, Timestamp};
@@ -60,6 +61,8 @@ pub struct AccessReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// accesses.
     pub unreadable: UnreadableParts,
+    /// States whether the report checked that a vault wrote the pages that it shows.
+    pub authority: PageAuthority,
     /// Descriptions of accesses that the journal cannot show.
     pub not_shown: Vec<&'static str>,
 }
@@ -186,6 +189,7 @@ impl AuditTrail {
             lists_of_all_subjects,
             unnamed_records,
             unreadable,
+            authority: self.authority(),
             not_shown: NOT_SHOWN.to_vec(),
         })
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::audit::AuditTrail;
+use crate::audit::authority::PageAuthority;
 use crate::audit::entry::{AuditEntry, SubjectMark};
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::unreadable::{self, UnreadableParts};
@@ -51,6 +52,8 @@ pub struct ActivityReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// entries.
     pub unreadable: UnreadableParts,
+    /// States whether the report checked that a vault wrote the pages that it shows.
+    pub authority: PageAuthority,
 }
 
 /// The operations of one actor on one subject.
@@ -105,6 +108,7 @@ impl AuditTrail {
             subjects: Vec::new(),
             entries: Vec::new(),
             unreadable: UnreadableParts::default(),
+            authority: self.authority(),
         };
         let question = format!("activity of {}", actor.name());
         self.ask(None, &question)?;

@@ -21,10 +21,8 @@ use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{Revision, Storage};
 use crate::vault::clock::Clock;
+use crate::vault::journaling::slot_target;
 use crate::vault::options::VaultOptions;
-
-/// The prefix of the note that journals an opening; the slot id follows.
-pub(super) const OPENED: &str = "opened the journal with slot ";
 
 /// An auditor's access to a vault's journal. The auditor's slot opens neither records nor the list
 /// of subjects.
@@ -34,7 +32,9 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 /// knows.
 ///
 /// An auditor cannot check who wrote a page: entries that another auditor forged appear in these reports,
-/// but not in those of an open vault. [`Vault::verify`](crate::Vault::verify) reports forged pages.
+/// but not in those of an open vault. Each report states this as
+/// [`PageAuthority::NotChecked`](crate::audit::PageAuthority::NotChecked).
+/// [`Vault::verify`](crate::Vault::verify) reports forged pages.
 /// Prefer to give auditors read-only storage and a separate spool for their own journal entries; see
 /// [`Auditor::open_read_only`].
 ///
@@ -184,6 +184,9 @@ fn open(
     let (header, revision) = read_header(&*storage)?;
     let (keys, slot) = header.unlock_journal(credential)?;
     let (number, key) = keys.active();
+    let slots = header.slots();
+    let opened = slots.iter().find(|other| other.id == slot);
+    let opened = opened.map_or(Target::Vault, slot_target);
     let source = AuditorKeys {
         has_spool: !Arc::ptr_eq(&storage, &spool),
         storage: Arc::clone(&storage),
@@ -210,8 +213,7 @@ fn open(
             ..Context::default()
         }),
     };
-    let opened = format!("{OPENED}{slot}");
-    source.record(Target::Vault, &opened)?;
+    source.record(opened, "")?;
     Ok(Auditor(Arc::new(source)))
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::audit::authority::PageAuthority;
 use crate::audit::entry::{AuditEntry, EntryPosition};
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::unreadable::{self, UnreadableParts};
@@ -61,6 +62,8 @@ pub struct DisclosureReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// disclosures.
     pub unreadable: UnreadableParts,
+    /// States whether the report checked that a vault wrote the pages that it shows.
+    pub authority: PageAuthority,
     /// Descriptions of questions that the report cannot decide.
     pub not_decided: Vec<&'static str>,
 }
@@ -159,6 +162,7 @@ impl AuditTrail {
             excluded,
             unnamed_records,
             unreadable,
+            authority: self.authority(),
             not_decided: NOT_DECIDED.to_vec(),
         })
     }

@@ -8,7 +8,7 @@ use crate::audit::hex::Hex;
 use crate::audit::resolve::{self, TagTable};
 use crate::audit::time::Timestamp;
 use crate::id::Subject;
-use crate::journal::{self, AccessOutcome, Operation, Page, PageId, Stage, Target};
+use crate::journal::{self, AccessOutcome, Operation, Page, PageId, SlotRef, Stage, Target};
 
 /// The position of an entry in the journal.
 ///
@@ -84,6 +84,37 @@ pub struct RecordMark {
     pub name: Option<Box<str>>,
 }
 
+/// The slot of an entry.
+///
+/// ```
+/// # use chartlock::audit::AuditEntry;
+/// # fn show(entry: &AuditEntry) {
+/// if let Some(slot) = entry.slot {
+///     println!("{} slot {}", entry.operation, slot.id);
+/// }
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct SlotMark {
+    /// The slot's id.
+    pub id: u16,
+    /// The kind of the slot's credential, as in [`SlotInfo::kind`](crate::keys::SlotInfo::kind).
+    pub kind: u16,
+    /// `true` for an auditor's slot, which opens only the journal.
+    pub journal_only: bool,
+}
+
+impl SlotMark {
+    fn of(slot: &SlotRef) -> Self {
+        Self {
+            id: slot.id,
+            kind: slot.credential_kind(),
+            journal_only: slot.is_journal_only(),
+        }
+    }
+}
+
 /// A journal entry: who did what, when, for which purpose and with which outcome.
 ///
 /// `Debug` shows no names.
@@ -139,6 +170,13 @@ pub struct AuditEntry {
     /// The generation of the header, if the operation wrote the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// The slot that was added, replaced, removed or restored, or that opened the vault or the
+    /// journal. The kind is 0 if there is no such slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<SlotMark>,
+    /// The number of the master key that was added or destroyed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub master_key: Option<u32>,
     /// The SHA-256 digest of the written object; for a record, the digest of its stored value from
     /// byte 96 on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,6 +223,8 @@ impl AuditEntry {
             version: fields.version,
             sequence: fields.sequence,
             generation: fields.generation,
+            slot: fields.slot,
+            master_key: fields.master_key,
             digest: fields.digest,
             request: non_empty(&context.request),
             organization: non_empty(&context.organization),
@@ -211,12 +251,14 @@ impl AuditEntry {
     }
 }
 
-/// The version, sequence, generation and digest that a target contains.
+/// The numbers and the digest that a target contains.
 #[derive(Default)]
 struct TargetFields {
     version: Option<u64>,
     sequence: Option<u64>,
     generation: Option<u64>,
+    slot: Option<SlotMark>,
+    master_key: Option<u32>,
     digest: Option<Hex<32>>,
 }
 
@@ -243,6 +285,8 @@ impl TargetFields {
                 fields.version = Some(*version);
                 fields.digest = Some(Hex(*digest));
             }
+            Target::Slot(slot) => fields.slot = Some(SlotMark::of(slot)),
+            Target::MasterKey(number) => fields.master_key = Some(*number),
             Target::Vault | Target::Subject(_) | Target::Settled(..) | Target::Finding(_) => {}
         }
         fields

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::audit::authority::PageAuthority;
 use crate::audit::checkpoint_anchor::CheckpointAnchor;
 use crate::audit::entry::AuditEntry;
 use crate::audit::hex::Hex;
@@ -69,6 +70,8 @@ pub struct SealEvidence {
     /// The parts of the journal that could not be read. If there are any, the evidence may lack
     /// sealings.
     pub unreadable: UnreadableParts,
+    /// States whether the report checked that a vault wrote the pages that it shows.
+    pub authority: PageAuthority,
     /// Statements about what the evidence proves and what it does not prove.
     pub means: Vec<&'static str>,
 }
@@ -126,6 +129,7 @@ impl AuditTrail {
             stored: stored.transpose()?.flatten().map(Hex),
             checkpoint: None,
             unreadable,
+            authority: self.authority(),
             means: MEANS.to_vec(),
         })
     }

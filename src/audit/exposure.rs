@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::audit::AuditTrail;
+use crate::audit::authority::PageAuthority;
 use crate::audit::entry::SubjectMark;
 use crate::audit::exposure_scope::ExposureFacts;
 use crate::audit::time::{TimeRange, Timestamp};
@@ -107,6 +108,8 @@ pub struct ExposureReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// subjects.
     pub unreadable: UnreadableParts,
+    /// States whether the report checked that a vault wrote the pages that it shows.
+    pub authority: PageAuthority,
     /// Descriptions of the limits of the report.
     pub unknown: Vec<&'static str>,
 }
@@ -199,7 +202,8 @@ impl AuditTrail {
         let entries = self.walk(names, TimeRange::default())?;
         let mut facts = ExposureFacts::new(exposed, between);
         let unreadable = unreadable::read(entries, |entry| facts.add(&entry))?;
-        facts.report(&*self.source, known_subjects, made, unreadable)
+        let read = (self.authority(), unreadable);
+        facts.report(&*self.source, known_subjects, made, read)
     }
 }
 

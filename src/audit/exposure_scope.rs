@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::audit::authority::PageAuthority;
 use crate::audit::entry::{AuditEntry, SubjectMark};
 use crate::audit::exposure::{
     self, Exposed, ExposedSubject, ExposureReport, ExposureScope, KeyLifetime, VaultOpening,
 };
 use crate::audit::journal_source::{JournalSource, KnownSubject};
+use crate::audit::resolve;
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::unreadable::UnreadableParts;
-use crate::audit::{auditor, resolve};
 use crate::error::Result;
 use crate::journal::{AccessOutcome, KeyEffect, Operation, VersionEffect};
 
@@ -58,30 +59,33 @@ impl<'e> ExposureFacts<'e> {
     }
 
     fn add_slot_entry(&mut self, id: u16, entry: &AuditEntry) {
-        let note = entry.note.as_deref().unwrap_or_default();
-        if !names_number(note, "slot ", &id.to_string()) {
+        let Some(slot) = entry.slot.filter(|slot| slot.id == id) else {
             return;
-        }
+        };
         match entry.operation.key_effect() {
-            KeyEffect::SlotAdded => {
+            KeyEffect::Added => {
                 self.key_lifetime.since = Some(entry.at);
                 self.key_lifetime.until = None;
-                self.journal_only = note.starts_with("for an auditor");
+                self.journal_only = slot.journal_only;
             }
-            KeyEffect::SlotReplaced => self.replaced.push(entry.at),
-            // A root key rotation also has this effect, and its note lists the dropped slots.
-            KeyEffect::SlotRemoved => self.key_lifetime.until = Some(entry.at),
-            KeyEffect::VaultOpened if self.between.contains(entry.at) => self.add_opening(entry),
-            KeyEffect::JournalOpened if note.starts_with(auditor::OPENED) => {
-                self.journal_only = true;
+            KeyEffect::Replaced => self.replaced.push(entry.at),
+            KeyEffect::Removed => self.end_lifetime(entry),
+            KeyEffect::Restored => self.key_lifetime.until = None,
+            KeyEffect::Opened => {
+                self.journal_only |= slot.journal_only;
                 if self.between.contains(entry.at) {
                     self.add_opening(entry);
                 }
             }
-            KeyEffect::VaultOpened
-            | KeyEffect::JournalOpened
-            | KeyEffect::MasterDestroyed
-            | KeyEffect::None => {}
+            KeyEffect::None => {}
+        }
+    }
+
+    /// Ends the lifetime of the slot or key. An unsettled removal does not count, because it may not
+    /// have happened.
+    fn end_lifetime(&mut self, entry: &AuditEntry) {
+        if entry.settled {
+            self.key_lifetime.until = Some(entry.at);
         }
     }
 
@@ -93,10 +97,13 @@ impl<'e> ExposureFacts<'e> {
     }
 
     fn add_master_key_entry(&mut self, number: u32, entry: &AuditEntry) {
-        let note = entry.note.as_deref().unwrap_or_default();
-        let names = names_number(note, "key ", &number.to_string());
-        if names && entry.operation.key_effect() == KeyEffect::MasterDestroyed {
-            self.key_lifetime.until = Some(entry.at);
+        if entry.master_key != Some(number) {
+            return;
+        }
+        match entry.operation.key_effect() {
+            KeyEffect::Added => self.key_lifetime.since = Some(entry.at),
+            KeyEffect::Removed => self.end_lifetime(entry),
+            KeyEffect::None | KeyEffect::Replaced | KeyEffect::Restored | KeyEffect::Opened => {}
         }
     }
 
@@ -140,7 +147,7 @@ impl<'e> ExposureFacts<'e> {
         source: &dyn JournalSource,
         known: Option<Vec<KnownSubject>>,
         made: Timestamp,
-        unreadable: UnreadableParts,
+        (authority, unreadable): (PageAuthority, UnreadableParts),
     ) -> Result<ExposureReport> {
         if let Some(since) = source.lifetime(self.exposed)? {
             self.key_lifetime.since = Some(since);
@@ -168,6 +175,7 @@ impl<'e> ExposureFacts<'e> {
             erased_before: self.erased_before,
             not_in_the_journal,
             unreadable,
+            authority,
             unknown: exposure::UNKNOWN.to_vec(),
         })
     }
@@ -213,11 +221,4 @@ impl<'e> ExposureFacts<'e> {
 /// Returns `true` if the entry records an erasure, an expunge or the write of a subject's object.
 fn is_change(entry: &AuditEntry) -> bool {
     entry.digest.is_some() || entry.operation == Operation::Expunge
-}
-
-/// Returns `true` if a note contains `number` after the word `what`, either alone or in a list such
-/// as `without slot 3, 17`.
-fn names_number(note: &str, what: &str, number: &str) -> bool {
-    let list = note.split_once(what).map(|(_, list)| list);
-    list.is_some_and(|list| list.split(", ").any(|each| each == number))
 }

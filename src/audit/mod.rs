@@ -11,6 +11,7 @@
 mod accesses;
 mod activity;
 mod auditor;
+mod authority;
 mod checkpoint_anchor;
 mod cut_chains;
 pub(crate) mod disclosures;
@@ -39,8 +40,9 @@ pub use crate::journal::AccessKind;
 pub use accesses::{Access, AccessDay, AccessReport};
 pub use activity::{ActivityReport, SubjectActivity};
 pub use auditor::Auditor;
+pub use authority::PageAuthority;
 pub use disclosures::{Disclosure, DisclosureReport, ExcludedCounts};
-pub use entry::{AuditEntry, EntryPosition, RecordMark, SubjectMark};
+pub use entry::{AuditEntry, EntryPosition, RecordMark, SlotMark, SubjectMark};
 pub use evidence::{Confirmation, SealEvidence};
 pub use exposure::{
     Exposed, ExposedSubject, ExposureReport, ExposureScope, KeyLifetime, VaultOpening,

@@ -73,6 +73,7 @@ impl Error {
             Self::NotEmpty
             | Self::HeaderPresent
             | Self::StaleKit
+            | Self::PlanOutdated
             | Self::Conflict
             | Self::NoFallback
             | Self::SpoolIncomplete

@@ -97,11 +97,16 @@ pub enum Error {
         "this recovery kit does not fit the records in this storage; find the kit that was exported from this vault"
     )]
     ForeignKit,
-    /// The recovery kit is older than patient entries in the storage.
+    /// The recovery kit is older than the last header of the vault.
     #[error(
-        "this recovery kit is older than the patient entries in this storage, or belongs to another vault; find a newer kit, or see RecoveryKit::restore_anyway for what restoring this one loses"
+        "this recovery kit is older than the vault's last header, or belongs to another vault; find a newer kit, or see RecoveryKit::restore_anyway for what restoring this one loses"
     )]
     StaleKit,
+    /// The findings or the items of a planned restore changed since the plan was made.
+    #[error(
+        "the findings changed since the restore was planned, so the restore was not accepted; call Session::plan_restore again, and review the new plan"
+    )]
+    PlanOutdated,
     /// The vault was locked.
     #[error("the vault is locked; open it again with a credential")]
     Locked,

@@ -129,12 +129,16 @@ fn tag_of(
 }
 
 /// Returns `true` if an auditor may write this page: each entry records that the journal was
-/// read, and the page records no heads of other chains.
+/// opened or read, and the page records no heads of other chains.
 pub(super) fn is_of_auditor(page: &Page) -> bool {
     page.seen.is_empty()
         && page.entries.iter().all(|entry| {
             entry.operation == Operation::ReadJournal
-                && matches!(entry.target, Target::Vault | Target::Subject(_))
+                && match entry.target {
+                    Target::Vault | Target::Subject(_) => true,
+                    Target::Slot(slot) => slot.is_journal_only(),
+                    _ => false,
+                }
         })
 }
 

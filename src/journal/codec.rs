@@ -7,7 +7,7 @@ use crate::format::codec::{
     Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
 };
 use crate::journal::authority::PageKind;
-use crate::journal::entry::{Context, Finding, RecordRef, SubjectRef, Target};
+use crate::journal::entry::{Context, Finding, RecordRef, SlotRef, SubjectRef, Target};
 use crate::journal::page::{Entry, Page, Stage};
 use crate::journal::{AccessOutcome, Operation};
 
@@ -17,6 +17,7 @@ fields! { Context { actor purpose request organization under_break_glass } }
 fields! { SubjectRef { chart tag } }
 fields! { RecordRef { tag name } }
 fields! { Finding { fault writer page pages } }
+fields! { SlotRef { id kind } }
 numbers! { Stage { 0 Done 1 Announced } }
 
 /// Implements encoding and decoding of an enum as its one-byte code.
@@ -124,6 +125,8 @@ fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Enc
         } => (5_u32, subject, (record, version, digest)).encode(encoder)?,
         Target::Settled(page, index) => (6_u32, page, index).encode(encoder)?,
         Target::Finding(finding) => (7_u32, finding).encode(encoder)?,
+        Target::Slot(slot) => (8_u32, slot).encode(encoder)?,
+        Target::MasterKey(number) => (9_u32, number).encode(encoder)?,
     }
     entry.note.encode(encoder)
 }
@@ -183,6 +186,8 @@ fn decode_target<C, D: Decoder<Context = C>>(
         },
         6 => Target::Settled(Decode::decode(decoder)?, Decode::decode(decoder)?),
         7 => Target::Finding(Decode::decode(decoder)?),
+        8 => Target::Slot(Decode::decode(decoder)?),
+        9 => Target::MasterKey(Decode::decode(decoder)?),
         _ => return Err(refused(Error::Unsupported)),
     })
 }

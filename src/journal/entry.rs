@@ -144,6 +144,44 @@ pub enum Target {
     Settled(PageId, u32),
     /// A finding on the journal that an accepted restore covers.
     Finding(Finding),
+    /// A slot that was added, replaced, removed or opened.
+    Slot(SlotRef),
+    /// A master key that was added or destroyed, by its number.
+    MasterKey(u32),
+}
+
+/// The bit of a slot's kind that marks an auditor's slot.
+const JOURNAL_ONLY: u16 = 0x8000;
+
+/// The slot that a journal entry references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SlotRef {
+    /// Id of the slot.
+    pub id: u16,
+    /// Kind of the slot as the header stores it, with the bit of auditors' slots. 0 if the header
+    /// contains no slot with this id.
+    pub kind: u16,
+}
+
+impl SlotRef {
+    /// Returns a reference to a slot for a credential of the kind `kind`.
+    pub fn new(id: u16, kind: u16, journal_only: bool) -> Self {
+        let mark = if journal_only { JOURNAL_ONLY } else { 0 };
+        Self {
+            id,
+            kind: kind | mark,
+        }
+    }
+
+    /// Returns the kind of the slot's credential.
+    pub fn credential_kind(&self) -> u16 {
+        self.kind & !JOURNAL_ONLY
+    }
+
+    /// Returns `true` for an auditor's slot, which opens only the journal.
+    pub fn is_journal_only(&self) -> bool {
+        self.kind & JOURNAL_ONLY != 0
+    }
 }
 
 /// A finding on the journal, as an entry stores it.

@@ -47,7 +47,6 @@ pub(super) struct WriterKeys {
 }
 
 impl WriterKeys {
-    #[cfg(feature = "internals")]
     pub(super) fn fixed(sealer: Sealer) -> Self {
         Self {
             sealer: Arc::new(sealer),

@@ -29,7 +29,7 @@ pub use crate::format::storage_keys::{PageId, WriterId};
 pub use authority::PageKind;
 pub use authority::{Authority, Sealer};
 pub use coverage::Coverage;
-pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SubjectRef, Target};
+pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SlotRef, SubjectRef, Target};
 pub use fallback::MissingPages;
 pub use heads::{digest_of, recent, writers};
 pub use key_source::{CurrentKeys, KeySource};

@@ -74,23 +74,22 @@ pub(crate) enum VersionEffect {
     Restored,
 }
 
-/// The effect of an operation on who can open the vault, for the exposure report.
+/// The effect of an operation on the slot or the master key that its journal entry references, for the
+/// exposure report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyEffect {
     /// No effect.
     None,
-    /// A slot was added.
-    SlotAdded,
-    /// A slot received another credential.
-    SlotReplaced,
-    /// A slot no longer opens the vault.
-    SlotRemoved,
-    /// A slot opened the vault.
-    VaultOpened,
-    /// An auditor's slot may have opened the journal.
-    JournalOpened,
-    /// An inactive master key was destroyed.
-    MasterDestroyed,
+    /// The slot or key was added.
+    Added,
+    /// The slot received another credential.
+    Replaced,
+    /// The slot was removed, or the key was destroyed.
+    Removed,
+    /// The slot of an earlier header is in use again.
+    Restored,
+    /// The slot opened the vault, or, for an auditor's slot, the journal.
+    Opened,
 }
 
 /// The FHIR audit event that reports an operation. The module `audit::fhir` maps each event to its
@@ -215,10 +214,10 @@ macro_rules! operations {
 operations! {
     /// The vault was created.
     1 Create "create the vault"
-        [Governing, Administered, false, None, None, Create]
+        [Governing, Administered, false, None, Added, Create]
     /// The vault was opened.
     2 Open "open the vault"
-        [Governing, Administered, false, None, VaultOpened, Start]
+        [Governing, Administered, false, None, Opened, Start]
     /// The vault was locked.
     3 Lock "lock the vault"
         [Governing, Administered, false, None, None, Stop]
@@ -269,10 +268,10 @@ operations! {
         [Writing, Upkeep, false, None, None, Encrypt]
     /// The master key was rotated.
     19 RotateMaster "rotate the master key"
-        [Governing, Upkeep, false, Resealed, None, Encrypt]
+        [Governing, Upkeep, false, Resealed, Added, Encrypt]
     /// An inactive master key was destroyed.
     20 DestroyMaster "destroy a master key"
-        [Governing, Upkeep, false, None, MasterDestroyed, Encrypt]
+        [Governing, Upkeep, false, None, Removed, Encrypt]
     /// A patient key was rotated.
     21 RotateSubject "rotate a patient key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
@@ -284,16 +283,16 @@ operations! {
         [Governing, Upkeep, false, Resealed, None, Encrypt]
     /// The root key was rotated.
     24 RotateRoot "rotate the root key"
-        [Governing, Upkeep, false, None, SlotRemoved, ChangeConfiguration]
+        [Governing, Upkeep, false, None, Removed, ChangeConfiguration]
     /// A slot was added.
     25 AddSlot "add a slot"
-        [Governing, Administered, false, None, SlotAdded, ChangeConfiguration]
+        [Governing, Administered, false, None, Added, ChangeConfiguration]
     /// A slot was replaced.
     26 ReplaceSlot "replace a slot"
-        [Governing, Administered, false, None, SlotReplaced, ChangeConfiguration]
+        [Governing, Administered, false, None, Replaced, ChangeConfiguration]
     /// A slot was removed.
     27 RemoveSlot "remove a slot"
-        [Governing, Administered, false, None, SlotRemoved, ChangeConfiguration]
+        [Governing, Administered, false, None, Removed, ChangeConfiguration]
     /// The slots were listed.
     28 ListSlots "list the slots"
         [Auditing, Administered, false, None, None, ReadConfiguration]
@@ -317,7 +316,7 @@ operations! {
         [Governing, Administered, false, Restored, None, Restore]
     /// The journal was read.
     35 ReadJournal "read the journal"
-        [Auditing, Audited, false, None, JournalOpened, ReadLog]
+        [Auditing, Audited, false, None, Opened, ReadLog]
     /// An actor began break-glass access.
     36 BreakGlass "break the glass"
         [Governing, Administered, false, None, None, Override]
@@ -339,9 +338,12 @@ operations! {
     /// A backup or an archive of the storage ended.
     42 EndBackup "end a backup"
         [Governing, Administered, false, None, None, Export]
+    /// The header was restored from a recovery kit.
+    43 RestoreKit "restore a recovery kit"
+        [Governing, Administered, false, None, Restored, Restore]
     /// The journal keys were rotated.
     44 RotateJournalKeys "rotate the journal keys"
-        [Governing, Upkeep, false, None, SlotRemoved, ChangeConfiguration]
+        [Governing, Upkeep, false, None, Removed, ChangeConfiguration]
     /// Former journal keys were closed.
     45 CloseJournalKeys "close former journal keys"
         [Governing, Upkeep, false, None, None, ChangeConfiguration]

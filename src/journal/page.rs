@@ -188,7 +188,12 @@ impl Target {
             | Self::Entry { subject, .. }
             | Self::Record { subject, .. }
             | Self::Version { subject, .. } => Some(subject),
-            Self::Vault | Self::Header { .. } | Self::Settled(..) | Self::Finding(_) => None,
+            Self::Vault
+            | Self::Header { .. }
+            | Self::Settled(..)
+            | Self::Finding(_)
+            | Self::Slot(_)
+            | Self::MasterKey(_) => None,
         }
     }
 

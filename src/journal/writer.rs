@@ -12,7 +12,6 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::format::storage_keys::WriterId;
 use crate::group_commit::{Election, lock};
-#[cfg(feature = "internals")]
 use crate::journal::authority::Sealer;
 use crate::journal::chain::Chain;
 use crate::journal::entry::EntryDraft;
@@ -61,7 +60,6 @@ pub(super) struct Chains {
 impl Writer {
     /// Returns a writer that always uses `sealer`. The writer's chain begins with the first page that
     /// the writer commits.
-    #[cfg(feature = "internals")]
     pub fn new(storage: Arc<dyn Storage>, sealer: Sealer) -> Self {
         Self::with_keys(storage, WriterKeys::fixed(sealer))
     }

@@ -27,11 +27,22 @@ const NOT_REACHED: [&str; 3] = [
 
 impl Vault {
     pub(crate) fn erase(&self, act: &Act, subject: &Subject) -> Result<ErasureReport> {
+        self.erase_chart(act, subject, None)
+    }
+
+    /// Erases a subject like [`Vault::erase`], but only if its chart is `only`. A later chart of the
+    /// subject stays.
+    pub(crate) fn erase_chart(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        only: Option<ChartId>,
+    ) -> Result<ErasureReport> {
         let mut report = ErasureReport {
             not_reached: NOT_REACHED.to_vec(),
             ..ErasureReport::default()
         };
-        let charts = self.destroy_keys(act, subject, &mut report)?;
+        let charts = self.destroy_keys(act, subject, only, &mut report)?;
         let watcher = self.watcher();
         let mut counter = Counter::new(watcher.as_deref(), Phase::Erasing);
         for chart in &charts {
@@ -63,9 +74,10 @@ impl Vault {
         &self,
         act: &Act,
         subject: &Subject,
+        only: Option<ChartId>,
         report: &mut ErasureReport,
     ) -> Result<Vec<ChartId>> {
-        let mut first_seen = None;
+        let mut first_seen = only;
         let mut charts = Vec::new();
         let changed = self.change_entry(subject, true, act, |entry| {
             report.keys_destroyed = false;

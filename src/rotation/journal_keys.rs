@@ -14,6 +14,7 @@ use crate::journal::{Act, ChainHead, Operation, Target};
 use crate::keys::Credential;
 use crate::keys::closing::HEADS_MAX;
 use crate::rotation::report::JournalRotationReport;
+use crate::rotation::root::dropped_slots;
 use crate::rotation::uncovered_heads::UncoveredHeads;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
@@ -62,7 +63,8 @@ impl Vault {
             self.close_former_journal_keys()?;
             let mut slots_before = 0;
             let (after, purge_deferred) = self.change_header(act, |before| {
-                slots_before = before.header.slots().len();
+                let slots = before.header.slots();
+                slots_before = slots.len();
                 let mut header = before.header.clone();
                 let mut keyring = before.keyring_to_change()?;
                 keyring.rotate_journal_keys(self.core.store.clock.now())?;
@@ -71,6 +73,7 @@ impl Vault {
                     value: header.sealed_with(&before.root, &keyring, before.next_generation()?)?,
                     new_root: None,
                     destroying: true,
+                    keys: dropped_slots(act, &slots, drop),
                 })
             })?;
             let slots = after.header.slots();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Subject;
-use crate::journal::{Act, JournaledChange, Operation, Target};
+use crate::journal::{AccessOutcome, Act, JournaledChange, Operation, Target};
 use crate::keys::entry::PatientEntry;
 use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
@@ -58,8 +58,9 @@ impl Vault {
         let now = self.core.store.clock.now();
         self.change_header(act, |before| {
             let mut keyring = before.keyring_to_change()?;
-            keyring.add_master(now)?;
-            replaced(before, &keyring, false)
+            let added = keyring.add_master(now)?;
+            let keys = vec![(Operation::RotateMaster, Target::MasterKey(added))];
+            replaced(before, &keyring, false, keys)
         })?;
         let watcher = self.watcher();
         let mut report = RotationReport {
@@ -98,9 +99,13 @@ impl Vault {
     /// be under the key; [`Error::NoSuchKey`] when the key does not exist or is active; otherwise
     /// the errors of [`Vault::rotate_master_key`].
     pub fn destroy_master_key(&self, number: u32) -> Result<RotationReport> {
-        let mut act = self.system_act(Operation::DestroyMaster);
-        act.note = format!("key {number}").into();
-        self.journaled(&act, Target::Vault, |act| self.destroy_master(act, number))
+        let act = self.system_act(Operation::DestroyMaster);
+        let destroyed = self.destroy_master(&act, number);
+        if let Err(error) = &destroyed {
+            let target = Target::MasterKey(number);
+            self.journal_deferred(&act, target, AccessOutcome::of(error));
+        }
+        destroyed
     }
 
     fn destroy_master(&self, act: &Act, number: u32) -> Result<RotationReport> {
@@ -152,10 +157,12 @@ impl Vault {
                 .filter(|number| only.is_none_or(|only| only == *number))
                 .collect();
             removed = former.len() as u64;
-            for number in former {
-                keyring.destroy_master(number)?;
+            for number in &former {
+                keyring.destroy_master(*number)?;
             }
-            replaced(before, &keyring, true)
+            let keys = former.into_iter().map(Target::MasterKey);
+            let keys = keys.map(|key| (Operation::DestroyMaster, key)).collect();
+            replaced(before, &keyring, true, keys)
         })?;
         Ok((removed, deferred))
     }
@@ -326,6 +333,7 @@ fn replaced(
     before: &OpenHeader,
     keyring: &crate::keys::keyring::Keyring,
     destroying: bool,
+    keys: Vec<(Operation, Target)>,
 ) -> Result<HeaderChange> {
     let generation = before.next_generation()?;
     Ok(HeaderChange {
@@ -334,5 +342,6 @@ fn replaced(
             .sealed_with(&before.root, keyring, generation)?,
         new_root: None,
         destroying,
+        keys,
     })
 }

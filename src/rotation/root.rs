@@ -2,12 +2,11 @@
 
 use crate::error::Result;
 use crate::journal::{Act, Operation, Target};
-use crate::keys::Credential;
+use crate::keys::{Credential, SlotInfo};
 use crate::rotation::report::RootRotationReport;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
-
-const SLOTS_MAX: usize = 16;
+use crate::vault::journaling::slot_target;
 
 impl Vault {
     /// Rotates the root key, so that a former credential opens no later header. `keep` lists the
@@ -33,8 +32,7 @@ impl Vault {
         keep: &[&dyn Credential],
         drop: &[u16],
     ) -> Result<RootRotationReport> {
-        let mut act = self.system_act(Operation::RotateRoot);
-        act.note = dropped(drop).into();
+        let act = self.system_act(Operation::RotateRoot);
         self.journaled(&act, Target::Vault, |act| self.rotate_root(act, keep, drop))
     }
 
@@ -48,7 +46,8 @@ impl Vault {
         let mut before_count = 0;
         let (after, purge_deferred) = self.change_header(act, |before| {
             let mut header = before.header.clone();
-            before_count = header.slots().len();
+            let slots = header.slots();
+            before_count = slots.len();
             let mut keyring = before.keyring_to_change()?;
             keyring.rotate_journal_keys(self.core.store.clock.now())?;
             let journal_key = &keyring.active_journal_key().key;
@@ -57,6 +56,7 @@ impl Vault {
                 value: header.sealed_with(&root, &keyring, before.next_generation()?)?,
                 new_root: Some(root),
                 destroying: true,
+                keys: dropped_slots(act, &slots, drop),
             })
         })?;
         let slots = after.header.slots();
@@ -72,17 +72,14 @@ impl Vault {
     }
 }
 
-fn dropped(slots: &[u16]) -> String {
-    let mut note = String::new();
-    // Limit the note to as many slots as a header can contain, because the caller's list may be
-    // longer.
-    for slot in slots.iter().take(SLOTS_MAX) {
-        note += if note.is_empty() {
-            "without slot "
-        } else {
-            ", "
-        };
-        note += &slot.to_string();
-    }
-    note
+/// Returns the journal entries for the slots that a rotation drops.
+pub(super) fn dropped_slots(
+    act: &Act,
+    slots: &[SlotInfo],
+    drop: &[u16],
+) -> Vec<(Operation, Target)> {
+    let dropped = slots.iter().filter(|slot| drop.contains(&slot.id));
+    dropped
+        .map(|slot| (act.operation, slot_target(slot)))
+        .collect()
 }

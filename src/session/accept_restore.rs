@@ -1,48 +1,102 @@
-//! Session method that accepts a restore.
+//! Session methods that plan and accept a restore.
 
+use crate::access::security_event::SecurityEvent;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::id::Reason;
-use crate::journal::Operation;
+use crate::journal::checkpoint::Checkpoint;
+use crate::journal::{AccessOutcome, Operation, Target};
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::storage::Storage;
 #[cfg(doc)]
 use crate::vault::Vault;
-use crate::verify::accept_restore::RestoreReport;
+use crate::verify::accept_restore::{JournalCopyReport, RestoreReport};
+use crate::verify::restore_plan::RestorePlan;
 
 impl Session {
+    /// Copies lost journal pages from `later` into the vault, before a restore is planned.
+    ///
+    /// `later` is the storage as it was before the restore, or any other storage with newer journal
+    /// pages. Without these pages, a plan cannot list the erasures and expunges since the backup.
+    /// Pages that do not open are skipped, and no stored page is replaced. This method is idempotent.
+    /// The policy is asked for [`Operation::EndJournalFallback`], as for
+    /// [`Session::bring_journal_home`].
+    ///
+    /// # Errors
+    /// [`Error::Denied`], [`Error::CommitUnknown`], [`Error::ReadOnly`], [`Error::Locked`], and errors
+    /// of both storages.
+    pub fn bring_journal_back(
+        &self,
+        later: &dyn Storage,
+        reason: Reason,
+    ) -> Result<JournalCopyReport> {
+        let mut act = self.act_because(Operation::EndJournalFallback, &reason);
+        act.note = "pages of a later storage brought back".into();
+        self.audited_write(act, AuditTarget::Vault, |act| {
+            let report = self.vault.put_pages_back(later)?;
+            self.journal_deferred(act, AuditTarget::Vault, AccessOutcome::Done);
+            self.vault.core.journal.flush()?;
+            Ok(report)
+        })
+    }
+
+    /// Returns what accepting a restore from a backup would accept, erase again and expunge again.
+    ///
+    /// This method changes nothing; it only writes journal entries. With a `checkpoint` that was kept
+    /// outside the storage, the plan also lists what the checkpoint shows to be lost. If the storage
+    /// from before the restore still exists, call [`Session::bring_journal_back`] first. The policy is
+    /// asked for [`Operation::Verify`].
+    ///
+    /// # Errors
+    /// The errors of [`Vault::verify`]; [`Error::Denied`], and [`Error::Journal`].
+    pub fn plan_restore(&self, checkpoint: Option<&Checkpoint>) -> Result<RestorePlan> {
+        let act = self.act(Operation::Verify);
+        let permission = self.permitted(act, AuditTarget::Vault, None)?;
+        let planned = self.vault.plan_restore(checkpoint);
+        let plan = planned.inspect_err(|error| {
+            self.failed(&permission.act, AuditTarget::Vault, error);
+        })?;
+        self.vault
+            .journal_before_release(&permission.act, Target::Vault, AccessOutcome::Done)?;
+        Ok(plan)
+    }
+
     /// Declares that the vault was intentionally restored from a backup. Without this call,
     /// [`Vault::verify`] reports everything that the restore rolled back.
     ///
-    /// This method performs three steps:
-    /// - Copies lost journal pages from `later` into the vault. `later` is the storage as it was
-    ///   before the restore, or any other storage with newer journal pages. Pages that do not open
-    ///   are skipped, and no stored page is replaced.
-    /// - Repeats every erasure and every expunge that the journal records after the time of the
-    ///   backup.
+    /// This method makes the plan again, and changes nothing unless findings and items are still those
+    /// of `plan`. Changes that were journaled since do not count. Then it performs two steps:
+    /// - Repeats the erasures and expunges of the plan. An erasure applies to the chart that the plan
+    ///   names. A contested item, whose chart or record was written since the restore, is repeated
+    ///   only if [`RestorePlan::with_contested`] names it. Items that [`RestorePlan::without`] names
+    ///   are left out, and the journal lists them.
     /// - Journals the remaining differences as accepted. Later verifications accept these
     ///   differences, even when they compare with an earlier checkpoint. A later rollback is still
     ///   reported.
     ///
     /// Objects that do not open are not accepted. Lost version numbers are assigned again.
-    /// Therefore, update every external system that stores such numbers. `reason` has 1 to 255
-    /// bytes without control characters, and appears in every later verification report. Nothing
-    /// else may write to the vault during this call. After an error, call this method again.
+    /// Therefore, update every external system that stores such numbers. `reason` appears in every
+    /// later verification report. Raises [`SecurityEvent::RestoreAccepted`]. After an error, plan the
+    /// restore again, and call this method again.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] when the reason is out of bounds; [`Error::Denied`],
+    /// [`Error::PlanOutdated`] when the findings or items changed; [`Error::Denied`],
     /// [`Error::Contended`], [`Error::CommitUnknown`], [`Error::ReadOnly`], [`Error::Locked`], and
-    /// errors of both storages.
-    pub fn accept_restore(
-        &self,
-        reason: &str,
-        later: Option<&dyn Storage>,
-    ) -> Result<RestoreReport> {
-        let act = self.act_because(Operation::AcceptRestore, &Reason::new(reason)?);
-        self.audited_write(act, AuditTarget::Vault, |act| {
-            self.vault.accept_restore(act, later)
-        })
+    /// errors of the storage.
+    pub fn accept_restore(&self, plan: &RestorePlan, reason: Reason) -> Result<RestoreReport> {
+        let act = self.act_because(Operation::AcceptRestore, &reason);
+        let report = self.audited_write(act, AuditTarget::Vault, |act| {
+            self.vault.accept_restore(act, plan)
+        })?;
+        self.vault
+            .core
+            .alarms
+            .raise(&SecurityEvent::RestoreAccepted {
+                actor: self.actor.clone(),
+                left_out: report.left_out,
+            });
+        Ok(report)
     }
 }

@@ -16,7 +16,8 @@ impl Session {
     /// it with the digest of the archive.
     ///
     /// The journal entry of the beginning is durable before the archive begins, so a restored vault
-    /// contains it. After a restore, call [`Session::accept_restore`], which journals the restore.
+    /// contains it. After a restore, call [`Session::plan_restore`] and [`Session::accept_restore`], which
+    /// journals the restore.
     /// Objects that cannot be read are left out and counted; [`Vault::verify`](crate::Vault::verify)
     /// names them. `reason` has 1 to 255 bytes without control characters.
     ///

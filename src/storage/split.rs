@@ -39,7 +39,8 @@ use crate::storage::{
 /// re-encryption in the other process during a backup.
 ///
 /// Restore both sides from the same backup: put both copies in place, open them as one split
-/// storage, and call [`Session::accept_restore`](crate::Session::accept_restore). Older data opens
+/// storage, then plan and accept the restore
+/// ([`Session::plan_restore`](crate::Session::plan_restore)). Older data opens
 /// with newer keys except where a rotation, a re-encryption or an erasure has destroyed its keys.
 ///
 /// ```

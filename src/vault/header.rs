@@ -7,7 +7,8 @@ use crate::crypto::{AuthorityKey, JournalKey, RootKey};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::journal::{
-    Act, Authority, Coverage, CurrentKeys, JournaledChange, KeySource, PageKeys, Sealer,
+    AccessOutcome, Act, Authority, Coverage, CurrentKeys, EntryDraft, JournaledChange, KeySource,
+    Operation, PageKeys, Sealer, Target,
 };
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
@@ -25,25 +26,10 @@ pub(crate) struct OpenHeader {
 }
 
 impl OpenHeader {
-    fn journal_sealer(&self) -> Sealer {
-        let active = self.keyring.active_journal_key();
-        let authority = self.keyring.active_authority_key();
-        Sealer {
-            suite: self.header.suite(),
-            vault: *self.header.vault(),
-            number: active.number,
-            key: JournalKey::from_bytes(active.key.expose()),
-            authority: Some(Authority {
-                number: authority.number,
-                key: AuthorityKey::from_bytes(authority.key.expose()),
-            }),
-        }
-    }
-
     /// Returns the keys that seal new journal pages.
     pub(crate) fn journal_keys(&self, read_at: Duration) -> CurrentKeys {
         CurrentKeys {
-            sealer: Arc::new(self.journal_sealer()),
+            sealer: Arc::new(sealer(&self.header, &self.keyring)),
             header: Some(self.revision.clone()),
             read_at,
         }
@@ -88,6 +74,22 @@ impl OpenHeader {
     /// Returns the precondition that this header is unchanged.
     pub(crate) fn expect(&self) -> Expect {
         Expect::Unchanged(self.revision.clone())
+    }
+}
+
+/// Returns a sealer for journal pages under the active keys of a keyring.
+pub(crate) fn sealer(header: &Header, keyring: &Keyring) -> Sealer {
+    let active = keyring.active_journal_key();
+    let authority = keyring.active_authority_key();
+    Sealer {
+        suite: header.suite(),
+        vault: *header.vault(),
+        number: active.number,
+        key: JournalKey::from_bytes(active.key.expose()),
+        authority: Some(Authority {
+            number: authority.number,
+            key: AuthorityKey::from_bytes(authority.key.expose()),
+        }),
     }
 }
 
@@ -205,6 +207,9 @@ pub(crate) struct HeaderChange {
     /// `true` if the former value must be purged, because it contains a key that is being
     /// destroyed.
     pub(crate) destroying: bool,
+    /// The slots and master keys that the change adds, replaces or removes, each with the operation
+    /// that the journal records for it.
+    pub(crate) keys: Vec<(Operation, Target)>,
 }
 
 impl HeaderChange {
@@ -215,6 +220,7 @@ impl HeaderChange {
             value: (before.header).sealed_with(&before.root, keyring, generation)?,
             new_root: None,
             destroying: false,
+            keys: Vec::new(),
         })
     }
 }
@@ -261,16 +267,13 @@ impl Vault {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
             let before = self.reload_header()?;
-            let HeaderChange {
-                value,
-                new_root,
-                destroying,
-            } = change(&before)?;
-            let root = new_root.map_or_else(|| Arc::clone(&before.root), Arc::new);
+            let mut change = change(&before)?;
+            let root = change.new_root.take();
+            let root = root.map_or_else(|| Arc::clone(&before.root), Arc::new);
             *self.core.header.next_root() = Some(Arc::clone(&root));
-            match self.replace_header(act, &before, &value, destroying)? {
+            match self.replace_header(act, &before, &change)? {
                 Some((revision, deferred)) => {
-                    let header = Header::parse(&value)?;
+                    let header = Header::parse(&change.value)?;
                     let opened = OpenHeader {
                         keyring: header.open_keyring(&root)?,
                         header,
@@ -294,15 +297,26 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Puts a header value. Returns `None` when another header is stored and `value` was certainly
+    /// Drafts the journal entries for the slots and master keys that a header change affects.
+    fn drafts_of_keys(&self, act: &Act, keys: &[(Operation, Target)]) -> Vec<EntryDraft> {
+        let now = self.core.store.clock.now();
+        keys.iter()
+            .map(|(operation, target)| act.to(*operation).draft(now, *target, AccessOutcome::Done))
+            .collect()
+    }
+
+    /// Puts a header value. Returns `None` when another header is stored and the value was certainly
     /// never stored.
     fn replace_header(
         &self,
         act: &Act,
         before: &OpenHeader,
-        value: &[u8],
-        destroying: bool,
+        change: &HeaderChange,
     ) -> Result<Option<(Revision, bool)>> {
+        let HeaderChange {
+            value, destroying, ..
+        } = change;
+        let (value, destroying) = (&value[..], *destroying);
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
             let transaction = if destroying {
@@ -311,11 +325,13 @@ impl Vault {
                 Transaction::new().put(storage_keys::HEADER, value, before.expect())
             };
             let generation = Header::parse(value)?.generation();
-            let change = JournaledChange {
+            let mut drafts = vec![self.draft_of_header(act, generation, value)];
+            drafts.extend(self.drafts_of_keys(act, &change.keys));
+            let journaled = JournaledChange {
                 transaction,
-                drafts: vec![self.draft_of_header(act, generation, value)],
+                drafts,
             };
-            let maybe_committed = match self.commit_one(change)? {
+            let maybe_committed = match self.commit_one(journaled)? {
                 Ok(done) => {
                     let revision = done.revisions.into_iter().next().flatten();
                     return Ok(Some((revision.ok_or(Error::CommitUnknown)?, done.deferred)));

@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod entries;
 pub(crate) mod header;
 pub(crate) mod journaling;
+mod kit_check;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod progress;

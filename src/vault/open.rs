@@ -146,6 +146,9 @@ fn create(
     let vault = Vault::new(storage, options, header, now, false);
     let created = vault.system_act(Operation::Create);
     let header = Header::parse(&value)?;
+    for key in vault.refer_first_keys()? {
+        vault.journal_deferred(&created, key, AccessOutcome::Done);
+    }
     let draft = vault.draft_of_header(&created, header.generation(), &value);
     vault.journal_before_release(&created, draft.target, AccessOutcome::Done)?;
     Ok(vault)
@@ -174,16 +177,16 @@ fn open(
     let is_closing = header.keyring.is_closing();
     let is_read_only = matches!(mode, OpenMode::ReadOnly(_));
     let vault = Vault::new(storage, options, header, read_at, is_read_only);
-    let mut opened = vault.system_act(Operation::Open);
-    opened.note = format!("slot {}", unlocked.slot).into();
+    let opened = vault.system_act(Operation::Open);
+    let slot = vault.refer_slot(unlocked.slot);
     match mode {
         OpenMode::ReadOnly(spool) => {
             let now = vault.core.store.clock.now();
-            let draft = opened.draft(now, Target::Vault, AccessOutcome::Done);
+            let draft = opened.draft(now, slot, AccessOutcome::Done);
             vault.core.journal.begin_spool(spool, &draft)?;
         }
         OpenMode::Writable | OpenMode::RolledBack => {
-            vault.journal_deferred(&opened, Target::Vault, AccessOutcome::Done);
+            vault.journal_deferred(&opened, slot, AccessOutcome::Done);
             let is_rolled_back = matches!(mode, OpenMode::RolledBack);
             (vault.core.rolled_back).store(is_rolled_back, Ordering::Release);
             if !is_rolled_back && is_closing && vault.core.store.storage.is_transactional() {
@@ -254,6 +257,7 @@ impl Vault {
                     .sealed_with(&before.root, &keyring, generation)?,
                 new_root: None,
                 destroying: false,
+                keys: Vec::new(),
             })
         })?;
         self.core.rolled_back.store(false, Ordering::Release);

@@ -1,24 +1,25 @@
 //! Recovery kit: a copy of the header, stored separately from the vault's storage.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::crypto::RootKey;
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::journal::Operation;
 use crate::keys::Credential;
 use crate::keys::header::Header;
-use crate::keys::keyring::Keyring;
-use crate::keys::sealed_entry::{EntryHead, open_entry};
-use crate::storage::{CommitError, Expect, Projection, ScanItem, Storage, Transaction};
-use crate::vault::{Vault, scan};
+use crate::storage::Storage;
+use crate::vault::Vault;
+use crate::vault::kit_check::{OpenKit, opened, stored_header};
 
 /// Copy of a vault header, to be stored separately from the vault's storage.
 ///
 /// The kit contains no plaintext key. The kit opens only with a credential that opened the vault at
-/// the time of the export. Every rotation of the master key or root key makes the kit stale, as the
-/// rotation report states. [`RecoveryKit::restore`] detects a stale kit from the patient entries in
-/// the storage.
+/// the time of the export. Every change of the header makes the kit stale: a rotation of the master
+/// key or root key, and a change of the slots. [`RecoveryKit::restore`] detects a stale kit from the
+/// stored header, the patient entries and the journal.
 ///
 /// ```
 /// # use chartlock::*;
@@ -49,39 +50,65 @@ impl RecoveryKit {
 
     /// Restores the header of a storage whose header is missing or does not open.
     ///
-    /// If the storage contains patient entries, they must belong to this vault, and none may be
-    /// newer than the kit. This method reads all patient entries to check both conditions.
+    /// This method reads all patient entries and all journal pages. It refuses a kit that any of
+    /// them shows to be older than the last header, because that header may have removed slots or
+    /// replaced the root key. Only pages that a vault wrote count. The restore is journaled.
+    ///
+    /// The refusal prevents accidents, not attacks: an attacker who can write to the storage can
+    /// also write a header.
     ///
     /// # Errors
-    /// The storage is unchanged after each of these errors, except [`Error::CommitUnknown`], after
-    /// which the header may have been written.
+    /// The header is unchanged after each of these errors, except [`Error::CommitUnknown`], after
+    /// which it may have been written.
     /// - [`Error::WrongKey`] when the credential does not open the kit.
     /// - [`Error::HeaderPresent`] when the stored header opens with the credential or with the
     ///   kit's root key.
     /// - [`Error::ForeignKit`] when the entries belong to another vault.
-    /// - [`Error::StaleKit`] when an entry is sealed under a master key that the kit does not
-    ///   contain, or was sealed under a later header. An entry with a damaged key number causes the
-    ///   same error.
+    /// - [`Error::StaleKit`] when the stored header has a higher generation than the kit, although
+    ///   it is damaged or does not open; when a journal page records a later header; or when an
+    ///   entry was sealed under a later header, or under a master key that the kit does not
+    ///   contain. An entry with a damaged key number causes the same error.
     /// - [`Error::CredentialUnavailable`] when a key service is down, and [`Error::Unsupported`]
     ///   for a header of a newer release: in both cases it is unknown whether the stored header
     ///   opens.
     /// - [`Error::Contended`] when the header changes at the same time, and errors of the storage.
-    pub fn restore(&self, storage: &dyn Storage, credential: &dyn Credential) -> Result<()> {
-        self.write_header(storage, credential, false)
+    pub fn restore(
+        &self,
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+    ) -> Result<()> {
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let kit = OpenKit::open(&self.0, credential)?;
+        let stored = stored_header(&*storage)?;
+        if let Some(stored) = &stored
+            && kit.opens(&stored.value, credential)?
+        {
+            return Err(Error::HeaderPresent);
+        }
+        let evidence = kit.evidence(&*storage, stored.as_ref())?;
+        if evidence.is_stale || evidence.generation > kit.generation() {
+            return Err(Error::StaleKit);
+        }
+        kit.write(&storage, stored.as_ref(), &self.0, kit.generation())
     }
 
     /// Restores the header even if the kit is stale, or if it is unknown whether the stored header
     /// opens. Use this method only if no newer kit exists. This method never replaces a header that
-    /// opens.
+    /// opens with the credential.
+    ///
+    /// **The slots and the keys of the kit's time are in use again.** Slots that were removed since
+    /// the export open again, and slots that were added are gone. If the root key was rotated, the
+    /// former root key is in use again. Therefore, open the vault and call
+    /// [`Vault::rotate_root_key`] with the credentials that are to stay.
     ///
     /// The stored header is overwritten, damaged or not, and the newer master keys in it are lost.
     /// Patient entries under those keys stay unreadable, with all their records, until a newer
-    /// header is restored. Slots that were removed since the export open again, and slots that were
-    /// added are gone. If the root key was rotated, the former root key is in use again. Before you
-    /// call this method, write an archive of the storage, and search every backup for a newer kit.
+    /// header is restored. Before you call this method, write an archive of the storage, and search
+    /// every backup for a newer kit. The report contains the replaced bytes; keep them.
     ///
-    /// Reading a patient entry that the kit can open, but that was sealed under a newer header,
-    /// returns [`Error::HeaderRolledBack`]. Use [`Vault::open_rolled_back`] to read such entries.
+    /// The new header has a higher generation than the kit, the stored header, and every header
+    /// that an entry or a journal page shows. A stored generation of 2^63 or more counts as
+    /// damaged, because no vault reaches it. The restore is journaled.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -94,54 +121,45 @@ impl RecoveryKit {
     /// let kit = vault.recovery_kit()?;
     /// vault.rotate_master_key()?;
     /// // The header is lost, and no newer kit was kept.
+    /// # drop((session, vault));
     /// # storage.commit(&[Transaction::new().delete(b"v")]);
-    /// assert_eq!(kit.restore(&storage, &passphrase), Err(Error::StaleKit));
-    /// kit.restore_anyway(&storage, &passphrase)?;
+    /// let restored = kit.restore(Arc::clone(&storage), &passphrase);
+    /// assert_eq!(restored, Err(Error::StaleKit));
+    /// let report = kit.restore_anyway(Arc::clone(&storage), &passphrase)?;
+    /// assert!(report.root_rotation_due);
+    /// Vault::open(storage, &passphrase)?.rotate_root_key(&[&passphrase], &[])?;
     /// # Ok::<(), Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::WrongKey`], [`Error::HeaderPresent`] and [`Error::ForeignKit`] as for
-    /// [`RecoveryKit::restore`]; [`Error::Contended`] and errors of the storage. The storage is
+    /// [`Error::WrongKey`] and [`Error::ForeignKit`] as for [`RecoveryKit::restore`];
+    /// [`Error::HeaderPresent`] when the stored header opens with the credential;
+    /// [`Error::Contended`], [`Error::Randomness`] and errors of the storage. The header is
     /// unchanged then, except after [`Error::CommitUnknown`].
-    pub fn restore_anyway(&self, storage: &dyn Storage, credential: &dyn Credential) -> Result<()> {
-        self.write_header(storage, credential, true)
-    }
-
-    fn write_header(
+    pub fn restore_anyway(
         &self,
-        storage: &dyn Storage,
+        storage: impl Storage + 'static,
         credential: &dyn Credential,
-        force: bool,
-    ) -> Result<()> {
-        let header = Header::parse(&self.0)?;
-        let unlocked = header.unlock(credential)?;
-        let stored_header = storage.read(&[storage_keys::HEADER])?.pop().flatten();
-        let expect = match stored_header {
-            None => Expect::Absent,
-            Some(stored) => {
-                match opens(&stored.value, &unlocked.root, credential) {
-                    Ok(true) => return Err(Error::HeaderPresent),
-                    Err(error) if !force => return Err(error),
-                    Ok(false) | Err(_) => {}
-                }
-                Expect::Unchanged(stored.revision)
-            }
-        };
-        match check_entries(storage, &header, &unlocked.keyring) {
-            Err(Error::StaleKit) if force => {}
-            checked => checked?,
+    ) -> Result<RecoveryReport> {
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let kit = OpenKit::open(&self.0, credential)?;
+        let stored = stored_header(&*storage)?;
+        if let Some(stored) = &stored
+            && opened(Header::parse(&stored.value).and_then(|header| header.unlock(credential)))
+                .unwrap_or(false)
+        {
+            return Err(Error::HeaderPresent);
         }
-        let transaction = Transaction::new().put(storage_keys::HEADER, &self.0[..], expect);
-        match storage.commit(&[transaction]).pop() {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(CommitError::Io(error))) => Err(error.into()),
-            Some(Err(CommitError::Conflict { .. })) => Err(Error::Contended),
-            _ => match storage.read(&[storage_keys::HEADER])?.pop().flatten() {
-                Some(stored) if stored.value == self.0 => Ok(()),
-                _ => Err(Error::CommitUnknown),
-            },
-        }
+        let generation = kit.evidence(&*storage, stored.as_ref())?.generation;
+        let generation = generation.max(kit.generation());
+        let generation = generation.checked_add(1).ok_or(Error::Malformed)?;
+        let value = kit.sealed_as(generation)?;
+        kit.write(&storage, stored.as_ref(), &value, generation)?;
+        Ok(RecoveryReport {
+            generation,
+            replaced: stored.map(|stored| stored.value.to_vec()),
+            root_rotation_due: true,
+        })
     }
 }
 
@@ -151,64 +169,36 @@ impl fmt::Debug for RecoveryKit {
     }
 }
 
-/// Returns `true` if the stored header opens, either with the kit's root key or with the credential.
+/// Report of a recovery kit that was restored although it may be stale.
 ///
-/// The kit's root key is tried first, because the slots may have changed since the export. If the
-/// stored header opens, replacing that header with the kit would lose the master keys that were
-/// added since the export.
-fn opens(value: &[u8], root: &RootKey, credential: &dyn Credential) -> Result<bool> {
-    let opened = Header::parse(value).and_then(|stored| match stored.open_keyring(root) {
-        Err(Error::RootKeyChanged) => stored.unlock(credential).map(drop),
-        opened => opened.map(drop),
-    });
-    match opened {
-        Ok(()) => Ok(true),
-        Err(Error::WrongKey | Error::HeaderDamaged | Error::Malformed) => Ok(false),
-        Err(error) => Err(error),
-    }
+/// ```
+/// # use std::sync::Arc;
+/// # use chartlock::{*, keys::Passphrase, storage::{MemoryStorage, Storage, Transaction}};
+/// # let storage = Arc::new(MemoryStorage::new());
+/// # let passphrase = Passphrase::new("correct horse");
+/// # let kit = Vault::create(Arc::clone(&storage), &passphrase)?.recovery_kit()?;
+/// # storage.commit(&[Transaction::new().delete(b"v")]);
+/// let report = kit.restore_anyway(Arc::clone(&storage), &passphrase)?;
+/// assert_eq!(report.replaced, None); // the header was missing
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Generation of the restored header.
+    pub generation: u64,
+    /// The stored header that the kit replaced; `None` if none was stored. Keep these bytes: a
+    /// credential that opens them can still read the master keys in them.
+    pub replaced: Option<Vec<u8>>,
+    /// `true` if slots and keys of the kit's time are in use again, so that credentials removed since
+    /// open the vault. Call [`Vault::rotate_root_key`] next.
+    pub root_rotation_due: bool,
 }
 
-/// Checks that no patient entry is newer than `header`.
-///
-/// One newer entry is enough to prove that a later header existed, because a rotation may have
-/// stopped after its first entry.
-fn check_entries(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> Result<()> {
-    let mut readable = false;
-    let mut unreadable = false;
-    scan::each_page(
-        storage,
-        storage_keys::ENTRIES,
-        Projection::Values,
-        &mut |items| {
-            for ScanItem { key, value, .. } in items {
-                let Some(tag) = storage_keys::entry_tag(&key) else {
-                    continue;
-                };
-                match open_entry(&value, keyring, header.vault(), &tag) {
-                    Ok(entry) if entry.generation() > header.generation() => {
-                        return Err(Error::StaleKit);
-                    }
-                    Ok(_) => readable = true,
-                    // Accept this entry: its unacknowledged write arrived after its master key was
-                    // destroyed.
-                    Err(Error::UnknownMasterKey) if references_destroyed_key(&value, keyring) => {
-                        readable = true
-                    }
-                    Err(Error::UnknownMasterKey) => return Err(Error::StaleKit),
-                    Err(_) => unreadable = true,
-                }
-            }
-            Ok(())
-        },
-    )?;
-    if unreadable && !readable {
-        return Err(Error::ForeignKit);
+impl fmt::Debug for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecoveryReport(generation {}, ..)", self.generation)
     }
-    Ok(())
-}
-
-fn references_destroyed_key(value: &[u8], keyring: &Keyring) -> bool {
-    EntryHead::parse(value).is_ok_and(|head| keyring.was_destroyed(head.master))
 }
 
 impl Vault {

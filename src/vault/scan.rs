@@ -9,6 +9,8 @@ const PAGE_SIZE: usize = 256;
 /// Number of patient entries in one scan page. A rotation commits all entries of a page at once, so
 /// a larger page costs fewer syncs. Memory stays bounded, because entries are small.
 const ENTRY_PAGE_SIZE: usize = 1024;
+/// Number of journal pages in one scan page. The limit bounds memory, because a page can have 1 MiB.
+const JOURNAL_PAGE_SIZE: usize = 32;
 
 impl Vault {
     /// Passes the objects under `prefix` to `visit`, page by page, in ascending order of their
@@ -31,8 +33,9 @@ pub(crate) fn each_page(
     projection: Projection,
     visit: &mut dyn FnMut(Vec<ScanItem>) -> Result<()>,
 ) -> Result<()> {
-    let limit = match prefix {
-        storage_keys::ENTRIES => ENTRY_PAGE_SIZE,
+    let limit = match (prefix, projection) {
+        (storage_keys::ENTRIES, _) => ENTRY_PAGE_SIZE,
+        (storage_keys::JOURNAL_PAGES, Projection::Values) => JOURNAL_PAGE_SIZE,
         _ => PAGE_SIZE,
     };
     let mut after: Option<Vec<u8>> = None;

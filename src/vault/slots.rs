@@ -1,11 +1,12 @@
 //! Operations on the slots of a vault: add, replace, remove and list.
 
 use crate::error::Result;
-use crate::journal::{Act, Operation, Target};
+use crate::journal::{AccessOutcome, Act, Operation, Target};
 use crate::keys::header::Header;
 use crate::keys::{Credential, SlotInfo};
 use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
+use crate::vault::journaling::slot_target;
 
 impl Vault {
     /// Returns the slots of the header: their ids, their kinds, and whether each opens only the
@@ -26,9 +27,7 @@ impl Vault {
     /// errors of the credential and of the storage. After
     /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), list the slots to learn the outcome.
     pub fn add_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        self.add_journaled("", |header, before| {
-            header.add_slot(&before.root, credential)
-        })
+        self.add(|header, before| header.add_slot(&before.root, credential))
     }
 
     /// Adds a slot for an auditor: `credential` opens the journal and no record. Returns the id of
@@ -55,7 +54,7 @@ impl Vault {
     /// # Errors
     /// Returns the errors of [`Vault::add_slot`].
     pub fn add_auditor_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        self.add_journaled("for an auditor, ", |header, before| {
+        self.add(|header, before| {
             let journal = &before.keyring.active_journal_key().key;
             header.add_auditor_slot(journal, credential)
         })
@@ -93,42 +92,46 @@ impl Vault {
 
     /// Adds a slot, then journals the operation, because the journal entry contains the id of the
     /// new slot.
-    fn add_journaled(
-        &self,
-        prefix: &str,
-        mut add: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>,
-    ) -> Result<u16> {
-        let mut act = self.system_act(Operation::AddSlot);
-        let mut added = 0;
-        let done = self.change_slots(&act, |header, before| {
-            added = add(header, before)?;
-            Ok(())
-        });
-        act.note = format!("{prefix}slot {added}").into();
-        self.journaled(&act, Target::Vault, |_| done)?;
-        Ok(added)
+    fn add(&self, add: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>) -> Result<u16> {
+        let act = self.system_act(Operation::AddSlot);
+        let added = self.change_slots(&act, add);
+        if let Err(error) = &added {
+            self.journal_deferred(&act, Target::Vault, AccessOutcome::of(error));
+        }
+        added
     }
 
     fn change_slot(
         &self,
         operation: Operation,
         id: u16,
-        change: impl FnMut(&mut Header, &OpenHeader) -> Result<()>,
+        mut change: impl FnMut(&mut Header, &OpenHeader) -> Result<()>,
     ) -> Result<()> {
-        let mut act = self.system_act(operation);
-        act.note = format!("slot {id}").into();
-        self.journaled(&act, Target::Vault, |act| self.change_slots(act, change))
+        let act = self.system_act(operation);
+        let changed = self.change_slots(&act, |header, before| {
+            change(header, before)?;
+            Ok(id)
+        });
+        if let Err(error) = &changed {
+            self.journal_deferred(&act, self.refer_slot(id), AccessOutcome::of(error));
+        }
+        changed.map(drop)
     }
 
-    /// Writes a header of the next generation, in which one slot is added, replaced or removed.
+    /// Replaces the header by one with other slots. `change` returns the id of the slot that it added,
+    /// replaced or removed.
     fn change_slots(
         &self,
         act: &Act,
-        mut change: impl FnMut(&mut Header, &OpenHeader) -> Result<()>,
-    ) -> Result<()> {
+        mut change: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>,
+    ) -> Result<u16> {
+        let mut changed = 0;
         self.change_header(act, |before| {
             let mut header = before.header.clone();
-            change(&mut header, before)?;
+            changed = change(&mut header, before)?;
+            // Only the header before contains a removed slot.
+            let slots = header.slots().into_iter().chain(before.header.slots());
+            let slot = slots.into_iter().find(|slot| slot.id == changed);
             Ok(HeaderChange {
                 value: header.sealed_with(
                     &before.root,
@@ -137,8 +140,11 @@ impl Vault {
                 )?,
                 new_root: None,
                 destroying: false,
+                keys: (slot.iter())
+                    .map(|slot| (act.operation, slot_target(slot)))
+                    .collect(),
             })
         })?;
-        Ok(())
+        Ok(changed)
     }
 }

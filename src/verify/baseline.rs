@@ -15,33 +15,8 @@ use crate::verify::open_entry::tag_of;
 use crate::verify::recheck::RecordSnapshot;
 use crate::verify::records::Mismatch;
 use crate::verify::report::{EntryFinding, RecordFinding};
-use crate::verify::walk::JournalWalk;
 
 impl Verification {
-    /// Returns the charts whose erasure a settled journal entry records.
-    pub(crate) fn erased_charts(mut self) -> Result<BTreeSet<ChartId>> {
-        let header = self.vault.header_in_memory()?;
-        self.walk = JournalWalk::new(self.coverage(&header)?);
-        let storage = &*self.vault.core.store.storage;
-        self.walk.advance(storage, &header, &mut self.scan)?;
-        Ok(self.scan.subjects.erased_charts(&self.walk))
-    }
-
-    /// Returns the findings on expunged records of which a version from before the expunge is
-    /// stored.
-    pub(crate) fn undone_expunges(&self) -> Vec<RecordFinding> {
-        let records = self.report.records.iter();
-        let undone = records.filter(|found| {
-            let markers = self.scan.expunged.get(&found.record_key());
-            let mut markers = markers.into_iter().flatten();
-            markers.any(|(marker, at)| {
-                let before = found.stored.is_some_and(|stored| stored < *marker);
-                before && self.walk.is_certain(at)
-            })
-        });
-        undone.cloned().collect()
-    }
-
     /// Returns the stored state of every object that has a finding and opens. An object that does
     /// not open is left out, so later verifications still report it.
     pub(crate) fn baseline(&mut self, header: &OpenHeader) -> Result<Vec<Target>> {

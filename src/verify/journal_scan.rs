@@ -8,7 +8,8 @@ use crate::crypto::Digest;
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::journal::{
-    self, AccessOutcome, ChainHead, Entry, Finding, Operation, Page, PageFault, PageId, Target,
+    self, AccessOutcome, ChainHead, Entry, Finding, Operation, Page, PageFault, PageId, Stage,
+    Target,
 };
 use crate::storage::{Projection, Storage};
 use crate::vault::scan;
@@ -243,10 +244,14 @@ impl JournalScan {
     fn add_restore(&mut self, page: &Page) {
         let restores = page.entries.iter();
         for entry in restores.filter(|entry| entry.operation == Operation::AcceptRestore) {
+            // An entry of a denied or failed acceptance accepts nothing.
+            if entry.outcome != AccessOutcome::Done || entry.stage != Stage::Done {
+                continue;
+            }
             if let Target::Finding(finding) = entry.target {
                 self.accepted.insert(finding);
             }
-            if entry.target != Target::Vault || entry.outcome != AccessOutcome::Done {
+            if entry.target != Target::Vault {
                 continue;
             }
             let context = page.contexts.get(usize::from(entry.context));

@@ -27,7 +27,9 @@ mod position;
 mod recheck;
 mod records;
 mod report;
+pub(crate) mod restore_plan;
 mod subjects;
+mod undone_changes;
 mod unopened_entries;
 mod walk;
 
@@ -43,7 +45,7 @@ use crate::journal::{self, AccessOutcome, Act, Coverage, Operation, Target};
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
-pub use accept_restore::RestoreReport;
+pub use accept_restore::{JournalCopyReport, RestoreReport};
 pub use integrity::StorageFindings;
 use journal_scan::JournalScan;
 use position::END;
@@ -52,6 +54,7 @@ pub use report::{
     AcceptedRestore, CheckpointState, Counts, EntryFinding, FindingKind, HeaderFinding,
     JournalFault, JournalFinding, RecordFinding, VerifyReport,
 };
+pub use restore_plan::{PageProof, RestoreItem, RestoreItemKind, RestorePlan};
 use walk::{JournalWalk, WalkPosition};
 
 /// Maximum number of facts on records in memory. A single bucket of charts may exceed this limit.

@@ -260,7 +260,8 @@ pub enum CheckpointState {
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
-/// session.accept_restore("disk failure on ward 3", None)?;
+/// let plan = session.plan_restore(None)?;
+/// session.accept_restore(&plan, access::Reason::new("disk failure on ward 3")?)?;
 /// let report = vault.verify(None)?;
 /// assert_eq!(&*report.restores[0].reason, "disk failure on ward 3");
 /// # Ok::<(), Error>(())
@@ -378,7 +379,10 @@ impl VerifyReport {
     }
 }
 
-fn subject<S: Serializer>(subject: &Option<Subject>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn subject<S: Serializer>(
+    subject: &Option<Subject>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let subject = subject.as_ref().map(|subject| {
         let kind = match subject.kind() {
             crate::id::SubjectKind::Patient => "patient",
@@ -389,11 +393,14 @@ fn subject<S: Serializer>(subject: &Option<Subject>, serializer: S) -> Result<S:
     subject.serialize(serializer)
 }
 
-fn hex<S: Serializer>(bytes: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn hex<S: Serializer>(bytes: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{:032x}", u128::from_be_bytes(*bytes)))
 }
 
-fn maybe_hex<S: Serializer>(bytes: &Option<[u8; 16]>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn maybe_hex<S: Serializer>(
+    bytes: &Option<[u8; 16]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match bytes {
         Some(bytes) => hex(bytes, serializer),
         None => serializer.serialize_none(),

@@ -350,5 +350,6 @@ pub(super) fn is_restore(page: &Page) -> bool {
         entry.operation == Operation::AcceptRestore
             && entry.target == Target::Vault
             && entry.outcome == AccessOutcome::Done
+            && entry.stage == Stage::Done
     })
 }

@@ -13,7 +13,7 @@ use chartlock::{Error, Operation, Precondition, VaultOptions};
 use super::closing::{full_when, recording};
 use super::deciding::{by, entries_of, id, memory, options, outcomes_of};
 use crate::common::objects::objects_of;
-use crate::common::{Fixed, record, subject};
+use crate::common::{Fixed, accept_restore, record, subject};
 
 /// Policy that denies one actor, with a reason.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ fn invalid_reason_is_refused_before_the_policy_is_asked() {
         assert_eq!(nosy.erase_subject(&patient, reason), Err(invalid.clone()));
         assert_eq!(nosy.place_hold(&patient, reason), Err(invalid.clone()));
         assert_eq!(nosy.expunge(&id("note"), reason), Err(invalid.clone()));
-        assert_eq!(nosy.accept_restore(reason, None), Err(invalid.clone()));
+        assert_eq!(Reason::new(reason), Err(invalid.clone()));
         assert_eq!(nosy.archive(reason, Vec::new()), Err(invalid.clone()));
         let spool = memory();
         let begun = nosy.begin_journal_fallback(reason, spool);
@@ -102,7 +102,7 @@ fn restore_under_consent_erases_again_with_longest_reason() {
         }
     }
     let vault = options().open(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let restored = by(&vault, "dr").accept_restore(&"r".repeat(255), None);
+    let restored = accept_restore(&by(&vault, "dr"), &"r".repeat(255));
     assert_eq!(restored.unwrap().erased_again, 1);
 }
 

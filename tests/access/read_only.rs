@@ -7,7 +7,7 @@ use chartlock::{Error, MemoryStorage, Operation, Purpose, Vault};
 
 use super::deciding::{by, id, memory, options, outcomes_of};
 use crate::common::objects::{objects_of, put, value_of};
-use crate::common::{Fixed, Shared, record, scratch, session_as, subject};
+use crate::common::{Fixed, Shared, accept_restore, record, scratch, session_as, subject};
 
 fn with_note(storage: &Shared) -> Vault {
     let vault = options().create(Arc::clone(storage), &Fixed(1)).unwrap();
@@ -77,7 +77,7 @@ fn every_change_to_a_read_only_vault_is_refused() {
     assert_eq!(dr.erase_subject(&patient, "x"), Err(refused.clone()));
     assert_eq!(dr.place_hold(&patient, "x"), Err(refused.clone()));
     assert_eq!(dr.retain_until(&patient, None), Err(refused.clone()));
-    assert_eq!(dr.accept_restore("x", None).err(), Some(refused.clone()));
+    assert_eq!(accept_restore(&dr, "x").err(), Some(refused.clone()));
     assert_eq!(vault.rotate_master_key().err(), Some(refused.clone()));
     assert_eq!(vault.add_slot(&Fixed(2)).err(), Some(refused.clone()));
     assert_eq!(vault.remove_slot(slot).err(), Some(refused.clone()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chartlock::audit::{AuditItem, Auditor, FaultKind};
+use chartlock::audit::{AuditItem, Auditor, Exposed, FaultKind, PageAuthority};
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, MemoryStorage, StorageError};
 use chartlock::{Error, Operation, Purpose, Vault, access::AccessOutcome};
 
@@ -26,7 +26,7 @@ fn open(stage: &JournalStage, credential: Fixed) -> Result<Auditor, Error> {
     )
 }
 
-/// Returns the notes and subjects of the auditor's journal entries.
+/// Returns the slots or notes, and the subjects, of the auditor's journal entries.
 fn auditor_notes(stage: &JournalStage) -> Vec<(String, Option<[u8; 16]>)> {
     let auditor = stage.open();
     let trail = auditor.trail();
@@ -39,7 +39,11 @@ fn auditor_notes(stage: &JournalStage) -> Vec<(String, Option<[u8; 16]>)> {
             );
             assert_eq!((entry.outcome, entry.settled), (AccessOutcome::Done, true));
             let subject = entry.subject.map(|subject| subject.tag.0);
-            Some((entry.note.unwrap_or_default().into_string(), subject))
+            let text = match entry.slot {
+                Some(slot) => format!("slot {}, {}", slot.id, slot.journal_only),
+                None => entry.note.unwrap().into_string(),
+            };
+            Some((text, subject))
         }
         _ => None,
     });
@@ -74,7 +78,7 @@ fn auditor_reports_are_journaled() {
     stage.clock.shift_calendar(1);
     let slot = stage.open().slot();
     stage.clock.shift_calendar(1);
-    let opened = (format!("opened the journal with slot {slot}"), None);
+    let opened = (format!("slot {slot}, true"), None);
     let note = |text: &str, subject: Option<&str>| {
         (
             text.to_owned(),
@@ -92,6 +96,38 @@ fn auditor_reports_are_journaled() {
             opened,
         ]
     );
+}
+
+/// An auditor has no authority key, so another auditor may have forged any page that a report shows.
+#[test]
+fn reports_state_whether_authority_was_checked() {
+    let stage = journal_of_one_read();
+    let vault = Vault::open(Arc::clone(&stage.storage), &Fixed(1)).unwrap();
+    let session = vault.session(actor("privacy.office"), Purpose::Operations);
+    let auditor = stage.open();
+    for (trail, expected) in [
+        (auditor.trail(), PageAuthority::NotChecked),
+        (session.audit().unwrap(), PageAuthority::Checked),
+    ] {
+        assert_eq!(trail.authority(), expected);
+        let id = record("MRN-1", "a");
+        let reports = [
+            serde_json::to_value(trail.accesses(id.subject(), ..).unwrap()),
+            serde_json::to_value(trail.disclosures(id.subject()).unwrap()),
+            serde_json::to_value(trail.activity(&actor("dr.garcia"), ..).unwrap()),
+            serde_json::to_value(trail.exposure(&Exposed::Slot(1), ..).unwrap()),
+            serde_json::to_value(trail.evidence(&id, 1).unwrap()),
+        ];
+        for report in reports {
+            let text = match expected {
+                PageAuthority::Checked => "checked",
+                _ => "not-checked",
+            };
+            assert_eq!(report.unwrap()["authority"], text);
+        }
+    }
+    let text = PageAuthority::NotChecked.to_string();
+    assert_eq!(text, "authority not checked");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chartlock::Vault;
 use chartlock::audit::{FaultKind, UnreadableParts};
 
-use crate::common::Stage;
+use crate::common::{Stage, accept_restore};
 use crate::stage::*;
 
 /// Returns the keys of the journal pages.
@@ -108,9 +108,7 @@ fn reports_after_accepted_restore_name_later_cuts_only() {
     }
     let before = pages(&stage);
     let vault = stage.open();
-    session(&vault)
-        .accept_restore("disk failure", None)
-        .unwrap();
+    accept_restore(&session(&vault), "disk failure").unwrap();
     drop(vault);
     assert!(unreadable(&stage).iter().all(UnreadableParts::is_empty));
     let after: Vec<_> = pages(&stage).difference(&before).cloned().collect();

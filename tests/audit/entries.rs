@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chartlock::audit::Timestamp;
-use chartlock::internals::journal::{Context, Target};
+use chartlock::audit::{AuditItem, Timestamp};
+use chartlock::internals::journal::{Context, SlotRef, Target};
 use chartlock::{Operation, Purpose, access::AccessOutcome};
 use serde_json::json;
 
@@ -73,6 +73,29 @@ fn report_entry_shows_resolved_names() {
             "position": { "writer": writer, "page": 0, "index": 0 },
         })
     );
+}
+
+#[test]
+fn report_entry_shows_slot_and_master_key() {
+    let stage = JournalStage::new();
+    let drafts = [
+        Target::Slot(SlotRef::new(7, 2, true)),
+        Target::MasterKey(99),
+    ]
+    .map(|target| done(garcia(Operation::AddSlot), NOON, target));
+    write_page(&stage.writer(), NOON, drafts);
+    let auditor = stage.open();
+    let shown: Vec<_> = (items(&auditor.trail()).iter())
+        .filter_map(|item| match item {
+            AuditItem::Entry(entry) if entry.operation == Operation::AddSlot => {
+                let json = serde_json::to_value(entry).unwrap();
+                Some((json["slot"].clone(), json["master_key"].clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    let slot = json!({ "id": 7, "kind": 2, "journal_only": true });
+    assert_eq!(shown, [(slot, json!(null)), (json!(null), json!(99))]);
 }
 
 #[test]

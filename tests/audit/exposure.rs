@@ -1,7 +1,7 @@
 //! Report of the records that a lost slot or key exposes in a time range.
 
 use chartlock::audit::{Exposed, ExposureReport, ExposureScope, Timestamp};
-use chartlock::internals::journal::{EntryDraft, Target};
+use chartlock::internals::journal::{EntryDraft, SlotRef, Target};
 use chartlock::{Operation, Purpose, access::AccessOutcome};
 
 use crate::stage::*;
@@ -10,10 +10,20 @@ fn at(day: i64) -> Timestamp {
     Timestamp::from_millis(NOON + day * DAY)
 }
 
-fn vault(operation: Operation, day: i64, note: &str) -> EntryDraft {
-    let mut act = by("it", Purpose::SystemAdministration, operation);
-    act.note = note.into();
-    done(act, at(day).millis(), Target::Vault)
+fn vault(operation: Operation, day: i64, target: Target) -> EntryDraft {
+    let act = by("it", Purpose::SystemAdministration, operation);
+    done(act, at(day).millis(), target)
+}
+
+fn slot(operation: Operation, day: i64, id: u16) -> EntryDraft {
+    vault(operation, day, Target::Slot(SlotRef::new(id, 1, false)))
+}
+
+/// Returns an entry whose note, which is free text, names a slot or a key.
+fn noted(operation: Operation, day: i64, note: &str) -> EntryDraft {
+    let mut draft = vault(operation, day, Target::Vault);
+    draft.act.note = note.into();
+    draft
 }
 
 fn put(stage: &JournalStage, day: i64, patient: &str, name: &str, version: u64) -> EntryDraft {
@@ -48,19 +58,24 @@ fn ten_days() -> JournalStage {
             erased(&stage, 1, "MRN-2"),
             erased(&stage, 1, "MRN-2"),
             put(&stage, 1, "MRN-3", "a", 1),
-            vault(Operation::AddSlot, 2, "slot 7"),
-            vault(Operation::AddSlot, 2, "for an auditor, slot 8"),
-            vault(Operation::Open, 3, "slot 7"),
-            vault(Operation::Open, 3, "slot 77"),
+            slot(Operation::AddSlot, 2, 7),
+            vault(
+                Operation::AddSlot,
+                2,
+                Target::Slot(SlotRef::new(8, 2, true)),
+            ),
+            slot(Operation::Open, 3, 7),
+            slot(Operation::Open, 3, 77),
             denied,
             put(&stage, 4, "MRN-1", "a", 2),
             put(&stage, 4, "MRN-1", "b", 1),
             erased(&stage, 5, "MRN-3"),
-            vault(Operation::Open, 5, "slot 7"),
-            vault(Operation::RemoveSlot, 6, "slot 7"),
+            slot(Operation::Open, 5, 7),
+            slot(Operation::RemoveSlot, 6, 7),
             put(&stage, 7, "MRN-4", "a", 1),
-            vault(Operation::RotateRoot, 8, "without slot 3, 17"),
-            vault(Operation::DestroyMaster, 8, "key 99"),
+            slot(Operation::RotateRoot, 8, 3),
+            slot(Operation::RotateRoot, 8, 17),
+            vault(Operation::DestroyMaster, 8, Target::MasterKey(99)),
         ],
     );
     stage
@@ -180,12 +195,49 @@ fn exposure_report_of_replaced_slot_shows_replacement_time() {
         &stage.writer(),
         NOON,
         [
-            vault(Operation::AddSlot, 0, "slot 7"),
-            vault(Operation::ReplaceSlot, 1, "slot 7"),
-            vault(Operation::ReplaceSlot, 2, "slot 70"),
+            slot(Operation::AddSlot, 0, 7),
+            slot(Operation::ReplaceSlot, 1, 7),
+            slot(Operation::ReplaceSlot, 2, 70),
         ],
     );
     assert_eq!(report(&stage, &Exposed::Slot(7), 0..9).replaced, [at(1)]);
+}
+
+#[test]
+fn exposure_report_derives_nothing_from_notes() {
+    let stage = ten_days();
+    let slots = |days| report(&stage, &Exposed::Slot(7), days);
+    let key = |days| report(&stage, &Exposed::MasterKey(98), days);
+    let before = (slots(3..5), key(3..5));
+    write_page(
+        &stage.writer(),
+        NOON + 9 * DAY,
+        [
+            noted(Operation::RemoveSlot, 1, "slot 7"),
+            noted(Operation::RotateRoot, 1, "without slot 3, 7"),
+            noted(Operation::ReplaceSlot, 4, "slot 7"),
+            noted(Operation::AddSlot, 4, "for an auditor, slot 7"),
+            noted(Operation::Open, 4, "slot 7"),
+            noted(Operation::ReadJournal, 4, "opened the journal with slot 7"),
+            noted(Operation::DestroyMaster, 1, "key 98"),
+        ],
+    );
+    for (before, after) in [(before.0, slots(3..5)), (before.1, key(3..5))] {
+        let made = before.made;
+        let mut after = after;
+        after.made = made;
+        assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn restored_kit_brings_removed_slot_back() {
+    let stage = ten_days();
+    let after = |stage: &JournalStage| report(stage, &Exposed::Slot(7), 8..9).scope;
+    assert_eq!(after(&stage), ExposureScope::Nothing);
+    let writer = stage.writer();
+    write_page(&writer, NOON, [slot(Operation::RestoreKit, 7, 7)]);
+    assert_eq!(after(&stage), ExposureScope::AllSubjects);
 }
 
 #[test]
@@ -210,6 +262,17 @@ fn subject_key_exposes_only_its_subject() {
     assert_eq!(report.scope, ExposureScope::OneSubject);
     assert_eq!(subjects(&report), [("MRN-1", 2, 3)]);
     assert_eq!(report.exposed, "a subject's key 5");
+}
+
+#[test]
+fn unsettled_removal_of_slot_does_not_end_its_exposure() {
+    let stage = JournalStage::per_operation();
+    objects::put(&*stage.storage, b"x", &[]);
+    let fails = change(b"x", vec![slot(Operation::RemoveSlot, 1, 7)]);
+    assert!(stage.writer().commit(vec![fails], moment(NOON)).unwrap()[0].is_err());
+    let report = report(&stage, &Exposed::Slot(7), 3..5);
+    assert_eq!(report.scope, ExposureScope::AllSubjects);
+    assert_eq!(report.key_lifetime.until, None);
 }
 
 #[test]

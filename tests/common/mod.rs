@@ -28,5 +28,5 @@ pub(crate) use brittle::Brittle;
 pub(crate) use credential::Fixed;
 pub(crate) use ids::{actor, record, subject};
 pub(crate) use passphrase::passphrase;
-pub(crate) use session::{session, session_as};
+pub(crate) use session::{accept_restore, because, session, session_as};
 pub(crate) use stage::{Shared, Stage};

@@ -1,6 +1,8 @@
 //! Constructors of sessions.
 
-use chartlock::{Purpose, Session, Vault};
+use chartlock::access::Reason;
+use chartlock::verify::RestoreReport;
+use chartlock::{Error, Purpose, Session, Vault};
 
 use super::ids::actor;
 
@@ -12,4 +14,15 @@ pub(crate) fn session(vault: &Vault) -> Session {
 /// Returns a session of an actor for a purpose.
 pub(crate) fn session_as(vault: &Vault, name: &str, purpose: Purpose) -> Session {
     vault.session(actor(name), purpose)
+}
+
+/// Returns a reason.
+pub(crate) fn because(text: &str) -> Reason {
+    Reason::new(text).unwrap()
+}
+
+/// Plans a restore, and accepts the plan unchanged.
+pub(crate) fn accept_restore(session: &Session, reason: &str) -> Result<RestoreReport, Error> {
+    let plan = session.plan_restore(None)?;
+    session.accept_restore(&plan, because(reason))
 }

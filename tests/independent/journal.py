@@ -15,6 +15,7 @@ from sealed import check_length, key_number, open_body
 BY_VAULT, BY_AUDITOR = 18, 19
 AUTHORITY_TAIL = 36
 READ_THE_JOURNAL = 35
+AUDITORS_SLOT = 0x8000
 DONE, ANNOUNCED = 0, 1
 OPERATIONS = {
     1: "create the vault", 2: "open", 3: "lock", 4: "make writable", 5: "write a version",
@@ -29,6 +30,7 @@ OPERATIONS = {
     32: "verify", 33: "make a checkpoint", 34: "accept a restore", 35: "read the journal",
     36: "break the glass", 37: "begin a journal fallback", 38: "end a journal fallback",
     39: "mark a honeytoken", 40: "disclose", 41: "begin a backup", 42: "end a backup",
+    43: "restore a recovery kit",
     44: "rotate the journal keys", 45: "close former journal keys",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
@@ -87,6 +89,9 @@ class Target:
     fault: int | None = None
     page: int | None = None
     pages: int | None = None
+    slot: int | None = None
+    kind: int | None = None
+    master_key: int | None = None
 
     def announced(self) -> tuple[PageId, int] | None:
         """Returns the page and the index of the entry that this entry settles."""
@@ -220,9 +225,12 @@ def signed_body(
 
 def may_be_of_auditor(page: Page) -> bool:
     return not page.seen and all(
-        entry.operation == READ_THE_JOURNAL and entry.target.target in (0, 2)
-        for entry in page.entries
+        entry.operation == READ_THE_JOURNAL and is_of_auditor(entry.target) for entry in page.entries
     )
+
+
+def is_of_auditor(target: Target) -> bool:
+    return target.target in (0, 2) or (target.target == 8 and target.kind & AUDITORS_SLOT != 0)
 
 
 def decode_page(body: bytes, kind: int, key_number: int, steps: Steps) -> Page:
@@ -263,7 +271,7 @@ def read_entry(
 
 
 def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
-    code = fields.code(range(8))
+    code = fields.code(range(10))
     read: dict[str, Any] = {}
     if code == 1:
         read = {"generation": fields.u64(), "digest": fields.take(32)}
@@ -280,6 +288,10 @@ def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
     if code == 7:
         read = {"fault": fields.u8(), "writer": fields.take(16)}
         read |= {"page": fields.u64(), "pages": fields.u64()}
+    if code == 8:
+        read = {"slot": fields.u16(), "kind": fields.u16()}
+    if code == 9:
+        read = {"master_key": fields.u32()}
     return Target(code, **read)
 
 

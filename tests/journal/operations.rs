@@ -10,10 +10,12 @@ use chartlock::audit::{Auditor, Exposed};
 use chartlock::internals::journal::{Stage as EntryStage, Target};
 use chartlock::storage::{MemoryStorage, StorageError};
 use chartlock::{
-    Actor, Document, Error, Journaling, Precondition, Purpose, RecordId, Session, Vault,
+    Actor, Document, Error, Journaling, Precondition, Purpose, RecordId, RecoveryKit, Session,
+    Vault,
 };
 
-use crate::common::Fixed;
+use crate::common::objects::delete;
+use crate::common::{Fixed, because};
 use crate::parse;
 use crate::stage::{Line, Stage, record, session, subject};
 
@@ -28,6 +30,8 @@ struct Scene<'a> {
     id: RecordId,
     auditor_slot: u16,
     second_slot: u16,
+    /// Kit of the current header.
+    kit: RecoveryKit,
 }
 
 /// Table row: an operation, and its entries in journal order, each as `operation, outcome, target`.
@@ -47,14 +51,17 @@ macro_rules! rows {
 }
 
 const ROWS: &[Row] = rows! {
-    "Vault::create" "v" ["create the vault, done, header"] |_| {
+    "Vault::create" "v" [
+        "create the vault, done, slot", "create the vault, done, master key",
+        "create the vault, done, header"
+    ] |_| {
         let storage = Arc::new(MemoryStorage::new());
         drop(Vault::create(storage, &Fixed(1)).unwrap());
     };
-    "Vault::open" "" ["open the vault, done, vault"] |at| {
+    "Vault::open" "" ["open the vault, done, slot"] |at| {
         drop(Vault::open(Arc::clone(&at.stage.storage), &Fixed(1)).unwrap());
     };
-    "Vault::open_rolled_back" "" ["open the vault, done, vault"] |at| {
+    "Vault::open_rolled_back" "" ["open the vault, done, slot"] |at| {
         drop(Vault::open_rolled_back(Arc::clone(&at.stage.storage), &Fixed(1)).unwrap());
     };
     "Vault::make_writable" "" ["make the vault writable, done, vault"] |at| {
@@ -63,16 +70,16 @@ const ROWS: &[Row] = rows! {
     "Vault::lock" "" ["lock the vault, done, vault"] |at| at.vault.lock();
     "Vault::close" "" ["lock the vault, done, vault"] |at| at.vault.close().unwrap();
     "Vault::slots" "" ["list the slots, done, vault"] |at| drop(at.vault.slots().unwrap());
-    "Vault::add_slot" "v" ["add a slot, done, header", "add a slot, done, vault"] |at| {
+    "Vault::add_slot" "v" ["add a slot, done, header", "add a slot, done, slot"] |at| {
         at.vault.add_slot(&Fixed(3)).unwrap();
     };
-    "Vault::add_auditor_slot" "v" ["add a slot, done, header", "add a slot, done, vault"] |at| {
+    "Vault::add_auditor_slot" "v" ["add a slot, done, header", "add a slot, done, slot"] |at| {
         at.vault.add_auditor_slot(&Fixed(3)).unwrap();
     };
-    "Vault::replace_slot" "v" ["replace a slot, done, header", "replace a slot, done, vault"] |at| {
+    "Vault::replace_slot" "v" ["replace a slot, done, header", "replace a slot, done, slot"] |at| {
         at.vault.replace_slot(at.second_slot, &Fixed(4)).unwrap();
     };
-    "Vault::remove_slot" "v" ["remove a slot, done, header", "remove a slot, done, vault"] |at| {
+    "Vault::remove_slot" "v" ["remove a slot, done, header", "remove a slot, done, slot"] |at| {
         at.vault.remove_slot(at.second_slot).unwrap();
     };
     "Vault::rotate_journal_keys" "v" [
@@ -86,11 +93,12 @@ const ROWS: &[Row] = rows! {
         at.vault.rotate_root_key(&[&Fixed(1), &Fixed(2), &Fixed(5)], &[]).unwrap();
     };
     "Vault::rotate_master_key" "vp" [
-        "rotate the master key, done, header", "rotate the master key, done, entry",
-        "rotate the master key, done, entry", "rotate the master key, done, header",
+        "rotate the master key, done, header", "rotate the master key, done, master key",
+        "rotate the master key, done, entry", "rotate the master key, done, entry",
+        "rotate the master key, done, header", "destroy a master key, done, master key",
         "rotate the master key, done, vault"
     ] |at| { at.vault.rotate_master_key().unwrap(); };
-    "Vault::destroy_master_key" "" ["destroy a master key, refused, vault"] |at| {
+    "Vault::destroy_master_key" "" ["destroy a master key, refused, master key"] |at| {
         assert_eq!(at.vault.destroy_master_key(1), Err(Error::NoSuchKey));
     };
     "Vault::rotate_subject_key" "prh" [
@@ -117,6 +125,18 @@ const ROWS: &[Row] = rows! {
     };
     "Vault::recovery_kit" "" ["export a recovery kit, done, vault"] |at| {
         at.vault.recovery_kit().unwrap();
+    };
+    "RecoveryKit::restore" "v" [
+        "restore a recovery kit, done, header", "restore a recovery kit, done, slot",
+        "restore a recovery kit, done, slot"
+    ] |at| {
+        at.kit.restore(at.stage.shared(), &Fixed(1)).unwrap();
+    };
+    "RecoveryKit::restore_anyway" "v" [
+        "restore a recovery kit, done, header", "restore a recovery kit, done, slot",
+        "restore a recovery kit, done, slot"
+    ] |at| {
+        at.kit.restore_anyway(at.stage.shared(), &Fixed(1)).unwrap();
     };
     "Vault::checkpoint" "" ["make a checkpoint, done, vault"] |at| {
         at.vault.checkpoint().unwrap();
@@ -149,10 +169,19 @@ const ROWS: &[Row] = rows! {
     "Session::bring_journal_home" "" ["end a journal fallback, done, vault"] |at| {
         at.clinician.bring_journal_home("restarted", &MemoryStorage::new()).unwrap();
     };
+    "Session::bring_journal_back" "" ["end a journal fallback, done, vault"] |at| {
+        at.clinician.bring_journal_back(&MemoryStorage::new(), because("meant")).unwrap();
+    };
+    "Session::plan_restore" "" ["verify the vault, done, vault", "verify the vault, done, vault"] |at| {
+        at.clinician.plan_restore(None).unwrap();
+    };
     "Session::accept_restore" "" [
-        "verify the vault, done, vault", "verify the vault, done, vault", "accept a restore, done, vault"
+        "verify the vault, done, vault", "verify the vault, done, vault",
+        "verify the vault, done, vault", "verify the vault, done, vault",
+        "accept a restore, done, vault"
     ] |at| {
-        at.clinician.accept_restore("meant", None).unwrap();
+        let plan = at.clinician.plan_restore(None).unwrap();
+        at.clinician.accept_restore(&plan, because("meant")).unwrap();
     };
     "Session::archive" "" ["begin a backup, done, vault", "end a backup, done, vault"] |at| {
         assert!(at.clinician.archive("nightly", Vec::new()).unwrap().objects > 0);
@@ -247,8 +276,8 @@ const ROWS: &[Row] = rows! {
     "Session::disclose_record" "" ["disclose records, done, record"] |at| {
         at.clinician.disclose_record(&at.id, "insurer", "summary").unwrap();
     };
-    "Auditor::open" "" ["read the journal, done, vault"] |at| drop(auditor(at));
-    "Auditor::open_read_only" "" ["read the journal, done, vault", "end a journal fallback, done, vault"] |at| {
+    "Auditor::open" "" ["read the journal, done, slot"] |at| drop(auditor(at));
+    "Auditor::open_read_only" "" ["read the journal, done, slot", "end a journal fallback, done, vault"] |at| {
         // The entry stays in the spool until it is brought home. Its time comes from the system's
         // clock.
         let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
@@ -257,16 +286,16 @@ const ROWS: &[Row] = rows! {
         at.stage.clock.advance(100 * 365 * 24 * 3_600_000);
         at.clinician.bring_journal_home("brought home", &spool).unwrap();
     };
-    "AuditTrail::entries" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
+    "AuditTrail::entries" "" ["read the journal, done, slot", "read the journal, done, vault"] |at| {
         assert!(auditor(at).trail().entries(..).unwrap().count() > 0);
     };
-    "AuditTrail::accesses" "" ["read the journal, done, vault", "read the journal, done, subject"] |at| {
+    "AuditTrail::accesses" "" ["read the journal, done, slot", "read the journal, done, subject"] |at| {
         auditor(at).trail().accesses(at.id.subject(), ..).unwrap();
     };
-    "AuditTrail::disclosures" "" ["read the journal, done, vault", "read the journal, done, subject"] |at| {
+    "AuditTrail::disclosures" "" ["read the journal, done, slot", "read the journal, done, subject"] |at| {
         auditor(at).trail().disclosures(at.id.subject()).unwrap();
     };
-    "AuditTrail::activity" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
+    "AuditTrail::activity" "" ["read the journal, done, slot", "read the journal, done, vault"] |at| {
         let actor = Actor::new("dr.garcia").unwrap();
         auditor(at).trail().activity(&actor, ..).unwrap();
     };
@@ -337,14 +366,6 @@ const WITHOUT: &[(&str, &str)] = &[
         "the export of the kit was journaled",
     ),
     (
-        "RecoveryKit::restore",
-        "no vault is open yet; the next opening is journaled",
-    ),
-    (
-        "RecoveryKit::restore_anyway",
-        "no vault is open yet; the next opening is journaled",
-    ),
-    (
         "Auditor::trail",
         "reads nothing until a report is requested",
     ),
@@ -370,6 +391,10 @@ const WITHOUT: &[(&str, &str)] = &[
     (
         "Verification::report",
         "returns the findings; the verification was journaled when it began",
+    ),
+    (
+        "AuditTrail::authority",
+        "returns whether forged pages are recognized; reads nothing",
     ),
     (
         "AuditTrail::resolve_all",
@@ -407,6 +432,8 @@ fn target(line: &Line) -> &'static str {
         Target::Record { .. } => "record",
         Target::Version { .. } => "version",
         Target::Finding(_) => "finding",
+        Target::Slot(_) => "slot",
+        Target::MasterKey(_) => "master key",
         Target::Settled(..) => panic!("no settled entries on this storage"),
     }
 }
@@ -449,7 +476,8 @@ fn scene(stage: &Stage) -> (Vault, u16, u16) {
 /// Runs the operation of one row. Returns the operation's journal entries, and the classes of the
 /// storage keys that the operation wrote.
 ///
-/// The operation that creates a vault runs on an empty storage.
+/// The operation that creates a vault runs on an empty storage, and that of a recovery kit on a
+/// storage without a header.
 fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     if row.name == "Vault::create" {
         let stage = Stage::memory();
@@ -463,14 +491,18 @@ fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     let (vault, auditor_slot, second_slot) = scene(&stage);
     // Write the queued entry of `open` first, so that all later entries belong to the operation
     // under test.
-    vault.slots().unwrap();
+    let kit = vault.recovery_kit().unwrap();
     let positions = || {
         stage
             .journal()
             .into_iter()
             .map(|line| (line.page, line.index))
     };
-    let (objects, before) = (stage.objects(), positions().collect::<BTreeSet<_>>());
+    let before: BTreeSet<_> = positions().collect();
+    if row.name.starts_with("RecoveryKit::") {
+        delete(&stage.storage, b"v");
+    }
+    let objects = stage.objects();
     (row.run)(&Scene {
         stage: &stage,
         vault: &vault,
@@ -478,6 +510,7 @@ fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
         id: record("MRN-1", "Observation/2"),
         auditor_slot,
         second_slot,
+        kit,
     });
     drop(vault);
     let mut own = stage.journal();

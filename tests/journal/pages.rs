@@ -6,7 +6,8 @@ use chartlock::internals::crypto::{
     AuthorityKey, CipherSuite, JournalKey, Nonce, authority_tag, page_key, sha256,
 };
 use chartlock::internals::journal::{
-    Act, Authority, Context, Page, PageError, PageId, PageKeys, Sealer, Stage, SubjectRef, Target,
+    Act, Authority, Context, Page, PageError, PageId, PageKeys, Sealer, SlotRef, Stage, SubjectRef,
+    Target,
 };
 use chartlock::{Error, Operation, access::AccessOutcome};
 
@@ -132,6 +133,9 @@ fn auditors_page_with_other_content_is_forged() {
     };
     let reads = as_auditor(Operation::ReadJournal, Target::Vault);
     assert!(open(&reads).is_ok() && open_as_auditor(&reads).is_ok());
+    let slot = |journal_only| Target::Slot(SlotRef::new(7, 2, journal_only));
+    let opens = as_auditor(Operation::ReadJournal, slot(true));
+    assert!(open(&opens).is_ok() && open_as_auditor(&opens).is_ok());
     let header = Target::Header {
         generation: 2,
         digest: [1; 32],
@@ -141,6 +145,9 @@ fn auditors_page_with_other_content_is_forged() {
         (Operation::Erase, Target::Vault),
         (Operation::AcceptRestore, Target::Vault),
         (Operation::ReadJournal, header),
+        (Operation::ReadJournal, slot(false)),
+        (Operation::ReadJournal, Target::MasterKey(7)),
+        (Operation::AddSlot, slot(true)),
     ] {
         let page = as_auditor(operation, target);
         assert_eq!(open(&page), Err(PageError::Forged));

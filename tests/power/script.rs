@@ -16,7 +16,7 @@ use chartlock::{Error, Journaling, RecordId, Vault, VaultOptions};
 
 use crate::child::{ok, print_and_run, run_verb};
 use crate::common::content::Random;
-use crate::common::{Fixed, record, session};
+use crate::common::{Fixed, accept_restore, record, session};
 use crate::place;
 
 pub(crate) const ROOT: &str = "CHARTLOCK_POWER_DIRECTORY";
@@ -196,7 +196,7 @@ fn use_copy(opened: &Opened, thread: u64) {
         let storage = place::open(&restored)?;
         let vault = Vault::open(Arc::clone(&storage), &Fixed(1))?;
         let session = session(&vault);
-        session.accept_restore("disk lost", None)?;
+        accept_restore(&session, "disk lost")?;
         session.put(&restored_record(), RESTORED)?;
         drop((session, vault));
         storage.close().map_err(Error::from)

@@ -53,7 +53,7 @@ fn kit_does_not_replace_intact_header(stage: &Stage) {
     session_on(&vault).put(&id, b"new").unwrap();
     let restored = RecoveryKit::from_bytes(kit.as_bytes())
         .unwrap()
-        .restore(&*stage.shared(), &Fixed(1));
+        .restore(stage.shared(), &Fixed(1));
     assert_eq!(restored, Err(Error::HeaderPresent));
     let again = stage.options().open(stage.shared(), &Fixed(2)).unwrap();
     assert_eq!(&session_on(&again).get(&id).unwrap().unwrap()[..], b"new");

@@ -161,7 +161,7 @@ fn auditor_slot_opens_only_the_journal(stage: &Stage) {
     let rolled_back = (stage.options()).open_rolled_back(stage.shared(), &Fixed(2));
     assert_eq!(rolled_back.unwrap_err(), wrong);
     let kit = vault.recovery_kit().unwrap();
-    assert_eq!(kit.restore(&*stage.storage, &Fixed(2)).unwrap_err(), wrong);
+    assert_eq!(kit.restore(stage.shared(), &Fixed(2)).unwrap_err(), wrong);
     assert_eq!(vault.remove_slot(first.id), Err(Error::LastSlot));
 
     let refused = Err(Error::AuditorSlot);

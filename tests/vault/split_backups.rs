@@ -11,7 +11,7 @@ use std::time::Duration;
 use chartlock::storage::{FileStorage, MemoryStorage, SplitStorage, Storage, archive};
 use chartlock::{Error, Purpose, RecordId, Vault, VaultOptions};
 
-use crate::common::{Fixed, ids::subject, record, scratch, session, session_as};
+use crate::common::{Fixed, accept_restore, ids::subject, record, scratch, session, session_as};
 
 type Split = SplitStorage<FileStorage, FileStorage>;
 
@@ -119,7 +119,7 @@ fn assert_whole(storage: Arc<dyn Storage>, patients: u64, versions: u64) {
     }
     let history = session.history(&record("busy", "note")).unwrap();
     assert!(history.len() as u64 >= versions);
-    session.accept_restore("disk lost", None).unwrap();
+    accept_restore(&session, "disk lost").unwrap();
     session.put(&record("busy", "note"), b"goes on").unwrap();
 }
 

@@ -96,6 +96,13 @@ pub enum Target {
         page: u64,
         pages: u64,
     },
+    Slot {
+        slot: u16,
+        kind: u16,
+    },
+    MasterKey {
+        number: u32,
+    },
     Later,
 }
 
@@ -195,6 +202,8 @@ impl Page {
                 "page": page,
                 "pages": pages,
             }),
+            Target::Slot { slot, kind } => json!({ "target": 8, "slot": slot, "kind": kind }),
+            Target::MasterKey { number } => json!({ "target": 9, "master_key": number }),
             Target::Later => panic!("no page with such a target opens"),
         }
     }

@@ -135,8 +135,14 @@ fn full(world: &World) -> Page {
             page: 3,
             pages: u64::MAX,
         },
+        Target::Slot { slot: 7, kind: 1 },
+        Target::Slot {
+            slot: u16::MAX,
+            kind: 0x8002,
+        },
+        Target::MasterKey { number: u32::MAX },
     ];
-    let mut entries: Vec<_> = (1..=40)
+    let mut entries: Vec<_> = (1..=43)
         .zip(targets.iter().cycle())
         .map(|(operation, target)| entry(operation, target.clone()))
         .collect();
@@ -151,7 +157,7 @@ fn full(world: &World) -> Page {
             String::new()
         };
     }
-    entries[39].after = u32::MAX;
+    entries[42].after = u32::MAX;
     Page {
         seen: vec![Seen {
             page: Place {
@@ -287,7 +293,12 @@ pub fn all() -> Files {
     let what = ("page-by-auditor", "a page that an auditor wrote");
     page_file(&mut files, what, "ok", |world, at| {
         world.header();
-        let page = audited(world, 35);
+        let mut page = audited(world, 35);
+        let slot = Target::Slot {
+            slot: 7,
+            kind: 0x8001,
+        };
+        page.entries.push(entry(35, slot));
         world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
         world.about("content", &page.content_json());
     });

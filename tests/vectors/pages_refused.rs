@@ -72,6 +72,26 @@ fn authority(files: &mut Files) {
             world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
         });
     }
+    let cases = [
+        (
+            "page-by-auditor-vault-slot",
+            "an auditor's page about a slot that opens the vault",
+            Target::Slot { slot: 7, kind: 2 },
+        ),
+        (
+            "page-by-auditor-master-key",
+            "an auditor's page about a master key",
+            Target::MasterKey { number: 7 },
+        ),
+    ];
+    for (name, what, target) in cases {
+        page_file(files, (name, what), "Forged", |world, at| {
+            world.header();
+            let mut page = audited(world, 35);
+            page.entries[0].target = target;
+            world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
+        });
+    }
     let what = ("page-by-auditor-seen", "an auditor's page with heads");
     page_file(files, what, "Forged", |world, at| {
         world.header();
@@ -306,7 +326,7 @@ fn bodies(files: &mut Files) {
             "Malformed",
             |page| {
                 page.subjects.clear();
-                page.entries.push(entry(41, Target::Vault));
+                page.entries.push(entry(200, Target::Vault));
             },
         ),
         (

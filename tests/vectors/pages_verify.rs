@@ -130,6 +130,8 @@ fn target_json(target: &Target) -> Value {
         Target::Settled(page, index) => {
             joined([json!({ "target": 6, "place": index }), place(page)])
         }
+        Target::Slot(slot) => json!({ "target": 8, "slot": slot.id, "kind": slot.kind }),
+        Target::MasterKey(number) => json!({ "target": 9, "master_key": number }),
         Target::Finding(finding) => json!({
             "target": 7,
             "fault": finding.fault,

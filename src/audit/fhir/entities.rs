@@ -115,6 +115,8 @@ fn details(entry: &AuditEntry) -> Vec<Value> {
         ("version", entry.version),
         ("entry-sequence", entry.sequence),
         ("header-generation", entry.generation),
+        ("slot", entry.slot.map(|slot| slot.id.into())),
+        ("master-key", entry.master_key.map(Into::into)),
     ];
     let numbers = numbers
         .into_iter()

@@ -135,6 +135,17 @@ impl Header {
         Ok(Self { frame, ring })
     }
 
+    /// Returns the vault id and the generation that a header value claims, even if the bytes after
+    /// them are damaged. Nothing authenticates the two. Returns `None` for a value of another format.
+    pub fn claims(value: &[u8]) -> Option<(VaultId, u64)> {
+        let (fixed, _) = value.split_first_chunk::<36>()?;
+        let rest = fixed.strip_prefix(&MAGIC)?;
+        let rest = rest.strip_prefix(&FORMAT.to_le_bytes())?;
+        let (vault, rest) = rest.get(2..)?.split_first_chunk()?;
+        let generation = rest.first_chunk()?;
+        Some((*vault, u64::from_le_bytes(*generation)))
+    }
+
     /// Returns the cipher suite that the vault writes with.
     pub fn suite(&self) -> CipherSuite {
         self.frame.suite

@@ -28,6 +28,7 @@ use crate::storage::{CommitError, Committed, Storage};
 use crate::vault::Vault;
 use crate::vault::clock::Clock;
 pub(crate) use background::Upkeep;
+pub(crate) use references::slot_target;
 
 use background::Background;
 use clock_watch::ClockWatch;

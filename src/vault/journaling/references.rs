@@ -4,10 +4,16 @@ use crate::crypto::{self, ChartId, RecordTag, SubjectTag};
 use crate::error::Result;
 use crate::format::envelope::{self, Address};
 use crate::id::{RecordId, Subject};
-use crate::journal::{AccessOutcome, Act, EntryDraft, RecordRef, SubjectRef, Target};
+use crate::journal::{AccessOutcome, Act, EntryDraft, RecordRef, SlotRef, SubjectRef, Target};
+use crate::keys::SlotInfo;
 use crate::keys::entry::{EntryState, PatientEntry};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
+
+/// Returns the journal reference to a slot.
+pub(crate) fn slot_target(slot: &SlotInfo) -> Target {
+    Target::Slot(SlotRef::new(slot.id, slot.kind, slot.journal_only))
+}
 
 impl Vault {
     /// Returns the journal reference to a subject. The reference contains the chart id if the
@@ -120,6 +126,25 @@ impl Vault {
             digest: crypto::sha256(&[value]),
         };
         Ok(act.draft(self.core.store.clock.now(), target, AccessOutcome::Done))
+    }
+
+    /// Returns the journal reference to a slot of the header in memory.
+    pub(crate) fn refer_slot(&self, id: u16) -> Target {
+        let header = self.header_in_memory();
+        let slots = header.into_iter().flat_map(|header| header.header.slots());
+        let slot = slots.into_iter().find(|slot| slot.id == id);
+        slot.map_or(Target::Slot(SlotRef { id, kind: 0 }), |slot| {
+            slot_target(&slot)
+        })
+    }
+
+    /// Returns the journal references to the slots and the master keys of a new vault.
+    pub(crate) fn refer_first_keys(&self) -> Result<Vec<Target>> {
+        let header = self.header_in_memory()?;
+        let masters = header.keyring.masters();
+        let masters = masters.map(|master| Target::MasterKey(master.number));
+        let slots = header.header.slots();
+        Ok(slots.iter().map(slot_target).chain(masters).collect())
     }
 
     /// Drafts the journal entry for a header that is about to be written.

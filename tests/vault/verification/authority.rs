@@ -13,8 +13,8 @@ use chartlock::{Actor, Error, Operation, Purpose};
 
 use super::journals::longest;
 use super::{assert_clean, clinic, faults, verify};
-use crate::common::Fixed;
 use crate::common::journal::unlocked;
+use crate::common::{Fixed, accept_restore, because};
 use crate::raw;
 use crate::stage::{Shared, Stage, record, session_on};
 
@@ -58,7 +58,7 @@ pub(super) fn insider(storage: &Shared) -> Sealer {
 }
 
 /// Stores a forged page with one entry, as a chain of its own.
-fn forge(storage: &Shared, as_vault: bool, operation: Operation, target: Target) {
+pub(crate) fn forge(storage: &Shared, as_vault: bool, operation: Operation, target: Target) {
     let context = Context {
         actor: "dr.garcia".into(),
         purpose: "TREAT".into(),
@@ -102,7 +102,7 @@ fn check_forged_erasure(stage: &Stage, as_vault: bool) {
     assert_eq!(faults(&report), [JournalFault::Forged], "{report:#?}");
     assert!(report.records.is_empty() && report.entries.is_empty());
     let vault = stage.open();
-    let restored = session_on(&vault).accept_restore("last night's copy", None);
+    let restored = accept_restore(&session_on(&vault), "last night's copy");
     let restored = restored.unwrap();
     assert_eq!(restored.erased_again, 0);
     assert_eq!(faults(&restored.differed), [JournalFault::Forged]);
@@ -150,7 +150,9 @@ fn denied_text_hides_no_finding(stage: &Stage) {
     let options = stage.options().policy(policy);
     let vault = options.open(stage.shared(), &Fixed(1)).unwrap();
     let nosy = vault.session(Actor::new("nosy").unwrap(), Purpose::Operations);
-    assert_eq!(nosy.accept_restore(&text, None).err(), Some(Error::Denied));
+    let plan = session_on(&vault).plan_restore(None).unwrap();
+    let accepted = nosy.accept_restore(&plan, because(&text));
+    assert_eq!(accepted.err(), Some(Error::Denied));
     drop(vault);
     let report = verify(stage);
     assert_eq!(faults(&report), [JournalFault::Missing], "{report:#?}");

@@ -13,6 +13,7 @@ use chartlock::verify::{FindingKind, JournalFault, RecordFinding};
 
 use super::authority::insider;
 use super::{chains, clinic, faults, record_key, records, verify};
+use crate::common::accept_restore;
 use crate::common::journal::unlocked;
 use crate::forged_records::{sealed, sealed_with_length};
 use crate::raw;
@@ -165,7 +166,7 @@ fn length_beyond_every_storage_is_one_finding(stage: &Stage) {
     }
     let vault = stage.open();
     let session = session_on(&vault);
-    session.accept_restore("disk failure", None).unwrap();
+    accept_restore(&session, "disk failure").unwrap();
     assert!(session.get(&record("MRN-2", "Observation/1")).is_ok());
 }
 

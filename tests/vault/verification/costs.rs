@@ -10,7 +10,7 @@ use chartlock::{Document, Journaling};
 use super::bounds::planted_page;
 use super::{clinic, faults};
 use crate::common::counting::{Cost, Counting};
-use crate::common::{Fixed, Shared};
+use crate::common::{Fixed, Shared, accept_restore};
 use crate::raw;
 use crate::stage::{Stage, record, session_on};
 
@@ -51,7 +51,7 @@ fn costs(stage: &Stage) -> [Cost; 2] {
     let verify = counting.cost_of(|| drop(vault.verify(None).unwrap()));
     let accept = counting.cost_of(|| {
         let session = session_on(&vault);
-        session.accept_restore("disk failure", None).unwrap();
+        accept_restore(&session, "disk failure").unwrap();
     });
     [verify, accept]
 }
@@ -94,7 +94,7 @@ fn planted_pages_are_accepted_with_restore() {
     clinic(&vault);
     plant_chains(&stage.storage, PAGES);
     let session = session_on(&vault);
-    let report = session.accept_restore("disk failure", None).unwrap();
+    let report = accept_restore(&session, "disk failure").unwrap();
     assert_eq!(report.differed.journal.len() as u64, PAGES);
     drop(vault);
     let report = stage.open().verify(None).unwrap();

@@ -4,6 +4,7 @@
 use chartlock::verify::FindingKind;
 
 use super::{assert_clean, clinic, put_back, record_key, records, verify};
+use crate::common::{accept_restore, because};
 use crate::raw;
 use crate::stage::{Stage, record, session_on};
 
@@ -94,9 +95,9 @@ fn accepted_restore_repeats_expunge(stage: &Stage) {
     let session = session_on(&vault);
     let id = record("MRN-1", "Allergy/1");
     assert!(session.get(&id).unwrap().is_some());
-    let report = session
-        .accept_restore("disk failure", Some(&*later.storage))
-        .unwrap();
+    let reason = because("disk failure");
+    session.bring_journal_back(&*later.storage, reason).unwrap();
+    let report = accept_restore(&session, "disk failure").unwrap();
     assert_eq!((report.expunged_again, report.not_expunged_again), (1, 0));
     assert!(session.get(&id).unwrap().is_none());
     assert!(session.get_version(&id, 2).unwrap().is_none());

@@ -16,8 +16,8 @@ use chartlock::verify::{FindingKind, JournalFault};
 use chartlock::{Actor, Error, Operation, Purpose, Vault};
 
 use super::{assert_clean, chains, clinic, faults, remove, verify};
-use crate::common::Fixed;
 use crate::common::journal::unlocked;
+use crate::common::{Fixed, accept_restore};
 use crate::raw;
 use crate::stage::{Shared, Stage, record, session_on};
 
@@ -172,7 +172,7 @@ fn page_under_closed_keys_is_late_and_has_no_consequence(stage: &Stage) {
         assert!(report.records.is_empty() && report.entries.is_empty());
         let records = raw::objects_of(&stage.storage, b"r");
         let vault = stage.open();
-        let restored = session_on(&vault).accept_restore("last night's copy", None);
+        let restored = accept_restore(&session_on(&vault), "last night's copy");
         assert_eq!(restored.unwrap().erased_again, 0);
         drop(vault);
         assert_eq!(raw::objects_of(&stage.storage, b"r"), records);

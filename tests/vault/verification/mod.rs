@@ -1,6 +1,6 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
-mod authority;
+pub(crate) mod authority;
 mod bounds;
 mod checkpoints;
 mod classes;
@@ -13,6 +13,7 @@ mod histories;
 mod journal_keys;
 mod journals;
 mod patient_entries;
+mod planned_restores;
 mod records;
 mod restores;
 mod segment_lengths;

@@ -3,7 +3,7 @@
 use chartlock::verify::FindingKind;
 
 use super::{assert_clean, clinic, entries, faults, put_back, records, verify};
-use crate::common::Fixed;
+use crate::common::{Fixed, accept_restore};
 use crate::raw;
 use crate::stage::{Stage, record, session_on, subject};
 
@@ -194,7 +194,7 @@ fn rollback_followed_by_rotation_is_found(stage: &Stage) {
     assert_eq!(report.header.unwrap().kind, FindingKind::RolledBack);
     // After an accepted restore, verify no longer reports the loss.
     let vault = stage.open();
-    session_on(&vault).accept_restore("meant", None).unwrap();
+    accept_restore(&session_on(&vault), "meant").unwrap();
     assert!(vault.verify(None).unwrap().is_clean());
 }
 

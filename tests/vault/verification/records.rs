@@ -4,6 +4,7 @@ use chartlock::internals::envelope::INLINE_MAX;
 use chartlock::verify::{FindingKind, VerifyReport};
 
 use super::{assert_clean, clinic, entries, faults, put_back, record_key, records, remove, verify};
+use crate::common::accept_restore;
 use crate::raw;
 use crate::stage::{Stage, content, record, session_on, subject};
 
@@ -266,9 +267,7 @@ fn report_contains_names_only_when_serialized() {
     remove(&stage.storage, &[key.clone(), entry.unwrap()]);
     let vault = stage.open();
     let session = session_on(&vault);
-    session
-        .accept_restore("a reason with a name", None)
-        .unwrap();
+    accept_restore(&session, "a reason with a name").unwrap();
     let report = vault.verify(None).unwrap();
     assert_eq!(report.restores.len(), 1);
     stage.open().rotate_master_key().unwrap();

@@ -1,0 +1,261 @@
+//! Plan of a restore: the findings to accept, and the erasures and expunges to repeat.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::crypto::{ChartId, RecordTag};
+use crate::error::Result;
+use crate::id::{RecordId, Subject};
+use crate::journal::WriterId;
+use crate::journal::checkpoint::Checkpoint;
+use crate::vault::Vault;
+use crate::verify::expected_state::RecordKey;
+use crate::verify::report::{Counts, RecordFinding, VerifyReport, hex, maybe_hex, subject};
+
+/// Kind of change that an accepted restore repeats.
+///
+/// ```
+/// # use chartlock::verify::RestoreItemKind;
+/// assert_ne!(RestoreItemKind::Erase, RestoreItemKind::Expunge);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RestoreItemKind {
+    /// The subject is erased again, if its chart is still this one.
+    Erase,
+    /// The record is expunged again.
+    Expunge,
+}
+
+/// Journal page that proves an item of a plan.
+///
+/// ```
+/// # use chartlock::verify::PageProof;
+/// # fn show(proof: &PageProof) {
+/// println!("page {} of a chain", proof.page);
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
+pub struct PageProof {
+    /// Writer of the chain.
+    #[serde(serialize_with = "hex")]
+    pub writer: WriterId,
+    /// Sequence number of the page.
+    pub page: u64,
+}
+
+/// Erasure or expunge that the restore undid, and that accepting the restore repeats.
+///
+/// `Debug` reveals no identity. The serialized form includes the subject and the record's name, if
+/// known.
+///
+/// ```
+/// # use chartlock::verify::RestorePlan;
+/// # fn show(plan: &RestorePlan) {
+/// for item in plan.items.iter().filter(|item| item.contested) {
+///     println!("written since the restore: {:?}", item.kind);
+/// }
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
+pub struct RestoreItem {
+    /// The change to repeat.
+    pub kind: RestoreItemKind,
+    /// The chart that was erased, or that contains the record.
+    #[serde(serialize_with = "hex")]
+    pub chart: ChartId,
+    /// The tag of the expunged record in the storage; `None` for an erasure.
+    #[serde(serialize_with = "maybe_hex")]
+    pub record: Option<RecordTag>,
+    /// The version up to which the journal records the expunge; `None` for an erasure.
+    pub until: Option<u64>,
+    /// The subject, if its patient entry opens.
+    #[serde(serialize_with = "subject")]
+    pub subject: Option<Subject>,
+    /// The record's name, if one of its versions opens. Without a name the record is not expunged.
+    pub name: Option<Box<str>>,
+    /// The journal page that records the erasure or expunge.
+    pub proof: PageProof,
+    /// `true` if the chart or record has a version that was written after the restore, or that the
+    /// journal does not prove to be older than the erasure or expunge. Accepting the restore repeats
+    /// such an item only if the caller names it in [`RestorePlan::with_contested`].
+    pub contested: bool,
+}
+
+/// Findings that an accepted restore accepts, and erasures and expunges that it repeats.
+/// [`Session::plan_restore`](crate::Session::plan_restore) makes it and changes nothing.
+///
+/// ```
+/// # use chartlock::{*, access::Reason};
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
+/// let plan = session.plan_restore(None)?;
+/// assert!(plan.findings.is_clean() && plan.items.is_empty());
+/// session.accept_restore(&plan, Reason::new("disk failure on ward 3")?)?;
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RestorePlan {
+    /// Differences between the storage and the journal. Findings on objects that open are accepted.
+    pub findings: VerifyReport,
+    /// Erasures and expunges that the restore undid.
+    pub items: Vec<RestoreItem>,
+    /// Contested items that the caller named.
+    named: BTreeSet<RestoreItem>,
+    /// Items that the caller left out.
+    left_out: BTreeSet<RestoreItem>,
+    #[serde(serialize_with = "checkpoint")]
+    pub(super) checkpoint: Option<Checkpoint>,
+}
+
+impl RestorePlan {
+    /// Adds a contested item to those that are repeated. What was written to its chart or record since
+    /// the restore is destroyed, too.
+    ///
+    /// Changes nothing if the plan does not contain the item.
+    #[must_use]
+    pub fn with_contested(mut self, item: &RestoreItem) -> Self {
+        self.named.extend(self.planned(item));
+        self.left_out.remove(item);
+        self
+    }
+
+    /// Leaves an item out: its data stays readable. The journal and later verifications list it.
+    ///
+    /// Changes nothing if the plan does not contain the item.
+    #[must_use]
+    pub fn without(mut self, item: &RestoreItem) -> Self {
+        self.left_out.extend(self.planned(item));
+        self.named.remove(item);
+        self
+    }
+
+    fn planned(&self, item: &RestoreItem) -> Option<RestoreItem> {
+        self.items.contains(item).then(|| item.clone())
+    }
+
+    /// Returns `true` if accepting this plan repeats the item.
+    pub fn repeats(&self, item: &RestoreItem) -> bool {
+        match item.contested {
+            true => self.named.contains(item),
+            false => self.items.contains(item) && !self.left_out.contains(item),
+        }
+    }
+
+    /// Returns `true` if both plans have the same findings and items, whatever their counts.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.items == other.items && findings(&self.findings) == findings(&other.findings)
+    }
+
+    /// Returns `true` if each object with a finding in `report` has a finding or an item in this plan.
+    pub(super) fn covers(&self, report: &VerifyReport) -> bool {
+        let own = Objects::of(&self.findings);
+        let found = Objects::of(report);
+        let is_item = |chart: &ChartId, record: Option<&RecordTag>| {
+            self.items.iter().any(|item| {
+                item.chart == *chart && (item.record.is_none() || item.record.as_ref() == record)
+            })
+        };
+        let is_erased = |subject: &Subject| {
+            let mut subjects = self.items.iter().filter_map(|item| item.subject.as_ref());
+            subjects.any(|planned| planned == subject)
+        };
+        let mut records = found.records.difference(&own.records);
+        let mut entries = [&report.entries[..], &report.unattested_entries]
+            .concat()
+            .into_iter();
+        let known = [
+            &self.findings.entries[..],
+            &self.findings.unattested_entries,
+        ]
+        .concat();
+        (own.header || !found.header)
+            && report
+                .journal
+                .iter()
+                .all(|finding| self.findings.journal.contains(finding))
+            && records.all(|(chart, record)| is_item(chart, Some(record)))
+            && entries.all(|entry| {
+                let same = |other: &crate::verify::EntryFinding| {
+                    other.tag == entry.tag && other.entry == entry.entry
+                };
+                known.iter().any(same) || entry.subject.as_ref().is_some_and(is_erased)
+            })
+    }
+}
+
+/// The objects that a report has findings on.
+struct Objects {
+    header: bool,
+    records: BTreeSet<RecordKey>,
+}
+
+impl Objects {
+    fn of(report: &VerifyReport) -> Self {
+        let records = report.records.iter().chain(&report.unattested);
+        Self {
+            header: report.header.is_some(),
+            records: records.map(RecordFinding::record_key).collect(),
+        }
+    }
+}
+
+/// Returns the findings of a report, without what changes while the vault is in use.
+fn findings(report: &VerifyReport) -> VerifyReport {
+    VerifyReport {
+        counts: Counts::default(),
+        leftovers: Vec::new(),
+        restores: Vec::new(),
+        ..report.clone()
+    }
+}
+
+impl Vault {
+    /// Makes the plan of a restore. Writes only journal entries.
+    pub(crate) fn plan_restore(&self, checkpoint: Option<&Checkpoint>) -> Result<RestorePlan> {
+        let mut verification = self.verification();
+        verification.checkpoint = checkpoint.copied();
+        while verification.step()? {}
+        let candidates = verification.candidates()?;
+        let items = verification.items(candidates)?;
+        Ok(RestorePlan {
+            findings: verification.report,
+            items,
+            named: BTreeSet::new(),
+            left_out: BTreeSet::new(),
+            checkpoint: checkpoint.copied(),
+        })
+    }
+}
+
+impl RestoreItem {
+    /// Returns the id of the record to expunge, if both its subject and its name are known.
+    pub fn id(&self) -> Option<RecordId> {
+        RecordId::new(self.subject.clone()?, self.name.as_ref()?).ok()
+    }
+}
+
+impl fmt::Debug for RestoreItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind, contested, ..
+        } = self;
+        write!(f, "RestoreItem({kind:?}, contested: {contested}, ..)")
+    }
+}
+
+fn checkpoint<S: Serializer>(
+    checkpoint: &Option<Checkpoint>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    checkpoint
+        .as_ref()
+        .map(Checkpoint::to_string)
+        .serialize(serializer)
+}
