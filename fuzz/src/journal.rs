@@ -43,7 +43,7 @@ fn open_page(value: &[u8], keyring: &Keyring, place: &PageId) -> OpenResult {
         vault: VAULT,
         key: &key,
         authority: Some(&authority),
-        coverage: None,
+        closed_pages: None,
     };
     keys.open(value, place)
 }

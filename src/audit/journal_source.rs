@@ -75,7 +75,7 @@ impl dyn JournalSource + '_ {
             vault: self.vault(),
             key: &key,
             authority: keyring.is_some().then_some(&authority),
-            coverage: None,
+            closed_pages: None,
         })
     }
 }

@@ -9,8 +9,8 @@
 mod authority;
 mod chain;
 pub mod checkpoint;
+mod closed_pages;
 mod codec;
-mod coverage;
 mod entry;
 mod fallback;
 mod heads;
@@ -28,7 +28,7 @@ pub use crate::format::storage_keys::{PageId, WriterId};
 #[cfg(feature = "internals")]
 pub use authority::PageKind;
 pub use authority::{Authority, Sealer};
-pub use coverage::Coverage;
+pub use closed_pages::ClosedPages;
 pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SlotRef, SubjectRef, Target};
 pub use fallback::MissingPages;
 pub use heads::{digest_of, recent, writers};

@@ -7,7 +7,7 @@ use crate::format::sealed;
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId, journal_page_of};
 use crate::journal::authority::{self, PageKind};
-use crate::journal::coverage::Coverage;
+use crate::journal::closed_pages::ClosedPages;
 use crate::journal::page::{Page, PageHead};
 use crate::storage::{Projection, Scan, Storage, scan_page};
 
@@ -22,8 +22,8 @@ pub struct PageKeys<'a> {
     /// Function that returns the authority key with a number, if there is one. `None` for an auditor,
     /// who has no authority key and cannot check who wrote a page.
     pub authority: Option<&'a dyn Fn(u32) -> Option<&'a AuthorityKey>>,
-    /// Coverage of pages under closed keys; `None` to open all of them.
-    pub coverage: Option<&'a Coverage>,
+    /// ClosedPages of pages under closed keys; `None` to open all of them.
+    pub closed_pages: Option<&'a ClosedPages>,
 }
 
 /// A reason why a stored page does not open.
@@ -285,8 +285,8 @@ impl PageKeys<'_> {
                 }
             }
         };
-        if let Some(coverage) = self.coverage {
-            coverage.judge(number, place, value)?;
+        if let Some(closed_pages) = self.closed_pages {
+            closed_pages.judge(number, place, value)?;
         }
         Ok(page)
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::crypto::Digest;
 use crate::error::Result;
-use crate::journal::{self, ChainHead, Coverage, Cursor, PageId, PageKeys, WriterId};
+use crate::journal::{self, ChainHead, ClosedPages, Cursor, PageId, PageKeys, WriterId};
 use crate::storage::Storage;
 use crate::vault::header::OpenHeader;
 
@@ -19,7 +19,7 @@ impl UncoveredHeads {
     /// Reads all chains. A page that does not open, or that earlier closings do not cover, is neither
     /// named nor believed.
     pub(super) fn read(storage: &dyn Storage, header: &OpenHeader) -> Result<Self> {
-        let coverage = header.read_coverage(storage)?;
+        let closed_pages = header.read_closed_pages(storage)?;
         let closing = header.keyring.closing_journal_key();
         let active = header.keyring.active_journal_key().number;
         let mut found = Self {
@@ -36,7 +36,7 @@ impl UncoveredHeads {
                 pages: &mut found.pages,
                 seen: &mut seen,
             };
-            chain.read(storage, header, &coverage, writer)?;
+            chain.read(storage, header, &closed_pages, writer)?;
             for page in chain.ends.into_iter().chain(chain.last) {
                 if let Some(digest) = journal::digest_of(storage, &page)? {
                     found.heads.push(ChainHead { page, digest });
@@ -67,7 +67,7 @@ impl ChainPages<'_> {
         &mut self,
         storage: &dyn Storage,
         header: &OpenHeader,
-        coverage: &Coverage,
+        closed_pages: &ClosedPages,
         writer: WriterId,
     ) -> Result<()> {
         let number = Cell::new(0);
@@ -80,7 +80,7 @@ impl ChainPages<'_> {
             vault: *header.header.vault(),
             key: &key,
             authority: Some(&authority),
-            coverage: Some(coverage),
+            closed_pages: Some(closed_pages),
         };
         Cursor::new(writer).advance(storage, &keys, &mut |id, page, fault| {
             if fault.is_some() {

@@ -7,8 +7,8 @@ use crate::crypto::{AuthorityKey, JournalKey, RootKey};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::journal::{
-    AccessOutcome, Act, Authority, Coverage, CurrentKeys, EntryDraft, JournaledChange, KeySource,
-    Operation, PageKeys, Sealer, Target,
+    AccessOutcome, Act, Authority, ClosedPages, CurrentKeys, EntryDraft, JournaledChange,
+    KeySource, Operation, PageKeys, Sealer, Target,
 };
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
@@ -36,16 +36,16 @@ impl OpenHeader {
     }
 
     /// Reads which pages under closed keys the closings cover.
-    pub(crate) fn read_coverage(&self, storage: &dyn Storage) -> Result<Coverage> {
+    pub(crate) fn read_closed_pages(&self, storage: &dyn Storage) -> Result<ClosedPages> {
         let closed = self.keyring.closed_journal_keys().collect();
         let heads = self.keyring.closed_heads().copied().collect();
-        self.with_page_keys(None, |keys| Coverage::read(storage, keys, closed, heads))
+        self.with_page_keys(None, |keys| ClosedPages::read(storage, keys, closed, heads))
     }
 
     /// Passes the keys that open journal pages and check their authority to `with`.
     pub(crate) fn with_page_keys<T>(
         &self,
-        coverage: Option<&Coverage>,
+        closed_pages: Option<&ClosedPages>,
         with: impl FnOnce(&PageKeys<'_>) -> T,
     ) -> T {
         let key = |number| Some(&self.keyring.journal_key(number)?.key);
@@ -54,7 +54,7 @@ impl OpenHeader {
             vault: *self.header.vault(),
             key: &key,
             authority: Some(&authority),
-            coverage,
+            closed_pages,
         })
     }
 

@@ -6,7 +6,8 @@ use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::journal::{
-    AccessOutcome, Act, Coverage, JournaledChange, Operation, PageKeys, Target, WriteTime, Writer,
+    AccessOutcome, Act, ClosedPages, JournaledChange, Operation, PageKeys, Target, WriteTime,
+    Writer,
 };
 use crate::keys::Credential;
 use crate::keys::header::{Header, Unlocked};
@@ -162,13 +163,13 @@ impl OpenKit {
             vault: *self.header.vault(),
             key: &|number| Some(&keyring.journal_key(number)?.key),
             authority: Some(&authority),
-            coverage: None,
+            closed_pages: None,
         };
         let closed = keyring.closed_journal_keys().collect();
         let heads = keyring.closed_heads().copied().collect();
-        let coverage = Coverage::read(storage, &keys, closed, heads)?;
+        let closed_pages = ClosedPages::read(storage, &keys, closed, heads)?;
         let keys = PageKeys {
-            coverage: Some(&coverage),
+            closed_pages: Some(&closed_pages),
             ..keys
         };
         scan::each_page(

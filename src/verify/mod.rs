@@ -41,7 +41,7 @@ use crate::crypto::{ChartId, PatientTag};
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::journal::checkpoint::Checkpoint;
-use crate::journal::{self, AccessOutcome, Act, Coverage, Operation, Target};
+use crate::journal::{self, AccessOutcome, Act, ClosedPages, Operation, Target};
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
@@ -85,7 +85,7 @@ pub struct Verification {
     act: Act,
     listener: Option<Arc<dyn ProgressListener>>,
     done: u64,
-    coverage: Option<Arc<Coverage>>,
+    closed_pages: Option<Arc<ClosedPages>>,
     walk: JournalWalk,
     scan: JournalScan,
     report: VerifyReport,
@@ -167,7 +167,7 @@ impl Vault {
             act: self.system_act(Operation::Verify),
             listener: self.watcher(),
             done: 0,
-            coverage: None,
+            closed_pages: None,
             walk: JournalWalk::default(),
             scan: JournalScan::default(),
             report: VerifyReport::default(),
@@ -303,8 +303,8 @@ impl Verification {
         {
             return Err(Error::ForeignCheckpoint);
         }
-        self.coverage = None;
-        self.walk = JournalWalk::new(self.coverage(header)?);
+        self.closed_pages = None;
+        self.walk = JournalWalk::new(self.closed_pages(header)?);
         let storage = &*self.vault.core.store.storage;
         let own_head = self.vault.core.journal.writer();
         let own_head = own_head.and_then(journal::Writer::tip);
@@ -329,13 +329,13 @@ impl Verification {
         self.check_checkpoint()
     }
 
-    /// Returns the coverage of pages under closed keys, read once for all walks.
-    fn coverage(&mut self, header: &OpenHeader) -> Result<Arc<Coverage>> {
-        if let Some(coverage) = &self.coverage {
-            return Ok(Arc::clone(coverage));
+    /// Returns the closed_pages of pages under closed keys, read once for all walks.
+    fn closed_pages(&mut self, header: &OpenHeader) -> Result<Arc<ClosedPages>> {
+        if let Some(closed_pages) = &self.closed_pages {
+            return Ok(Arc::clone(closed_pages));
         }
-        let coverage = header.read_coverage(&*self.vault.core.store.storage)?;
-        Ok(Arc::clone(self.coverage.insert(Arc::new(coverage))))
+        let closed_pages = header.read_closed_pages(&*self.vault.core.store.storage)?;
+        Ok(Arc::clone(self.closed_pages.insert(Arc::new(closed_pages))))
     }
 
     /// Returns the next range of charts whose facts fit into memory. The range contains at least

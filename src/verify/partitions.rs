@@ -19,7 +19,7 @@ use crate::verify::walk::JournalWalk;
 
 impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
-        let walk = JournalWalk::new(self.coverage(header)?);
+        let walk = JournalWalk::new(self.closed_pages(header)?);
         let storage = &*self.vault.core.store.storage;
         let at_once = self.rechecked_at_once();
         let counts = charts.start as usize..charts.end as usize;

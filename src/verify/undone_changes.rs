@@ -67,7 +67,7 @@ impl Verification {
             ..ChartHistory::default()
         };
         let header = self.vault.header_in_memory()?;
-        let mut walk = JournalWalk::new(self.coverage(&header)?);
+        let mut walk = JournalWalk::new(self.closed_pages(&header)?);
         walk.advance(&*self.vault.core.store.storage, &header, &mut history)?;
         let items = candidates.into_iter();
         let items: BTreeSet<_> = items

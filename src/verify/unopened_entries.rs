@@ -61,7 +61,7 @@ impl Verification {
             wanted: unreadable.iter().map(|(_, it)| it.digest).collect(),
             found: HashMap::new(),
         };
-        let mut walk = JournalWalk::new(self.coverage(header)?);
+        let mut walk = JournalWalk::new(self.closed_pages(header)?);
         walk.advance(&*self.vault.core.store.storage, header, &mut lookup)?;
         for (ptag, UnopenedEntry { digest, .. }) in unreadable {
             let Some((tag, sequence)) = lookup.found.get(&digest).copied() else {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::{self, journal_page_of};
 use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
-    AccessOutcome, Coverage, Cursor, Entry, Operation, Page, PageFault, PageId, Stage, Target,
+    AccessOutcome, ClosedPages, Cursor, Entry, Operation, Page, PageFault, PageId, Stage, Target,
     WriterId,
 };
 use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
@@ -83,14 +83,14 @@ pub(super) struct JournalWalk {
     unsettled: HashSet<WalkPosition>,
     /// Entries whose settling page was read before their own page.
     settled_early: HashSet<(PageId, u32)>,
-    coverage: Arc<Coverage>,
+    closed_pages: Arc<ClosedPages>,
 }
 
 impl JournalWalk {
-    /// Returns a walk that believes the pages under closed keys that `coverage` contains.
-    pub(super) fn new(coverage: Arc<Coverage>) -> Self {
+    /// Returns a walk that believes the pages under closed keys that `closed_pages` contains.
+    pub(super) fn new(closed_pages: Arc<ClosedPages>) -> Self {
         Self {
-            coverage,
+            closed_pages,
             ..Self::default()
         }
     }
@@ -166,8 +166,8 @@ impl JournalWalk {
         let tail = tail.filter(|tail| tail.next <= id.sequence);
         let mut cursor = tail.unwrap_or(chain.cursor);
         let mut is_open = false;
-        let coverage = Arc::clone(&self.coverage);
-        header.with_page_keys(Some(&coverage), |keys| {
+        let closed_pages = Arc::clone(&self.closed_pages);
+        header.with_page_keys(Some(&closed_pages), |keys| {
             cursor.read(id, value, keys, &mut |id, page, fault| {
                 is_open |= page.is_some();
                 self.visit(chain_index, id, page.as_ref(), fault, visitor);

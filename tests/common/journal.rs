@@ -21,7 +21,7 @@ pub(crate) fn pages(storage: &dyn Storage) -> Vec<(PageId, Page)> {
         vault: *header.vault(),
         key: &|number| Some(&unlocked.keyring.journal_key(number)?.key),
         authority: Some(&|number| Some(&unlocked.keyring.authority_key(number)?.key)),
-        coverage: None,
+        closed_pages: None,
     };
     let mut pages = Vec::new();
     for writer in writers(storage, None).unwrap() {

@@ -94,7 +94,7 @@ impl FinalState<'_> {
             vault: *header.vault(),
             key: &key,
             authority: Some(&authority),
-            coverage: None,
+            closed_pages: None,
         };
         let applied = self.applied.iter();
         let applied: HashMap<_, _> = applied

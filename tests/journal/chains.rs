@@ -202,7 +202,7 @@ fn new_chain_records_heads_of_other_chains() {
         vault: sealer.vault,
         key: &|_| Some(&sealer.key),
         authority: None,
-        coverage: None,
+        closed_pages: None,
     };
     let page = keys.open(&value, &second.page).unwrap();
     assert!(page.seen.contains(&first));

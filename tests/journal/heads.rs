@@ -147,7 +147,7 @@ fn step_of(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64
         vault: [0; 16],
         key: &|_| None,
         authority: None,
-        coverage: None,
+        closed_pages: None,
     };
     let mut sequences = Vec::new();
     let more = cursor.step(storage, &keys, limit, &mut |id, _, fault| {
@@ -196,7 +196,7 @@ fn storage_with_endless_empty_scan_pages_returns_contended() {
         vault: [0; 16],
         key: &|_| None,
         authority: None,
-        coverage: None,
+        closed_pages: None,
     };
     let step_of = Cursor::new(writer).advance(&storage, &keys, &mut |_, _, _| Ok(()));
     assert_eq!(step_of, Err(Error::Contended));

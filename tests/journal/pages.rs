@@ -54,7 +54,7 @@ fn open(value: &[u8]) -> Result<Page, PageError> {
         vault: VAULT,
         key: &|_| Some(&key),
         authority: Some(&|number| (number == 9).then_some(&authority)),
-        coverage: None,
+        closed_pages: None,
     };
     keys.open(value, &PLACE)
 }
@@ -66,7 +66,7 @@ fn open_as_auditor(value: &[u8]) -> Result<Page, PageError> {
         vault: VAULT,
         key: &|_| Some(&key),
         authority: None,
-        coverage: None,
+        closed_pages: None,
     };
     keys.open(value, &PLACE)
 }

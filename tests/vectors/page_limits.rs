@@ -51,7 +51,7 @@ fn open(body: &[u8]) -> journal::Page {
         vault: world.vault,
         key: &|_| Some(&journal),
         authority: Some(&|_| Some(&authority)),
-        coverage: None,
+        closed_pages: None,
     };
     keys.open(value, &id).unwrap()
 }

@@ -63,7 +63,7 @@ fn open<'a>(
         vault: *header.vault(),
         key,
         authority,
-        coverage: None,
+        closed_pages: None,
     };
     keys.open(value, &page_of(at).unwrap())
 }

@@ -1,4 +1,4 @@
-//! Coverage of pages under closed keys: which of these pages the closings name.
+//! Pages under closed keys, and which of these pages the closings name.
 //!
 //! A person who kept former keys can still seal pages under them. Therefore, a closing stores chain
 //! heads in the header, which only the root key seals. These heads name pages by their digests, and
@@ -18,7 +18,7 @@ const PAGES_PER_SCAN: usize = 32;
 
 /// The pages that the closings of former keys cover.
 #[derive(Debug, Default)]
-pub struct Coverage {
+pub struct ClosedPages {
     /// Numbers of the closed journal keys.
     closed: HashSet<u32>,
     chains: HashMap<WriterId, Vec<Run>>,
@@ -37,7 +37,7 @@ struct Run {
     covered: usize,
 }
 
-impl Coverage {
+impl ClosedPages {
     /// Reads the chains that `heads` name, directly or through other covered pages. `closed` are the
     /// numbers of the closed journal keys.
     ///
@@ -49,19 +49,19 @@ impl Coverage {
         closed: HashSet<u32>,
         heads: Vec<ChainHead>,
     ) -> Result<Self> {
-        let mut coverage = Self {
+        let mut closed_pages = Self {
             closed,
             ..Self::default()
         };
         let mut named = heads;
         while let Some(head) = named.pop() {
             let writer = head.page.writer;
-            if let Entry::Vacant(chain) = coverage.chains.entry(writer) {
+            if let Entry::Vacant(chain) = closed_pages.chains.entry(writer) {
                 chain.insert(read_runs(storage, keys, &writer)?);
             }
-            named.extend(coverage.cover(&head));
+            named.extend(closed_pages.cover(&head));
         }
-        Ok(coverage)
+        Ok(closed_pages)
     }
 
     /// Covers the page that `head` names and the pages before it. Returns the heads on the pages that
