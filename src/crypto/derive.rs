@@ -280,7 +280,23 @@ pub fn page_key(
     )
 }
 
-/// The key under which a frame is sealed: a header, a patient entry or a journal page.
+/// Derives the key that seals the object of covered chain heads, and its commitment: coverage key ‖
+/// commitment = X(authority key, "cl1/cvrg" ‖ salt ‖ vault id ‖ the object's bytes 0..8, 64).
+///
+/// # Errors
+/// None in practice.
+pub fn coverage_key(
+    suite: CipherSuite,
+    key: &AuthorityKey,
+    salt: &Salt,
+    vault: &VaultId,
+    head: &[u8; 8],
+) -> Result<(SealingKey, Commitment)> {
+    key_and_commitment(suite, key.expose(), &[b"cl1/cvrg", salt, vault, head])
+}
+
+/// The key under which a frame is sealed: a header, a patient entry, a journal page or the object of
+/// covered chain heads.
 #[derive(Debug, Clone, Copy)]
 pub enum FrameKey<'a> {
     /// The root key, which seals the header's keyring.
@@ -289,6 +305,8 @@ pub enum FrameKey<'a> {
     Master(&'a MasterKey),
     /// A journal key, which seals journal pages.
     Journal(&'a JournalKey),
+    /// An authority key, which seals the object of covered chain heads.
+    Authority(&'a AuthorityKey),
 }
 
 /// Derives the authority tag of a journal page: tag = X(authority key, "cl1/auth" ‖ vault id ‖
@@ -332,6 +350,7 @@ pub fn hedged_salt(
         FrameKey::Root(key) => key.expose(),
         FrameKey::Master(key) => key.expose(),
         FrameKey::Journal(key) => key.expose(),
+        FrameKey::Authority(key) => key.expose(),
     };
     let sealed = crate::crypto::sha256(&[storage_key, &version.to_le_bytes(), body]);
     let mut salt = [0; 32];

@@ -63,10 +63,10 @@ impl Writer {
     ) -> Result<ChainHead> {
         let mut chains = lock(&self.chain);
         let sealer = self.sealer()?;
-        let mut chain = Chain::new(spool);
+        let mut chain = Chain::in_spool(spool);
         let head = loop {
             let staged = [(begin, Stage::Done)].into_iter();
-            let page = chain.seal(&sealer, time.now, Vec::new(), staged)?;
+            let page = chain.seal(&sealer, time, Vec::new(), staged)?;
             if let Some(head) = send_alone(&mut chain, page)? {
                 break head;
             }
@@ -116,7 +116,7 @@ impl Writer {
         let sealer = self.sealer()?;
         loop {
             let staged = [(end, Stage::Done)].into_iter();
-            let page = (chains.main).seal(&sealer, time.now, lacking.clone(), staged)?;
+            let page = (chains.main).seal(&sealer, time, lacking.clone(), staged)?;
             if send_alone(&mut chains.main, page)?.is_some() {
                 break;
             }

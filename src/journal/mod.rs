@@ -10,6 +10,7 @@ mod authority;
 mod chain;
 pub mod checkpoint;
 mod codec;
+mod coverage;
 mod entry;
 mod fallback;
 mod heads;
@@ -17,6 +18,7 @@ mod operation;
 mod outcome;
 mod page;
 mod page_merge;
+mod pins;
 mod queue;
 mod send;
 mod walk;
@@ -28,7 +30,9 @@ pub use authority::PageKind;
 pub use authority::{Authority, Sealer};
 pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SubjectRef, Target};
 pub use fallback::MissingPages;
-pub use heads::{digest_of, recent, writers};
+#[cfg(feature = "internals")]
+pub use coverage::{Coverage, CoveredHeads};
+pub use heads::{digest_of, writers};
 #[cfg(feature = "json")]
 pub(crate) use operation::FhirEvent;
 pub use operation::{AccessKind, Operation, OperationGroup};
@@ -37,6 +41,7 @@ pub use outcome::AccessOutcome;
 #[cfg(feature = "internals")]
 pub use page::PageHead;
 pub use page::{ChainHead, Entry, Page, Stage};
+pub use pins::open_heads;
 pub use queue::JournaledChange;
 pub(crate) use queue::{Answer, CombinedChange};
 pub use walk::{Cursor, PageFault, PageKeys};

@@ -16,11 +16,11 @@ pub(super) struct MergedTransaction {
 
 impl MergedTransaction {
     /// Merges the changes. Moves their operations instead of copying them, because values are
-    /// large. A check that several changes share occurs once in the transaction. The put of the
-    /// page is the last operation.
+    /// large. A check that several changes share occurs once in the transaction. The
+    /// operations of the page are the last ones.
     pub(super) fn new<'a>(
         changes: impl Iterator<Item = &'a mut Transaction>,
-        page: Operation,
+        page: Vec<Operation>,
     ) -> Self {
         let mut operations: Vec<Operation> = Vec::new();
         let mut checks: HashMap<Vec<u8>, usize> = HashMap::new();
@@ -39,7 +39,7 @@ impl MergedTransaction {
             indexes.collect()
         });
         let indexes = indexes.collect();
-        operations.push(page);
+        operations.extend(page);
         Self {
             transaction: operations.into_iter().collect(),
             indexes,
@@ -65,7 +65,7 @@ impl MergedTransaction {
     }
 
     /// Returns the index of each change that contains an operation, with the operation's index in
-    /// that change. The result is empty for the put of the page.
+    /// that change. The result is empty for the operations of the page.
     pub(super) fn owners(&self, operation: usize) -> Vec<(usize, usize)> {
         let owners = self.indexes.iter().enumerate();
         owners

@@ -80,7 +80,7 @@ impl Writer {
     ) -> Result<()> {
         loop {
             let staged = entries.iter().map(|(_, draft)| (draft, Stage::Done));
-            let page = chain.seal(sealer, time.now, Vec::new(), staged)?;
+            let page = chain.seal(sealer, time, Vec::new(), staged)?;
             if send_alone(chain, page)?.is_some() {
                 self.complete_entries(entries);
                 return Ok(());
@@ -104,14 +104,14 @@ impl Writer {
             let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
             let drafts = drafts.chain(entries.iter().map(|(_, draft)| draft));
             let staged = drafts.map(|draft| (draft, Stage::Done));
-            let page = match chain.seal(sealer, time.now, Vec::new(), staged) {
+            let page = match chain.seal(sealer, time, Vec::new(), staged) {
                 Ok(page) => page,
                 Err(error) => return fail(std::mem::take(changes), &error),
             };
-            let merged = MergedTransaction::new(transactions(changes), page.put);
+            let merged = MergedTransaction::new(transactions(changes), page.operations());
             match chain.send(&merged.transaction) {
                 Ok(SendOutcome::Committed(done)) => {
-                    chain.advance_to(&page.head);
+                    chain.advance_to(page);
                     self.complete_entries(entries);
                     for (waiting, done) in changes.drain(..).zip(merged.split(&done)) {
                         waiting.answer(Ok(Ok(done)));
@@ -164,7 +164,7 @@ impl Writer {
             let staged = drafts.map(|draft| (draft, Stage::Announced));
             let staged = staged.chain(entries.iter().map(|(_, draft)| (draft, Stage::Done)));
             let sent = chain
-                .seal(sealer, time.now, Vec::new(), staged)
+                .seal(sealer, time, Vec::new(), staged)
                 .and_then(|page| send_alone(chain, page));
             match sent {
                 Ok(Some(head)) => break head.page,
@@ -200,11 +200,15 @@ impl Writer {
 /// Commits a page without changes, and returns the new head. Returns `None` if another process has
 /// written this page of the chain; the next page then begins another chain.
 pub(super) fn send_alone(chain: &mut Chain, page: SealedPage) -> Result<Option<ChainHead>> {
-    let transaction: Transaction = [page.put].into_iter().collect();
+    let transaction: Transaction = match chain.storage.is_transactional() {
+        true => page.operations().into_iter().collect(),
+        false => [page.put.clone()].into_iter().collect(),
+    };
     match chain.send(&transaction) {
         Ok(SendOutcome::Committed(_)) => {
-            chain.advance_to(&page.head);
-            Ok(Some(page.head))
+            let head = page.head;
+            chain.advance_to(page);
+            Ok(Some(head))
         }
         Ok(SendOutcome::Conflict(_)) => {
             chain.restart();

@@ -12,11 +12,12 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::format::storage_keys::WriterId;
 use crate::group_commit::{Election, lock};
-use crate::journal::authority::Sealer;
+use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::chain::Chain;
 use crate::journal::entry::EntryDraft;
 use crate::journal::fallback::Spool;
 use crate::journal::page::{ChainHead, Stage};
+use crate::journal::pins::Pins;
 use crate::journal::queue::{Answer, JournaledChange, Queue, QueuedChange, Ticket};
 use crate::journal::send::send_alone;
 use crate::storage::Storage;
@@ -46,6 +47,7 @@ pub struct Writer {
     pub(super) has_written: AtomicBool,
     pub(super) forked: AtomicBool,
     clock_lag: Arc<AtomicI64>,
+    is_walk_due: Arc<AtomicBool>,
 }
 
 pub(super) struct Chains {
@@ -62,6 +64,7 @@ impl Writer {
         let main = Chain::new(Arc::clone(&storage));
         Self {
             clock_lag: Arc::clone(&main.clock_lag),
+            is_walk_due: Arc::clone(&main.is_walk_due),
             sealer: Mutex::new(Some(Arc::new(sealer))),
             queue: Mutex::default(),
             election: Election::default(),
@@ -186,7 +189,7 @@ impl Writer {
         let sealer = self.sealer()?;
         loop {
             let staged = drafts.iter().map(|draft| (draft, Stage::Done));
-            let page = (chain.main).seal(&sealer, time.now, seen.clone(), staged)?;
+            let page = (chain.main).seal(&sealer, time, seen.clone(), staged)?;
             if let Some(head) = send_alone(&mut chain.main, page)? {
                 return Ok(head);
             }
@@ -207,7 +210,31 @@ impl Writer {
 
     /// Returns the head of this writer's chain, or `None` before its first page.
     pub fn tip(&self) -> Option<ChainHead> {
-        lock(&self.chain).main.head()
+        lock(&self.chain).main.tip()
+    }
+
+    /// Returns `true` if a walk of all chains may find heads to pin, since this writer began a chain.
+    pub fn is_walk_due(&self) -> bool {
+        self.is_walk_due.load(Ordering::Acquire)
+    }
+
+    /// Walks all chains, and lets the next pages pin the heads that no page has pinned. Gives up once
+    /// `stop` returns `true`. An auditor's writer pins nothing.
+    ///
+    /// # Errors
+    /// Errors of the storage, and [`Error::Locked`].
+    pub fn pin_heads(&self, now: i64, stop: &dyn Fn() -> bool) -> Result<()> {
+        let sealer = self.sealer()?;
+        if sealer.kind() == PageKind::Auditor {
+            return Ok(());
+        }
+        let own = self.tip().map(|head| head.page.writer);
+        // Walk without the lock, so that pages can be written meanwhile.
+        if let Some(found) = Pins::of_all_chains(&*self.storage, &sealer, own, now, stop)? {
+            lock(&self.chain).main.add_pins(found, now);
+            self.is_walk_due.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 }
 
