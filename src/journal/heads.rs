@@ -29,10 +29,7 @@ pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<Wr
 ///
 /// # Errors
 /// Errors of the storage.
-pub(super) fn last_pages(
-    storage: &dyn Storage,
-    stop: &dyn Fn() -> bool,
-) -> Result<Option<Vec<PageId>>> {
+pub fn last_pages(storage: &dyn Storage, stop: &dyn Fn() -> bool) -> Result<Option<Vec<PageId>>> {
     let mut heads = Vec::new();
     let mut after = Vec::new();
     while !stop() {

@@ -28,10 +28,12 @@ pub use crate::format::storage_keys::{PageId, WriterId};
 #[cfg(feature = "internals")]
 pub use authority::PageKind;
 pub use authority::{Authority, Sealer};
+#[cfg(feature = "internals")]
+pub use coverage::{Coverage, CoveredHeads};
 pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SubjectRef, Target};
 pub use fallback::MissingPages;
 #[cfg(feature = "internals")]
-pub use coverage::{Coverage, CoveredHeads};
+pub use heads::last_pages;
 pub use heads::{digest_of, writers};
 #[cfg(feature = "json")]
 pub(crate) use operation::FhirEvent;

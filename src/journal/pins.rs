@@ -163,8 +163,7 @@ impl Pins {
         let judged: Vec<_> = (heads.into_iter())
             .filter(|head| Some(head.writer) != own)
             .collect();
-        let covered =
-            CoveredHeads::after_walk(walked, &judged, |head| live.contains(&head.writer));
+        let covered = CoveredHeads::after_walk(walked, &judged, |head| live.contains(&head.writer));
         Ok(Some(Self {
             heads: in_order(open),
             covered: Some(covered),
@@ -262,9 +261,7 @@ fn read_pages(storage: &dyn Storage, pages: &[PageId]) -> Result<Vec<Option<Vec<
     let keys: Vec<_> = pages.iter().map(storage_keys::journal_page).collect();
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
     let stored = read_each(storage, &keys)?.into_iter();
-    Ok(stored
-        .map(|stored| Some(stored?.value.to_vec()))
-        .collect())
+    Ok(stored.map(|stored| Some(stored?.value.to_vec())).collect())
 }
 
 /// Returns the heads that one scan shows, and `true` if there are no others. If the scan does not reach

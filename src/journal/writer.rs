@@ -228,11 +228,11 @@ impl Writer {
         if sealer.kind() == PageKind::Auditor {
             return Ok(());
         }
+        self.is_walk_due.store(false, Ordering::Release);
         let own = self.tip().map(|head| head.page.writer);
         // Walk without the lock, so that pages can be written meanwhile.
         if let Some(found) = Pins::of_all_chains(&*self.storage, &sealer, own, now, stop)? {
             lock(&self.chain).main.add_pins(found, now);
-            self.is_walk_due.store(false, Ordering::Release);
         }
         Ok(())
     }

@@ -45,6 +45,7 @@ impl Vault {
         keep: &[&dyn Credential],
         drop: &[u16],
     ) -> Result<RootRotationReport> {
+        self.core.journal.pin_heads()?;
         let mut before_count = 0;
         let (after, purge_deferred) = self.change_header(act, |before| {
             let mut header = before.header.clone();

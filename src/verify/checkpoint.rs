@@ -24,7 +24,7 @@ impl Vault {
         let writer = self.core.journal.writer().ok_or(Error::ReadOnly)?;
         // Write queued entries first, because the checkpoint must cover them.
         self.core.journal.flush()?;
-        writer.pin_heads(moment.now, &|| false)?;
+        self.core.journal.pin_heads()?;
         let act = self.system_act(Operation::Checkpoint);
         let entry = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
         let page = writer.send_page(&[entry], Vec::new(), moment)?;

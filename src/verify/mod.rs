@@ -20,6 +20,7 @@ mod header;
 mod integrity;
 pub(crate) mod journal_scan;
 mod open_entry;
+mod order;
 mod partitions;
 mod position;
 mod recheck;
@@ -237,6 +238,7 @@ impl Verification {
         let header = self.vault.header_in_memory()?;
         self.next = match self.next {
             NextStep::Storage => {
+                let _ = self.vault.core.journal.pin_heads(); // Verification needs no pin.
                 self.vault
                     .journal_before_release(&self.act, Target::Vault, AccessOutcome::Done)?;
                 self.check_storage()?;

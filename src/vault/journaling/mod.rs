@@ -157,6 +157,19 @@ impl JournalHandle {
         self.journal.as_ref().map(|journal| &*journal.writer)
     }
 
+    /// Walks all chains of the journal. The next pages pin the heads that no page has pinned.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], and errors of the storage.
+    pub(crate) fn pin_heads(&self) -> Result<()> {
+        let Some(journal) = &self.journal else {
+            return Ok(());
+        };
+        journal.writer.pin_heads(self.moment().now, &|| false)?;
+        journal.health.update(&journal.writer);
+        Ok(())
+    }
+
     /// Returns the wall-clock time for an entry, and the uptime that measures how long the entry
     /// waits. Raises a security event if the wall clock was set back.
     pub(crate) fn moment(&self) -> WriteTime {
