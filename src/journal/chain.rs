@@ -160,10 +160,13 @@ impl Chain {
     fn begin(&mut self, sealer: &Sealer, now: i64) -> Result<WriterId> {
         // Heads on an auditor's page would prove nothing.
         if sealer.kind() == PageKind::Vault {
-            let found = Pins::at_start(&*self.storage, sealer, now)?;
-            self.is_walk_due
-                .store(!found.is_complete, Ordering::Release);
-            self.add_pins(found, now);
+            // A walk before this chain has found all heads already.
+            if self.covered.is_none() {
+                let found = Pins::at_start(&*self.storage, sealer, now)?;
+                self.is_walk_due
+                    .store(!found.is_complete, Ordering::Release);
+                self.add_pins(found, now);
+            }
             if let Some(former) = self.former {
                 // Trust this process, not the storage, on the end of its own former chain.
                 let is_other = |head: &ChainHead| head.page.writer != former.page.writer;

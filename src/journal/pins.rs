@@ -296,7 +296,12 @@ fn shown_heads(
     }
     if scanned.more {
         let last = heads.last_key_value().map(|(writer, _)| *writer);
+        let is_listed = |page: &PageId| coverage.is_some_and(|known| known.covered.lists(page));
         for page in last_in_periods(storage, coverage, last, since, now)? {
+            // The first period can begin before `since`.
+            if storage_keys::chain_began(&page.writer) < since && !is_listed(&page) {
+                continue;
+            }
             let head = heads.entry(page.writer).or_insert((0, 0));
             if head.1 == 0 || head.0 < page.sequence {
                 *head = (page.sequence, UNKNOWN_LENGTH);

@@ -6,6 +6,7 @@ mod concurrent_changes;
 mod every_object;
 mod expunged_records;
 mod false_alarms;
+mod heads;
 mod histories;
 mod journals;
 mod patient_entries;
