@@ -1,10 +1,10 @@
 //! Chain heads pinned by coverage: no wrong clock, planted object or lost object of covered heads hides
 //! the removal of a chain.
 
-use chartlock::VaultOptions;
 use chartlock::internals::journal::page_of;
 use chartlock::storage::{Expect, Transaction};
 use chartlock::verify::{JournalFault, VerifyReport};
+use chartlock::{Journaling, VaultOptions};
 
 use super::{assert_clean, chains, clinic, faults, remove};
 use crate::common::clock::NOON;
@@ -48,7 +48,8 @@ fn created(stage: &Stage) {
 fn plant(storage: &Shared, began: i64, number: u32) {
     let began = &began.to_be_bytes()[2..];
     let key = [b"j", began, &[7; 6], &number.to_be_bytes(), &[0; 8]].concat();
-    let put = Transaction::new().put(key, &[0x55; 120][..], Expect::Absent);
+    let value = [&[1, 1, 18, 0][..], &[0x55; 120]].concat();
+    let put = Transaction::new().put(key, value, Expect::Absent);
     assert!(storage.commit(&[put])[0].is_ok());
 }
 
@@ -192,7 +193,7 @@ fn page_planted_behind_a_head_keeps_no_head_from_being_pinned(stage: &Stage) {
 /// A process that is open for long pins the chains that begin meanwhile.
 fn open_vault_pins_heads_of_others_when_it_verifies(stage: &Stage) {
     created(stage);
-    let vault = stage.open_by(options(stage));
+    let vault = stage.open_by(options(stage).journaling(Journaling::Strict));
     session_on(&vault)
         .put(&record("MRN-1", "Observation/1"), b"begins the chain")
         .unwrap();
