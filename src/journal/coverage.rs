@@ -102,7 +102,7 @@ impl Coverage {
 
     /// Returns the heads that no page is known to pin. `heads` are in ascending order. Ignores the
     /// chain of the writer `own`.
-    pub(super) fn uncovered(&self, heads: &[PageId], own: Option<WriterId>) -> Vec<PageId> {
+    pub fn uncovered(&self, heads: &[PageId], own: Option<WriterId>) -> Vec<PageId> {
         let covered = &self.covered;
         let mut uncovered = Vec::new();
         let mut unlisted = Vec::new();
@@ -135,6 +135,19 @@ impl CoveredHeads {
     pub(super) fn lists(&self, head: &PageId) -> bool {
         let listed = self.listed.get(&head.writer);
         listed.is_some_and(|listed| head.sequence <= *listed)
+    }
+
+    /// Returns the last writer and the digest of each range.
+    #[cfg(feature = "internals")]
+    pub fn ranges(&self) -> impl Iterator<Item = (&WriterId, &Digest)> {
+        self.ranges.iter().map(|range| (&range.last, &range.digest))
+    }
+
+    /// Returns the listed heads.
+    #[cfg(feature = "internals")]
+    pub fn listed(&self) -> impl Iterator<Item = PageId> {
+        let listed = self.listed.iter();
+        listed.map(|(&writer, &sequence)| PageId { writer, sequence })
     }
 
     /// Returns the listed writers.

@@ -129,7 +129,7 @@ fn start_of_chain_makes_at_most_four_calls() {
 fn walk_pins_each_head_that_the_start_missed() {
     let stage = created();
     let sealer = stage.sealer();
-    // One second apart, so that many of them share each period.
+    // At intervals of one second, so that many of them share each period.
     let chains: Vec<_> = (0..2_500)
         .map(|number| {
             chain(
