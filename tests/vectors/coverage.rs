@@ -256,9 +256,12 @@ pub fn refused() -> Files {
     files
 }
 
+/// Name, title, expected result, and change of the object.
+type Case<T> = (&'static str, &'static str, &'static str, fn(&mut T));
+
 /// Adds vectors with changed bytes of the value.
 fn bytes(files: &mut Files) {
-    let cases: [(&str, &str, &str, fn(&mut Vec<u8>)); 9] = [
+    let cases: [Case<Vec<u8>>; 9] = [
         ("short", "7 bytes", "Malformed", |value| value.truncate(7)),
         ("format", "another format", "Unsupported", |value| {
             value[0] = 2
@@ -299,7 +302,7 @@ fn bytes(files: &mut Files) {
 
 /// Adds vectors with bodies that break a rule.
 fn bodies(files: &mut Files) {
-    let cases: [(&str, &str, &str, fn(&mut Covered)); 6] = [
+    let cases: [Case<Covered>; 6] = [
         ("schema", "another schema", "Unsupported", |covered| {
             covered.schema = 2
         }),
