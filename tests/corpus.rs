@@ -10,7 +10,8 @@
 mod fuzz;
 
 use fuzz::{
-    archive, entry, header, intent, journal, key_file, record, seek, segment, vault, verify,
+    archive, coverage, entry, header, intent, journal, key_file, record, seek, segment, vault,
+    verify,
 };
 
 use std::fs;
@@ -86,4 +87,9 @@ fn verify_fuzz_corpus_runs_without_failure() {
 #[test]
 fn key_file_fuzz_corpus_runs_without_failure() {
     replay("key_file", key_file::run);
+}
+
+#[test]
+fn coverage_fuzz_corpus_runs_without_failure() {
+    replay("coverage", coverage::run);
 }

@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod clock;
+pub mod coverage;
 pub mod entry;
 pub mod fixed;
 pub mod header;

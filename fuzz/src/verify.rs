@@ -132,10 +132,10 @@ fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
 fn tamper(how: u8, input: &mut Input<'_>, snapshots: &[Objects], before: &Objects) -> Objects {
     let mut after = before.clone();
     // Skip journal pages and upload intents, because `verify` cannot detect every one that is
-    // missing.
+    // missing. The object of covered chain heads proves nothing, so `verify` does not read it.
     let keys: Vec<_> = before
         .keys()
-        .filter(|key| !matches!(key[0], b'j' | b'w'))
+        .filter(|key| !matches!(key[0], b'a' | b'j' | b'w'))
         .collect();
     let key = |input: &mut Input<'_>| keys[input.number() as usize % keys.len()].clone();
     match how & 3 {

@@ -143,12 +143,12 @@ impl AuditTrail {
         self.source.check()?;
         let checkpoint = evidence.checkpoint.as_deref().map(str::parse).transpose()?;
         let anchor = checkpoint.map(|checkpoint| CheckpointAnchor::of(&*self.source, &checkpoint));
-        let anchor = anchor.transpose()?;
+        let mut anchor = anchor.transpose()?;
         let mut sealings = Vec::new();
         let mut last = None;
         for sealing in &evidence.sealings {
             let (mut check, address) = sealing.check(&*self.source, evidence.version)?;
-            if let Some(Some(anchor)) = &anchor {
+            if let Some(Some(anchor)) = &mut anchor {
                 check.pinned = anchor.covers(&*self.source, &page_of(&sealing.position))?;
             }
             sealings.push(check);

@@ -34,13 +34,17 @@ pub type SubjectTag = [u8; 16];
 /// The tag of a record name in the journal: a hash keyed with the journal key.
 pub type NameTag = [u8; 16];
 
-fn sealing_key(suite: CipherSuite, key: &[u8; 32], info: &[&[u8]]) -> Result<SealingKey> {
+pub(super) fn sealing_key(
+    suite: CipherSuite,
+    key: &[u8; 32],
+    info: &[&[u8]],
+) -> Result<SealingKey> {
     let mut derived = Zeroizing::new([0; 32]);
     x(key, info, &mut *derived)?;
     SealingKey::new(suite, &derived)
 }
 
-fn key_and_commitment(
+pub(super) fn key_and_commitment(
     suite: CipherSuite,
     key: &[u8; 32],
     info: &[&[u8]],
@@ -51,7 +55,7 @@ fn key_and_commitment(
     Ok((SealingKey::new(suite, derived)?, *commitment))
 }
 
-fn tag16(key: &[u8; 32], info: &[&[u8]]) -> Result<[u8; 16]> {
+pub(super) fn tag16(key: &[u8; 32], info: &[&[u8]]) -> Result<[u8; 16]> {
     let mut out = [[0; 16]; 2];
     x(key, info, out.as_flattened_mut())?;
     Ok(out[0])
@@ -253,34 +257,8 @@ pub fn entry_key(
     )
 }
 
-/// Derives the key that seals a journal page, and its commitment: page key ‖ commitment = X(journal
-/// key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖ sequence u64 ‖ the page's bytes 0..8, 64).
-///
-/// # Errors
-/// None in practice.
-pub fn page_key(
-    suite: CipherSuite,
-    key: &JournalKey,
-    salt: &Salt,
-    vault: &VaultId,
-    (writer, sequence): (&[u8; 16], u64),
-    head: &[u8; 8],
-) -> Result<(SealingKey, Commitment)> {
-    key_and_commitment(
-        suite,
-        key.expose(),
-        &[
-            b"cl1/jrnl",
-            salt,
-            vault,
-            writer,
-            &sequence.to_le_bytes(),
-            head,
-        ],
-    )
-}
-
-/// The key under which a frame is sealed: a header, a patient entry or a journal page.
+/// The key under which a frame is sealed: a header, a patient entry, a journal page or the object of
+/// covered chain heads.
 #[derive(Debug, Clone, Copy)]
 pub enum FrameKey<'a> {
     /// The root key, which seals the header's keyring.
@@ -289,28 +267,8 @@ pub enum FrameKey<'a> {
     Master(&'a MasterKey),
     /// A journal key, which seals journal pages.
     Journal(&'a JournalKey),
-}
-
-/// Derives the authority tag of a journal page: tag = X(authority key, "cl1/auth" ‖ vault id ‖
-/// writer16 ‖ sequence u64 ‖ digest, 32). `digest` is SHA-256 of the bytes before the ciphertext and
-/// of the body up to the tag.
-///
-/// # Errors
-/// None in practice.
-pub fn authority_tag(
-    key: &AuthorityKey,
-    vault: &VaultId,
-    (writer, sequence): (&[u8; 16], u64),
-    digest: &[u8; 32],
-) -> Result<[u8; 32]> {
-    let mut tag = [0; 32];
-    let sequence = sequence.to_le_bytes();
-    x(
-        key.expose(),
-        &[b"cl1/auth", vault, writer, &sequence, digest],
-        &mut tag,
-    )?;
-    Ok(tag)
+    /// An authority key, which seals the object of covered chain heads.
+    Authority(&'a AuthorityKey),
 }
 
 /// Derives the salt of a sealed frame: salt = X(frame key, "cl1/hedg" ‖ fresh 32 ‖ SHA-256(storage
@@ -332,58 +290,10 @@ pub fn hedged_salt(
         FrameKey::Root(key) => key.expose(),
         FrameKey::Master(key) => key.expose(),
         FrameKey::Journal(key) => key.expose(),
+        FrameKey::Authority(key) => key.expose(),
     };
     let sealed = crate::crypto::sha256(&[storage_key, &version.to_le_bytes(), body]);
     let mut salt = [0; 32];
     x(key, &[b"cl1/hedg", fresh, &sealed], &mut salt)?;
     Ok(salt)
-}
-
-/// Derives the key that wraps a former journal key: former key = X(the successor's journal key,
-/// "cl1/jfmr" ‖ vault id ‖ number of the successor u32 ‖ number of the former key u32, 32).
-///
-/// The numbers identify both keys, so each such key wraps one journal key only, and sealing under
-/// nonce zero is safe.
-///
-/// # Errors
-/// None in practice.
-pub fn former_key(
-    suite: CipherSuite,
-    successor: &JournalKey,
-    vault: &VaultId,
-    (successor_number, number): (u32, u32),
-) -> Result<SealingKey> {
-    sealing_key(
-        suite,
-        successor.expose(),
-        &[
-            b"cl1/jfmr",
-            vault,
-            &successor_number.to_le_bytes(),
-            &number.to_le_bytes(),
-        ],
-    )
-}
-
-/// Derives the tag of a subject in the journal: jsub = X(first journal key, "cl1/jsub" ‖ subject kind ‖
-/// length u64 ‖ identifier, 32)\[..16\].
-///
-/// # Errors
-/// None in practice.
-pub fn subject_tag(key: &JournalKey, kind: SubjectKind, identifier: &str) -> Result<SubjectTag> {
-    let length = (identifier.len() as u64).to_le_bytes();
-    tag16(
-        key.expose(),
-        &[b"cl1/jsub", &[kind.code()], &length, identifier.as_bytes()],
-    )
-}
-
-/// Derives the tag of a record name in the journal: jnam = X(first journal key, "cl1/jnam" ‖ length u64 ‖
-/// record name, 32)\[..16\].
-///
-/// # Errors
-/// None in practice.
-pub fn name_tag(key: &JournalKey, name: &str) -> Result<NameTag> {
-    let length = (name.len() as u64).to_le_bytes();
-    tag16(key.expose(), &[b"cl1/jnam", &length, name.as_bytes()])
 }

@@ -11,6 +11,7 @@
 
 mod aead;
 mod derive;
+mod derive_journal;
 mod digest;
 mod key;
 mod password;
@@ -24,6 +25,7 @@ mod report;
 pub use aead::LONGEST;
 pub use aead::{CipherSuite, Nonce, SealingKey, TAG};
 pub use derive::*;
+pub use derive_journal::*;
 pub use digest::{Digest, Sha256Stream, sha256};
 pub use key::*;
 pub use password::{Cost, argon2id};

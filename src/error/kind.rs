@@ -47,6 +47,7 @@ pub enum ErrorKind {
 impl Error {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
+        use ErrorKind as Kind;
         match self {
             Self::Malformed
             | Self::UnknownMasterKey
@@ -54,22 +55,20 @@ impl Error {
             | Self::HeaderDamaged
             | Self::SegmentMissing
             | Self::CurrentMissing
-            | Self::HistoryGap => ErrorKind::Corrupt,
-            Self::NotAuthentic | Self::HeaderRolledBack => ErrorKind::Tampered,
-            Self::Unsupported | Self::ForeignKit | Self::ForeignCheckpoint => {
-                ErrorKind::Unsupported
-            }
+            | Self::HistoryGap => Kind::Corrupt,
+            Self::NotAuthentic | Self::HeaderRolledBack => Kind::Tampered,
+            Self::Unsupported | Self::ForeignKit | Self::ForeignCheckpoint => Kind::Unsupported,
             Self::WrongKey | Self::BadKeyFile | Self::KeyFileExposed | Self::KeyFileBesideData => {
-                ErrorKind::Credential
+                Kind::Credential
             }
             Self::NoVault
             | Self::UnknownSubject
             | Self::UnknownRecord
             | Self::NoSuchHold
             | Self::NoSuchSlot
-            | Self::NoSuchKey => ErrorKind::NotFound,
-            Self::Locked | Self::RootKeyChanged => ErrorKind::Locked,
-            Self::ReadOnly => ErrorKind::ReadOnly,
+            | Self::NoSuchKey => Kind::NotFound,
+            Self::Locked | Self::RootKeyChanged => Kind::Locked,
+            Self::ReadOnly => Kind::ReadOnly,
             Self::NotEmpty
             | Self::HeaderPresent
             | Self::StaleKit
@@ -87,18 +86,18 @@ impl Error {
             | Self::SlotsWouldBeLost
             | Self::UploadExpired
             | Self::TooManyVersions
-            | Self::CounterExhausted => ErrorKind::Conflict,
-            Self::CommitUnknown => ErrorKind::CommitUnknown,
-            Self::Denied => ErrorKind::Denied,
+            | Self::CounterExhausted => Kind::Conflict,
+            Self::CommitUnknown => Kind::CommitUnknown,
+            Self::Denied => Kind::Denied,
             Self::BadCheckpoint
             | Self::InvalidPassphrase
             | Self::InvalidId
             | Self::InvalidMetadata
             | Self::TooLarge
             | Self::BeyondLimit
-            | Self::Json => ErrorKind::Invalid,
+            | Self::Json => Kind::Invalid,
             Self::Contended | Self::CredentialUnavailable | Self::Randomness | Self::Stretching => {
-                ErrorKind::Unavailable
+                Kind::Unavailable
             }
             // A file, source or archive fails for the same reasons as a storage.
             Self::KeyFile(kind) | Self::Source(kind) | Self::Archive(kind) => {

@@ -103,6 +103,9 @@ pub(crate) fn intent(chart: &ChartId, stream: &StreamId) -> Vec<u8> {
 /// Key prefix of journal pages.
 pub const JOURNAL_PAGES: &[u8] = b"j";
 
+/// Key of the object of covered chain heads.
+pub(crate) const COVERAGE: &[u8] = b"a";
+
 /// The id of a journal writer: the time at which the writer began its chain, and 10 random bytes.
 /// The time is a big-endian 48-bit number of milliseconds since 1970, so that a scan returns chains
 /// in the order of their beginning.
@@ -128,6 +131,17 @@ pub struct ChainHead {
 
 fields! { PageId { writer sequence } }
 fields! { ChainHead { page digest } }
+/// Returns the time at which a chain began, which the first 6 bytes of its writer id contain.
+pub(crate) fn chain_began(writer: &WriterId) -> i64 {
+    let [a, b, c, d, e, f, ..] = *writer;
+    i64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+/// Returns the first 6 bytes of the id of a writer whose chain begins at `time`.
+pub(crate) fn chain_time(time: i64) -> [u8; 6] {
+    let [_, _, time @ ..] = time.max(0).to_be_bytes();
+    time
+}
 
 /// Returns the key prefix of one writer's pages: `j` and the writer id, 17 bytes.
 pub fn journal_chain(writer: &WriterId) -> Vec<u8> {

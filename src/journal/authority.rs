@@ -10,6 +10,7 @@ use crate::format::storage_keys::PageId;
 use crate::journal::Operation;
 use crate::journal::entry::Target;
 use crate::journal::page::Page;
+use crate::journal::walk::PageKeys;
 
 /// Number of bytes after the body of a vault's page: key number 4, tag 32.
 pub(super) const TAIL: usize = 36;
@@ -62,6 +63,21 @@ impl Sealer {
     pub(super) fn numbers(&self) -> KeyNumbers {
         let authority = self.authority.as_ref();
         (self.number, authority.map(|authority| authority.number))
+    }
+
+    /// Passes the keys that open pages under the active keys to `with`.
+    pub(super) fn with_page_keys<T>(&self, with: impl FnOnce(&PageKeys<'_>) -> T) -> T {
+        let key = |number| (number == self.number).then_some(&self.key);
+        let authority = |number| {
+            let active = self.authority.as_ref();
+            Some(&active.filter(|active| active.number == number)?.key)
+        };
+        with(&PageKeys {
+            vault: self.vault,
+            key: &key,
+            authority: Some(&authority),
+            closed_pages: None,
+        })
     }
 
     /// Returns the kind of the pages.

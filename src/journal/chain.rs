@@ -1,25 +1,30 @@
 //! Chain of journal pages that one writer extends. Each page is sealed and contains the digest of
 //! the previous page.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use crate::crypto::{self, Digest};
 use crate::error::Result;
 use crate::format::storage_keys::PageId;
-use crate::format::storage_keys::{self, WriterId};
+use crate::format::storage_keys::{self, COVERAGE, WriterId};
 use crate::journal::authority::{KeyNumbers, PageKind, Sealer};
+use crate::journal::coverage::{Coverage, CoveredHeads};
 use crate::journal::entry::EntryDraft;
-use crate::journal::heads;
 use crate::journal::page::{ChainHead, Page, Stage};
+use crate::journal::pins::{PINS_MAX, Pins};
+use crate::journal::writer::WriteTime;
 use crate::storage::{CommitError, Committed, Expect, Operation, Storage, Transaction};
 
-/// Maximum number of heads of other chains that the first page of a new chain records.
-const SEEN_CHAINS: usize = 32;
 /// Maximum number of attempts to resolve an unknown commit outcome before the caller gets the
 /// error.
 const COMMIT_ATTEMPTS: u32 = 8;
 
+/// Time without a page after which the next page begins another chain. A chain that was idle for so
+/// long cannot grow, so its pinned head stays its head.
+const IDLE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Difference of two machines' clocks that is normal, in milliseconds.
 const LAG_TOLERATED: i64 = 5 * 60 * 1000;
 
@@ -44,27 +49,71 @@ pub(super) struct Chain {
     last: Digest,
     /// Numbers of the keys that seal the chain.
     keys: Option<KeyNumbers>,
-    /// Milliseconds by which the clock was behind the start of another chain when this chain began;
-    /// 0 if it was not. The writer takes the value.
+    /// Uptime at which the last page was sealed.
+    sealed_at: Duration,
+    /// Head of this writer's former chain, until the new chain has pinned it.
+    former: Option<ChainHead>,
+    /// Heads of other chains that the next pages pin.
+    pins: Vec<ChainHead>,
+    /// Heads that are covered once `pins` are pinned; `None` to keep the stored object.
+    covered: Option<CoveredHeads>,
+    /// `true` if the chain is in the vault's own storage, whose covered heads it keeps.
+    is_home: bool,
+    /// Milliseconds by which the clock was behind the start of a pinned chain; 0 if it was not. The
+    /// writer takes the value.
     pub(super) clock_lag: Arc<AtomicI64>,
+    /// `true` if a walk of all chains may find heads that this chain has not pinned.
+    pub(super) is_walk_due: Arc<AtomicBool>,
 }
 
 /// A sealed page to commit, with the chain head after the commit.
 pub(super) struct SealedPage {
     pub(super) head: ChainHead,
     pub(super) put: Operation,
+    /// Number of heads that the page pins for the chain.
+    pinned: usize,
+    /// Object of covered heads, to be stored together with the page or after it.
+    pub(super) coverage: Option<Operation>,
+}
+
+impl SealedPage {
+    /// Returns the operations of a transaction that stores the page, with the put of the page last.
+    pub(super) fn operations(&self) -> Vec<Operation> {
+        let put = std::iter::once(&self.put);
+        self.coverage.iter().chain(put).cloned().collect()
+    }
 }
 
 impl Chain {
+    /// Creates a chain in the vault's own storage.
     pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
+        Self {
+            is_home: true,
+            ..Self::in_spool(storage)
+        }
+    }
+
+    /// Creates a chain in a spool. The spool's pages come home without its other objects.
+    pub(super) fn in_spool(storage: Arc<dyn Storage>) -> Self {
         Self {
             storage,
             writer: None,
             next: 0,
             last: [0; 32],
             keys: None,
+            sealed_at: Duration::ZERO,
+            former: None,
+            pins: Vec::new(),
+            covered: None,
+            is_home: false,
             clock_lag: Arc::default(),
+            is_walk_due: Arc::default(),
         }
+    }
+
+    /// Returns the head, or the head of the former chain before the first page of a new one.
+    pub(super) fn tip(&self) -> Option<ChainHead> {
+        self.head().or(self.former)
     }
 
     /// Returns the head, or `None` before the first page.
@@ -82,48 +131,92 @@ impl Chain {
         self.writer = None;
         self.next = 0;
         self.last = [0; 32];
+        self.pins = Vec::new();
+        self.covered = None;
     }
 
-    /// Seals the next page. The first page of a chain also records the heads of recent chains. A chain
-    /// ends when its keys change, so that all its pages are under the same keys.
+    /// Begins another chain if this one was idle for too long.
+    fn end_idle(&mut self, uptime: Duration) {
+        let is_idle = uptime.saturating_sub(self.sealed_at) >= IDLE_MAX;
+        if let (Some(head), true) = (self.head(), is_idle) {
+            self.restart();
+            self.former = Some(head);
+        }
+        self.sealed_at = uptime;
+    }
+
+    /// Adds heads that the next pages pin.
+    pub(super) fn add_pins(&mut self, found: Pins, now: i64) {
+        let begins = found.heads.iter();
+        let begins = begins.map(|head| storage_keys::chain_began(&head.page.writer));
+        let lag = begins.max().map_or(0, |latest| latest.saturating_sub(now));
+        if lag > LAG_TOLERATED {
+            self.clock_lag.store(lag, Ordering::Release);
+        }
+        let known: HashSet<_> = self.pins.iter().map(|head| head.page).collect();
+        let heads = found.heads.into_iter();
+        (self.pins).extend(heads.filter(|head| !known.contains(&head.page)));
+        self.covered = found.covered.or(self.covered.take());
+    }
+
+    /// Begins a chain: finds the heads that its first page pins.
+    fn begin(&mut self, sealer: &Sealer, now: i64) -> Result<WriterId> {
+        // Heads on an auditor's page would prove nothing.
+        if sealer.kind() == PageKind::Vault {
+            // A walk before this chain has found all heads already.
+            if self.covered.is_none() {
+                let found = Pins::at_start(&*self.storage, sealer, now)?;
+                self.is_walk_due
+                    .store(!found.is_complete, Ordering::Release);
+                self.add_pins(found, now);
+            }
+            if let Some(former) = self.former {
+                // Trust this process, not the storage, on the end of its own former chain.
+                let is_other = |head: &ChainHead| head.page.writer != former.page.writer;
+                self.pins.retain(is_other);
+                self.pins.push(former);
+            }
+        }
+        Ok(*self.writer.insert(new_writer(now)?))
+    }
+
+    /// Seals the next page, which also pins heads of other chains. A chain ends when its keys change, so
+    /// that all its pages are under the same keys.
     pub(super) fn seal<'a>(
         &mut self,
         sealer: &Sealer,
-        now: i64,
+        time: WriteTime,
         seen: &[ChainHead],
         drafts: impl Iterator<Item = (&'a EntryDraft, Stage)> + Clone,
     ) -> Result<SealedPage> {
         let mut seen = seen.to_vec();
-        if self.keys.replace(sealer.numbers()) != Some(sealer.numbers()) {
+        self.end_idle(time.uptime);
+        let former_keys = self.keys.replace(sealer.numbers());
+        if former_keys.is_some_and(|former| former != sealer.numbers()) {
             self.restart();
         }
         let writer = match self.writer {
-            Some(writer) if self.next > 0 => writer,
-            _ => {
-                let recent = heads::recent(&*self.storage, now, SEEN_CHAINS)?;
-                let begins = recent.iter().map(|head| began(&head.page.writer));
-                let lag = begins.max().map_or(0, |latest| latest.saturating_sub(now));
-                if lag > LAG_TOLERATED {
-                    self.clock_lag.store(lag, Ordering::Release);
-                }
-                // Heads on an auditor's page would prove nothing.
-                if sealer.kind() == PageKind::Vault {
-                    seen.extend(recent);
-                }
-                *self.writer.insert(new_writer(now)?)
-            }
+            Some(writer) => writer,
+            None => self.begin(sealer, time.now)?,
         };
+        let known: HashSet<_> = seen.iter().map(|head| head.page).collect();
+        let pinned = self.pins.len().min(PINS_MAX);
+        let pins = self.pins.iter().take(pinned);
+        seen.extend(pins.filter(|head| !known.contains(&head.page)));
         let id = PageId {
             writer,
             sequence: self.next,
         };
         let page = Page::new(self.last, seen, drafts)?;
         let value = page.seal(sealer, &id)?;
+        let head = ChainHead {
+            page: id,
+            digest: crypto::sha256(&[&value]),
+        };
         Ok(SealedPage {
-            head: ChainHead {
-                page: id,
-                digest: crypto::sha256(&[&value]),
-            },
+            head,
+            pinned,
+            coverage: self.seal_coverage(sealer, head, pinned)?,
             put: Operation::Put {
                 key: storage_keys::journal_page(&id),
                 value: value.into(),
@@ -133,10 +226,41 @@ impl Chain {
         })
     }
 
-    /// Sets the chain's head to a page that was committed.
-    pub(super) fn advance_to(&mut self, head: &ChainHead) {
-        self.next = head.page.sequence + 1;
-        self.last = head.digest;
+    /// Seals the object of covered heads, if a page with the digest of `head` pins all of them.
+    fn seal_coverage(
+        &self,
+        sealer: &Sealer,
+        head: ChainHead,
+        pinned: usize,
+    ) -> Result<Option<Operation>> {
+        let covered = self.covered.as_ref();
+        let covered = covered.filter(|_| self.is_home && pinned == self.pins.len());
+        let Some(covered) = covered else {
+            return Ok(None);
+        };
+        let value = Coverage::new(head, covered.clone()).seal(sealer)?;
+        Ok(Some(Operation::Put {
+            key: COVERAGE.to_vec(),
+            value: value.into(),
+            expect: Expect::Any,
+            destroying: false,
+        }))
+    }
+
+    /// Sets the chain's head to a page that was committed. On storage that is not transactional,
+    /// stores the object of covered heads now.
+    pub(super) fn advance_to(&mut self, page: SealedPage) {
+        self.next = page.head.page.sequence + 1;
+        self.last = page.head.digest;
+        self.former = None;
+        drop(self.pins.drain(..page.pinned.min(self.pins.len())));
+        if let Some(put) = page.coverage {
+            self.covered = None;
+            if !self.storage.is_transactional() {
+                // Without the object, a later chain pins the same heads again.
+                let _ = self.storage.commit(&[[put].into_iter().collect()]);
+            }
+        }
     }
 
     /// Commits a transaction whose last put is a page, and retries while the commit outcome is
@@ -215,17 +339,10 @@ impl Chain {
     }
 }
 
-/// Returns the time at which a chain began, which the first 6 bytes of its writer id contain.
-fn began(writer: &WriterId) -> i64 {
-    let [a, b, c, d, e, f, ..] = *writer;
-    i64::from_be_bytes([0, 0, a, b, c, d, e, f])
-}
-
 fn new_writer(now: i64) -> Result<WriterId> {
     let mut writer = crypto::fresh::<16>()?;
-    let [_, _, since @ ..] = now.max(0).to_be_bytes();
     if let Some(place) = writer.first_chunk_mut() {
-        *place = since;
+        *place = storage_keys::chain_time(now);
     }
     Ok(writer)
 }

@@ -15,12 +15,12 @@ const TITLE: &str = "chartlock checkpoint 1";
 const LENGTH: usize = 50;
 /// Number of hexadecimal digits in each group of the text form.
 const GROUP: usize = 5;
-/// Maximum number of chains whose heads the page of a checkpoint records, because that page must
-/// stay below 1 MiB.
+/// Maximum number of chains whose heads the page of an accepted restore records, because that page
+/// must stay below 1 MiB.
 pub(crate) const CHAINS_MAX: usize = 8192;
 
-/// A reference to a journal page, with the page's digest. The page records the heads of the other
-/// chains, at most 8,192, so that the checkpoint covers their earlier entries.
+/// A reference to a journal page, with the page's digest. The page pins the chain heads that no
+/// earlier page has pinned, so that the checkpoint covers the earlier entries of all chains.
 ///
 /// [`Vault::checkpoint`](crate::Vault::checkpoint) makes a checkpoint, and
 /// [`Vault::verify`](crate::Vault::verify) compares the storage with the checkpoint. Keep

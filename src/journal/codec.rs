@@ -90,7 +90,7 @@ impl<C> Decode<C> for Page {
 
 /// Checks that the numbers of the extensions are strictly ascending and not critical. This release
 /// does not interpret the content of extensions.
-fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8>)>, DecodeError> {
+pub(super) fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8>)>, DecodeError> {
     if !stored.is_sorted_by(|(left, _), (right, _)| left < right) {
         return Err(refused(Error::Malformed));
     }

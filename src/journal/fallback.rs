@@ -61,7 +61,7 @@ impl Writer {
         time: WriteTime,
     ) -> Result<ChainHead> {
         let mut chains = lock(&self.chain);
-        let mut chain = Chain::new(spool);
+        let mut chain = Chain::in_spool(spool);
         let staged = [(begin, Stage::Done)].into_iter();
         let head = self.send_alone(&mut chain, &[], staged, time)?;
         chains.fallback = Some(chain);

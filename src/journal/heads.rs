@@ -4,29 +4,9 @@ use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, JOURNAL_PAGES, WriterId, journal_page_of};
-use crate::journal::page::ChainHead;
 use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 
 const KEYS_PER_SCAN: usize = 256;
-
-/// Returns the heads of the chains that began last, at most `limit` heads.
-///
-/// # Errors
-/// Errors of the storage.
-pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<ChainHead>> {
-    let mut heads = heads_since(storage, now, limit)?;
-    let last = heads.split_off(heads.len().saturating_sub(limit));
-    let keys: Vec<_> = last.iter().map(storage_keys::journal_page).collect();
-    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-    let stored = read_each(storage, &keys)?.into_iter();
-    let seen = last.into_iter().zip(stored).filter_map(|(page, stored)| {
-        // A damaged page has no digest to record. Verification reports the page.
-        let value = stored?.value;
-        let digest = (!value.is_empty()).then(|| crypto::sha256(&[&value]))?;
-        Some(ChainHead { page, digest })
-    });
-    Ok(seen.collect())
-}
 
 /// Returns the writers whose chains began after the chain of the writer `after`, oldest chain
 /// first.
@@ -45,40 +25,20 @@ pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<Wr
     Ok(found)
 }
 
-/// Returns the last page of each chain, or only of each recent chain if there are many chains.
+/// Returns the last page of each chain, in ascending order. Returns `None` once `stop` returns `true`.
 ///
-/// A vault that is opened many times a day for years has many chains, and only the recent chains
-/// matter for this search. The search therefore begins with the last day. The period then grows
-/// tenfold each time, until the search finds `enough` chains.
-fn heads_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<PageId>> {
-    const DAY: i64 = 24 * 60 * 60 * 1000;
-    let first = keys_after(storage, JOURNAL_PAGES, &[])?;
-    if !first.more {
-        let mut heads = Vec::new();
-        first.add_to(&mut heads);
-        return Ok(heads);
-    }
-    for days in [1, 10, 100, 1_000] {
-        let since = now.saturating_sub(DAY * days).max(0);
-        let [_, _, since @ ..] = since.to_be_bytes();
-        let heads = heads_after(storage, [JOURNAL_PAGES, &since].concat())?;
-        if heads.len() >= enough {
-            return Ok(heads);
-        }
-    }
-    heads_after(storage, Vec::new())
-}
-
-/// Returns the last page of each chain that has pages with storage keys above `after`.
-fn heads_after(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>> {
+/// # Errors
+/// Errors of the storage.
+pub fn last_pages(storage: &dyn Storage, stop: &dyn Fn() -> bool) -> Result<Option<Vec<PageId>>> {
     let mut heads = Vec::new();
-    loop {
+    let mut after = Vec::new();
+    while !stop() {
         let keys = keys_after(storage, JOURNAL_PAGES, &after)?;
         let (more, ended) = (keys.more, keys.last.clone());
         let last = keys.pages.last().copied();
         keys.add_to(&mut heads);
         if !more {
-            return Ok(heads);
+            return Ok(Some(heads));
         }
         // Continue after the last key even if that key is not a page's key; otherwise the next scan
         // would return the same keys again.
@@ -88,6 +48,7 @@ fn heads_after(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>>
             after = after.max(storage_keys::behind_journal_chain(&last.writer));
         }
     }
+    Ok(None)
 }
 
 /// Returns the last sequence number of a chain. Uses a galloping search from a known page, because

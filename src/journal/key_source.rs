@@ -83,6 +83,16 @@ impl Writer {
         }
     }
 
+    /// Returns the current sealer.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] once the writer is closed.
+    pub(super) fn sealer(&self) -> Result<Arc<Sealer>> {
+        let keys = lock(&self.keys);
+        let keys = keys.as_ref().ok_or(Error::Locked)?;
+        Ok(Arc::clone(&keys.sealer))
+    }
+
     /// Returns the sealer for the next page of `chain`.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod chain;
 pub mod checkpoint;
 mod closed_pages;
 mod codec;
+mod coverage;
 mod entry;
 mod fallback;
 mod heads;
@@ -19,6 +20,7 @@ mod operation;
 mod outcome;
 mod page;
 mod page_merge;
+mod pins;
 mod queue;
 mod send;
 mod walk;
@@ -29,9 +31,13 @@ pub use crate::format::storage_keys::{PageId, WriterId};
 pub use authority::PageKind;
 pub use authority::{Authority, Sealer};
 pub use closed_pages::ClosedPages;
+#[cfg(feature = "internals")]
+pub use coverage::{Coverage, CoveredHeads};
 pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SlotRef, SubjectRef, Target};
 pub use fallback::MissingPages;
-pub use heads::{digest_of, recent, writers};
+#[cfg(feature = "internals")]
+pub use heads::last_pages;
+pub use heads::{digest_of, writers};
 pub use key_source::{CurrentKeys, KeySource};
 #[cfg(feature = "json")]
 pub(crate) use operation::FhirEvent;
@@ -39,6 +45,7 @@ pub use operation::{AccessKind, Operation, OperationGroup};
 pub(crate) use operation::{KeyEffect, VersionEffect};
 pub use outcome::AccessOutcome;
 pub use page::{ChainHead, Entry, Page, PageHead, Stage};
+pub use pins::open_heads;
 pub use queue::JournaledChange;
 pub(crate) use queue::{Answer, CombinedChange};
 pub use walk::{Cursor, PageFault, PageKeys};

@@ -17,10 +17,10 @@ pub(super) struct MergedTransaction {
 impl MergedTransaction {
     /// Merges the changes. Moves their operations instead of copying them, because values are
     /// large. A check that several changes share occurs once in the transaction. The last operations
-    /// are the put of the page, and the check of the header unless a change already uses the header.
+    /// are those of the page, and the check of the header unless a change already uses the header.
     pub(super) fn new<'a>(
         changes: impl Iterator<Item = &'a mut Transaction>,
-        page: Operation,
+        page: Vec<Operation>,
         header_check: Option<Operation>,
     ) -> Self {
         let mut operations: Vec<Operation> = Vec::new();
@@ -44,7 +44,7 @@ impl MergedTransaction {
             let mut keys = operations.iter().map(Operation::key);
             !keys.any(|key| key == check.key())
         });
-        operations.push(page);
+        operations.extend(page);
         operations.extend(header_check);
         Self {
             transaction: operations.into_iter().collect(),
@@ -71,7 +71,7 @@ impl MergedTransaction {
     }
 
     /// Returns the index of each change that contains an operation, with the operation's index in
-    /// that change. The result is empty for the put of the page and the check of the header.
+    /// that change. The result is empty for the operations of the page and the check of the header.
     pub(super) fn owners(&self, operation: usize) -> Vec<(usize, usize)> {
         let owners = self.indexes.iter().enumerate();
         owners

@@ -100,14 +100,22 @@ impl Writer {
                 sealer,
                 header_check,
             } = self.page_sealer(chain, time)?;
-            let page = chain.seal(&sealer, time.now, seen, drafts.clone())?;
-            let transaction = [page.put].into_iter().chain(header_check).collect();
+            let page = chain.seal(&sealer, time, seen, drafts.clone())?;
+            let operations = match chain.storage.is_transactional() {
+                true => page.operations(),
+                false => vec![page.put.clone()],
+            };
+            let page_operations = operations.len();
+            let transaction = operations.into_iter().chain(header_check).collect();
             match chain.send(&transaction)? {
                 SendOutcome::Committed(_) => {
-                    chain.advance_to(&page.head);
-                    return Ok(page.head);
+                    let head = page.head;
+                    chain.advance_to(page);
+                    return Ok(head);
                 }
-                SendOutcome::Conflict(0) => self.restart_forked(chain),
+                SendOutcome::Conflict(operation) if operation < page_operations => {
+                    self.restart_forked(chain);
+                }
                 SendOutcome::Conflict(_) => self.renew_keys()?,
                 SendOutcome::Failed(error) => return Err(commit_failure(error)),
             }
@@ -142,14 +150,15 @@ impl Writer {
             let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
             let drafts = drafts.chain(entries.iter().map(|(_, draft)| draft));
             let staged = drafts.map(|draft| (draft, Stage::Done));
-            let page = match chain.seal(&sealer, time.now, &[], staged) {
+            let page = match chain.seal(&sealer, time, &[], staged) {
                 Ok(page) => page,
                 Err(error) => return fail(std::mem::take(changes), &error),
             };
-            let merged = MergedTransaction::new(transactions(changes), page.put, header_check);
+            let merged =
+                MergedTransaction::new(transactions(changes), page.operations(), header_check);
             match chain.send(&merged.transaction) {
                 Ok(SendOutcome::Committed(done)) => {
-                    chain.advance_to(&page.head);
+                    chain.advance_to(page);
                     self.complete_entries(entries);
                     for (waiting, done) in changes.drain(..).zip(merged.split(&done)) {
                         waiting.answer(Ok(Ok(done)));

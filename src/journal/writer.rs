@@ -12,12 +12,13 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::format::storage_keys::WriterId;
 use crate::group_commit::{Election, lock};
-use crate::journal::authority::Sealer;
+use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::chain::Chain;
 use crate::journal::entry::EntryDraft;
 use crate::journal::fallback::Spool;
 use crate::journal::key_source::{CurrentKeys, KeySource, WriterKeys};
 use crate::journal::page::{ChainHead, Stage};
+use crate::journal::pins::Pins;
 use crate::journal::queue::{Answer, JournaledChange, Queue, QueuedChange, Ticket};
 use crate::storage::Storage;
 
@@ -47,6 +48,7 @@ pub struct Writer {
     pub(super) has_written: AtomicBool,
     pub(super) forked: AtomicBool,
     clock_lag: Arc<AtomicI64>,
+    is_walk_due: Arc<AtomicBool>,
 }
 
 pub(super) struct Chains {
@@ -78,6 +80,7 @@ impl Writer {
         Self {
             clock_lag: Arc::clone(&main.clock_lag),
             keys: Mutex::new(Some(keys)),
+            is_walk_due: Arc::clone(&main.is_walk_due),
             queue: Mutex::default(),
             election: Election::default(),
             chain: Mutex::new(Chains {
@@ -212,7 +215,31 @@ impl Writer {
 
     /// Returns the head of this writer's chain, or `None` before its first page.
     pub fn tip(&self) -> Option<ChainHead> {
-        lock(&self.chain).main.head()
+        lock(&self.chain).main.tip()
+    }
+
+    /// Returns `true` if a walk of all chains may find heads to pin, since this writer began a chain.
+    pub fn is_walk_due(&self) -> bool {
+        self.is_walk_due.load(Ordering::Acquire)
+    }
+
+    /// Walks all chains, and lets the next pages pin the heads that no page has pinned. Gives up once
+    /// `stop` returns `true`. An auditor's writer pins nothing.
+    ///
+    /// # Errors
+    /// Errors of the storage, and [`Error::Locked`].
+    pub fn pin_heads(&self, now: i64, stop: &dyn Fn() -> bool) -> Result<()> {
+        let sealer = self.sealer()?;
+        if sealer.kind() == PageKind::Auditor {
+            return Ok(());
+        }
+        self.is_walk_due.store(false, Ordering::Release);
+        let own = self.tip().map(|head| head.page.writer);
+        // Walk without the lock, so that pages can be written meanwhile.
+        if let Some(found) = Pins::of_all_chains(&*self.storage, &sealer, own, now, stop)? {
+            lock(&self.chain).main.add_pins(found, now);
+        }
+        Ok(())
     }
 }
 

@@ -17,6 +17,9 @@ use crate::storage::{
 /// A storage that keeps the vault header and patient entries in one storage and everything else in
 /// another.
 ///
+/// The data side also has the journal with its object of covered chain heads, which describes only
+/// journal pages. So a backup of one side never separates the object from its pages.
+///
 /// Backups of the keys can therefore be separate and have a shorter retention. A copy of the data
 /// alone cannot be decrypted, and erasing a subject also takes effect in backups of the data.
 ///

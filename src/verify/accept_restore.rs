@@ -239,7 +239,13 @@ impl Vault {
         let moment = self.core.journal.moment();
         let writer = self.core.journal.writer().ok_or(Error::ReadOnly)?;
         self.core.journal.flush()?;
-        let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
+        let storage = &*self.core.store.storage;
+        let closed_pages = header.read_closed_pages(storage)?;
+        let mut seen = header.with_page_keys(Some(&closed_pages), |keys| {
+            journal::open_heads(storage, keys)
+        })?;
+        let surplus = seen.len().saturating_sub(CHAINS_MAX);
+        drop(seen.drain(..surplus));
         let accepted = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
         let mut entry_act = act.clone();
         entry_act.reason = "".into();

@@ -1,24 +1,21 @@
 //! Creation of checkpoints of a vault, and comparison of a checkpoint with the journal.
 
 use crate::error::{Error, Result};
-use crate::journal::checkpoint::{CHAINS_MAX, Checkpoint};
+use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{self, AccessOutcome, Operation, Target};
 use crate::vault::Vault;
 use crate::verify::Verification;
 use crate::verify::report::{CheckpointState, JournalFault, JournalFinding};
 
 impl Vault {
-    /// Writes a journal page that contains the heads of all chains, and returns a checkpoint of
-    /// this page.
+    /// Writes a journal page that pins the chain heads which no earlier page has pinned, and returns
+    /// a checkpoint of this page. So the checkpoint covers all chains.
     ///
     /// A checkpoint has a short text form. Keep the text where an attacker who can write the
     /// storage cannot change it, such as on paper, in a ticket or in another system. Given the
     /// checkpoint, [`Vault::verify`] detects a rollback of the journal or of the whole storage.
     ///
     /// Create a checkpoint each day, and before and after each backup.
-    ///
-    /// If the journal has more than 8,192 chains, the page contains only the heads of the newest
-    /// chains. The number of chains grows with each opening of the vault that writes to the journal.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Locked`], and errors of the storage.
@@ -29,10 +26,10 @@ impl Vault {
         let writer = self.core.journal.writer().ok_or(Error::ReadOnly)?;
         // Write queued entries first, because the checkpoint must cover them.
         self.core.journal.flush()?;
-        let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
+        self.core.journal.pin_heads()?;
         let act = self.system_act(Operation::Checkpoint);
         let entry = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
-        let page = writer.send_page(&[entry], seen, moment)?;
+        let page = writer.send_page(&[entry], Vec::new(), moment)?;
         Ok(Checkpoint::new(header.header.vault(), &page, moment.now))
     }
 }

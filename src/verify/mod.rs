@@ -21,6 +21,7 @@ mod header;
 mod integrity;
 pub(crate) mod journal_scan;
 mod open_entry;
+mod order;
 mod page_findings;
 mod partitions;
 mod position;
@@ -251,6 +252,7 @@ impl Verification {
         let header = self.vault.header_in_memory()?;
         self.next = match self.next {
             NextStep::Storage => {
+                let _ = self.vault.core.journal.pin_heads(); // Verification needs no pin.
                 self.journal_start()?;
                 self.check_storage()?;
                 NextStep::Journal

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::storage_keys::{self, journal_page_of};
-use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
     AccessOutcome, ClosedPages, Cursor, Entry, Operation, Page, PageFault, PageId, Stage, Target,
     WriterId,
 };
 use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 use crate::vault::header::OpenHeader;
+use crate::verify::order::{ChainOrder, SeenHeads};
 
 /// Maximum number of journal pages per read. The limit bounds memory, because a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 32;
@@ -48,14 +48,6 @@ pub(super) trait JournalVisitor {
     fn entry(&mut self, at: WalkPosition, page: &Page, entry: &Entry) -> bool;
 }
 
-/// Heads of other chains that a page references as seen.
-struct SeenHeads {
-    /// Sequence number of the page that references these heads.
-    from: u64,
-    /// Writers and the sequence numbers of their last pages, ordered by writer.
-    heads: Vec<(WriterId, u64)>,
-}
-
 struct ReadChain {
     /// Position after the last page that opened.
     cursor: Cursor,
@@ -64,7 +56,7 @@ struct ReadChain {
     unopened_tail: Option<Cursor>,
     /// Sequence number of the last page that opened.
     last: Option<u64>,
-    /// Seen heads on the first page, and on each page on which a restore was accepted.
+    /// Seen heads of each page that has some.
     seen_heads: Vec<SeenHeads>,
     /// Sequence numbers of the pages on which restores were accepted.
     restores: Vec<u64>,
@@ -84,6 +76,7 @@ pub(super) struct JournalWalk {
     /// Entries whose settling page was read before their own page.
     settled_early: HashSet<(PageId, u32)>,
     closed_pages: Arc<ClosedPages>,
+    order: ChainOrder,
 }
 
 impl JournalWalk {
@@ -103,6 +96,7 @@ impl JournalWalk {
         header: &OpenHeader,
         visitor: &mut dyn JournalVisitor,
     ) -> Result<()> {
+        self.order.clear();
         for ids in self.new_pages(storage)?.chunks(PAGES_AT_ONCE) {
             let keys: Vec<_> = ids.iter().map(storage_keys::journal_page).collect();
             let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
@@ -241,14 +235,17 @@ impl JournalWalk {
         if accepts_restore {
             chain.restores.push(id.sequence);
         }
-        if id.sequence == 0 || accepts_restore {
+        if !page.seen.is_empty() {
             let heads = page.seen.iter();
-            let mut heads: Vec<_> = heads
+            let heads = heads
                 .map(|seen| (seen.page.writer, seen.page.sequence))
                 .collect();
-            heads.sort_unstable();
             let from = id.sequence;
-            chain.seen_heads.push(SeenHeads { from, heads });
+            chain.seen_heads.push(SeenHeads {
+                from,
+                heads,
+                accepts_restore,
+            });
         }
     }
 
@@ -290,16 +287,22 @@ impl JournalWalk {
         let Some(writer) = self.writer(earlier.chain) else {
             return false;
         };
-        let chain = self.chains.get(later.chain as usize);
-        chain.is_some_and(|chain| {
-            let seen_heads = chain
-                .seen_heads
-                .iter()
-                .filter(|seen_heads| seen_heads.from <= later.sequence);
-            seen_heads
-                .into_iter()
-                .any(|seen_heads| seen_heads.covers(&writer, earlier.sequence))
+        let before = self.order.before(self, later.chain, later.sequence);
+        before.contain(earlier.chain, &writer, earlier.sequence)
+    }
+
+    /// Returns the seen heads on the pages of a chain, up to a page.
+    pub(super) fn seen_until(&self, chain: u32, sequence: u64) -> &[SeenHeads] {
+        let chain = self.chains.get(chain as usize);
+        chain.map_or(&[], |chain| {
+            let seen = &chain.seen_heads;
+            let end = seen.partition_point(|seen| seen.from <= sequence);
+            seen.get(..end).unwrap_or_default()
         })
+    }
+
+    pub(super) fn chain_of(&self, writer: &WriterId) -> Option<u32> {
+        self.chain_indexes.get(writer).copied()
     }
 
     /// Returns the sequence of the page that accepted the restore to which the entry at `at`
@@ -323,23 +326,6 @@ impl JournalWalk {
 
     pub(super) fn chains(&self) -> u64 {
         self.chains.len() as u64
-    }
-}
-
-impl SeenHeads {
-    fn covers(&self, writer: &WriterId, sequence: u64) -> bool {
-        let found = self
-            .heads
-            .binary_search_by_key(writer, |(writer, _)| *writer);
-        match found {
-            Ok(index) => {
-                let head = self.heads.get(index);
-                head.is_some_and(|(_, head)| sequence <= *head)
-            }
-            // A full list omits the oldest chains, so a writer older than all listed writers counts
-            // as seen.
-            Err(index) => index == 0 && self.heads.len() >= CHAINS_MAX,
-        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chartlock::access::SecurityEvent;
+use chartlock::internals::clock::Clock;
 use chartlock::internals::vault::cached_entries;
-use chartlock::storage::{FaultAction, FaultPoint, Faulty, StorageError};
+use chartlock::storage::{Expect, FaultAction, FaultPoint, Faulty, StorageError, Transaction};
 use chartlock::{Error, Journaling, Operation, VaultOptions};
 
 use super::deciding::{by, id, memory, outcomes_of};
@@ -283,4 +284,31 @@ fn clock_set_back_raises_event() {
         matches!(found[..], [SecurityEvent::ClockSetBack { by }] if by.as_secs() >= 7_200),
         "{found:?}"
     );
+}
+
+/// A chain that began under a clock a year ahead is reported by the next process, and never again. A
+/// planted object is no chain.
+#[test]
+fn chain_from_the_future_raises_one_event_and_planted_page_none() {
+    const YEAR: i64 = 365 * 24 * 60 * 60 * 1000;
+    let clock = Arc::new(ManualClock::default());
+    let storage = memory();
+    let options = || on_clock(&clock).journaling(Journaling::Strict);
+    drop(options().create(Arc::clone(&storage), &Fixed(1)).unwrap());
+    let ahead = &(clock.now() + YEAR).to_be_bytes()[2..];
+    let key = [b"j", ahead, &[7; 10], &[0; 8]].concat();
+    let planted = Transaction::new().put(key, &[0x55; 120][..], Expect::Absent);
+    assert!(storage.commit(&[planted])[0].is_ok());
+    let reopen = || {
+        let (options, events) = recording(options());
+        drop(options.open(Arc::clone(&storage), &Fixed(1)).unwrap());
+        let events = events.lock().unwrap();
+        let is_clock = |event: &&SecurityEvent| matches!(event, SecurityEvent::ClockSetBack { .. });
+        events.iter().filter(is_clock).count()
+    };
+    assert_eq!([reopen(), reopen()], [0, 0]);
+    clock.shift_calendar(YEAR);
+    assert_eq!(reopen(), 0);
+    clock.shift_calendar(-YEAR);
+    assert_eq!([reopen(), reopen(), reopen()], [1, 0, 0]);
 }

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive import read_archive
+from coverage import KEY as COVERAGE, open_coverage
 from credential import Credential, KeyFile, Passphrase
 from entry import ORGANIZATION, PATIENT, Subject
 from header import Steps, open_auditor
 from journal import PageId, journal_keys, open_page, read_journal, unsettled
 from primitives import Refused
-from vault import content_of, find_entry, live_chart, open_vault, read_header, read_record
+from vault import (
+    Vault, content_of, find_entry, live_chart, open_vault, read_header, read_record,
+)
 
 OPENS = ("ok", "none", "Erased")
 
@@ -64,6 +67,9 @@ def ask(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: Outcome) 
         return
     vault = open_vault(storage, credential(about))
     outcome.steps += vault.steps
+    if "coverage" in about:
+        ask_coverage(vault, outcome)
+        return
     subject = requested_subject(about)
     found = find_entry(vault, subject) if subject else None
     if found is None:
@@ -103,11 +109,27 @@ def ask_journal(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: O
         outcome.what, outcome.content = "ok", json.dumps(page.plain()).encode()
 
 
+def ask_coverage(vault: Vault, outcome: Outcome) -> None:
+    """Opens the covered chain heads."""
+    value = vault.storage.get(COVERAGE)
+    if value is None:
+        return
+    coverage = open_coverage(value, vault.header.vault, vault.keyring.authority_keys)
+    outcome.steps += coverage.steps
+    if coverage.is_used(vault.storage):
+        plain = coverage.plain(vault.storage)
+        outcome.what, outcome.content = "ok", json.dumps(plain).encode()
+
+
 def same_content(about: dict[str, bytes], outcome: Outcome) -> bool:
     expected = about.get("content")
-    if expected is None or outcome.content is None or "page" not in about:
+    if expected is None or outcome.content is None or not is_json(about):
         return outcome.content == expected
     return json.loads(outcome.content) == json.loads(expected)
+
+
+def is_json(about: dict[str, bytes]) -> bool:
+    return "page" in about or "coverage" in about
 
 
 def credential(about: dict[str, bytes]) -> Credential:

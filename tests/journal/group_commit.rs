@@ -164,17 +164,16 @@ fn change_after_write_of_its_checked_key_conflicts() {
 }
 
 /// Commits the changes, and returns the number of operations in each transaction, excluding the
-/// journal page.
+/// journal page and the object of covered heads.
 fn groups(changes: Vec<JournaledChange>) -> Vec<usize> {
     let stage = stage();
     let counts = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&counts);
     let writer = writer_over(&stage, move |storage, transactions| {
         for transaction in transactions {
-            noted
-                .lock()
-                .unwrap()
-                .push(transaction.operations().len() - 1);
+            let operations = transaction.operations().iter();
+            let changes = operations.filter(|operation| !b"aj".contains(&operation.key()[0]));
+            noted.lock().unwrap().push(changes.count());
         }
         storage.commit(transactions)
     });

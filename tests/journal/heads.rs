@@ -1,12 +1,7 @@
 //! Search for chains and their heads, among many chains, long chains and stray objects.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use chartlock::Error;
-use chartlock::internals::crypto::sha256;
-use chartlock::internals::journal::{
-    Cursor, PageFault, PageId, PageKeys, WriterId, recent, writers,
-};
+use chartlock::internals::journal::{Cursor, PageFault, PageKeys, WriterId, last_pages, writers};
 use chartlock::storage::{
     CommitError, Committed, Expect, MemoryStorage, Scan, ScanPage, Storage, StorageError, Stored,
     Transaction,
@@ -14,33 +9,24 @@ use chartlock::storage::{
 
 use crate::common::clock::NOON;
 
-const DAY: i64 = 24 * 60 * 60 * 1000;
-
-/// Storage that counts the items in its scan pages, or returns endless empty scan pages.
+/// Storage that returns endless empty scan pages.
 #[derive(Debug, Default)]
-struct Counting {
-    inner: MemoryStorage,
-    entries: AtomicUsize,
-    is_stuck: bool,
-}
+struct Stuck(MemoryStorage);
 
-impl Storage for Counting {
+impl Storage for Stuck {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        self.inner.read(keys)
+        self.0.read(keys)
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        let mut page = self.inner.scan(scan)?;
-        if self.is_stuck {
-            page.items.clear();
-            page.more = true;
-        }
-        self.entries.fetch_add(page.items.len(), Ordering::SeqCst);
+        let mut page = self.0.scan(scan)?;
+        page.items.clear();
+        page.more = true;
         Ok(page)
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        self.inner.commit(transactions)
+        self.0.commit(transactions)
     }
 
     fn is_transactional(&self) -> bool {
@@ -68,15 +54,11 @@ fn content(writer: &WriterId, sequence: u64) -> Vec<u8> {
     [&writer[..], &sequence.to_be_bytes()].concat()
 }
 
-/// Returns the writer and the last sequence number of each of the `limit` newest chains.
-fn heads(storage: &dyn Storage, now: i64, limit: usize) -> Vec<(WriterId, u64)> {
-    let seen = recent(storage, now, limit).unwrap().into_iter();
-    seen.map(|seen| {
-        let PageId { writer, sequence } = seen.page;
-        assert_eq!(seen.digest, sha256(&[&content(&writer, sequence)]));
-        (writer, sequence)
-    })
-    .collect()
+/// Returns the writer and the last sequence number of each chain.
+fn heads(storage: &dyn Storage) -> Vec<(WriterId, u64)> {
+    let heads = last_pages(storage, &|| false).unwrap().unwrap();
+    let heads = heads.into_iter();
+    heads.map(|head| (head.writer, head.sequence)).collect()
 }
 
 #[test]
@@ -87,10 +69,8 @@ fn search_for_heads_returns_last_page_of_each_chain_once() {
         .zip(lengths)
         .map(|(number, pages)| (chain(&storage, NOON + number, pages), pages - 1))
         .collect();
-    for limit in 0..5 {
-        let last = &chains[chains.len().saturating_sub(limit)..];
-        assert_eq!(heads(&storage, NOON, limit), last);
-    }
+    assert_eq!(heads(&storage), chains);
+    assert_eq!(last_pages(&storage, &|| true), Ok(None));
 }
 
 #[test]
@@ -101,44 +81,11 @@ fn search_for_heads_finds_last_page_of_long_chain() {
         .zip(lengths)
         .map(|(number, pages)| (chain(&storage, NOON + number, pages), pages - 1))
         .collect();
-    assert_eq!(heads(&storage, NOON, 32), chains);
+    assert_eq!(heads(&storage), chains);
     let found = writers(&storage, None).unwrap();
     assert!(found.iter().eq(chains.iter().map(|(writer, _)| writer)));
     let after = writers(&storage, Some(&chains[3].0)).unwrap();
     assert_eq!(after, found[4..]);
-}
-
-/// A vault that was opened every day for years has many chains. The search must scan one page of
-/// chains, and then only the chains of the last days.
-#[test]
-fn search_for_heads_among_many_chains_scans_few_items() {
-    let storage = Counting::default();
-    let days = 2_000;
-    let now = NOON + days * DAY;
-    let chains: Vec<_> = (0..days)
-        .map(|day| {
-            let noon = NOON + day * DAY + DAY / 2;
-            (chain(&storage, noon, 1), 0)
-        })
-        .collect();
-    // Numbers of days that the search scans, one after the other, until it finds enough chains.
-    for (limit, scanned) in [
-        (1, 1),
-        (2, 1 + 10),
-        (10, 1 + 10),
-        (11, 1 + 10 + 100),
-        (101, 1 + 10 + 100 + 1_000),
-        (1_001, 1 + 10 + 100 + 1_000 + 2_000),
-    ] {
-        storage.entries.store(0, Ordering::SeqCst);
-        let last = &chains[chains.len() - limit..];
-        assert_eq!(heads(&storage, now, limit), last);
-        let entries = storage.entries.load(Ordering::SeqCst);
-        // Allow three more items for each scan page, because the search also checks if the page's
-        // last chain continues.
-        let more = (256 + scanned..=256 + scanned + 3 * (scanned / 256 + 1)).contains(&entries);
-        assert!(more, "{entries} entries for {limit}");
-    }
 }
 
 /// Returns the sequence numbers that one cursor step visits, and `true` if more pages follow.
@@ -187,10 +134,7 @@ fn chain_cursor_steps_past_stray_objects() {
 
 #[test]
 fn storage_with_endless_empty_scan_pages_returns_contended() {
-    let storage = Counting {
-        is_stuck: true,
-        ..Counting::default()
-    };
+    let storage = Stuck::default();
     let writer = chain(&storage, NOON, 3);
     let keys = PageKeys {
         vault: [0; 16],
@@ -200,6 +144,6 @@ fn storage_with_endless_empty_scan_pages_returns_contended() {
     };
     let step_of = Cursor::new(writer).advance(&storage, &keys, &mut |_, _, _| Ok(()));
     assert_eq!(step_of, Err(Error::Contended));
-    assert_eq!(recent(&storage, NOON, 1), Err(Error::Contended));
+    assert_eq!(last_pages(&storage, &|| false), Err(Error::Contended));
     assert_eq!(writers(&storage, None), Err(Error::Contended));
 }

@@ -16,5 +16,6 @@ mod heads;
 mod operations;
 mod pages;
 mod parse;
+mod pins;
 mod stalls;
 mod writer;

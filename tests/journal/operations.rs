@@ -36,7 +36,7 @@ struct Scene<'a> {
 
 /// Table row: an operation, and its entries in journal order, each as `operation, outcome, target`.
 ///
-/// `writes` contains the classes of the storage keys that the operation writes, except `j`.
+/// `writes` contains the classes of the storage keys that the operation writes, except `j` and `a`.
 struct Row {
     name: &'static str,
     writes: &'static str,
@@ -438,7 +438,7 @@ fn target(line: &Line) -> &'static str {
     }
 }
 
-/// Returns the classes of the storage keys whose values changed, except `j`.
+/// Returns the classes of the storage keys whose values changed, except `j` and `a`.
 fn written(
     before: &BTreeMap<Vec<u8>, Vec<u8>>,
     after: &BTreeMap<Vec<u8>, Vec<u8>>,
@@ -447,6 +447,7 @@ fn written(
     let changed = keys.filter(|key| before.get(*key) != after.get(*key));
     let mut classes: BTreeSet<char> = changed.map(|key| char::from(key[0])).collect();
     classes.remove(&'j');
+    classes.remove(&'a');
     classes
 }
 

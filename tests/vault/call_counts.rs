@@ -26,8 +26,8 @@ impl<S> Counted<S> {
         let mut classes: Vec<u8> = keys.iter().filter_map(|key| key.first().copied()).collect();
         classes.dedup();
         let classes = String::from_utf8(classes).unwrap();
-        // The background thread may flush queued entries at any time.
-        if verb != "commit" || classes != "j" {
+        // The background thread may flush queued entries at any time, and may walk the journal.
+        if !matches!(&*classes, "j" | "a" | "aj") {
             self.calls.lock().unwrap().push(format!("{verb} {classes}"));
         }
     }

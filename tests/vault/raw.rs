@@ -17,7 +17,7 @@ use crate::stage::Stage;
 /// Returns all objects except the journal, which grows with every operation.
 pub(crate) fn objects(storage: &dyn Storage) -> Objects {
     let mut objects = all_objects(storage);
-    objects.retain(|key, _| key[0] != b'j');
+    objects.retain(|key, _| !b"aj".contains(&key[0]));
     objects
 }
 

@@ -172,6 +172,11 @@ pub fn former_key(
     x(successor, &[b"cl1/jfmr", vault, &successor_number, &number])
 }
 
+/// Derives the key of the covered chain heads, whose first 8 bytes are `head`.
+pub fn coverage_key(authority_key: &Key, salt: &[u8], vault: &[u8; 16], head: &[u8]) -> (Key, Key) {
+    both(authority_key, &[b"cl1/cvrg", salt, vault, head])
+}
+
 /// Derives the tag that proves that a vault wrote a journal page.
 pub fn authority_tag(
     authority_key: &Key,

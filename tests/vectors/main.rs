@@ -14,6 +14,7 @@ mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod container;
+mod coverage;
 mod formula;
 mod key_files;
 mod markers;
@@ -63,6 +64,7 @@ fn committed() -> BTreeMap<String, Vec<u8>> {
 /// Builds all vectors with the second writer, and adds the steps that the second reader records.
 fn made() -> BTreeMap<String, Vec<u8>> {
     let opens = cases::all().into_iter().chain(pages::all());
+    let opens = opens.chain(coverage::all());
     let opens = opens.map(|(name, archive)| {
         let vector = container::Vector::parse(&archive);
         let mut objects = container::read(&archive);
@@ -72,7 +74,8 @@ fn made() -> BTreeMap<String, Vec<u8>> {
         (name, container::write(&objects))
     });
     let mut made = BTreeMap::new();
-    for (name, archive) in opens.chain(refused::all()).chain(pages_refused::all()) {
+    let refused = refused::all().into_iter().chain(pages_refused::all());
+    for (name, archive) in opens.chain(refused).chain(coverage::refused()) {
         assert!(made.insert(name, archive).is_none(), "duplicate name");
     }
     made

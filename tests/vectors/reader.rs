@@ -1,6 +1,7 @@
 //! Second reader, written from format.md, which opens valid vectors and records every step.
 
 use crate::container::{Objects, Vector};
+use crate::coverage::Covered;
 use crate::formula::*;
 use crate::mirror::{Chart, Entry, Keyring, State, split_header};
 use crate::page::Page;
@@ -66,6 +67,9 @@ pub fn read(vector: &Vector) -> Opened {
     opened.root = Some(root);
     let keys: Vec<_> = keyring.journal_keys.iter().map(|key| key.key).collect();
     opened.content = page(vector, &keys, &mut steps);
+    if vector.about.contains_key("coverage") {
+        opened.content = coverage(vector, &keyring, &vault, &mut steps);
+    }
     if let Some((kind, identifier)) = vector.subject()
         && let Some(entry) = entry(vector, &keyring, &vault, (kind, identifier), &mut steps)
         && let Some(name) = vector.text("record")
@@ -267,6 +271,36 @@ fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
     steps.note("page body", &body[..body.len().min(4096)]);
     let page: Page = wincode::deserialize_exact(&body[..body.len() - tail]).unwrap();
     Some(page.content_json())
+}
+
+/// Opens the covered chain heads, and returns their content if their page exists with its digest.
+fn coverage(
+    vector: &Vector,
+    keyring: &Keyring,
+    vault: &[u8; 16],
+    steps: &mut Steps,
+) -> Option<Vec<u8>> {
+    let value = vector.storage.get(&b"a"[..])?;
+    assert_eq!((value[0], value[2], value[3]), (1, 24, 0));
+    let authority = &keyring.authority_keys[0];
+    assert_eq!(u32_at(value, 4), authority.number);
+    let (key, commitment) = coverage_key(&authority.key, &value[8..40], vault, &value[..8]);
+    assert_eq!(commitment, value[40..72]);
+    let body = open(value[1], &key, 0, &value[72..]);
+    steps.note("authority key", &authority.key);
+    steps.note("coverage key", &key);
+    steps.note("coverage commitment", &commitment);
+    steps.note("coverage body", &body[..body.len().min(4096)]);
+    let covered: Covered = wincode::deserialize_exact(&body).unwrap();
+    let page = &covered.page;
+    let at = [
+        b"j",
+        &page.page.writer[..],
+        &page.page.sequence.to_be_bytes(),
+    ]
+    .concat();
+    let is_stored = sha256(&[vector.storage.get(&at)?]) == page.digest;
+    is_stored.then(|| covered.content_json(&vector.storage))
 }
 
 fn record(

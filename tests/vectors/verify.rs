@@ -5,8 +5,8 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use chartlock::internals::crypto::{
-    CipherSuite, DataKey, FrameKey, JournalKey, MasterKey, PatientKey, Place, RootKey, StreamKey,
-    hedged_salt,
+    AuthorityKey, CipherSuite, DataKey, FrameKey, JournalKey, MasterKey, PatientKey, Place,
+    RootKey, StreamKey, hedged_salt,
 };
 use chartlock::internals::envelope::{
     Address, Body, Content, Head, Segment, StreamSealer, Unsealed, digest, open, seal,
@@ -19,6 +19,7 @@ use chartlock::{Error, RecordId, Subject, Vault};
 use crate::committed;
 use crate::common::{self, session};
 use crate::container::{Objects, Vector};
+use crate::coverage;
 use crate::formula::{self, sha256};
 use crate::mirror;
 use crate::pages_verify;
@@ -93,6 +94,9 @@ fn outcome(vector: &Vector) -> String {
     };
     if vector.about.contains_key("page") {
         return pages_verify::page(vector, &*credential);
+    }
+    if vector.about.contains_key("coverage") {
+        return coverage::outcome(vector, &storage(&vector.storage), &*credential);
     }
     let opened = Vault::open(storage(&vector.storage), &*credential);
     if vector.about.contains_key("journal") {
@@ -338,10 +342,12 @@ fn hedged_salt_matches_formula() {
     let root = RootKey::from_bytes(&key);
     let master = MasterKey::from_bytes(&key);
     let journal = JournalKey::from_bytes(&key);
+    let authority = AuthorityKey::from_bytes(&key);
     for key_of in [
         FrameKey::Root(&root),
         FrameKey::Master(&master),
         FrameKey::Journal(&journal),
+        FrameKey::Authority(&authority),
     ] {
         let drawn = hedged_salt(key_of, &random, (b"v", 3), body).unwrap();
         assert_eq!(drawn, formula::salt(&key, &random, b"v", 3, body));

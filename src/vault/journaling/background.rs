@@ -1,4 +1,5 @@
-//! Background thread of a vault: flushes grouped journal entries, and evicts cached keys in time.
+//! Background thread of a vault: flushes grouped journal entries, evicts cached keys in time, and finds
+//! chain heads to pin.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -121,6 +122,8 @@ impl Shared {
                 if !flushed.unwrap_or(false) {
                     // Retry the failed write after the next wait.
                     self.awake.store(true, Ordering::Release);
+                } else if self.writer.is_walk_due() {
+                    let _ = catch_unwind(AssertUnwindSafe(|| self.walk()));
                 }
             }
         }
@@ -157,6 +160,16 @@ impl Shared {
         // `Locked` means that the journal key was wiped, which happens only when the queue is
         // empty.
         matches!(flushed, Ok(()) | Err(Error::Locked))
+    }
+}
+
+impl Shared {
+    /// Finds the chain heads that the first page of this vault's chain could not pin. After a failure,
+    /// the next chain finds them.
+    fn walk(&self) {
+        let is_ending = || *lock(&self.stop) || self.health.locked.load(Ordering::Acquire);
+        let _ = self.writer.pin_heads(self.clock.now(), &is_ending);
+        self.health.update(&self.writer);
     }
 }
 

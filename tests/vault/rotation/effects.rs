@@ -45,7 +45,7 @@ fn master_rotation_reads_and_writes_no_record(stage: &Stage) {
     let written = Arc::new(Mutex::new(BTreeMap::<u8, usize>::new()));
     let log = Arc::clone(&written);
     let (vault, _) = stage.open_with(move |_, point| {
-        let of_entries = |key: &[u8]| matches!(key, [b'v'] | [b'p' | b'j', ..]);
+        let of_entries = |key: &[u8]| matches!(key, [b'a' | b'v'] | [b'p' | b'j', ..]);
         match point {
             FaultPoint::Read(keys) => assert!(keys.iter().all(|key| of_entries(key))),
             FaultPoint::Scan(scan) => assert!(of_entries(scan.prefix)),

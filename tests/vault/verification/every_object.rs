@@ -33,6 +33,8 @@ fn is_reported(key: &[u8], report: &VerifyReport) -> bool {
                 && !report.records.is_empty()
         }
         b's' => report.records.len() == 1,
+        // The object of covered heads saves work, and its loss costs nothing else.
+        b'a' => report.is_clean(),
         _ => report.journal.len() == 1,
     }
 }
@@ -67,7 +69,7 @@ fn altered_object_is_the_only_finding(stage: &Stage) {
                 key[0] as char
             );
             assert!(
-                key[0] == b'j' || finding_count(&report) == 1,
+                key[0] == b'j' || finding_count(&report) == usize::from(key[0] != b'a'),
                 "{} {at}: {report:#?}",
                 key[0] as char
             );
@@ -110,7 +112,13 @@ fn removed_object_is_the_only_finding(stage: &Stage) {
             _ => verify(stage),
         };
         assert!(is_reported(key, &report), "{}: {report:#?}", key[0] as char);
-        assert_eq!(finding_count(&report), 1, "{}: {report:#?}", key[0] as char);
+        let expected = usize::from(key[0] != b'a');
+        assert_eq!(
+            finding_count(&report),
+            expected,
+            "{}: {report:#?}",
+            key[0] as char
+        );
         if key[0] == b'j' {
             let fault = faults(&report)[0];
             assert!(

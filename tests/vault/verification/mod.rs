@@ -9,6 +9,7 @@ mod costs;
 mod every_object;
 mod expunged_records;
 mod false_alarms;
+mod heads;
 mod histories;
 mod journal_keys;
 mod journals;
