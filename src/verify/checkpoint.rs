@@ -5,7 +5,8 @@ use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{self, AccessOutcome, Operation, Target};
 use crate::vault::Vault;
 use crate::verify::Verification;
-use crate::verify::report::{CheckpointState, JournalFault, JournalFinding};
+use crate::verify::journal_fault::{JournalFault, JournalFinding};
+use crate::verify::report::CheckpointState;
 
 impl Vault {
     /// Writes a journal page that pins the chain heads which no earlier page has pinned, and returns

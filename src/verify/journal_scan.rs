@@ -14,8 +14,9 @@ use crate::journal::{
 use crate::storage::{Projection, Storage};
 use crate::vault::scan;
 use crate::verify::expected_state::{Origin, RecordKey, bucket, fact_of};
+use crate::verify::journal_fault::{JournalFault, JournalFinding};
 use crate::verify::page_findings::{PageRanges, accepted_finding};
-use crate::verify::report::{AcceptedRestore, Counts, JournalFault, JournalFinding};
+use crate::verify::report::{AcceptedRestore, Counts};
 use crate::verify::subjects::{HeaderFacts, SubjectFacts};
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition, is_restore};
 

@@ -19,12 +19,14 @@ mod expected_state;
 mod gaps;
 mod header;
 mod integrity;
+mod journal_fault;
 pub(crate) mod journal_scan;
 mod open_entry;
 mod order;
 mod page_findings;
 mod partitions;
 mod position;
+mod read_journal;
 mod recheck;
 mod records;
 mod report;
@@ -39,24 +41,24 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::crypto::{ChartId, PatientTag};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::Subject;
 use crate::journal::checkpoint::Checkpoint;
-use crate::journal::{self, AccessOutcome, Act, ClosedPages, Operation, Target};
+use crate::journal::{Act, ClosedPages, Operation};
 use crate::vault::Vault;
-use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
 pub use accept_restore::{JournalCopyReport, RestoreReport};
 pub use integrity::StorageFindings;
+pub use journal_fault::{JournalFault, JournalFinding};
 use journal_scan::JournalScan;
 use position::END;
 pub use position::VerifyPosition;
 pub use report::{
     AcceptedRestore, CheckpointState, Counts, EntryFinding, FindingKind, HeaderFinding,
-    JournalFault, JournalFinding, RecordFinding, VerifyReport,
+    RecordFinding, VerifyReport,
 };
 pub use restore_plan::{PageProof, RestoreItem, RestoreItemKind, RestorePlan};
-use walk::{JournalWalk, WalkPosition};
+use walk::JournalWalk;
 
 /// Maximum number of facts on records in memory. A single bucket of charts may exceed this limit.
 const FACTS_AT_ONCE: u64 = 250_000;
@@ -282,62 +284,6 @@ impl Verification {
             NextStep::End => NextStep::End,
         };
         Ok(self.next != NextStep::End)
-    }
-
-    /// Journals the verification. Continues if the stored header is missing or was replaced, because the
-    /// report must name this; the entry then waits for a header that opens.
-    fn journal_start(&self) -> Result<()> {
-        let (act, done) = (&self.act, AccessOutcome::Done);
-        let journaled = self.vault.journal_before_release(act, Target::Vault, done);
-        match journaled {
-            Err(Error::Locked | Error::Journal(_) | Error::Storage(_)) | Ok(()) => journaled,
-            Err(_) => {
-                self.vault.journal_deferred(act, Target::Vault, done);
-                Ok(())
-            }
-        }
-    }
-
-    fn read_journal(&mut self, header: &OpenHeader) -> Result<()> {
-        if self
-            .checkpoint
-            .is_some_and(|checkpoint| !checkpoint.is_of(header.header.vault()))
-        {
-            return Err(Error::ForeignCheckpoint);
-        }
-        self.closed_pages = None;
-        self.walk = JournalWalk::new(self.closed_pages(header)?);
-        let storage = &*self.vault.core.store.storage;
-        let own_head = self.vault.core.journal.writer();
-        let own_head = own_head.and_then(journal::Writer::tip);
-        self.scan = JournalScan::default();
-        self.scan.find_foreign_objects(storage)?;
-        self.walk.advance(storage, header, &mut self.scan)?;
-        let closed_heads = header.keyring.closed_heads().copied();
-        for head in own_head.into_iter().chain(closed_heads) {
-            self.scan.add_seen(&head, WalkPosition::NEVER);
-        }
-        self.scan.find_cuts(storage, &self.walk)?;
-        self.scan.is_complete = true;
-        let restored = !self.scan.restores.is_empty();
-        self.scan.subjects.finish_scan(&self.walk, restored);
-        self.scan.headers.finish_scan(&self.walk);
-        self.report.counts = self.scan.counts;
-        self.report.journal_keys_closing = header.keyring.is_closing();
-        self.report.counts.chains = self.walk.chains();
-        self.report.restores = self.scan.restores.clone();
-        self.report.journal = self.scan.findings.clone();
-        self.progress(self.report.counts.pages);
-        self.check_checkpoint()
-    }
-
-    /// Returns the closed_pages of pages under closed keys, read once for all walks.
-    fn closed_pages(&mut self, header: &OpenHeader) -> Result<Arc<ClosedPages>> {
-        if let Some(closed_pages) = &self.closed_pages {
-            return Ok(Arc::clone(closed_pages));
-        }
-        let closed_pages = header.read_closed_pages(&*self.vault.core.store.storage)?;
-        Ok(Arc::clone(self.closed_pages.insert(Arc::new(closed_pages))))
     }
 
     /// Returns the next range of charts whose facts fit into memory. The range contains at least

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::format::storage_keys::PageId;
 use crate::journal::{Finding, Target, WriterId};
 use crate::verify::gaps::Ranges;
-use crate::verify::report::{JournalFault, JournalFinding};
+use crate::verify::journal_fault::{JournalFault, JournalFinding};
 
 /// Pages of all chains, kept as ranges of their sequence numbers.
 #[derive(Default)]

@@ -241,9 +241,7 @@ pub fn refused() -> Files {
     let mut files = Files::new();
     let what = ("coverage-key-inactive", "an inactive authority key");
     coverage_file(&mut files, what, "NotAuthentic", |world, covered| {
-        world.keyring.authority_keys[0].state = 1;
-        let new = world.numbered("new authority key", 0);
-        world.keyring.authority_keys.insert(0, new);
+        world.rotate_journal_keys(Vec::new());
         world.header();
         put(world, 24, 1, &body(&covered));
     });

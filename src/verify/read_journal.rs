@@ -1,0 +1,68 @@
+//! Beginning of a verification: its own journal entry, and the first walk over the journal.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::journal::{self, AccessOutcome, ClosedPages, Target};
+use crate::vault::header::OpenHeader;
+use crate::verify::Verification;
+use crate::verify::journal_scan::JournalScan;
+use crate::verify::walk::{JournalWalk, WalkPosition};
+
+impl Verification {
+    /// Journals the verification. Continues if the stored header is missing or was replaced, because the
+    /// report must name this; the entry then waits for a header that opens.
+    pub(super) fn journal_start(&self) -> Result<()> {
+        let (act, done) = (&self.act, AccessOutcome::Done);
+        let journaled = self.vault.journal_before_release(act, Target::Vault, done);
+        match journaled {
+            Err(Error::Locked | Error::Journal(_) | Error::Storage(_)) | Ok(()) => journaled,
+            Err(_) => {
+                self.vault.journal_deferred(act, Target::Vault, done);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn read_journal(&mut self, header: &OpenHeader) -> Result<()> {
+        if self
+            .checkpoint
+            .is_some_and(|checkpoint| !checkpoint.is_of(header.header.vault()))
+        {
+            return Err(Error::ForeignCheckpoint);
+        }
+        self.closed_pages = None;
+        self.walk = JournalWalk::new(self.closed_pages(header)?);
+        let storage = &*self.vault.core.store.storage;
+        let own_head = self.vault.core.journal.writer();
+        let own_head = own_head.and_then(journal::Writer::tip);
+        self.scan = JournalScan::default();
+        self.scan.find_foreign_objects(storage)?;
+        self.walk.advance(storage, header, &mut self.scan)?;
+        let closed_heads = header.keyring.closed_heads().copied();
+        for head in own_head.into_iter().chain(closed_heads) {
+            self.scan.add_seen(&head, WalkPosition::NEVER);
+        }
+        self.scan.find_cuts(storage, &self.walk)?;
+        self.scan.is_complete = true;
+        let restored = !self.scan.restores.is_empty();
+        self.scan.subjects.finish_scan(&self.walk, restored);
+        self.scan.headers.finish_scan(&self.walk);
+        self.report.counts = self.scan.counts;
+        self.report.journal_keys_closing = header.keyring.is_closing();
+        self.report.counts.chains = self.walk.chains();
+        self.report.restores = self.scan.restores.clone();
+        self.report.journal = self.scan.findings.clone();
+        self.progress(self.report.counts.pages);
+        self.check_checkpoint()
+    }
+
+    /// Returns the closed_pages of pages under closed keys, read once for all walks.
+    pub(super) fn closed_pages(&mut self, header: &OpenHeader) -> Result<Arc<ClosedPages>> {
+        if let Some(closed_pages) = &self.closed_pages {
+            return Ok(Arc::clone(closed_pages));
+        }
+        let closed_pages = header.read_closed_pages(&*self.vault.core.store.storage)?;
+        Ok(Arc::clone(self.closed_pages.insert(Arc::new(closed_pages))))
+    }
+}
