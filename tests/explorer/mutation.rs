@@ -110,36 +110,45 @@ impl<S: Storage> Mutant<S> {
     /// Commits a transaction and its journal page separately.
     fn commit_separately(&self, transaction: &Transaction) -> Result<Committed, CommitError> {
         let commit_one = |transaction| self.inner.commit(&[transaction]).pop().unwrap();
-        let (page, rest) = match transaction.operations() {
-            [page] if page.key()[0] == b'j' && self.mutation == Mutation::PageLast => {
-                let before = self
-                    .delayed_page
-                    .lock()
-                    .unwrap()
-                    .replace(transaction.clone());
+        let mut rest = transaction.operations().to_vec();
+        let place = rest.iter().position(|operation| operation.key()[0] == b'j');
+        let Some(place) = place else {
+            let delayed = self.delayed_page.lock().unwrap().take();
+            let done = commit_one(transaction.clone())?;
+            delayed.map(commit_one).transpose()?;
+            return Ok(done);
+        };
+        let page: Transaction = [rest.remove(place)].into_iter().collect();
+        // Covered heads and the check of the header belong to the page.
+        let has_changes = rest.iter().any(|operation| {
+            operation.key()[0] != b'a' && !matches!(operation, Operation::Check { .. })
+        });
+        match (has_changes, self.mutation) {
+            (false, Mutation::PageLast) => {
+                let before = self.delayed_page.lock().unwrap().replace(page);
                 before.map(commit_one).transpose()?;
+                let revisions = vec![None; rest.len() + 1];
+                let deferred = false;
                 return Ok(Committed {
-                    revisions: vec![None],
-                    deferred: false,
+                    revisions,
+                    deferred,
                 });
             }
-            [rest @ .., page] if page.key()[0] == b'j' && !rest.is_empty() => {
-                let page: Transaction = [page.clone()].into_iter().collect();
-                (Some(page), rest.iter().cloned().collect())
-            }
-            _ => (
-                self.delayed_page.lock().unwrap().take(),
-                transaction.clone(),
-            ),
-        };
-        if let (Some(page), Mutation::PageFirst) = (&page, self.mutation) {
-            commit_one(page.clone())?;
+            (false, _) => return commit_one(transaction.clone()),
+            (true, Mutation::PageFirst) => drop(commit_one(page.clone())?),
+            (true, _) => {}
         }
-        let mut done = commit_one(rest)?;
-        if let (Some(page), Mutation::PageLast) = (page, self.mutation) {
+        let done = commit_one(rest.into_iter().collect());
+        let mut done = done.map_err(|error| match error {
+            CommitError::Conflict { operation } if operation >= place => CommitError::Conflict {
+                operation: operation + 1,
+            },
+            other => other,
+        })?;
+        if self.mutation == Mutation::PageLast {
             commit_one(page)?;
         }
-        done.revisions.push(None);
+        done.revisions.insert(place, None);
         Ok(done)
     }
 
