@@ -60,6 +60,7 @@ fn sealer(suite: CipherSuite, keyring: &Keyring) -> Sealer {
             number: authority.number,
             key: AuthorityKey::from_bytes(authority.key.expose()),
         }),
+        former: Default::default(),
     }
 }
 

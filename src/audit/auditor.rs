@@ -197,6 +197,7 @@ fn open(
             number,
             key: JournalKey::from_bytes(key.expose()),
             authority: None,
+            former: Default::default(),
         }),
     };
     let current = source.current(revision, read_at);

@@ -54,6 +54,17 @@ pub struct Sealer {
     pub key: JournalKey,
     /// Active authority key; `None` for an auditor.
     pub authority: Option<Authority>,
+    /// Former keys, under which other chains may be sealed.
+    pub former: FormerPageKeys,
+}
+
+/// Former journal and authority keys with their numbers.
+#[derive(Default)]
+pub struct FormerPageKeys {
+    /// Former journal keys.
+    pub journal: Vec<(u32, JournalKey)>,
+    /// Former authority keys.
+    pub authority: Vec<(u32, AuthorityKey)>,
 }
 
 /// Numbers of the journal key and of the authority key that seal a page.
@@ -65,12 +76,15 @@ impl Sealer {
         (self.number, authority.map(|authority| authority.number))
     }
 
-    /// Passes the keys that open pages under the active keys to `with`.
+    /// Passes the keys that open pages to `with`.
     pub(super) fn with_page_keys<T>(&self, with: impl FnOnce(&PageKeys<'_>) -> T) -> T {
-        let key = |number| (number == self.number).then_some(&self.key);
-        let authority = |number| {
-            let active = self.authority.as_ref();
-            Some(&active.filter(|active| active.number == number)?.key)
+        let key = |number| match number == self.number {
+            true => Some(&self.key),
+            false => find(&self.former.journal, number),
+        };
+        let authority = |number| match &self.authority {
+            Some(active) if active.number == number => Some(&active.key),
+            _ => find(&self.former.authority, number),
         };
         with(&PageKeys {
             vault: self.vault,
@@ -87,6 +101,11 @@ impl Sealer {
             None => PageKind::Auditor,
         }
     }
+}
+
+fn find<K>(keys: &[(u32, K)], number: u32) -> Option<&K> {
+    let (_, key) = keys.iter().find(|(other, _)| *other == number)?;
+    Some(key)
 }
 
 impl Authority {

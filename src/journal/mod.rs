@@ -29,7 +29,7 @@ mod writer;
 pub use crate::format::storage_keys::{PageId, WriterId};
 #[cfg(feature = "internals")]
 pub use authority::PageKind;
-pub use authority::{Authority, Sealer};
+pub use authority::{Authority, FormerPageKeys, Sealer};
 pub use closed_pages::ClosedPages;
 #[cfg(feature = "internals")]
 pub use coverage::{Coverage, CoveredHeads};

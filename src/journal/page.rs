@@ -124,6 +124,7 @@ impl Page {
             number,
             key,
             authority,
+            former: _,
         } = sealer;
         let (suite, number) = (*suite, *number);
         let head = FrameHead { suite, number }.encode(sealer.kind().code());

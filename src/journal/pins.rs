@@ -13,7 +13,7 @@ use crate::format::storage_keys::{
 use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::coverage::{Coverage, CoveredHeads};
 use crate::journal::heads::{self, last_pages};
-use crate::journal::page::ChainHead;
+use crate::journal::page::{ChainHead, PageHead};
 use crate::journal::walk::{Cursor, PageKeys};
 use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 
@@ -47,6 +47,8 @@ struct OpenHead {
     kind: PageKind,
     /// Time of the page's earliest entry.
     at: i64,
+    /// Number of the journal key.
+    number: u32,
 }
 
 /// A head that a search shows, with the length of its page.
@@ -98,16 +100,16 @@ impl Pins {
             // Always pin the page that proves the covered heads, so that its loss is found.
             let is_pinned = |open: &OpenHead| open.head.page.writer == proof.page.writer;
             if !covered.lists(&proof.page) && !open.iter().any(is_pinned) {
-                open.push(OpenHead::of(*proof));
+                open.push(OpenHead::of(*proof, sealer));
             }
         }
         let mut covered = covered.map(|(covered, _)| covered).unwrap_or_default();
-        let heads = in_order(open);
-        for head in heads.iter().take(PINS_MAX) {
+        let (heads, former) = in_order(open, sealer);
+        for head in heads.iter().take(PINS_MAX).chain(&former) {
             covered.add(&head.page);
         }
         Ok(Self {
-            covered: (!heads.is_empty()).then_some(covered),
+            covered: (!heads.is_empty() || !former.is_empty()).then_some(covered),
             is_complete,
             heads: heads.into_iter().take(PINS_MAX).collect(),
         })
@@ -165,7 +167,7 @@ impl Pins {
             .collect();
         let covered = CoveredHeads::after_walk(walked, &judged, |head| live.contains(&head.writer));
         Ok(Some(Self {
-            heads: in_order(open),
+            heads: in_order(open, sealer).0,
             covered: Some(covered),
             is_complete: true,
         }))
@@ -174,11 +176,12 @@ impl Pins {
 
 impl OpenHead {
     /// Returns the head of a page that an object of covered heads proves to be a vault's.
-    fn of(head: ChainHead) -> Self {
+    fn of(head: ChainHead, sealer: &Sealer) -> Self {
         Self {
             head,
             kind: PageKind::Vault,
             at: 0,
+            number: sealer.number,
         }
     }
 }
@@ -222,6 +225,7 @@ fn open_head(keys: &PageKeys<'_>, page: PageId, value: &[u8]) -> Option<OpenHead
         head: ChainHead { page, digest },
         kind: opened.kind,
         at: opened.began,
+        number: PageHead::parse(value).ok()?.number,
     })
 }
 
@@ -234,24 +238,24 @@ fn last_that_opens(
 ) -> Result<Option<OpenHead>> {
     let mut last = None;
     Cursor::new(writer).advance(storage, keys, &mut |id, page, _| {
-        last = page.map(|page| (id, page.kind, page.began)).or(last);
+        last = page.map(|_| id).or(last);
         Ok(())
     })?;
-    let Some((page, kind, at)) = last else {
+    let Some(page) = last else {
         return Ok(None);
     };
-    let digest = heads::digest_of(storage, &page)?;
-    Ok(digest.map(|digest| OpenHead {
-        head: ChainHead { page, digest },
-        kind,
-        at,
-    }))
+    let value = read_pages(storage, &[page])?.pop().flatten();
+    Ok(value.and_then(|value| open_head(keys, page, &value)))
 }
 
-/// Returns the heads, vaults' chains before auditors' chains.
-fn in_order(mut open: Vec<OpenHead>) -> Vec<ChainHead> {
+/// Returns the heads to pin, vaults' chains before auditors' chains, and the heads under former keys. The
+/// header names the latter, once these keys are closed.
+fn in_order(mut open: Vec<OpenHead>, sealer: &Sealer) -> (Vec<ChainHead>, Vec<ChainHead>) {
     open.sort_by_key(|open| open.kind.code());
-    open.into_iter().map(|open| open.head).collect()
+    let (current, former): (Vec<_>, Vec<_>) =
+        (open.into_iter()).partition(|open| open.number == sealer.number);
+    let heads = |open: Vec<OpenHead>| open.into_iter().map(|open| open.head).collect();
+    (heads(current), heads(former))
 }
 
 fn read_pages(storage: &dyn Storage, pages: &[PageId]) -> Result<Vec<Option<Vec<u8>>>> {

@@ -184,9 +184,19 @@ impl Keyring {
         self.authority_keys.active()
     }
 
+    /// Returns the former authority keys, newest first.
+    pub fn former_authority_keys(&self) -> impl Iterator<Item = &KeyVersion<AuthorityKey>> {
+        self.authority_keys.iter().skip(1)
+    }
+
     /// Returns the authority key with this number.
     pub fn authority_key(&self, number: u32) -> Option<&KeyVersion<AuthorityKey>> {
         self.authority_keys.find(number)
+    }
+
+    /// Returns the former journal keys, newest first.
+    pub fn former_journal_keys(&self) -> impl Iterator<Item = &KeyVersion<JournalKey>> {
+        self.journal_keys.iter().skip(1)
     }
 
     /// Returns the journal key with this number.

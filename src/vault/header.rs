@@ -7,8 +7,8 @@ use crate::crypto::{AuthorityKey, JournalKey, RootKey};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::journal::{
-    AccessOutcome, Act, Authority, ClosedPages, CurrentKeys, EntryDraft, JournaledChange,
-    KeySource, Operation, PageKeys, Sealer, Target,
+    AccessOutcome, Act, Authority, ClosedPages, CurrentKeys, EntryDraft, FormerPageKeys,
+    JournaledChange, KeySource, Operation, PageKeys, Sealer, Target,
 };
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
@@ -90,6 +90,14 @@ pub(crate) fn sealer(header: &Header, keyring: &Keyring) -> Sealer {
             number: authority.number,
             key: AuthorityKey::from_bytes(authority.key.expose()),
         }),
+        former: FormerPageKeys {
+            journal: (keyring.former_journal_keys())
+                .map(|former| (former.number, JournalKey::from_bytes(former.key.expose())))
+                .collect(),
+            authority: (keyring.former_authority_keys())
+                .map(|former| (former.number, AuthorityKey::from_bytes(former.key.expose())))
+                .collect(),
+        },
     }
 }
 

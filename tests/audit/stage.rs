@@ -82,6 +82,7 @@ impl JournalStage {
                 number: authority.number,
                 key: AuthorityKey::from_bytes(authority.key.expose()),
             }),
+            former: Default::default(),
         }
     }
 

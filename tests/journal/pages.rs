@@ -41,6 +41,7 @@ fn sealer(authority: Option<[u8; 32]>) -> Sealer {
             number: 9,
             key: AuthorityKey::from_bytes(&key),
         }),
+        former: Default::default(),
     }
 }
 

@@ -48,6 +48,7 @@ impl Stage {
                 number: authority.number,
                 key: AuthorityKey::from_bytes(authority.key.expose()),
             }),
+            former: Default::default(),
         }
     }
 

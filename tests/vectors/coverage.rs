@@ -367,6 +367,7 @@ pub fn outcome(vector: &Vector, storage: &dyn Storage, credential: &dyn Credenti
             number: authority.number,
             key: AuthorityKey::from_bytes(authority.key.expose()),
         }),
+        former: Default::default(),
     };
     let coverage = match Coverage::open(value, &sealer) {
         Ok(coverage) => coverage,

@@ -41,6 +41,7 @@ fn forger(storage: &Shared, as_vault: bool) -> Sealer {
         number: journal.number,
         key: JournalKey::from_bytes(journal.key.expose()),
         authority: as_vault.then_some(authority),
+        former: Default::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use chartlock::verify::{FindingKind, JournalFault};
 use chartlock::{Actor, Error, Operation, Purpose, Vault};
 
 use super::{assert_clean, chains, clinic, faults, remove, verify};
-use crate::common::journal::unlocked;
+use crate::common::journal::{pages, unlocked};
 use crate::common::{Fixed, accept_restore};
 use crate::raw;
 use crate::stage::{Shared, Stage, record, session_on};
@@ -30,6 +30,7 @@ everywhere!(
     cut_chain_of_former_keys_is_found,
     interrupted_rotation_is_said_and_finished,
     many_chains_are_closed_by_pages_under_the_new_keys,
+    later_chains_pin_no_head_under_closed_keys,
     header_from_before_the_rotation_is_rolled_back,
     spool_from_before_the_rotation_is_believed_when_brought_home,
     former_auditor_reads_nothing_new_and_current_auditor_reads_all,
@@ -49,6 +50,7 @@ fn keys_of(storage: &Shared) -> (Sealer, Keyring) {
             number: authority.number,
             key: AuthorityKey::from_bytes(authority.key.expose()),
         }),
+        former: Default::default(),
     };
     (sealer, keyring)
 }
@@ -88,8 +90,7 @@ fn forge(storage: &Shared, sealer: &Sealer, after: Option<&[u8]>) {
         },
     };
     let value = page.seal(sealer, &id).unwrap();
-    let key = [b"j", &id.writer[..], &id.sequence.to_be_bytes()].concat();
-    raw::put(storage, &key, &value);
+    raw::put(storage, &journal_key(&id), &value);
 }
 
 fn rotate(stage: &Stage) -> u64 {
@@ -307,6 +308,33 @@ fn many_chains_are_closed_by_pages_under_the_new_keys(stage: &Stage) {
     assert_clean(stage);
     forge(&stage.storage, &former, None);
     assert_eq!(faults(&verify(stage)), [JournalFault::Late]);
+}
+
+fn later_chains_pin_no_head_under_closed_keys(stage: &Stage) {
+    clinic(&stage.create());
+    let (former, _) = keys_of(&stage.storage);
+    rotate(stage);
+    for _ in 0..3 {
+        let vault = stage.open();
+        clinic(&vault);
+        vault.checkpoint().unwrap();
+    }
+    let closed: Vec<_> = chains_under(&stage.storage, &former).concat();
+    let values = raw::objects_of(&stage.storage, b"j");
+    let mut later = 0;
+    for (id, page) in pages(&*stage.storage) {
+        let key = journal_key(&id);
+        if PageHead::parse(&values[&key]).unwrap().number != former.number {
+            later += page.seen.len();
+            let mut seen = page.seen.iter();
+            assert!(seen.all(|seen| !closed.contains(&journal_key(&seen.page))));
+        }
+    }
+    assert!(later > 0);
+}
+
+fn journal_key(id: &PageId) -> Vec<u8> {
+    [b"j", &id.writer[..], &id.sequence.to_be_bytes()].concat()
 }
 
 fn header_from_before_the_rotation_is_rolled_back(stage: &Stage) {
