@@ -146,7 +146,7 @@ impl Pins {
                 let head = sealer.with_page_keys(|keys| match value {
                     Some(value) => match open_head(keys, *page, &value) {
                         Some(head) => Ok(Some(head)),
-                        None => last_that_opens(storage, keys, page.writer),
+                        None => last_that_opens(storage, keys, page),
                     },
                     None => Ok(None),
                 })?;
@@ -199,7 +199,7 @@ pub fn open_heads(storage: &dyn Storage, keys: &PageKeys<'_>) -> Result<Vec<Chai
             let head = value.and_then(|value| open_head(keys, *page, &value));
             let head = match head {
                 Some(head) => Some(head),
-                None => last_that_opens(storage, keys, page.writer)?,
+                None => last_that_opens(storage, keys, page)?,
             };
             open.extend(head.map(|open| open.head));
         }
@@ -229,15 +229,18 @@ fn open_head(keys: &PageKeys<'_>, page: PageId, value: &[u8]) -> Option<OpenHead
     })
 }
 
-/// Returns the last page of a chain that opens. An attacker can append pages that do not open, which
+/// Returns the last page that opens of a chain whose head does not open. An attacker can append pages that do not open, which
 /// must not keep the pages before them from being pinned.
 fn last_that_opens(
     storage: &dyn Storage,
     keys: &PageKeys<'_>,
-    writer: WriterId,
+    head: &PageId,
 ) -> Result<Option<OpenHead>> {
+    if head.sequence == 0 {
+        return Ok(None);
+    }
     let mut last = None;
-    Cursor::new(writer).advance(storage, keys, &mut |id, page, _| {
+    Cursor::new(head.writer).advance(storage, keys, &mut |id, page, _| {
         last = page.map(|_| id).or(last);
         Ok(())
     })?;

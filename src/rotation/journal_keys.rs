@@ -9,18 +9,13 @@
 //! No page under the former keys can be committed after the first header, because each page checks the
 //! header. Where it cannot, every writer has read the new header after the delay.
 
-use crate::error::{Error, Result};
-use crate::journal::{Act, ChainHead, Operation, Target};
+use crate::error::Result;
+use crate::journal::{Operation, Target};
 use crate::keys::Credential;
-use crate::keys::closing::HEADS_MAX;
 use crate::rotation::report::JournalRotationReport;
 use crate::rotation::root::dropped_slots;
-use crate::rotation::uncovered_heads::UncoveredHeads;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
-
-/// The maximum number of heads that one page names, in a closing of more than 64 heads.
-const HEADS_PER_PAGE: usize = 4096;
 
 impl Vault {
     /// Rotates the journal key, so that a former auditor cannot read later entries, and the authority
@@ -47,10 +42,10 @@ impl Vault {
     ///
     /// # Errors
     /// These errors leave the header unchanged:
-    /// - [`Error::SlotsWouldBeLost`] for an auditor's slot that is in neither list.
-    /// - [`Error::NoSuchSlot`] for an id in `drop` that is not that of an auditor's slot.
-    /// - [`Error::WrongKey`] for a credential that opens no auditor's slot that stays.
-    /// - [`Error::TooLarge`] after 1,024 rotations.
+    /// - [`Error::SlotsWouldBeLost`](crate::Error::SlotsWouldBeLost) for an auditor's slot that is in neither list.
+    /// - [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) for an id in `drop` that is not that of an auditor's slot.
+    /// - [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens no auditor's slot that stays.
+    /// - [`Error::TooLarge`](crate::Error::TooLarge) after 1,024 rotations.
     ///
     /// Errors of the credentials and of the storage are also returned.
     pub fn rotate_journal_keys(
@@ -102,69 +97,5 @@ impl Vault {
             self.close_journal_keys()?;
         }
         Ok(())
-    }
-
-    /// Stores the heads of all chains that no other page names, and returns the number of pages under
-    /// the keys that are closed.
-    pub(crate) fn close_journal_keys(&self) -> Result<u64> {
-        let act = self.system_act(Operation::CloseJournalKeys);
-        let header = self.reload_header()?;
-        let found = UncoveredHeads::read(&*self.core.store.storage, &header)?;
-        let heads = self.pinned(&act, found.heads)?;
-        let closing = header.keyring.closing_journal_key();
-        let closed = self.change_header(&act, |before| {
-            let mut keyring = before.keyring_to_change()?;
-            if keyring.closing_journal_key() != closing {
-                return Err(Error::Contended);
-            }
-            keyring.close_journal_keys(heads.clone())?;
-            HeaderChange::of_keyring(before, &keyring)
-        });
-        match closed {
-            // Another process closed the same keys.
-            Err(Error::Contended)
-                if self.reload_header()?.keyring.closing_journal_key() != closing => {}
-            closed => drop(closed?),
-        }
-        Ok(found.pages)
-    }
-
-    /// Adds heads of chains under closed keys to the newest closing, after their pages were brought
-    /// home. Does nothing while keys are closing, because the closing reads all chains.
-    pub(crate) fn cover(&self, act: &Act, heads: Vec<ChainHead>) -> Result<()> {
-        let header = self.reload_header()?;
-        let Some(known) = header.keyring.newest_closed_heads() else {
-            return Ok(());
-        };
-        let new = heads.into_iter().filter(|head| !known.contains(head));
-        let all: Vec<_> = known.iter().copied().chain(new).collect();
-        if all.len() == known.len() {
-            return Ok(());
-        }
-        let all = self.pinned(act, all)?;
-        let known = known.to_vec();
-        self.change_header(act, |before| {
-            let mut keyring = before.keyring_to_change()?;
-            // Another process brought pages home meanwhile, or rotated the keys.
-            if keyring.newest_closed_heads() != Some(&known[..]) {
-                return Err(Error::Contended);
-            }
-            keyring.replace_closed_heads(all.clone())?;
-            HeaderChange::of_keyring(before, &keyring)
-        })?;
-        Ok(())
-    }
-
-    /// Returns at most 64 heads that name all of `heads`. If there are more, pages under the new keys
-    /// name them, and the last of these pages is the only head.
-    fn pinned(&self, act: &Act, heads: Vec<ChainHead>) -> Result<Vec<ChainHead>> {
-        if heads.len() <= HEADS_MAX {
-            return Ok(heads);
-        }
-        let mut last = None;
-        for heads in heads.chunks(HEADS_PER_PAGE) {
-            last = Some(self.core.journal.pin(act, heads)?);
-        }
-        Ok(last.into_iter().collect())
     }
 }

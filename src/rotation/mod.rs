@@ -11,4 +11,3 @@ mod objects;
 mod renewal;
 pub(crate) mod report;
 mod root;
-mod uncovered_heads;

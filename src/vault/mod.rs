@@ -7,6 +7,7 @@
 //! storage is transactional.
 
 pub(crate) mod clock;
+mod closing;
 pub(crate) mod entries;
 pub(crate) mod header;
 pub(crate) mod journaling;
@@ -18,6 +19,7 @@ pub(crate) mod recovery;
 pub(crate) mod scan;
 pub(crate) mod slots;
 pub(crate) mod store;
+mod uncovered_heads;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -62,8 +62,11 @@ fn fill(vault: &Vault, credentials: &Credentials) {
     vault.rotate_master_key().unwrap();
     vault.rotate_subject_key(&subject("MRN-1")).unwrap();
     vault.reencrypt_subject(&subject("MRN-2")).unwrap();
-    let stay: [&dyn chartlock::keys::Credential; 2] =
-        [&credentials.key_file, &credentials.passphrase];
+    let stay: [&dyn chartlock::keys::Credential; 3] = [
+        &credentials.key_file,
+        &credentials.passphrase,
+        &credentials.auditor,
+    ];
     vault.rotate_root_key(&stay, &[leaves]).unwrap();
     vault.checkpoint().unwrap();
 }

@@ -128,13 +128,13 @@ const ROWS: &[Row] = rows! {
     };
     "RecoveryKit::restore" "v" [
         "restore a recovery kit, done, header", "restore a recovery kit, done, slot",
-        "restore a recovery kit, done, slot"
+        "restore a recovery kit, done, slot", "restore a recovery kit, done, slot"
     ] |at| {
         at.kit.restore(at.stage.shared(), &Fixed(1)).unwrap();
     };
     "RecoveryKit::restore_anyway" "v" [
         "restore a recovery kit, done, header", "restore a recovery kit, done, slot",
-        "restore a recovery kit, done, slot"
+        "restore a recovery kit, done, slot", "restore a recovery kit, done, slot"
     ] |at| {
         at.kit.restore_anyway(at.stage.shared(), &Fixed(1)).unwrap();
     };
