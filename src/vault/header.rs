@@ -291,7 +291,9 @@ impl Vault {
                     let now = self.core.store.clock.uptime();
                     let header = self.core.header.insert(Arc::new(opened), now)?;
                     *self.core.header.next_root() = None;
-                    if !self.core.store.storage.is_transactional() {
+                    let number = |header: &OpenHeader| header.keyring.active_journal_key().number;
+                    let rotated = number(&before) != number(&header);
+                    if rotated && !self.core.store.storage.is_transactional() {
                         // Settle the announced entry of this header under the former keys, because
                         // a reader that has only the former header must learn of this one.
                         let _ = self.core.journal.flush();

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from coverage import KEY as COVERAGE, open_coverage
 from credential import Credential
 from entry import LIVE, Chart, Entry, open_entry
 from header import Header
@@ -31,6 +32,7 @@ class Walk:
         self.vault = None if is_auditor else open_vault(storage, credential)
         journal = read_journal(storage, header.vault, keys)
         self.problems = [plain_fault(fault) for fault in journal.faults]
+        self.check_coverage(storage)
         self.journaled = {
             entry.target.digest for page in journal.pages.values() for entry in page.entries
         }
@@ -44,6 +46,16 @@ class Walk:
             "journal": self.journal(journal, keys.first(), [entry for _, entry in entries]),
             "problems": self.problems,
         }
+
+    def check_coverage(self, storage: Storage) -> None:
+        """Opens the covered chain heads, which only a holder of the authority key can."""
+        value = storage.get(COVERAGE)
+        if value is None or self.vault is None:
+            return
+        try:
+            open_coverage(value, self.vault.header.vault, self.vault.keyring.authority_keys)
+        except Refused as refused:
+            self.problems.append(f"the covered chain heads: {refused.failure}")
 
     def in_journal(self, digest: bytes) -> Plain:
         """Returns whether a journal entry references this digest."""
