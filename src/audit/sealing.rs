@@ -12,7 +12,7 @@ use crate::audit::time::Timestamp;
 use crate::crypto::{self, ChartId, Digest, RecordTag};
 use crate::error::Result;
 use crate::format::envelope::Address;
-use crate::journal::{self, Cursor, Operation, PageId, Target};
+use crate::journal::{self, Cursor, Operation, PageId};
 
 /// A sealing of a version, as the journal records it.
 ///
