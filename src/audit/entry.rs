@@ -181,6 +181,9 @@ pub struct AuditEntry {
     /// byte 96 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Hex<32>>,
+    /// The digest of the version before a re-encryption. `digest` is the digest after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest_before: Option<Hex<32>>,
     /// The app's request id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Box<str>>,
@@ -226,6 +229,7 @@ impl AuditEntry {
             slot: fields.slot,
             master_key: fields.master_key,
             digest: fields.digest,
+            digest_before: fields.digest_before,
             request: non_empty(&context.request),
             organization: non_empty(&context.organization),
             note: non_empty(&entry.note),
@@ -260,6 +264,7 @@ struct TargetFields {
     slot: Option<SlotMark>,
     master_key: Option<u32>,
     digest: Option<Hex<32>>,
+    digest_before: Option<Hex<32>>,
 }
 
 impl TargetFields {
@@ -284,6 +289,16 @@ impl TargetFields {
             } => {
                 fields.version = Some(*version);
                 fields.digest = Some(Hex(*digest));
+            }
+            Target::Reencrypted {
+                version,
+                before,
+                after,
+                ..
+            } => {
+                fields.version = Some(*version);
+                fields.digest = Some(Hex(*after));
+                fields.digest_before = Some(Hex(*before));
             }
             Target::Slot(slot) => fields.slot = Some(SlotMark::of(slot)),
             Target::MasterKey(number) => fields.master_key = Some(*number),

@@ -12,7 +12,7 @@ use crate::audit::time::Timestamp;
 use crate::crypto::{self, ChartId, Digest, RecordTag};
 use crate::error::Result;
 use crate::format::envelope::Address;
-use crate::journal::{self, Cursor, Operation, PageId, Target};
+use crate::journal::{self, Cursor, Operation, PageId};
 
 /// A sealing of a version, as the journal records it.
 ///
@@ -133,13 +133,9 @@ impl Sealing {
                 let page = page.filter(|_| at == *id);
                 let index = self.position.index as usize;
                 let target = page.and_then(|page| Some(page.entries.get(index)?.target));
-                if let Some(Target::Version {
-                    subject,
-                    record,
-                    version: named,
-                    digest,
-                }) = target
-                    && (named, digest) == (version, self.digest.0)
+                if let Some(target) = target
+                    && target.sealed_version() == Some((version, self.digest.0))
+                    && let (Some(subject), Some(record)) = (target.subject(), target.record())
                 {
                     found = Some(address(subject.chart, record.tag));
                 }

@@ -127,6 +127,13 @@ fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Enc
         Target::Finding(finding) => (7_u32, finding).encode(encoder)?,
         Target::Slot(slot) => (8_u32, slot).encode(encoder)?,
         Target::MasterKey(number) => (9_u32, number).encode(encoder)?,
+        Target::Reencrypted {
+            record,
+            version,
+            before,
+            after,
+            ..
+        } => (10_u32, subject, (record, version, before, after)).encode(encoder)?,
     }
     entry.note.encode(encoder)
 }
@@ -188,6 +195,13 @@ fn decode_target<C, D: Decoder<Context = C>>(
         7 => Target::Finding(Decode::decode(decoder)?),
         8 => Target::Slot(Decode::decode(decoder)?),
         9 => Target::MasterKey(Decode::decode(decoder)?),
+        10 => Target::Reencrypted {
+            subject: subject(decoder)?,
+            record: Decode::decode(decoder)?,
+            version: Decode::decode(decoder)?,
+            before: Decode::decode(decoder)?,
+            after: Decode::decode(decoder)?,
+        },
         _ => return Err(refused(Error::Unsupported)),
     })
 }

@@ -140,6 +140,19 @@ pub enum Target {
         /// Digest of the version: SHA-256 of the stored value from byte 96 on.
         digest: Digest,
     },
+    /// A version that was re-encrypted. The digests are those of target `Version`.
+    Reencrypted {
+        /// Subject of the record.
+        subject: SubjectRef,
+        /// The record.
+        record: RecordRef,
+        /// Number of the version.
+        version: u64,
+        /// Digest of the version before the re-encryption.
+        before: Digest,
+        /// Digest of the version after the re-encryption.
+        after: Digest,
+    },
     /// An announced entry whose change was committed, identified by page and index.
     Settled(PageId, u32),
     /// A finding on the journal that an accepted restore covers.

@@ -188,7 +188,8 @@ impl Target {
             Self::Subject(subject)
             | Self::Entry { subject, .. }
             | Self::Record { subject, .. }
-            | Self::Version { subject, .. } => Some(subject),
+            | Self::Version { subject, .. }
+            | Self::Reencrypted { subject, .. } => Some(subject),
             Self::Vault
             | Self::Header { .. }
             | Self::Settled(..)
@@ -201,7 +202,24 @@ impl Target {
     /// Returns the target's record, if any.
     pub fn record(&self) -> Option<&RecordRef> {
         match self {
-            Self::Record { record, .. } | Self::Version { record, .. } => Some(record),
+            Self::Record { record, .. }
+            | Self::Version { record, .. }
+            | Self::Reencrypted { record, .. } => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Returns the number and the digest of the version that was written or re-encrypted, if any.
+    pub fn sealed_version(&self) -> Option<(u64, Digest)> {
+        match self {
+            Self::Version {
+                version, digest, ..
+            }
+            | Self::Reencrypted {
+                version,
+                after: digest,
+                ..
+            } => Some((*version, *digest)),
             _ => None,
         }
     }

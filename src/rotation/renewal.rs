@@ -41,6 +41,7 @@ impl Vault {
         {
             return Ok(change);
         }
+        let before = envelope::digest(&stored.value)?;
         let opened = envelope::open(stored.value.into(), &head, &object.address, None, &key)?;
         let suite = self.header()?.header.suite();
         let streams = self.content_again(suite, head.suite, object, &opened.content)?;
@@ -65,7 +66,8 @@ impl Vault {
             body,
         };
         let value = draft.seal(held, &object.address, DataKey::random()?)?;
-        let entry = self.draft_of_version(act, held, &object.address, &opened.meta.name, &value)?;
+        let named = (&*opened.meta.name, before);
+        let entry = self.draft_of_reencryption(act, held, &object.address, named, &value)?;
         let put = |transaction: Transaction| {
             transaction
                 .put(&object.key[..], value, Expect::Unchanged(stored.revision))

@@ -12,6 +12,7 @@ use crate::crypto::Digest;
 use crate::verify::expectation::{Expectation, of_version};
 use crate::verify::expected_state::{KnownFact, Origin, RecordFact};
 use crate::verify::gaps;
+use crate::verify::reencryption;
 use crate::verify::report::FindingKind;
 use crate::verify::walk::{JournalWalk, WalkPosition};
 
@@ -84,6 +85,8 @@ pub(super) enum ProblemKind {
     /// Harmless version that sessions do not show: a crash, a late write or an interrupted expunge
     /// left the version in storage.
     Leftover,
+    /// Re-encrypted version that no journal page names. Pages that are missing may have named it.
+    ReencryptedUnnamed,
 }
 
 /// Compares a record with two sets of facts: those known before the record was read, and those
@@ -139,6 +142,14 @@ impl RecordCase<'_> {
         }
         self.missing_versions(current.unwrap_or(expected), &mut problems);
         self.duplicates(&mut problems);
+        let versions = reencryption::tampered_versions(&self.before, &self.all);
+        problems.extend(versions.map(|(version, is_named)| Problem {
+            kind: match is_named {
+                true => ProblemKind::Finding(FindingKind::ReencryptedTampered),
+                false => ProblemKind::ReencryptedUnnamed,
+            },
+            ..finding(FindingKind::ReencryptedTampered, version, None)
+        }));
         problems
     }
 

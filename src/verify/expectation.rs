@@ -107,6 +107,8 @@ impl<'a> Expectation<'a> {
     /// Returns `true` if `by` contains a certain and later write of the same version, so that the
     /// value of `fact` is no longer current.
     pub(super) fn is_superseded(&self, by: &Expectation<'_>, fact: &RecordFact) -> bool {
+        // A settled re-encryption settles that another one from the same content did not happen.
+        let is_unsettled = fact.before.is_some() && !self.walk.is_certain(&fact.at);
         let mut writes = self.facts_on(fact.version).iter().map(|known| &known.fact);
         let only_one =
             writes.all(|write| write.origin != Origin::Written || write.digest == fact.digest);
@@ -117,7 +119,9 @@ impl<'a> Expectation<'a> {
             .filter(|known| known.certain);
         later.map(|known| &known.fact).any(|later| {
             later.digest != fact.digest
-                && (first && later.origin == Origin::Reencrypted
+                && (later.before == Some(fact.digest)
+                    || is_unsettled && later.before == fact.before
+                    || first && later.origin == Origin::Reencrypted
                     || self.walk.is_before(&fact.at, &later.at))
         })
     }

@@ -26,7 +26,6 @@ impl Origin {
             VersionEffect::Expunged => Self::Expunged,
             VersionEffect::Restored => Self::Restored,
             // Treat a rotation as a re-encryption, because a rotation may finish a re-encryption.
-            // The other operations write no version, so only a forged entry contains a version.
             VersionEffect::Resealed | VersionEffect::Erased | VersionEffect::None => {
                 Self::Reencrypted
             }
@@ -40,6 +39,8 @@ pub(super) struct RecordFact {
     /// The version; 0 if an accepted restore found no version of the record.
     pub(super) version: u64,
     pub(super) digest: Digest,
+    /// Digest of the content that a re-encryption sealed again; `None` for other operations.
+    pub(super) before: Option<Digest>,
     pub(super) at: WalkPosition,
     pub(super) origin: Origin,
 }
@@ -174,23 +175,27 @@ impl JournalVisitor for RecordFacts {
 /// version.
 pub(super) fn fact_of(at: WalkPosition, entry: &Entry) -> Option<(RecordKey, RecordFact)> {
     let origin = Origin::of(entry.operation);
-    let (subject, record, version, digest) = match entry.target {
+    let (subject, record) = (entry.target.subject()?, entry.target.record()?);
+    let (version, digest, before, origin) = match entry.target {
+        // The other operations write no version, so only a forged entry contains a version.
         Target::Version {
-            subject,
-            record,
+            version, digest, ..
+        } if origin != Origin::Reencrypted => (version, digest, None, origin),
+        Target::Reencrypted {
             version,
-            digest,
-        } => (subject, record, version, digest),
-        Target::Record {
-            subject,
-            record,
-            version: 0,
-        } if origin == Origin::Restored => (subject, record, 0, [0; 32]),
+            before,
+            after,
+            ..
+        } => (version, after, Some(before), Origin::Reencrypted),
+        Target::Record { version: 0, .. } if origin == Origin::Restored => {
+            (0, [0; 32], None, Origin::Restored)
+        }
         _ => return None,
     };
     let fact = RecordFact {
         version,
         digest,
+        before,
         at,
         origin,
     };

@@ -29,6 +29,7 @@ mod position;
 mod read_journal;
 mod recheck;
 mod records;
+mod reencryption;
 mod report;
 pub(crate) mod restore_plan;
 mod subjects;

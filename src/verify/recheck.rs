@@ -248,6 +248,7 @@ impl Verification {
             let kind = match problem.kind {
                 ProblemKind::Finding(kind) => kind,
                 ProblemKind::Leftover => FindingKind::Unexpected,
+                ProblemKind::ReencryptedUnnamed => FindingKind::ReencryptedTampered,
             };
             let subject = snapshot.subject.clone();
             let subject = subject.or_else(|| suspect.clone().flatten());
@@ -273,7 +274,9 @@ impl Verification {
             if is_entry_fault {
                 continue;
             }
-            if kind == FindingKind::Unexpected && snapshot.phase == ChartPhase::Live {
+            let is_unnamed =
+                kind == FindingKind::Unexpected || problem.kind == ProblemKind::ReencryptedUnnamed;
+            if is_unnamed && snapshot.phase == ChartPhase::Live {
                 if !self.is_journal_intact() {
                     self.report.unattested.push(finding);
                     continue;

@@ -38,6 +38,10 @@ pub enum FindingKind {
     /// Two writers wrote the object without having seen each other's writes, because the storage
     /// mixes the vault with a copy that was used separately.
     Forked,
+    /// A re-encryption sealed content again that the journal does not record as content of this
+    /// version, or that an earlier re-encryption had replaced. The content opens, but may be forged.
+    /// Only an accepted restore ends this finding.
+    ReencryptedTampered,
 }
 
 /// Finding on one version of a record, or on a run of consecutive versions.

@@ -99,6 +99,28 @@ fn report_entry_shows_slot_and_master_key() {
 }
 
 #[test]
+fn report_entry_shows_both_digests_of_reencryption() {
+    let stage = JournalStage::new();
+    let target = stage.reencrypted("MRN-1", "x", 2, ([1; 32], [2; 32]));
+    write_page(
+        &stage.writer(),
+        NOON,
+        [done(garcia(Operation::Reencrypt), NOON, target)],
+    );
+    let auditor = stage.open();
+    let shown = items(&auditor.trail())
+        .into_iter()
+        .find_map(|item| match item {
+            AuditItem::Entry(entry) if entry.operation == Operation::Reencrypt => Some(entry),
+            _ => None,
+        });
+    let shown = serde_json::to_value(shown.unwrap()).unwrap();
+    assert_eq!(shown["version"], json!(2));
+    assert_eq!(shown["digest_before"], json!("01".repeat(32)));
+    assert_eq!(shown["digest"], json!("02".repeat(32)));
+}
+
+#[test]
 fn report_entry_shows_tags_of_unresolved_names() {
     let stage = JournalStage::new();
     read_with_all(&stage);

@@ -32,6 +32,19 @@ fn written(stage: &JournalStage, version: u64, value: &[u8]) -> Target {
     }
 }
 
+fn reencrypted(stage: &JournalStage, version: u64, (before, after): (&[u8], &[u8])) -> Target {
+    Target::Reencrypted {
+        subject: stage.subject("MRN-1"),
+        record: RecordRef {
+            tag: RECORD,
+            name: crypto::name_tag(stage.key(), "Allergy/1").unwrap(),
+        },
+        version,
+        before: crypto::sha256(&[&before[96..]]),
+        after: crypto::sha256(&[&after[96..]]),
+    }
+}
+
 fn storage_key(stage: &JournalStage, class: u8, version: Option<u64>) -> Vec<u8> {
     let chart = stage.subject("MRN-1").chart;
     let mut key = [&[class], &chart[..], &RECORD].concat();
@@ -65,7 +78,11 @@ fn history() -> JournalStage {
     write_page(
         &writer,
         NOON + 3,
-        [done(reencrypt, NOON + 3, written(&stage, 1, &again))],
+        [done(
+            reencrypt,
+            NOON + 3,
+            reencrypted(&stage, 1, (&first, &again)),
+        )],
     );
     write_page(&writer, NOON + 4, reads(4));
     objects::put(&*stage.storage, &storage_key(&stage, b'r', None), &second);

@@ -128,6 +128,22 @@ impl JournalStage {
         }
     }
 
+    pub(crate) fn reencrypted(
+        &self,
+        identifier: &str,
+        name: &str,
+        version: u64,
+        (before, after): ([u8; 32], [u8; 32]),
+    ) -> Target {
+        Target::Reencrypted {
+            subject: self.subject(identifier),
+            record: self.name(name),
+            version,
+            before,
+            after,
+        }
+    }
+
     fn name(&self, name: &str) -> RecordRef {
         RecordRef {
             tag: [7; 16],

@@ -42,7 +42,8 @@ impl JournaledEntry {
         match self.entry.target {
             Target::Header { digest, .. }
             | Target::Entry { digest, .. }
-            | Target::Version { digest, .. } => Some(digest),
+            | Target::Version { digest, .. }
+            | Target::Reencrypted { after: digest, .. } => Some(digest),
             _ => None,
         }
     }
@@ -269,7 +270,9 @@ impl FinalState<'_> {
 impl JournaledEntry {
     fn version(&self) -> Option<u64> {
         match self.entry.target {
-            Target::Record { version, .. } | Target::Version { version, .. } => Some(version),
+            Target::Record { version, .. }
+            | Target::Version { version, .. }
+            | Target::Reencrypted { version, .. } => Some(version),
             _ => None,
         }
     }

@@ -84,6 +84,7 @@ class Target:
     jnam: bytes | None = None
     version: int | None = None
     digest: bytes | None = None
+    digest_before: bytes | None = None
     writer: bytes | None = None
     place: int | None = None
     fault: int | None = None
@@ -271,18 +272,20 @@ def read_entry(
 
 
 def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
-    code = fields.code(range(10))
+    code = fields.code(range(11))
     read: dict[str, Any] = {}
     if code == 1:
         read = {"generation": fields.u64(), "digest": fields.take(32)}
-    if code in (2, 3, 4, 5):
+    if code in (2, 3, 4, 5, 10):
         read["chart"], read["jsub"] = at_place(subjects, fields.u16())
     if code == 3:
         read |= {"sequence": fields.u64(), "digest": fields.take(32)}
-    if code in (4, 5):
+    if code in (4, 5, 10):
         read |= {"rtag": fields.take(16), "jnam": fields.take(16), "version": fields.u64()}
     if code == 5:
         read["digest"] = fields.take(32)
+    if code == 10:
+        read |= {"digest_before": fields.take(32), "digest": fields.take(32)}
     if code == 6:
         read |= vars(read_page_id(fields)) | {"place": fields.u32()}
     if code == 7:

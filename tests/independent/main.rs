@@ -268,6 +268,7 @@ fn entry_json(entry: &AuditEntry) -> Value {
         "generation": entry.generation,
         "sequence": entry.sequence,
         "digest": entry.digest.map(|digest| digest.to_string()),
+        "digest_before": entry.digest_before.map(|digest| digest.to_string()),
     })
 }
 

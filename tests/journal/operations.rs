@@ -106,12 +106,12 @@ const ROWS: &[Row] = rows! {
         "rotate a patient key, done, subject"
     ] |at| { at.vault.rotate_subject_key(at.id.subject()).unwrap(); };
     "Vault::reencrypt_subject" "prh" [
-        "re-encrypt, done, entry", "re-encrypt, done, version", "re-encrypt, done, version",
-        "re-encrypt, done, version", "re-encrypt, done, entry", "re-encrypt, done, subject"
+        "re-encrypt, done, entry", "re-encrypt, done, re-encrypted version", "re-encrypt, done, re-encrypted version",
+        "re-encrypt, done, re-encrypted version", "re-encrypt, done, entry", "re-encrypt, done, subject"
     ] |at| { at.vault.reencrypt_subject(at.id.subject()).unwrap(); };
     "Vault::reencrypt" "prh" [
-        "re-encrypt, done, entry", "re-encrypt, done, version", "re-encrypt, done, version",
-        "re-encrypt, done, version", "re-encrypt, done, entry", "re-encrypt, done, subject",
+        "re-encrypt, done, entry", "re-encrypt, done, re-encrypted version", "re-encrypt, done, re-encrypted version",
+        "re-encrypt, done, re-encrypted version", "re-encrypt, done, entry", "re-encrypt, done, subject",
         "re-encrypt, done, vault"
     ] |at| { at.vault.reencrypt().unwrap(); };
     "Vault::key_usage" "" ["count the objects under each key, done, vault"] |at| {
@@ -431,6 +431,7 @@ fn target(line: &Line) -> &'static str {
         Target::Entry { .. } => "entry",
         Target::Record { .. } => "record",
         Target::Version { .. } => "version",
+        Target::Reencrypted { .. } => "re-encrypted version",
         Target::Finding(_) => "finding",
         Target::Slot(_) => "slot",
         Target::MasterKey(_) => "master key",

@@ -103,6 +103,13 @@ pub enum Target {
     MasterKey {
         number: u32,
     },
+    Reencrypted {
+        subject: u16,
+        record: Record,
+        version: u64,
+        before: [u8; 32],
+        after: [u8; 32],
+    },
     Later,
 }
 
@@ -204,6 +211,17 @@ impl Page {
             }),
             Target::Slot { slot, kind } => json!({ "target": 8, "slot": slot, "kind": kind }),
             Target::MasterKey { number } => json!({ "target": 9, "master_key": number }),
+            Target::Reencrypted {
+                subject: of,
+                record: at,
+                version,
+                before,
+                after,
+            } => {
+                let digests = json!({ "digest": hex(after), "digest_before": hex(before) });
+                let own = json!({ "target": 10, "version": version });
+                joined([own, digests, subject(of), record(at)])
+            }
             Target::Later => panic!("no page with such a target opens"),
         }
     }

@@ -141,6 +141,13 @@ fn full(world: &World) -> Page {
             kind: 0x8002,
         },
         Target::MasterKey { number: u32::MAX },
+        Target::Reencrypted {
+            subject: 0,
+            record,
+            version: 2,
+            before: digest("digest of a version"),
+            after: digest("digest after a re-encryption"),
+        },
     ];
     let mut entries: Vec<_> = (1..=43)
         .zip(targets.iter().cycle())

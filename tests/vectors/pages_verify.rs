@@ -132,6 +132,17 @@ fn target_json(target: &Target) -> Value {
         }
         Target::Slot(slot) => json!({ "target": 8, "slot": slot.id, "kind": slot.kind }),
         Target::MasterKey(number) => json!({ "target": 9, "master_key": number }),
+        Target::Reencrypted {
+            version,
+            before,
+            after,
+            ..
+        } => json!({
+            "target": 10,
+            "version": version,
+            "digest": hex(after),
+            "digest_before": hex(before),
+        }),
         Target::Finding(finding) => json!({
             "target": 7,
             "fault": finding.fault,

@@ -121,8 +121,14 @@ fn details(entry: &AuditEntry) -> Vec<Value> {
     let numbers = numbers
         .into_iter()
         .filter_map(|(name, number)| Some((name, number?.to_string())));
-    let digest = entry.digest.map(|digest| ("sha256", digest.to_string()));
-    let each = numbers.chain(digest);
+    let digests = [
+        ("sha256", entry.digest),
+        ("sha256-before", entry.digest_before),
+    ];
+    let digests = digests
+        .into_iter()
+        .filter_map(|(name, digest)| Some((name, digest?.to_string())));
+    let each = numbers.chain(digests);
     each.map(|(name, value)| json!({ "type": name, "valueString": value }))
         .collect()
 }

@@ -27,7 +27,7 @@ pub(crate) const BODY_MAX: usize = 1024 * 1024;
 const SCHEMA: u16 = 1;
 /// Memory limit for decoding, in bytes. The limit suffices for every valid body, and bounds the
 /// memory that a hostile count can claim.
-const MEMORY_MAX: usize = 8 * BODY_MAX;
+const MEMORY_MAX: usize = 10 * BODY_MAX;
 
 /// The result of encoding a value with [`Encode`].
 pub(crate) type Encoded = std::result::Result<(), EncodeError>;

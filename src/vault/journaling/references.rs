@@ -1,6 +1,6 @@
 //! Journal references to subjects, records and written versions.
 
-use crate::crypto::{self, ChartId, RecordTag, SubjectTag};
+use crate::crypto::{self, ChartId, Digest, RecordTag, SubjectTag};
 use crate::error::Result;
 use crate::format::envelope::{self, Address};
 use crate::id::{RecordId, Subject};
@@ -103,6 +103,29 @@ impl Vault {
             record: self.refer_name(address.record, name)?,
             version: envelope::Head::parse(value)?.version,
             digest: envelope::digest(value)?,
+        };
+        Ok(act.draft(self.core.store.clock.now(), target, AccessOutcome::Done))
+    }
+
+    /// Drafts the journal entry for a version that is about to be re-encrypted. `before` is the
+    /// digest of the stored value.
+    pub(crate) fn draft_of_reencryption(
+        &self,
+        act: &Act,
+        cached: &CachedEntry,
+        address: &Address,
+        (name, before): (&str, Digest),
+        value: &[u8],
+    ) -> Result<EntryDraft> {
+        let target = Target::Reencrypted {
+            subject: SubjectRef {
+                chart: address.chart,
+                tag: self.subject_tag(cached)?,
+            },
+            record: self.refer_name(address.record, name)?,
+            version: envelope::Head::parse(value)?.version,
+            before,
+            after: envelope::digest(value)?,
         };
         Ok(act.draft(self.core.store.clock.now(), target, AccessOutcome::Done))
     }

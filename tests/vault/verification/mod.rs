@@ -16,6 +16,7 @@ mod journals;
 mod patient_entries;
 mod planned_restores;
 mod records;
+mod reencryptions;
 mod restores;
 mod segment_lengths;
 
