@@ -1,0 +1,150 @@
+//! The moves that are allowed more than an error and a finding, and the sentences that document them.
+
+use crate::judge::Gain;
+use crate::moves::{Class, Kind};
+
+const NONE: Gain = Gain {
+    unseen: false,
+    unseen_with_checkpoint: false,
+    older: false,
+    absent: false,
+    wrong: false,
+    freed: false,
+};
+const UNSEEN: Gain = Gain {
+    unseen: true,
+    unseen_with_checkpoint: true,
+    ..NONE
+};
+
+/// An exception.
+pub(crate) struct Exception {
+    pub(crate) class: Class,
+    /// Kinds of moves; empty for all.
+    pub(crate) kinds: &'static [Kind],
+    pub(crate) allowed: Gain,
+    /// Sentence of SECURITY.md that documents the exception.
+    pub(crate) sentence: &'static str,
+}
+
+impl Exception {
+    fn covers(&self, class: Class, kind: Kind) -> bool {
+        self.class == class && (self.kinds.is_empty() || self.kinds.contains(&kind))
+    }
+}
+
+const UNNAMED: &str = "Segments and upload intents that no version names are no finding: no read opens them, and `collect_garbage` frees them.";
+const PUT_BACK: &str = "A record that is put back to earlier bytes reads as it did then.";
+const REMOVED: &str = "A record that is removed with all its versions reads as one that never existed. So does a patient whose entry is removed.";
+const YESTERDAY: &str = "The whole storage put back to yesterday is consistent in itself. Only what you kept elsewhere reveals it.";
+
+pub(crate) const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        class: Class::Key(b'a'),
+        kinds: &[],
+        allowed: UNSEEN,
+        sentence: "An encrypted object lists recorded heads; if it is lost or put back, heads are recorded again.",
+    },
+    Exception {
+        class: Class::Upload,
+        kinds: &[],
+        allowed: UNSEEN,
+        sentence: UNNAMED,
+    },
+    Exception {
+        class: Class::Key(b's'),
+        kinds: &[Kind::PutBackDeleted, Kind::PlantStray],
+        allowed: UNSEEN,
+        sentence: UNNAMED,
+    },
+    Exception {
+        class: Class::Key(b'j'),
+        kinds: &[Kind::CutNewest],
+        allowed: Gain {
+            unseen: true,
+            ..NONE
+        },
+        sentence: "the newest chain's last reads can be cut off undetected until the vault is opened again or a checkpoint is made.",
+    },
+    Exception {
+        class: Class::Key(b'r'),
+        kinds: &[Kind::PutBack, Kind::PutBackClass],
+        allowed: Gain {
+            older: true,
+            ..NONE
+        },
+        sentence: PUT_BACK,
+    },
+    Exception {
+        class: Class::Key(b'r'),
+        kinds: &[Kind::Delete, Kind::DeleteClass],
+        allowed: Gain {
+            absent: true,
+            ..NONE
+        },
+        sentence: REMOVED,
+    },
+    Exception {
+        class: Class::Key(b'p'),
+        kinds: &[Kind::Delete, Kind::DeleteClass],
+        allowed: Gain {
+            absent: true,
+            ..NONE
+        },
+        sentence: REMOVED,
+    },
+    Exception {
+        class: Class::Key(b'r'),
+        kinds: &[Kind::PutBack, Kind::PutBackClass],
+        allowed: Gain {
+            freed: true,
+            ..NONE
+        },
+        sentence: "Beside older records, the content of newer ones is garbage, and `collect_garbage` frees it.",
+    },
+    Exception {
+        class: Class::Storage,
+        kinds: &[Kind::PutBackClass],
+        allowed: Gain {
+            unseen: true,
+            older: true,
+            absent: true,
+            ..NONE
+        },
+        sentence: YESTERDAY,
+    },
+    Exception {
+        class: Class::Storage,
+        kinds: &[Kind::PutBackPatients, Kind::PutBackAllButJournal],
+        allowed: Gain {
+            older: true,
+            absent: true,
+            ..NONE
+        },
+        sentence: "A storage writer can put back earlier bytes of the same place: of one record, of one patient, or of everything.",
+    },
+];
+
+/// Returns the exceptions that cover a move.
+pub(crate) fn covering(
+    class: Class,
+    kind: Kind,
+) -> impl Iterator<Item = (usize, &'static Exception)> {
+    let all = EXCEPTIONS.iter().enumerate();
+    all.filter(move |(_, exception)| exception.covers(class, kind))
+}
+
+#[test]
+fn every_exception_is_documented() {
+    let words = |text: &str| {
+        text.replace("**", "")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let page = words(include_str!("../../SECURITY.md"));
+    for exception in EXCEPTIONS {
+        let sentence = words(exception.sentence);
+        assert!(page.contains(&sentence), "SECURITY.md lacks: {sentence}");
+    }
+}

@@ -1,0 +1,43 @@
+//! The attack suite: each attacker tries every move on a vault that contains each kind of object.
+//!
+//! Of each move the suite asserts that verification finds it, with and without a checkpoint, that no
+//! read returns content that was never stored there, and that no operation destroys anything
+//! afterwards. `exceptions` is the one list of the moves that are allowed more.
+//!
+//! The short form tries a part of the moves. `CHARTLOCK_LONG=1` tries all.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[macro_use]
+#[path = "../common/mod.rs"]
+mod common;
+
+/// Generates each test for each storage and both cipher suites.
+macro_rules! everywhere {
+    ($($test:ident),* $(,)?) => {
+        on_each!([memory memory_other_suite per_operation split file] [$($test)*]);
+    };
+}
+
+mod exceptions;
+mod fixture;
+mod judge;
+mod moves;
+
+mod storage_writer;
+
+use common::Stage;
+
+/// Returns the step of loops over moves: 1 in the long form.
+fn stride(stage: &Stage) -> usize {
+    match (std::env::var_os("CHARTLOCK_LONG"), stage.stride) {
+        (Some(_), _) => 1,
+        (None, 1) => 7,
+        (None, _) => 61,
+    }
+}
