@@ -1,5 +1,8 @@
 //! The moves that are allowed more than an error and a finding, and the sentences that document them.
 
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
 use crate::judge::Gain;
 use crate::moves::{Class, Kind};
 
@@ -132,6 +135,25 @@ pub(crate) fn covering(
 ) -> impl Iterator<Item = (usize, &'static Exception)> {
     let all = EXCEPTIONS.iter().enumerate();
     all.filter(move |(_, exception)| exception.covers(class, kind))
+}
+
+/// Asserts that a move achieved no more than the exceptions allow. Returns the exceptions that it needed.
+#[track_caller]
+pub(crate) fn assert_allowed(
+    name: &dyn Display,
+    class: Class,
+    kind: Kind,
+    gain: Gain,
+) -> BTreeSet<usize> {
+    let (mut rest, mut used) = (gain, BTreeSet::new());
+    for (place, exception) in covering(class, kind) {
+        if rest.without(exception.allowed) != rest {
+            rest = rest.without(exception.allowed);
+            used.insert(place);
+        }
+    }
+    assert_eq!(rest, Gain::default(), "{name}");
+    used
 }
 
 #[test]

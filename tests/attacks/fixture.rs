@@ -233,6 +233,17 @@ impl Fixture {
         fixture
     }
 
+    /// Returns the storage key and the earlier value of a record that a later version replaced under the
+    /// same patient key.
+    pub(crate) fn older_record(&self) -> (Vec<u8>, Vec<u8>) {
+        let (_, earlier) = self.earlier.last().unwrap();
+        let mut older = (earlier.iter()).filter(|(key, value)| {
+            key[0] == b'r' && self.now.get(*key).is_some_and(|now| now != *value)
+        });
+        let (key, value) = older.next().unwrap();
+        (key.clone(), value.clone())
+    }
+
     /// Asserts that the vault has an object of each class and no finding.
     fn assert_whole(&self, stage: &Stage) {
         for class in *b"vprhswja" {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chartlock::verify::{JournalFault, RestoreItem, VerifyReport};
 use chartlock::{Error, Vault};
 
 use crate::common::objects::Objects;
@@ -40,13 +41,28 @@ impl Gain {
     }
 }
 
+/// What a move achieved, and what verification found.
+#[derive(Default)]
+pub(crate) struct Verdict {
+    pub(crate) gain: Gain,
+    /// The report without a checkpoint; `None` if the vault does not open.
+    pub(crate) without: Option<VerifyReport>,
+    /// The erasures and expunges that a planned restore repeats.
+    pub(crate) items: Vec<RestoreItem>,
+}
+
+/// Returns the faults of the journal in a report.
+pub(crate) fn faults(report: &VerifyReport) -> Vec<JournalFault> {
+    report.journal.iter().map(|found| found.fault).collect()
+}
+
 /// Puts the objects of a move into the storage, uses the vault, and returns what the move achieved.
 pub(crate) fn judge(
     stage: &Stage,
     fixture: &Fixture,
     after: &Objects,
     name: &dyn fmt::Display,
-) -> Gain {
+) -> Verdict {
     reset(&stage.storage, after);
     stage.clock.advance(5_000);
     let options = stage.options_on_clock().without_background();
@@ -56,12 +72,17 @@ pub(crate) fn judge(
             assert!(is_stated(&error), "{name}: {error:?} is no stated failure");
             let lost = lost(after, &objects(&stage.storage));
             assert!(lost.is_empty(), "{name}: the opening deletes {lost:?}");
-            Gain::default()
+            Verdict::default()
         }
     }
 }
 
-fn judge_opened(stage: &Stage, fixture: &Fixture, vault: &Vault, name: &dyn fmt::Display) -> Gain {
+fn judge_opened(
+    stage: &Stage,
+    fixture: &Fixture,
+    vault: &Vault,
+    name: &dyn fmt::Display,
+) -> Verdict {
     let [without, with] = fixture.verify(vault);
     let mut gain = Gain {
         unseen: without.is_clean(),
@@ -70,7 +91,7 @@ fn judge_opened(stage: &Stage, fixture: &Fixture, vault: &Vault, name: &dyn fmt:
     };
     read_all(fixture, vault, &mut gain, name);
     let collected = objects(&stage.storage);
-    accept(stage, vault, name);
+    let items = accept(stage, vault, name);
     read_all(fixture, vault, &mut gain, name);
     // A collection may refuse a damaged storage.
     let _ = vault.collect_garbage();
@@ -78,7 +99,11 @@ fn judge_opened(stage: &Stage, fixture: &Fixture, vault: &Vault, name: &dyn fmt:
     gain.freed = lost(&collected, &left).iter().any(|key| {
         key[0] == b's' && fixture.now.contains_key(key) && !is_upload(&fixture.now, key)
     });
-    gain
+    Verdict {
+        gain,
+        without: Some(without),
+        items,
+    }
 }
 
 /// Tests whether an object belongs to an upload that did not end.
@@ -126,7 +151,7 @@ fn read_all(fixture: &Fixture, vault: &Vault, gain: &mut Gain, name: &dyn fmt::D
 }
 
 /// Accepts the findings as a restore. Only what the plan names may be deleted.
-fn accept(stage: &Stage, vault: &Vault, name: &dyn fmt::Display) {
+fn accept(stage: &Stage, vault: &Vault, name: &dyn fmt::Display) -> Vec<RestoreItem> {
     let session = session(vault);
     let before = objects(&stage.storage);
     let plan = session.plan_restore(None).unwrap();
@@ -147,6 +172,7 @@ fn accept(stage: &Stage, vault: &Vault, name: &dyn fmt::Display) {
             "{name}: accepting deletes {key:?}, which no item names"
         );
     }
+    plan.items
 }
 
 /// Tests whether an error is the stated failure of a read, of an opening or of an acceptance on

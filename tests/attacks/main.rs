@@ -26,9 +26,11 @@ macro_rules! everywhere {
 
 mod exceptions;
 mod fixture;
+mod forgeries;
 mod judge;
 mod moves;
 
+mod auditor;
 mod storage_writer;
 
 use common::Stage;

@@ -18,6 +18,10 @@ pub(crate) enum Class {
     Upload,
     /// All objects.
     Storage,
+    /// A journal page that an auditor seals, as a page of an auditor or as a page of the vault.
+    AuditorsPage { is_own: bool },
+    /// A journal page that a former insider seals.
+    InsidersPage,
 }
 
 /// Kind of a move.
@@ -52,6 +56,10 @@ pub(crate) enum Kind {
     /// Cuts the end of a chain of journal pages.
     CutTail,
     RemoveChain,
+    /// Stores a forged page, in addition to all pages.
+    AddForged,
+    /// Replaces a page by a forged page.
+    ReplaceForged,
     /// Cuts the end of the newest chain.
     CutNewest,
     RemoveNewest,

@@ -17,7 +17,7 @@ fn every_move_is_found_or_documented(stage: &Stage) {
     let mut undocumented = BTreeMap::<(Class, Kind), Vec<String>>::new();
     let stride = crate::stride(stage);
     for made in moves.iter().step_by(stride) {
-        let gain = judge(stage, &fixture, &made.after, made);
+        let gain = judge(stage, &fixture, &made.after, made).gain;
         let mut rest = gain;
         for (place, exception) in covering(made.class, made.kind) {
             if rest.without(exception.allowed) != rest {
