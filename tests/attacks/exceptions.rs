@@ -126,6 +126,36 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         },
         sentence: "A storage writer can put back earlier bytes of the same place: of one record, of one patient, or of everything.",
     },
+    Exception {
+        class: Class::Insider,
+        kinds: &[Kind::Graft, Kind::GraftClass],
+        allowed: Gain {
+            older: true,
+            wrong: true,
+            ..NONE
+        },
+        sentence: "A storage writer who once held a patient or data key can put other content under that key, in the same place, until `reencrypt`.",
+    },
+    Exception {
+        class: Class::Insider,
+        kinds: &[Kind::WorkLeft],
+        allowed: Gain {
+            older: true,
+            absent: true,
+            wrong: true,
+            ..NONE
+        },
+        sentence: "Reads then return what this person wrote.",
+    },
+    Exception {
+        class: Class::Insider,
+        kinds: &[Kind::GraftClass],
+        allowed: Gain {
+            absent: true,
+            ..NONE
+        },
+        sentence: REMOVED,
+    },
 ];
 
 /// Returns the exceptions that cover a move.

@@ -27,10 +27,12 @@ macro_rules! everywhere {
 mod exceptions;
 mod fixture;
 mod forgeries;
+mod grafts;
 mod judge;
 mod moves;
 
 mod auditor;
+mod insider;
 mod storage_writer;
 
 use common::Stage;

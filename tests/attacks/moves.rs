@@ -20,8 +20,8 @@ pub(crate) enum Class {
     Storage,
     /// A journal page that an auditor seals, as a page of an auditor or as a page of the vault.
     AuditorsPage { is_own: bool },
-    /// A journal page that a former insider seals.
-    InsidersPage,
+    /// What a former insider seals with the keys that were copied before the rotations.
+    Insider,
 }
 
 /// Kind of a move.
@@ -60,6 +60,16 @@ pub(crate) enum Kind {
     AddForged,
     /// Replaces a page by a forged page.
     ReplaceForged,
+    /// Seals content under a patient key that is still in use.
+    Graft,
+    /// Replaces all records by those of a copy on which the insider works.
+    GraftClass,
+    /// Seals content under a patient key that was rotated.
+    GraftUnderRotatedKey,
+    /// Works under the former header, and leaves the storage so.
+    WorkLeft,
+    /// Works under the former header, and puts the current header back.
+    WorkUnderCurrentHeader,
     /// Cuts the end of the newest chain.
     CutNewest,
     RemoveNewest,
