@@ -13,6 +13,7 @@ const NONE: Gain = Gain {
     absent: false,
     wrong: false,
     freed: false,
+    early: false,
 };
 const UNSEEN: Gain = Gain {
     unseen: true,
@@ -155,6 +156,15 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
             ..NONE
         },
         sentence: REMOVED,
+    },
+    Exception {
+        class: Class::Clock,
+        kinds: &[Kind::ClockAhead],
+        allowed: Gain {
+            early: true,
+            ..NONE
+        },
+        sentence: "A retention goes by the clock of the machine that erases.",
     },
 ];
 

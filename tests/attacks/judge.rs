@@ -25,6 +25,8 @@ pub(crate) struct Gain {
     pub(crate) wrong: bool,
     /// The garbage collection deletes objects that belong to records.
     pub(crate) freed: bool,
+    /// An operation is done before its time.
+    pub(crate) early: bool,
 }
 
 impl Gain {
@@ -37,6 +39,7 @@ impl Gain {
             absent: self.absent && !allowed.absent,
             wrong: self.wrong && !allowed.wrong,
             freed: self.freed && !allowed.freed,
+            early: self.early && !allowed.early,
         }
     }
 }

@@ -6,7 +6,6 @@
 //!
 //! The short form tries a part of the moves. `CHARTLOCK_LONG=1` tries all.
 #![allow(
-    dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -32,8 +31,10 @@ mod judge;
 mod moves;
 
 mod auditor;
+mod denied_caller;
 mod insider;
 mod storage_writer;
+mod wrong_clock;
 
 use common::Stage;
 

@@ -22,6 +22,8 @@ pub(crate) enum Class {
     AuditorsPage { is_own: bool },
     /// What a former insider seals with the keys that were copied before the rotations.
     Insider,
+    /// The clock of the machine.
+    Clock,
 }
 
 /// Kind of a move.
@@ -70,6 +72,8 @@ pub(crate) enum Kind {
     WorkLeft,
     /// Works under the former header, and puts the current header back.
     WorkUnderCurrentHeader,
+    ClockAhead,
+    ClockBehind,
     /// Cuts the end of the newest chain.
     CutNewest,
     RemoveNewest,
