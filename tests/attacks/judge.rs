@@ -27,6 +27,8 @@ pub(crate) struct Gain {
     pub(crate) freed: bool,
     /// An operation is done before its time.
     pub(crate) early: bool,
+    /// Verification finds something, but names no object that the move changed.
+    pub(crate) unnamed: bool,
 }
 
 impl Gain {
@@ -40,6 +42,7 @@ impl Gain {
             wrong: self.wrong && !allowed.wrong,
             freed: self.freed && !allowed.freed,
             early: self.early && !allowed.early,
+            unnamed: self.unnamed && !allowed.unnamed,
         }
     }
 }

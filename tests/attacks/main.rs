@@ -38,11 +38,12 @@ mod wrong_clock;
 
 use common::Stage;
 
-/// Returns the step of loops over moves: 1 in the long form.
+/// Returns the step of loops over moves: 1 in the long form. The short form tries most on memory storage.
 fn stride(stage: &Stage) -> usize {
-    match (std::env::var_os("CHARTLOCK_LONG"), stage.stride) {
-        (Some(_), _) => 1,
-        (None, 1) => 7,
-        (None, _) => 61,
+    let is_memory = stage.stride == 1 && stage.storage.is_transactional();
+    match std::env::var_os("CHARTLOCK_LONG") {
+        Some(_) => 1,
+        None if is_memory => 7,
+        None => 61,
     }
 }

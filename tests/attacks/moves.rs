@@ -85,6 +85,8 @@ pub(crate) struct Move {
     pub(crate) kind: Kind,
     /// The object or the earlier state.
     pub(crate) detail: String,
+    /// Storage key of the only object that changes.
+    pub(crate) key: Option<Vec<u8>>,
     pub(crate) after: Objects,
 }
 
@@ -109,11 +111,19 @@ impl Moves<'_> {
     fn add(&mut self, class: Class, kind: Kind, detail: String, change: impl FnOnce(&mut Objects)) {
         let mut after = self.fixture.now.clone();
         change(&mut after);
-        if after != self.fixture.now {
+        let now = &self.fixture.now;
+        let keys: BTreeSet<_> = now.keys().chain(after.keys()).collect();
+        let changed = keys
+            .into_iter()
+            .filter(|key| now.get(*key) != after.get(*key));
+        let changed: Vec<_> = changed.cloned().collect();
+        if !changed.is_empty() {
+            let key = <[_; 1]>::try_from(changed).ok().map(|[key]| key);
             self.made.push(Move {
                 class,
                 kind,
                 detail,
+                key,
                 after,
             });
         }
