@@ -148,8 +148,8 @@ impl Vault {
     /// [`Verification::with_content`]. [`VerifyReport::content_opened`] says which was done.
     ///
     /// # Errors
-    /// [`Error::ForeignCheckpoint`] for a checkpoint of another vault, [`Error::Locked`], and
-    /// errors of the storage. Objects that do not open are findings in the report, not errors.
+    /// [`Error::ForeignCheckpoint`](crate::Error::ForeignCheckpoint) for a checkpoint of another
+    /// vault, [`Error::Locked`](crate::Error::Locked), and errors of the storage. Objects that do not open are findings in the report, not errors.
     pub fn verify(&self, checkpoint: Option<&Checkpoint>) -> Result<VerifyReport> {
         let verification = self.verification();
         match checkpoint {
@@ -252,7 +252,7 @@ impl Verification {
     /// # Errors
     /// The errors of [`Vault::verify`].
     pub fn step(&mut self) -> Result<bool> {
-        let header = self.vault.header_in_memory()?;
+        let header = self.current_header()?;
         self.next = match self.next {
             NextStep::Storage => {
                 let _ = self.vault.core.journal.pin_heads(); // Verification needs no pin.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::journal::{self, AccessOutcome, ClosedPages, Target};
 use crate::vault::header::OpenHeader;
-use crate::verify::Verification;
 use crate::verify::journal_scan::JournalScan;
 use crate::verify::walk::{JournalWalk, WalkPosition};
+use crate::verify::{NextStep, Verification};
 
 impl Verification {
     /// Journals the verification. Continues if the stored header is missing or was replaced, because the
@@ -22,6 +22,16 @@ impl Verification {
                 Ok(())
             }
         }
+    }
+
+    /// Returns the header for the next step. Reads it again before the journal, because another process
+    /// may have rotated the journal keys. A header that cannot be read is a finding of a later step.
+    pub(super) fn current_header(&self) -> Result<Arc<OpenHeader>> {
+        match self.next {
+            NextStep::Journal => self.vault.reload_header(),
+            _ => self.vault.header_in_memory(),
+        }
+        .or_else(|_| self.vault.header_in_memory())
     }
 
     pub(super) fn read_journal(&mut self, header: &OpenHeader) -> Result<()> {
