@@ -149,7 +149,8 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::ForeignCheckpoint`](crate::Error::ForeignCheckpoint) for a checkpoint of another
-    /// vault, [`Error::Locked`](crate::Error::Locked), and errors of the storage. Objects that do not open are findings in the report, not errors.
+    /// vault, [`Error::Locked`](crate::Error::Locked), and errors of the storage. Objects that do not
+    /// open are findings in the report, not errors.
     pub fn verify(&self, checkpoint: Option<&Checkpoint>) -> Result<VerifyReport> {
         let verification = self.verification();
         match checkpoint {
