@@ -250,6 +250,7 @@ pub mod internals {
     /// State of an open vault.
     pub mod vault {
         pub use crate::vault::entries::cached_entries;
+        pub use crate::vault::page_keys::sealer;
     }
     /// The vault's clock.
     pub mod clock {

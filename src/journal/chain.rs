@@ -58,7 +58,7 @@ pub(super) struct Chain {
     /// Heads that are covered once `pins` are pinned; `None` to keep the stored object.
     covered: Option<CoveredHeads>,
     /// `true` if the chain is in the vault's own storage, whose covered heads it keeps.
-    is_home: bool,
+    pub(super) is_home: bool,
     /// Milliseconds by which the clock was behind the start of a pinned chain; 0 if it was not. The
     /// writer takes the value.
     pub(super) clock_lag: Arc<AtomicI64>,

@@ -40,25 +40,27 @@ pub trait KeySource: Send + Sync {
     fn reload(&self) -> Result<CurrentKeys>;
 }
 
-/// The keys of a writer. A writer without a source keeps its first sealer.
+/// The keys of a writer. A writer without a source keeps its keys, and checks no header.
 pub(super) struct WriterKeys {
-    sealer: Arc<Sealer>,
-    renewable: Option<(CurrentKeys, Arc<dyn KeySource>)>,
+    current: CurrentKeys,
+    source: Option<Arc<dyn KeySource>>,
 }
 
 impl WriterKeys {
     pub(super) fn fixed(sealer: Sealer) -> Self {
         Self {
-            sealer: Arc::new(sealer),
-            renewable: None,
+            current: CurrentKeys {
+                sealer: Arc::new(sealer),
+                header: None,
+                read_at: Duration::ZERO,
+            },
+            source: None,
         }
     }
 
-    pub(super) fn renewable(keys: CurrentKeys, source: Arc<dyn KeySource>) -> Self {
-        Self {
-            sealer: Arc::clone(&keys.sealer),
-            renewable: Some((keys, source)),
-        }
+    pub(super) fn renewable(current: CurrentKeys, source: Arc<dyn KeySource>) -> Self {
+        let source = Some(source);
+        Self { current, source }
     }
 }
 
@@ -71,15 +73,13 @@ pub(super) struct PageSealer {
 impl Writer {
     /// Uses these keys for the next pages, after this process changed the header.
     pub fn use_keys(&self, keys: CurrentKeys) {
-        let mut current = lock(&self.keys);
         // A closed writer has no keys, and must not get new ones.
         if let Some(WriterKeys {
-            sealer,
-            renewable: Some((renewable, _)),
-        }) = &mut *current
+            current,
+            source: Some(_),
+        }) = &mut *lock(&self.keys)
         {
-            *sealer = Arc::clone(&keys.sealer);
-            *renewable = keys;
+            *current = keys;
         }
     }
 
@@ -90,7 +90,7 @@ impl Writer {
     pub(super) fn sealer(&self) -> Result<Arc<Sealer>> {
         let keys = lock(&self.keys);
         let keys = keys.as_ref().ok_or(Error::Locked)?;
-        Ok(Arc::clone(&keys.sealer))
+        Ok(Arc::clone(&keys.current.sealer))
     }
 
     /// Returns the sealer for the next page of `chain`.
@@ -98,32 +98,29 @@ impl Writer {
     /// # Errors
     /// [`Error::Locked`] once the writer is closed; errors of [`KeySource::reload`].
     pub(super) fn page_sealer(&self, chain: &Chain, time: WriteTime) -> Result<PageSealer> {
-        let page_sealer = || -> Result<_> {
-            let keys = lock(&self.keys);
-            let WriterKeys { sealer, renewable } = keys.as_ref().ok_or(Error::Locked)?;
-            let current = renewable.as_ref().map(|(current, _)| current);
-            let header = current.and_then(|current| current.header.clone());
-            let header = header.filter(|_| self.is_beside_header(chain));
-            let age = current.map(|current| time.uptime.saturating_sub(current.read_at));
-            let is_stale = header.is_none() && age.is_some_and(|age| age >= KEYS_LIFETIME);
-            let header_check = header.map(|revision| Operation::Check {
-                key: storage_keys::HEADER.to_vec(),
-                expect: Expect::Unchanged(revision),
-            });
-            let sealer = Arc::clone(sealer);
-            let page_sealer = PageSealer {
-                sealer,
-                header_check,
-            };
-            Ok((page_sealer, is_stale))
-        };
-        match page_sealer()? {
-            (page_sealer, false) => Ok(page_sealer),
-            (_, true) => {
-                self.renew_keys()?;
-                Ok(page_sealer()?.0)
+        let is_stale = match &*lock(&self.keys) {
+            Some(WriterKeys {
+                current,
+                source: Some(_),
+            }) if current.header.is_none() || !self.is_beside_header(chain) => {
+                time.uptime.saturating_sub(current.read_at) >= KEYS_LIFETIME
             }
+            _ => false,
+        };
+        if is_stale {
+            self.renew_keys()?;
         }
+        let keys = lock(&self.keys);
+        let WriterKeys { current, source } = keys.as_ref().ok_or(Error::Locked)?;
+        let header = current.header.as_ref();
+        let header = header.filter(|_| source.is_some() && self.is_beside_header(chain));
+        Ok(PageSealer {
+            sealer: Arc::clone(&current.sealer),
+            header_check: header.map(|revision| Operation::Check {
+                key: storage_keys::HEADER.to_vec(),
+                expect: Expect::Unchanged(revision.clone()),
+            }),
+        })
     }
 
     /// Returns the sealer for a page that is committed together with `changes`. A change of the header
@@ -160,7 +157,7 @@ impl Writer {
     pub(super) fn renew_keys(&self) -> Result<()> {
         let source = match &*lock(&self.keys) {
             Some(WriterKeys {
-                renewable: Some((_, source)),
+                source: Some(source),
                 ..
             }) => Arc::clone(source),
             _ => return Ok(()),
@@ -169,7 +166,7 @@ impl Writer {
             Ok(keys) => self.use_keys(keys),
             Err(Error::Locked) => {
                 if let Some(keys) = &mut *lock(&self.keys) {
-                    keys.renewable = None;
+                    keys.source = None;
                 }
             }
             Err(error) => return Err(error),
@@ -179,6 +176,6 @@ impl Writer {
 
     /// Returns `true` if one transaction can contain a page of `chain` and a check of the header.
     fn is_beside_header(&self, chain: &Chain) -> bool {
-        self.storage.is_transactional() && Arc::ptr_eq(&chain.storage, &self.storage)
+        self.storage.is_transactional() && chain.is_home
     }
 }

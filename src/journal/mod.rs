@@ -45,7 +45,7 @@ pub use operation::{AccessKind, Operation, OperationGroup};
 pub(crate) use operation::{KeyEffect, VersionEffect};
 pub use outcome::AccessOutcome;
 pub use page::{ChainHead, Entry, Page, PageHead, Stage};
-pub use pins::open_heads;
+pub use pins::{PINS_MAX, open_heads};
 pub use queue::JournaledChange;
 pub(crate) use queue::{Answer, CombinedChange};
 pub use walk::{Cursor, PageFault, PageKeys};

@@ -18,7 +18,7 @@ use crate::journal::walk::{Cursor, PageKeys};
 use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 
 /// Maximum number of heads that one page pins.
-pub(super) const PINS_MAX: usize = 4096;
+pub const PINS_MAX: usize = 4096;
 /// Number of keys that the search of a new chain scans.
 const KEYS_AT_START: usize = 1000;
 /// Maximum total length of the pages that the search of a new chain reads, in bytes.

@@ -119,17 +119,15 @@ impl Keyring {
         self.closings.first() == Some(&Closing::Open)
     }
 
-    /// Closes the newest former keys with these chain heads. Does nothing if they are closed.
+    /// Closes the newest former keys with these chain heads, or replaces the heads if they are closed.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for more than 64 heads.
+    /// [`Error::TooLarge`] for more than 64 heads; [`Error::NoSuchKey`] if there are no former keys.
     pub fn close_journal_keys(&mut self, heads: Vec<ChainHead>) -> Result<()> {
         if heads.len() > HEADS_MAX {
             return Err(Error::TooLarge);
         }
-        if let Some(closing @ Closing::Open) = self.closings.first_mut() {
-            *closing = Closing::Closed(heads);
-        }
+        *self.closings.first_mut().ok_or(Error::NoSuchKey)? = Closing::Closed(heads);
         Ok(())
     }
 
@@ -142,21 +140,6 @@ impl Keyring {
         }
     }
 
-    /// Replaces the heads with which the newest former keys were closed.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`] for more than 64 heads; [`Error::NoSuchKey`] if no keys were closed.
-    pub fn replace_closed_heads(&mut self, heads: Vec<ChainHead>) -> Result<()> {
-        if heads.len() > HEADS_MAX {
-            return Err(Error::TooLarge);
-        }
-        match self.closings.first_mut() {
-            Some(Closing::Closed(closed)) => *closed = heads,
-            Some(Closing::Open) | None => return Err(Error::NoSuchKey),
-        }
-        Ok(())
-    }
-
     /// Returns all chain heads with which former keys were closed.
     pub fn closed_heads(&self) -> impl Iterator<Item = &ChainHead> {
         self.closings.iter().flat_map(|closing| match closing {
@@ -167,15 +150,14 @@ impl Keyring {
 
     /// Returns the numbers of the journal keys that were closed.
     pub fn closed_journal_keys(&self) -> impl Iterator<Item = u32> {
-        let former = self.journal_keys.iter().skip(1);
-        let closed = former.zip(&self.closings);
+        let closed = self.former_journal_keys().zip(&self.closings);
         let closed = closed.filter(|(_, closing)| **closing != Closing::Open);
         closed.map(|(key, _)| key.number)
     }
 
     /// Returns the number of the journal key that is closing.
     pub fn closing_journal_key(&self) -> Option<u32> {
-        let former = self.journal_keys.iter().nth(1)?;
+        let former = self.former_journal_keys().next()?;
         self.is_closing().then_some(former.number)
     }
 

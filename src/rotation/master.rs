@@ -60,7 +60,8 @@ impl Vault {
             let mut keyring = before.keyring_to_change()?;
             let added = keyring.add_master(now)?;
             let keys = vec![(Operation::RotateMaster, Target::MasterKey(added))];
-            replaced(before, &keyring, false, keys)
+            let change = HeaderChange::of_keyring(before, &keyring)?;
+            Ok(HeaderChange { keys, ..change })
         })?;
         let watcher = self.watcher();
         let mut report = RotationReport {
@@ -162,7 +163,11 @@ impl Vault {
             }
             let keys = former.into_iter().map(Target::MasterKey);
             let keys = keys.map(|key| (Operation::DestroyMaster, key)).collect();
-            replaced(before, &keyring, true, keys)
+            Ok(HeaderChange {
+                destroying: true,
+                keys,
+                ..HeaderChange::of_keyring(before, &keyring)?
+            })
         })?;
         Ok((removed, deferred))
     }
@@ -327,21 +332,4 @@ fn renew(entry: &mut PatientEntry, now: i64) -> Result<()> {
         entry.rotate_key(now)?;
     }
     Ok(())
-}
-
-fn replaced(
-    before: &OpenHeader,
-    keyring: &crate::keys::keyring::Keyring,
-    destroying: bool,
-    keys: Vec<(Operation, Target)>,
-) -> Result<HeaderChange> {
-    let generation = before.next_generation()?;
-    Ok(HeaderChange {
-        value: before
-            .header
-            .sealed_with(&before.root, keyring, generation)?,
-        new_root: None,
-        destroying,
-        keys,
-    })
 }

@@ -42,7 +42,6 @@ impl Vault {
         keep: &[&dyn Credential],
         drop: &[u16],
     ) -> Result<RootRotationReport> {
-        self.core.journal.pin_heads()?;
         self.close_former_journal_keys()?;
         let mut before_count = 0;
         let (after, purge_deferred) = self.change_header(act, |before| {

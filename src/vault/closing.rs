@@ -2,24 +2,24 @@
 //! under these keys.
 
 use crate::error::{Error, Result};
-use crate::journal::{Act, ChainHead, Operation};
+use crate::journal::{Act, ChainHead, Operation, PINS_MAX};
 use crate::keys::closing::HEADS_MAX;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
 use crate::vault::uncovered_heads::UncoveredHeads;
 
-/// The maximum number of heads that one page names, in a closing of more than 64 heads.
-const HEADS_PER_PAGE: usize = 4096;
-
 impl Vault {
     /// Stores the heads of all chains that no other page names, and returns the number of pages under
-    /// the keys that are closed.
+    /// the keys that are closed. Does nothing if no keys are closing.
     pub(crate) fn close_journal_keys(&self) -> Result<u64> {
         let act = self.system_act(Operation::CloseJournalKeys);
         let header = self.reload_header()?;
+        let closing = header.keyring.closing_journal_key();
+        if closing.is_none() {
+            return Ok(0);
+        }
         let found = UncoveredHeads::read(&*self.core.store.storage, &header)?;
         let heads = self.pinned(&act, found.heads)?;
-        let closing = header.keyring.closing_journal_key();
         let closed = self.change_header(&act, |before| {
             let mut keyring = before.keyring_to_change()?;
             if keyring.closing_journal_key() != closing {
@@ -57,7 +57,7 @@ impl Vault {
             if keyring.newest_closed_heads() != Some(&known[..]) {
                 return Err(Error::Contended);
             }
-            keyring.replace_closed_heads(all.clone())?;
+            keyring.close_journal_keys(all.clone())?;
             HeaderChange::of_keyring(before, &keyring)
         })?;
         Ok(())
@@ -70,7 +70,7 @@ impl Vault {
             return Ok(heads);
         }
         let mut last = None;
-        for heads in heads.chunks(HEADS_PER_PAGE) {
+        for heads in heads.chunks(PINS_MAX) {
             last = Some(self.core.journal.pin(act, heads)?);
         }
         Ok(last.into_iter().collect())

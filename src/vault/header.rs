@@ -3,16 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::crypto::{AuthorityKey, JournalKey, RootKey};
+use crate::crypto::RootKey;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::journal::{
-    AccessOutcome, Act, Authority, ClosedPages, CurrentKeys, EntryDraft, FormerPageKeys,
-    JournaledChange, KeySource, Operation, PageKeys, Sealer, Target,
+    AccessOutcome, Act, ClosedPages, CurrentKeys, EntryDraft, JournaledChange, KeySource,
+    Operation, PageKeys, Target,
 };
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Storage, Transaction};
+use crate::vault::page_keys::{read_closed_pages, sealer, with_page_keys};
 use crate::vault::store::Store;
 use crate::vault::{CACHE_LIFETIME, ROUNDS, Vault};
 
@@ -29,7 +30,11 @@ impl OpenHeader {
     /// Returns the keys that seal new journal pages.
     pub(crate) fn journal_keys(&self, read_at: Duration) -> CurrentKeys {
         CurrentKeys {
-            sealer: Arc::new(sealer(&self.header, &self.keyring)),
+            sealer: Arc::new(sealer(
+                self.header.suite(),
+                self.header.vault(),
+                &self.keyring,
+            )),
             header: Some(self.revision.clone()),
             read_at,
         }
@@ -37,9 +42,7 @@ impl OpenHeader {
 
     /// Reads which pages under closed keys the closings cover.
     pub(crate) fn read_closed_pages(&self, storage: &dyn Storage) -> Result<ClosedPages> {
-        let closed = self.keyring.closed_journal_keys().collect();
-        let heads = self.keyring.closed_heads().copied().collect();
-        self.with_page_keys(None, |keys| ClosedPages::read(storage, keys, closed, heads))
+        read_closed_pages(self.header.vault(), &self.keyring, storage)
     }
 
     /// Passes the keys that open journal pages and check their authority to `with`.
@@ -48,14 +51,7 @@ impl OpenHeader {
         closed_pages: Option<&ClosedPages>,
         with: impl FnOnce(&PageKeys<'_>) -> T,
     ) -> T {
-        let key = |number| Some(&self.keyring.journal_key(number)?.key);
-        let authority = |number| Some(&self.keyring.authority_key(number)?.key);
-        with(&PageKeys {
-            vault: *self.header.vault(),
-            key: &key,
-            authority: Some(&authority),
-            closed_pages,
-        })
+        with_page_keys(self.header.vault(), &self.keyring, closed_pages, with)
     }
 
     /// Decrypts another copy of the keyring, which the caller can modify.
@@ -74,30 +70,6 @@ impl OpenHeader {
     /// Returns the precondition that this header is unchanged.
     pub(crate) fn expect(&self) -> Expect {
         Expect::Unchanged(self.revision.clone())
-    }
-}
-
-/// Returns a sealer for journal pages under the active keys of a keyring.
-pub(crate) fn sealer(header: &Header, keyring: &Keyring) -> Sealer {
-    let active = keyring.active_journal_key();
-    let authority = keyring.active_authority_key();
-    Sealer {
-        suite: header.suite(),
-        vault: *header.vault(),
-        number: active.number,
-        key: JournalKey::from_bytes(active.key.expose()),
-        authority: Some(Authority {
-            number: authority.number,
-            key: AuthorityKey::from_bytes(authority.key.expose()),
-        }),
-        former: FormerPageKeys {
-            journal: (keyring.former_journal_keys())
-                .map(|former| (former.number, JournalKey::from_bytes(former.key.expose())))
-                .collect(),
-            authority: (keyring.former_authority_keys())
-                .map(|former| (former.number, AuthorityKey::from_bytes(former.key.expose())))
-                .collect(),
-        },
     }
 }
 

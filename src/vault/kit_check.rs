@@ -5,17 +5,14 @@ use std::sync::Arc;
 use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{
-    AccessOutcome, Act, ClosedPages, JournaledChange, Operation, PageKeys, Target, WriteTime,
-    Writer,
-};
+use crate::journal::{AccessOutcome, Act, JournaledChange, Operation, Target, WriteTime, Writer};
 use crate::keys::Credential;
 use crate::keys::header::{Header, Unlocked};
 use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::storage::{CommitError, Expect, Projection, ScanItem, Storage, Stored, Transaction};
 use crate::vault::clock::{Clock, SystemClock};
-use crate::vault::header::sealer;
 use crate::vault::journaling::{slot_target, system_context};
+use crate::vault::page_keys::{read_closed_pages, sealer, with_page_keys};
 use crate::vault::scan;
 
 /// First generation that counts as damaged. No vault reaches it, and a generation above it could
@@ -158,19 +155,12 @@ impl OpenKit {
     /// been written. Pages that auditors forge do not count, because their authority tags are wrong.
     fn add_journal(&self, storage: &dyn Storage, evidence: &mut Evidence) -> Result<()> {
         let keyring = &self.unlocked.keyring;
-        let authority = |number| Some(&keyring.authority_key(number)?.key);
-        let keys = PageKeys {
-            vault: *self.header.vault(),
-            key: &|number| Some(&keyring.journal_key(number)?.key),
-            authority: Some(&authority),
-            closed_pages: None,
-        };
-        let closed = keyring.closed_journal_keys().collect();
-        let heads = keyring.closed_heads().copied().collect();
-        let closed_pages = ClosedPages::read(storage, &keys, closed, heads)?;
-        let keys = PageKeys {
-            closed_pages: Some(&closed_pages),
-            ..keys
+        let vault = self.header.vault();
+        let closed_pages = read_closed_pages(vault, keyring, storage)?;
+        let open = |id, value: &[u8]| {
+            with_page_keys(vault, keyring, Some(&closed_pages), |keys| {
+                keys.open(value, &id)
+            })
         };
         scan::each_page(
             storage,
@@ -179,7 +169,7 @@ impl OpenKit {
             &mut |items| {
                 for ScanItem { key, value, .. } in items {
                     let id = storage_keys::journal_page_of(&key);
-                    let Some(Ok(page)) = id.map(|id| keys.open(&value, &id)) else {
+                    let Some(Ok(page)) = id.map(|id| open(id, &value)) else {
                         continue;
                     };
                     for entry in &page.entries {
@@ -225,7 +215,11 @@ impl OpenKit {
         };
         let writer = Writer::new(
             Arc::clone(storage),
-            sealer(&self.header, &self.unlocked.keyring),
+            sealer(
+                self.header.suite(),
+                self.header.vault(),
+                &self.unlocked.keyring,
+            ),
         );
         let answer = writer.commit(vec![change], time)?.pop();
         match answer.unwrap_or(Err(CommitError::Unknown)) {

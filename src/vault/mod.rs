@@ -14,6 +14,7 @@ pub(crate) mod journaling;
 mod kit_check;
 pub(crate) mod open;
 pub(crate) mod options;
+pub(crate) mod page_keys;
 pub(crate) mod progress;
 pub(crate) mod recovery;
 pub(crate) mod scan;

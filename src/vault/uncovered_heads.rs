@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 
 use crate::crypto::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::journal::{self, ChainHead, ClosedPages, Cursor, PageId, PageKeys, WriterId};
 use crate::storage::Storage;
 use crate::vault::header::OpenHeader;
@@ -38,9 +38,9 @@ impl UncoveredHeads {
             };
             chain.read(storage, header, &closed_pages, writer)?;
             for page in chain.ends.into_iter().chain(chain.last) {
-                if let Some(digest) = journal::digest_of(storage, &page)? {
-                    found.heads.push(ChainHead { page, digest });
-                }
+                // The page was just read. Without its head, honest pages would count as late.
+                let digest = journal::digest_of(storage, &page)?.ok_or(Error::Contended)?;
+                found.heads.push(ChainHead { page, digest });
             }
         }
         found.heads.retain(|head| !seen.contains(&head.digest));

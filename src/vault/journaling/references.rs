@@ -86,6 +86,22 @@ impl Vault {
         Ok(RecordRef { tag, name })
     }
 
+    /// Returns the journal references to a record value, and its version.
+    fn refer_version(
+        &self,
+        cached: &CachedEntry,
+        address: &Address,
+        name: &str,
+        value: &[u8],
+    ) -> Result<(SubjectRef, RecordRef, u64)> {
+        let subject = SubjectRef {
+            chart: address.chart,
+            tag: self.subject_tag(cached)?,
+        };
+        let record = self.refer_name(address.record, name)?;
+        Ok((subject, record, envelope::Head::parse(value)?.version))
+    }
+
     /// Drafts the journal entry for a record value that is about to be written.
     pub(crate) fn draft_of_version(
         &self,
@@ -95,13 +111,11 @@ impl Vault {
         name: &str,
         value: &[u8],
     ) -> Result<EntryDraft> {
+        let (subject, record, version) = self.refer_version(cached, address, name, value)?;
         let target = Target::Version {
-            subject: SubjectRef {
-                chart: address.chart,
-                tag: self.subject_tag(cached)?,
-            },
-            record: self.refer_name(address.record, name)?,
-            version: envelope::Head::parse(value)?.version,
+            subject,
+            record,
+            version,
             digest: envelope::digest(value)?,
         };
         Ok(act.draft(self.core.store.clock.now(), target, AccessOutcome::Done))
@@ -117,13 +131,11 @@ impl Vault {
         (name, before): (&str, Digest),
         value: &[u8],
     ) -> Result<EntryDraft> {
+        let (subject, record, version) = self.refer_version(cached, address, name, value)?;
         let target = Target::Reencrypted {
-            subject: SubjectRef {
-                chart: address.chart,
-                tag: self.subject_tag(cached)?,
-            },
-            record: self.refer_name(address.record, name)?,
-            version: envelope::Head::parse(value)?.version,
+            subject,
+            record,
+            version,
             before,
             after: envelope::digest(value)?,
         };
