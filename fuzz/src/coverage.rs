@@ -2,9 +2,9 @@
 //! the decoder.
 
 use chartlock::Error;
-use chartlock::internals::crypto::{AuthorityKey, CipherSuite, JournalKey, coverage_key};
-use chartlock::internals::journal::{Authority, Coverage, PageId, Sealer};
-use chartlock::internals::keys::Keyring;
+use chartlock::internals::crypto::coverage_key;
+use chartlock::internals::journal::{Coverage, PageId, Sealer};
+use chartlock::internals::vault::sealer;
 
 use super::fixed::{choice, keyring, open, seal, suite};
 
@@ -14,26 +14,10 @@ pub fn run(data: &[u8]) {
     let Some((what, data)) = choice(data) else {
         return;
     };
-    let sealer = sealer(suite(what), &keyring());
+    let sealer = sealer(suite(what), &VAULT, &keyring());
     match what >> 1 & 1 {
         0 => drop(Coverage::open(data, &sealer).unwrap_err()),
         _ => body(&sealer, data),
-    }
-}
-
-fn sealer(suite: CipherSuite, keyring: &Keyring) -> Sealer {
-    let journal = keyring.active_journal_key();
-    let authority = keyring.active_authority_key();
-    Sealer {
-        suite,
-        vault: VAULT,
-        number: journal.number,
-        key: JournalKey::from_bytes(journal.key.expose()),
-        authority: Some(Authority {
-            number: authority.number,
-            key: AuthorityKey::from_bytes(authority.key.expose()),
-        }),
-        former: Default::default(),
     }
 }
 

@@ -2,13 +2,10 @@
 //! decoder.
 
 use chartlock::Error;
-use chartlock::internals::crypto::{
-    AuthorityKey, CipherSuite, JournalKey, authority_tag, page_key, sha256,
-};
-use chartlock::internals::journal::{
-    Authority, OpenResult, PageError, PageHead, PageId, PageKeys, Sealer,
-};
+use chartlock::internals::crypto::{CipherSuite, authority_tag, page_key, sha256};
+use chartlock::internals::journal::{OpenResult, PageError, PageHead, PageId, PageKeys};
 use chartlock::internals::keys::Keyring;
+use chartlock::internals::vault::sealer;
 
 use super::fixed::{choice, keyring, open, seal, suite};
 
@@ -48,22 +45,6 @@ fn open_page(value: &[u8], keyring: &Keyring, place: &PageId) -> OpenResult {
     keys.open(value, place)
 }
 
-fn sealer(suite: CipherSuite, keyring: &Keyring) -> Sealer {
-    let journal = keyring.active_journal_key();
-    let authority = keyring.active_authority_key();
-    Sealer {
-        suite,
-        vault: VAULT,
-        number: journal.number,
-        key: JournalKey::from_bytes(journal.key.expose()),
-        authority: Some(Authority {
-            number: authority.number,
-            key: AuthorityKey::from_bytes(authority.key.expose()),
-        }),
-        former: Default::default(),
-    }
-}
-
 fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     let journal = keyring.active_journal_key();
     let mut head = [1, suite.code(), 18, 0, 0, 0, 0, 0];
@@ -101,7 +82,7 @@ fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
             assert!(page.subjects.contains(subject));
         }
     }
-    let again = page.seal(&sealer(suite, keyring), &PLACE).unwrap();
+    let again = page.seal(&sealer(suite, &VAULT, keyring), &PLACE).unwrap();
     let salt = again[8..40].try_into().unwrap();
     let (sealing, _) = page_key(suite, &journal.key, salt, &VAULT, place, &head).unwrap();
     assert_eq!(

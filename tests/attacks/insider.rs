@@ -1,9 +1,9 @@
 //! A former insider: has the header, the credential and all keys of the time before the rotations, and can
 //! write the storage.
 
-use chartlock::internals::crypto::{AuthorityKey, JournalKey};
-use chartlock::internals::journal::{Authority, Sealer};
+use chartlock::internals::journal::Sealer;
 use chartlock::internals::keys::Header;
+use chartlock::internals::vault;
 use chartlock::verify::{FindingKind, JournalFault};
 use chartlock::{Error, Vault};
 
@@ -28,18 +28,7 @@ everywhere!(
 fn sealer(fixture: &Fixture) -> Sealer {
     let keyring = &fixture.copied.keyring;
     let header = Header::parse(&fixture.copied.header).unwrap();
-    let (journal, authority) = (keyring.active_journal_key(), keyring.active_authority_key());
-    Sealer {
-        suite: header.suite(),
-        vault: *header.vault(),
-        number: journal.number,
-        key: JournalKey::from_bytes(journal.key.expose()),
-        authority: Some(Authority {
-            number: authority.number,
-            key: AuthorityKey::from_bytes(authority.key.expose()),
-        }),
-        former: Default::default(),
-    }
+    vault::sealer(header.suite(), header.vault(), keyring)
 }
 
 /// Opens the stored vault as the insider does.

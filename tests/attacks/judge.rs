@@ -6,7 +6,7 @@ use chartlock::verify::{JournalFault, RestoreItem, VerifyReport};
 use chartlock::{Error, Vault};
 
 use crate::common::objects::Objects;
-use crate::common::{Fixed, Stage, because, record, session};
+use crate::common::{Fixed, Stage, because, is_failure_class, record, session};
 use crate::fixture::{Fixture, objects, reset};
 
 /// What a move achieved. All fields are `false` if verification found it and reads failed or returned
@@ -184,23 +184,5 @@ fn accept(stage: &Stage, vault: &Vault, name: &dyn fmt::Display) -> Vec<RestoreI
 /// Tests whether an error is the stated failure of a read, of an opening or of an acceptance on
 /// altered objects.
 fn is_stated(error: &Error) -> bool {
-    use Error::*;
-    matches!(
-        error,
-        Malformed
-            | Unsupported
-            | UnknownMasterKey
-            | UnknownPatientKey
-            | NotAuthentic
-            | WrongKey
-            | HeaderDamaged
-            | HeaderRolledBack
-            | SegmentMissing
-            | CurrentMissing
-            | HistoryGap
-            | NoVault
-            | Erased
-            | RootKeyChanged
-            | PlanOutdated
-    )
+    is_failure_class(error) || matches!(error, Error::RootKeyChanged | Error::PlanOutdated)
 }

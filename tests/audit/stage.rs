@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use chartlock::audit::{AuditEntry, AuditItem, AuditTrail, Auditor};
 use chartlock::internals::clock::Clock;
-use chartlock::internals::crypto::{self, AuthorityKey, JournalKey};
+use chartlock::internals::crypto::{self, JournalKey};
 use chartlock::internals::journal::{
-    Act, Authority, Context, EntryDraft, JournaledChange, RecordRef, Sealer, SubjectRef, Target,
-    WriteTime, Writer,
+    Act, Context, EntryDraft, JournaledChange, RecordRef, Sealer, SubjectRef, Target, WriteTime,
+    Writer,
 };
 use chartlock::internals::keys::{Header, Keyring};
+use chartlock::internals::vault;
 use chartlock::storage::{Expect, MemoryStorage, PerOperation, Storage, Transaction};
 use chartlock::{CipherSuite, Operation, Purpose, VaultOptions, access::AccessOutcome};
 
@@ -62,28 +63,13 @@ impl JournalStage {
         &self.keyring.active_journal_key().key
     }
 
-    pub(crate) fn number(&self) -> u32 {
-        self.keyring.active_journal_key().number
-    }
-
     /// Returns a new journal writer, such as another process would have.
     pub(crate) fn writer(&self) -> Writer {
         self.writer_to(Arc::clone(&self.storage))
     }
 
     pub(crate) fn sealer(&self) -> Sealer {
-        let authority = self.keyring.active_authority_key();
-        Sealer {
-            suite: self.header.suite(),
-            vault: *self.header.vault(),
-            number: self.number(),
-            key: JournalKey::from_bytes(self.key().expose()),
-            authority: Some(Authority {
-                number: authority.number,
-                key: AuthorityKey::from_bytes(authority.key.expose()),
-            }),
-            former: Default::default(),
-        }
+        vault::sealer(self.header.suite(), self.header.vault(), &self.keyring)
     }
 
     pub(crate) fn writer_to(&self, storage: Arc<dyn Storage>) -> Writer {

@@ -15,6 +15,7 @@ pub(crate) mod clock;
 pub(crate) mod content;
 pub(crate) mod counting;
 pub(crate) mod credential;
+pub(crate) mod failure_class;
 pub(crate) mod ids;
 pub(crate) mod journal;
 pub(crate) mod objects;
@@ -26,6 +27,7 @@ pub(crate) mod stage;
 
 pub(crate) use brittle::Brittle;
 pub(crate) use credential::Fixed;
+pub(crate) use failure_class::is_failure_class;
 pub(crate) use ids::{actor, record, subject};
 pub(crate) use passphrase::passphrase;
 pub(crate) use session::{accept_restore, because, session, session_as};

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use chartlock::internals::crypto::{self, AuthorityKey, JournalKey};
+use chartlock::internals::crypto;
 use chartlock::internals::journal::{
-    Authority, Entry, PageId, Sealer, Stage as EntryStage, Target, digest_of,
+    Entry, PageId, Sealer, Stage as EntryStage, Target, digest_of,
 };
+use chartlock::internals::vault;
 use chartlock::storage::{FaultPoint, Faulty};
 use chartlock::{Journaling, Operation, Vault, VaultOptions, access::AccessOutcome};
 
@@ -37,19 +38,7 @@ impl Stage {
 
     pub(crate) fn sealer(&self) -> Sealer {
         let (header, unlocked) = unlocked(&*self.storage);
-        let active = unlocked.keyring.active_journal_key();
-        let authority = unlocked.keyring.active_authority_key();
-        Sealer {
-            suite: header.suite(),
-            vault: *header.vault(),
-            number: active.number,
-            key: JournalKey::from_bytes(active.key.expose()),
-            authority: Some(Authority {
-                number: authority.number,
-                key: AuthorityKey::from_bytes(authority.key.expose()),
-            }),
-            former: Default::default(),
-        }
+        vault::sealer(header.suite(), header.vault(), &unlocked.keyring)
     }
 
     /// Returns all entries of all chains.

@@ -9,7 +9,7 @@ use chartlock::internals::envelope::{Head, INLINE_MAX, Kind};
 use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::{Error, RecordId, Vault};
 
-use crate::common::Fixed;
+use crate::common::{Fixed, is_failure_class};
 use crate::raw::{self, Objects};
 use crate::stage::{Stage, content, record, session_on, subject};
 
@@ -141,7 +141,7 @@ fn outcome(original: &Answers, now: &Answers) -> TamperOutcome {
             answer if original.get(verb) == Some(answer) => {}
             Err(error) => {
                 assert!(
-                    is_stated_failure(error),
+                    is_failure_class(error),
                     "{verb}: {error:?} is not a stated failure"
                 );
                 outcome.failed.insert(format!("{error:?}"));
@@ -168,28 +168,6 @@ impl fmt::Display for TamperOutcome {
             ),
         }
     }
-}
-
-/// Tests whether the error is a failure class of the format, or the error for a missing header or
-/// an erasure.
-fn is_stated_failure(error: &Error) -> bool {
-    use Error::*;
-    matches!(
-        error,
-        Malformed
-            | Unsupported
-            | UnknownMasterKey
-            | UnknownPatientKey
-            | NotAuthentic
-            | WrongKey
-            | HeaderDamaged
-            | HeaderRolledBack
-            | SegmentMissing
-            | CurrentMissing
-            | HistoryGap
-            | NoVault
-            | Erased
-    )
 }
 
 /// Tests whether the object belongs to an abandoned upload, which no record references and no

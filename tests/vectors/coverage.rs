@@ -1,9 +1,9 @@
 //! Vectors of the covered chain heads: second implementation of that object of format.md, which uses
 //! no code of this crate, and the checks of the library.
 
-use chartlock::internals::crypto::{AuthorityKey, JournalKey};
-use chartlock::internals::journal::{Authority, Coverage, PageId, Sealer, digest_of, last_pages};
+use chartlock::internals::journal::{Coverage, PageId, digest_of, last_pages};
 use chartlock::internals::keys::Header;
+use chartlock::internals::vault;
 use chartlock::keys::Credential;
 use chartlock::storage::Storage;
 use serde_json::{Value, json};
@@ -356,19 +356,7 @@ pub fn outcome(vector: &Vector, storage: &dyn Storage, credential: &dyn Credenti
     };
     let header = Header::parse(&vector.storage[b"v".as_slice()]).unwrap();
     let keyring = header.unlock(credential).unwrap().keyring;
-    let journal = keyring.active_journal_key();
-    let authority = keyring.active_authority_key();
-    let sealer = Sealer {
-        suite: header.suite(),
-        vault: *header.vault(),
-        number: journal.number,
-        key: JournalKey::from_bytes(journal.key.expose()),
-        authority: Some(Authority {
-            number: authority.number,
-            key: AuthorityKey::from_bytes(authority.key.expose()),
-        }),
-        former: Default::default(),
-    };
+    let sealer = vault::sealer(header.suite(), header.vault(), &keyring);
     let coverage = match Coverage::open(value, &sealer) {
         Ok(coverage) => coverage,
         Err(error) => return format!("{error:?}"),

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::access::AccessOutcome;
 use chartlock::audit::{AuditItem, Auditor, FaultKind};
-use chartlock::internals::crypto::{AuthorityKey, JournalKey};
 use chartlock::internals::journal::{
-    Act, Authority, Context, Page, PageHead, PageId, Sealer, Stage as EntryStage, SubjectRef,
-    Target, page_of,
+    Act, Context, Page, PageHead, PageId, Sealer, Stage as EntryStage, SubjectRef, Target, page_of,
 };
 use chartlock::internals::keys::Keyring;
+use chartlock::internals::vault;
 use chartlock::storage::{FaultAction, FaultPoint, Storage, StorageError};
 use chartlock::verify::{FindingKind, JournalFault};
 use chartlock::{Actor, Error, Operation, Purpose, Vault};
@@ -40,18 +39,7 @@ everywhere!(
 fn keys_of(storage: &Shared) -> (Sealer, Keyring) {
     let (header, unlocked) = unlocked(&**storage);
     let keyring = unlocked.keyring;
-    let (journal, authority) = (keyring.active_journal_key(), keyring.active_authority_key());
-    let sealer = Sealer {
-        suite: header.suite(),
-        vault: *header.vault(),
-        number: journal.number,
-        key: JournalKey::from_bytes(journal.key.expose()),
-        authority: Some(Authority {
-            number: authority.number,
-            key: AuthorityKey::from_bytes(authority.key.expose()),
-        }),
-        former: Default::default(),
-    };
+    let sealer = vault::sealer(header.suite(), header.vault(), &keyring);
     (sealer, keyring)
 }
 
