@@ -9,14 +9,13 @@ use std::env;
 use std::io::{self, BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::clinic::Clinic;
 use crate::envelope::{self, Ours};
-use crate::measure::Contender;
+use crate::measure::{Contender, Time};
 use crate::streams::{self, Direction};
 
 /// A workload that this process can run itself or send to the child process.
@@ -115,14 +114,14 @@ impl Second {
 }
 
 impl SecondProcess {
-    fn round(&mut self, work: &str) -> Result<Duration> {
+    fn round(&mut self, work: &str) -> Result<Time> {
         let works = self
             .works
             .as_mut()
             .context("the process was asked to end")?;
         writeln!(works, "{work}")?;
         let result = self.results.next().context("the process has ended")??;
-        Ok(Duration::from_nanos(result.parse()?))
+        Ok(serde_json::from_str(&result)?)
     }
 }
 
@@ -179,7 +178,7 @@ fn rounds(
 ) -> Result<Option<String>> {
     loop {
         let time = (ours.run)()?;
-        println!("{}", time.as_nanos());
+        println!("{}", serde_json::to_string(&time)?);
         match lines.next().transpose()? {
             Some(next) if next == work => {}
             next => return Ok(next),

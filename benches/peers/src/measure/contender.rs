@@ -1,9 +1,11 @@
 //! Contenders, and the rounds in which they run alternately.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Stopwatch, Time};
 
 /// The minimum time of the calls in one round, so that the clock's resolution does not matter.
 const ROUND: Duration = Duration::from_millis(15);
@@ -12,11 +14,11 @@ const ROUND: Duration = Duration::from_millis(15);
 pub(crate) struct Contender<'a> {
     pub(crate) name: String,
     /// Runs one round of the workload and returns the time of the round's measured part.
-    pub(crate) run: Box<dyn FnMut() -> Result<Duration> + 'a>,
+    pub(crate) run: Box<dyn FnMut() -> Result<Time> + 'a>,
 }
 
 impl<'a> Contender<'a> {
-    pub(crate) fn new(name: impl Into<String>, run: impl FnMut() -> Result<Duration> + 'a) -> Self {
+    pub(crate) fn new(name: impl Into<String>, run: impl FnMut() -> Result<Time> + 'a) -> Self {
         Self {
             name: name.into(),
             run: Box::new(run),
@@ -43,14 +45,24 @@ impl<'a> Contender<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
     pub(crate) name: String,
-    pub(crate) times: Vec<Duration>,
+    pub(crate) times: Vec<Time>,
 }
 
 impl Series {
-    /// Returns the median time of a round, in seconds.
+    /// Returns the median wall-clock time of a round, in seconds.
     pub(crate) fn median(&self) -> f64 {
-        let mut times: Vec<_> = self.times.iter().map(Duration::as_secs_f64).collect();
+        let mut times: Vec<_> = self.wall().collect();
         super::ratio::quantile(&mut times, 0.5)
+    }
+
+    /// Returns the wall-clock time of each round, in seconds.
+    pub(super) fn wall(&self) -> impl Iterator<Item = f64> {
+        self.times.iter().map(|time| time.wall.as_secs_f64())
+    }
+
+    /// Returns the CPU time of each round, in seconds.
+    pub(super) fn cpu(&self) -> impl Iterator<Item = f64> {
+        self.times.iter().map(|time| time.cpu.as_secs_f64())
     }
 
     /// Returns the sum of two series, round by round, such as sealing plus opening.
@@ -114,7 +126,7 @@ fn calls_in_a_round(call: &mut impl FnMut() -> Result<()>) -> Result<u32> {
         // Use the shortest call as the estimate, because a longer call may have been interrupted.
         let mut shortest = Duration::MAX;
         for _ in 0..3 {
-            shortest = shortest.min(timed(calls, call)?);
+            shortest = shortest.min(timed(calls, call)?.wall);
             if shortest < ROUND {
                 break;
             }
@@ -126,8 +138,8 @@ fn calls_in_a_round(call: &mut impl FnMut() -> Result<()>) -> Result<u32> {
     }
 }
 
-fn timed(calls: u32, call: &mut impl FnMut() -> Result<()>) -> Result<Duration> {
-    let start = Instant::now();
+fn timed(calls: u32, call: &mut impl FnMut() -> Result<()>) -> Result<Time> {
+    let start = Stopwatch::start();
     for _ in 0..calls {
         call()?;
     }
@@ -147,7 +159,10 @@ mod tests {
             let turns = &turns;
             Contender::new(name, move || {
                 turns.borrow_mut().push_str(name);
-                Ok(Duration::from_millis(millis))
+                Ok(Time {
+                    wall: Duration::from_millis(millis),
+                    cpu: Duration::ZERO,
+                })
             })
         };
         let series = interleave(&mut [contender("a", 1), contender("b", 2)], 3)?;

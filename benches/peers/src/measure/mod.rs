@@ -7,6 +7,7 @@ mod quantity;
 mod ratio;
 mod results;
 mod table;
+mod time;
 
 pub(crate) use contender::{Contender, Series, interleave, pairs};
 pub(crate) use machine::load;
@@ -15,3 +16,4 @@ pub(crate) use quantity::Quantity;
 pub(crate) use ratio::Ratio;
 pub(crate) use results::Results;
 pub(crate) use table::{Row, Side, Table, Target};
+pub(crate) use time::{Stopwatch, Time};

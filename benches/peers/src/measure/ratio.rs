@@ -13,13 +13,19 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
-    /// Divides the rival's time by chartlock's time in each round. A ratio above 1 means that
+    /// Divides the rival's wall-clock time by chartlock's in each round. A ratio above 1 means that
     /// chartlock is faster.
     pub(crate) fn of(ours: &Series, rival: &Series) -> Self {
-        let pairs = ours.times.iter().zip(&rival.times);
-        let mut ratios: Vec<_> = pairs
-            .map(|(ours, rival)| rival.as_secs_f64() / ours.as_secs_f64())
-            .collect();
+        Self::paired(ours.wall(), rival.wall())
+    }
+
+    /// Divides the rival's CPU time by chartlock's in each round.
+    pub(crate) fn of_cpu(ours: &Series, rival: &Series) -> Self {
+        Self::paired(ours.cpu(), rival.cpu())
+    }
+
+    fn paired(ours: impl Iterator<Item = f64>, rival: impl Iterator<Item = f64>) -> Self {
+        let mut ratios: Vec<_> = ours.zip(rival).map(|(ours, rival)| rival / ours).collect();
         Self {
             lower: quantile(&mut ratios, 0.25),
             median: quantile(&mut ratios, 0.5),
@@ -52,11 +58,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::measure::Time;
+
+    fn time(wall: u64) -> Time {
+        Time {
+            wall: Duration::from_millis(wall),
+            cpu: Duration::from_millis(3 * wall),
+        }
+    }
 
     fn series(times: &[u64]) -> Series {
         Series {
             name: "one".to_owned(),
-            times: times.iter().copied().map(Duration::from_millis).collect(),
+            times: times.iter().map(|wall| time(*wall)).collect(),
         }
     }
 
@@ -64,6 +78,8 @@ mod tests {
     fn ratio_pairs_the_times_of_one_round() {
         // In the second round, the machine is ten times slower for both sides.
         let ratio = Ratio::of(&series(&[10, 100, 10]), &series(&[20, 200, 20]));
+        assert_eq!(ratio, Ratio::exact(2.0));
+        let ratio = Ratio::of_cpu(&series(&[10, 100]), &series(&[20, 200]));
         assert_eq!(ratio, Ratio::exact(2.0));
     }
 

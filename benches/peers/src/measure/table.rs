@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::quantity::three_digits;
+use super::ratio::quantile;
 use super::{Quantity, Ratio, Series};
 
 /// The target value of a ratio.
@@ -27,6 +28,21 @@ impl Target {
 pub(crate) struct Side {
     pub(crate) name: String,
     pub(crate) measured: Quantity,
+    /// The median CPU time over all rounds, where it was measured.
+    #[serde(default)]
+    pub(crate) cpu: Option<Quantity>,
+}
+
+impl Side {
+    /// Creates a side without CPU time.
+    #[cfg(any(test, feature = "store"))]
+    pub(crate) fn new(name: impl Into<String>, measured: Quantity) -> Self {
+        Self {
+            name: name.into(),
+            measured,
+            cpu: None,
+        }
+    }
 }
 
 impl From<&Series> for Side {
@@ -34,6 +50,10 @@ impl From<&Series> for Side {
         Self {
             name: series.name.clone(),
             measured: Quantity::Seconds(series.median()),
+            cpu: Some(Quantity::Seconds(quantile(
+                &mut series.cpu().collect::<Vec<_>>(),
+                0.5,
+            ))),
         }
     }
 }
@@ -45,6 +65,9 @@ pub(crate) struct Row {
     pub(crate) ours: Side,
     pub(crate) rival: Side,
     pub(crate) ratio: Ratio,
+    /// The ratio of the CPU times, where they were measured.
+    #[serde(default)]
+    pub(crate) cpu: Option<Ratio>,
     pub(crate) target: Option<Target>,
     pub(crate) met: Option<bool>,
     /// The content size of the workload in bytes, if the table shows a throughput.
@@ -61,7 +84,10 @@ impl Row {
     ) -> Self {
         let ratio = Ratio::of(ours, rival);
         let target = target.map(Target::AtLeast);
-        Self::new(work.into(), ours.into(), rival.into(), ratio, target)
+        Self {
+            cpu: Some(Ratio::of_cpu(ours, rival)),
+            ..Self::new(work.into(), ours.into(), rival.into(), ratio, target)
+        }
     }
 
     #[cfg(any(test, feature = "store"))]
@@ -87,6 +113,7 @@ impl Row {
             ours,
             rival,
             ratio,
+            cpu: None,
             target,
             bytes: None,
         }
@@ -119,15 +146,23 @@ impl Row {
             None => "",
         };
         format!(
-            "| {} | {} | {} | {} | {} | **{}**{spread} | {target} | {met} |\n",
+            "| {} | {} | {} | {} | {} | {} | {} | **{}**{spread} | {} | {target} | {met} |\n",
             self.work,
             self.ours.name,
             self.ours.measured,
+            shown(self.ours.cpu),
             self.rival.name,
             self.rival.measured,
+            shown(self.rival.cpu),
             three_digits(median),
+            shown(self.cpu.map(|cpu| three_digits(cpu.median))),
         )
     }
+}
+
+/// Formats a value, or nothing if it was not measured.
+fn shown(value: Option<impl std::fmt::Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 /// A table of related rows, with a description of what each side does.
@@ -155,8 +190,8 @@ impl Table {
                 self.rows.len()
             ));
         }
-        text.push_str("| work | ours | time or size | against | time or size | ratio (middle half) | target | met |\n");
-        text.push_str("|---|---|---:|---|---:|---|---|---|\n");
+        text.push_str("| work | ours | time or size | CPU | against | time or size | CPU | ratio (middle half) | ratio of CPU | target | met |\n");
+        text.push_str("|---|---|---:|---:|---|---:|---:|---|---:|---|---|\n");
         text.extend(self.rows.iter().map(Row::markdown));
         if is_long {
             text.push_str("\n</details>\n");
@@ -170,11 +205,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::measure::Time;
 
     fn series(name: &str, millis: u64) -> Series {
         Series {
             name: name.to_owned(),
-            times: vec![Duration::from_millis(millis); 3],
+            times: vec![
+                Time {
+                    wall: Duration::from_millis(millis),
+                    cpu: Duration::from_millis(2 * millis),
+                };
+                3
+            ],
         }
     }
 
@@ -188,10 +230,7 @@ mod tests {
 
     #[test]
     fn ratio_of_sizes_above_the_limit_misses_it() {
-        let side = |bytes| Side {
-            name: "disk".to_owned(),
-            measured: Quantity::Bytes(bytes),
-        };
+        let side = |bytes| Side::new("disk", Quantity::Bytes(bytes));
         let row = |bytes| Row::limited("disk", side(bytes), side(100.0), 1.5);
         assert_eq!(row(150.0).met, Some(true));
         assert_eq!(row(151.0).met, Some(false));
@@ -200,7 +239,7 @@ mod tests {
     #[test]
     fn row_shows_both_times_and_the_ratio() {
         let row = Row::timed("put", &series("us", 2), &series("them", 3), Some(1.5));
-        let expected = "| put | us | 2.00 ms | them | 3.00 ms | **1.50** | at least 1.5 | yes |\n";
+        let expected = "| put | us | 2.00 ms | 4.00 ms | them | 3.00 ms | 6.00 ms | **1.50** | 1.50 | at least 1.5 | yes |\n";
         assert_eq!(row.markdown(), expected);
     }
 }

@@ -116,7 +116,7 @@ fn ingest(peers: &Peers, load: &Load<'_>) -> Result<Vec<Row>> {
         works::check_some(peer, load, load.records())?;
     }
     works::check_some(&peers.files, load, (SLOW_BATCHES + 1) * BATCH)?;
-    let mut rows = works::rows(work, &series, Some(4.0));
+    let mut rows = works::rows(work, &series, Some(1.3));
     rows.extend(first.into_iter().last());
     Ok(rows)
 }
@@ -142,10 +142,10 @@ fn puts(run: &Run<'_>, load: &Load<'_>, threads: usize, directory: &Path) -> Res
     let shared = SqlCipher::create(&directory.join("shared"), Sharing::One)?;
     let mut all: Vec<&dyn Peer> = peers.all().into();
     let target = match threads {
-        1 => 1.5,
+        1 => 1.1,
         _ => {
             all.insert(2, &shared);
-            3.0
+            5.0
         }
     };
     let next: Vec<_> = all.iter().map(|_| Cell::new(0)).collect();
@@ -183,5 +183,5 @@ fn rotation(peers: &mut Peers, load: &Load<'_>, directory: &Path) -> Result<Vec<
         "exchange the key of all, {} records",
         super::thousands(load.records())
     );
-    Ok(works::rows(&work, &series, Some(200.0)))
+    Ok(works::rows(&work, &series, Some(150.0)))
 }

@@ -73,18 +73,12 @@ pub(super) fn of_ingested(
 const DIRECTORIES: [&str; 4] = ["ours", "sqlcipher", "sqlite", "redb"];
 
 fn rows(work: &str, peers: [&mut dyn Peer; 4], plain: usize, directory: &Path) -> Result<Vec<Row>> {
-    let plain = Side {
-        name: "plaintext".to_owned(),
-        measured: Quantity::Bytes(plain as f64),
-    };
+    let plain = Side::new("plaintext", Quantity::Bytes(plain as f64));
     let mut rows = Vec::new();
     for (place, (peer, name)) in peers.into_iter().zip(DIRECTORIES).enumerate() {
         peer.reopen()?;
         let bytes = settled(&directory.join(name))?;
-        let side = Side {
-            name: peer.name().to_owned(),
-            measured: Quantity::Bytes(bytes as f64),
-        };
+        let side = Side::new(peer.name(), Quantity::Bytes(bytes as f64));
         rows.push(match place {
             0 => Row::limited(work, side, plain.clone(), LIMIT),
             _ => {

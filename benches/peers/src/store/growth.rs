@@ -55,10 +55,7 @@ fn memory(directory: &Path, records: usize) -> Result<Row> {
     let status = again::only(super::GROWTH)?.env(MEMORY, &place).status()?;
     ensure!(status.success(), "filling the vault failed");
     let resident: f64 = fs::read_to_string(&place)?.trim().parse()?;
-    let side = |name: &str, bytes| Side {
-        name: name.to_owned(),
-        measured: Quantity::Bytes(bytes),
-    };
+    let side = |name: &str, bytes| Side::new(name, Quantity::Bytes(bytes));
     let beside = resident - CACHE_BYTES as f64;
     let work = format!("memory beside the cache, {} records", thousands(records));
     let ratio = Ratio::exact(beside / MEMORY_LIMIT);

@@ -18,7 +18,7 @@ const FILES: usize = 10_000;
 pub(super) fn measure(run: &Run<'_>) -> Result<Vec<Row>> {
     let records = super::records(run);
     let mut rows = Vec::new();
-    for (size, records, target) in [(1, records, 1.0), (8, records / 8, 2.0)] {
+    for (size, records, target) in [(1, records, 1.3), (8, records / 8, 1.8)] {
         let work = format!(
             "random warm get of {size} KiB, of {} records",
             super::thousands(records)

@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use chartlock::RecordId;
 
 use super::load::{BATCH, CHART, Load, Picks};
 use super::peers::{Handle, Item, Peer, Rotate};
-use crate::measure::{Contender, Row, Series};
+use crate::measure::{Contender, Row, Series, Stopwatch, Time};
 
 /// The number of gets in a round.
 const GETS: usize = 500;
@@ -47,12 +46,12 @@ fn put_batch(
     handle: &mut dyn Handle,
     load: &Load<'_>,
     numbers: std::ops::Range<usize>,
-) -> Result<Duration> {
+) -> Result<Time> {
     let ids = numbers.clone().map(|number| load.id(number));
     let ids = ids.collect::<Result<Vec<_>>>()?;
     let contents = numbers.map(|number| load.content(number));
     let items: Vec<Item<'_>> = ids.iter().zip(contents).collect();
-    let start = Instant::now();
+    let start = Stopwatch::start();
     handle.put_many(&items)?;
     Ok(start.elapsed())
 }
@@ -72,7 +71,7 @@ pub(super) fn gets<'a>(
     Ok(Contender::new(peer.name(), move || {
         let ids = (0..GETS).map(|_| load.id(picks.below(records)));
         let ids = ids.collect::<Result<Vec<_>>>()?;
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for id in &ids {
             handle.get(id, &mut |content| {
                 black_box(content);
@@ -97,7 +96,7 @@ pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Conte
         let subjects = (0..CHARTS).map(|_| Load::subject(picks.below(load.patients())));
         let subjects = subjects.collect::<Result<Vec<_>>>()?;
         let mut found = 0;
-        let start = Instant::now();
+        let start = Stopwatch::start();
         for subject in &subjects {
             handle.chart(subject, &mut |name, content| {
                 black_box((name, content));
@@ -159,14 +158,11 @@ pub(super) fn puts<'a>(
     }))
 }
 
-/// Puts the items with one thread for each handle. Returns the time from the start of the first
-/// thread to the end of the last one.
-fn side_by_side(
-    handles: &mut [Box<dyn Handle + Send + '_>],
-    items: &[Item<'_>],
-) -> Result<Duration> {
+/// Puts the items with one thread for each handle. Returns the time from the moment when all threads
+/// exist to the end of the last one.
+fn side_by_side(handles: &mut [Box<dyn Handle + Send + '_>], items: &[Item<'_>]) -> Result<Time> {
     let share = items.len().div_ceil(handles.len().max(1));
-    let ready = Barrier::new(handles.len());
+    let ready = Barrier::new(handles.len() + 1);
     std::thread::scope(|scope| {
         let ready = &ready;
         let threads: Vec<_> = handles
@@ -175,21 +171,16 @@ fn side_by_side(
             .map(|(handle, items)| {
                 scope.spawn(move || -> Result<_> {
                     ready.wait();
-                    let start = Instant::now();
-                    items.iter().try_for_each(|item| handle.put(*item))?;
-                    Ok((start, Instant::now()))
+                    items.iter().try_for_each(|item| handle.put(*item))
                 })
             })
             .collect();
-        let times = threads
-            .into_iter()
-            .map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
-        let times = times.collect::<Result<Vec<_>>>()?;
-        let start = times.iter().map(|(start, _)| *start).min();
-        let end = times.iter().map(|(_, end)| *end).max();
-        Ok(end
-            .zip(start)
-            .map_or(Duration::ZERO, |(end, start)| end - start))
+        let start = Stopwatch::start();
+        ready.wait();
+        for thread in threads {
+            thread.join().map_err(|_| anyhow!("a thread panicked"))??;
+        }
+        Ok(start.elapsed())
     })
 }
 
@@ -204,7 +195,7 @@ pub(super) fn check_puts(peer: &dyn Peer, load: &Load<'_>, end: usize) -> Result
 /// Creates a contender that replaces the store's top-level key.
 pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
     Contender::new(peer.name(), move || {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         peer.rotate()?;
         Ok(start.elapsed())
     })

@@ -3,7 +3,6 @@
 use std::hint::black_box;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use chartlock::{Actor, MemoryStorage, Purpose, RecordId, Vault, VaultOptions};
@@ -11,7 +10,7 @@ use chartlock::{Actor, MemoryStorage, Purpose, RecordId, Vault, VaultOptions};
 use super::Direction;
 use super::stream::Same;
 use crate::credential::Fixed;
-use crate::measure::Contender;
+use crate::measure::{Contender, Stopwatch, Time};
 
 /// The name of the contender with the default count of threads.
 pub(super) const NAME: &str = "chartlock";
@@ -62,17 +61,17 @@ fn id() -> Result<RecordId> {
     Ok(RecordId::patient("MRN-1", "ImagingStudy/1")?)
 }
 
-fn put(vault: &Vault, content: &[u8]) -> Result<Duration> {
+fn put(vault: &Vault, content: &[u8]) -> Result<Time> {
     let session = vault.session(Actor::new("bench")?, Purpose::Operations);
-    let start = Instant::now();
+    let start = Stopwatch::start();
     session.put_reader(&id()?, content)?;
     Ok(start.elapsed())
 }
 
-fn read(vault: &Vault, mut then: impl FnMut(&[u8])) -> Result<Duration> {
+fn read(vault: &Vault, mut then: impl FnMut(&[u8])) -> Result<Time> {
     let session = vault.session(Actor::new("bench")?, Purpose::Operations);
     let mut buffer = vec![0; BUFFER];
-    let start = Instant::now();
+    let start = Stopwatch::start();
     let mut reader = session.reader(&id()?)?.context("the record is missing")?;
     loop {
         let bytes = reader.read(&mut buffer)?;

@@ -1,11 +1,10 @@
 //! Common trait of the rivals' streams, and the rounds that measure them.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use crate::measure::Contender;
+use crate::measure::{Contender, Stopwatch};
 
 /// A rival that seals and opens content of any length.
 pub(super) trait Stream {
@@ -19,7 +18,7 @@ pub(super) trait Stream {
 
 pub(super) fn sealing<'a>(stream: &'a dyn Stream, content: &'a [u8]) -> Contender<'a> {
     Contender::new(stream.name(), move || {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let sealed = stream.seal(black_box(content))?;
         let time = start.elapsed();
         drop(sealed);
@@ -34,7 +33,7 @@ pub(super) fn opening<'a>(stream: &'a dyn Stream, content: &'a [u8]) -> Result<C
     ensure!(same.is_all(), "{} returned other content", stream.name());
     Ok(Contender::new(stream.name(), move || {
         let sealed = sealed.clone();
-        let start = Instant::now();
+        let start = Stopwatch::start();
         stream.open(sealed, &mut |piece| {
             black_box(piece);
         })?;
