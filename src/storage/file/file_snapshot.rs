@@ -9,7 +9,7 @@ use rusqlite::{Connection, InterruptHandle};
 
 use super::database::{failed, last_number};
 use super::store::{Store, forget};
-use super::{BackupReport, BackupTarget, backup, key_scan, read};
+use super::{BackupReport, BackupTarget, backup, key_scan, pace, read};
 use crate::group_commit::lock;
 use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
 
@@ -137,7 +137,10 @@ impl fmt::Debug for ReadTransaction {
 
 impl ReadTransaction {
     fn begin(store: &Store, age_max: Duration) -> Result<Self, StorageError> {
-        let connection = store.connections.separate_reader()?;
+        let mut connection = store.connections.separate_reader()?;
+        if age_max.is_zero() {
+            pace::limit(&mut connection);
+        }
         connection.execute_batch("begin").map_err(failed)?;
         // The first read fixes the state that the transaction sees.
         last_number(&connection)?;

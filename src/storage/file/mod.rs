@@ -26,6 +26,7 @@ mod log;
 mod marker;
 mod options;
 mod origin;
+mod pace;
 mod page_rows;
 mod positioned;
 mod prepare;

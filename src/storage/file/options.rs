@@ -65,8 +65,8 @@ impl FileOptions {
     /// Sets the time between two checks of the storage by a background thread. After an opening that finds
     /// the traces of a crash, the first check begins within a minute.
     ///
-    /// [`FileStorage::last_scrub`] returns the result. A check reads the whole database, about 0.25 s for
-    /// 150,000 records. Reads and commits continue meanwhile.
+    /// [`FileStorage::last_scrub`] returns the result. A check reads the whole database, about 0.25 s of work for
+    /// 150,000 records, spread over at least four times as long. Reads and commits continue meanwhile.
     #[must_use]
     pub fn scrub_every(mut self, interval: Duration) -> Self {
         self.scrub = Some(interval);

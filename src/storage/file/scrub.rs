@@ -1,7 +1,8 @@
 //! Background scrub: an integrity check at intervals, while the storage is open for writing.
 //!
 //! A scrub reads from a snapshot, so commits do not wait for it. A commit that must empty the log ends the
-//! scrub, which then starts again later. Closing the storage interrupts the scrub and waits for its thread.
+//! scrub, which then starts again later. A scrub works at a limited rate. Closing the storage interrupts the
+//! scrub and waits for its thread.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
