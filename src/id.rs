@@ -5,6 +5,7 @@
 //! Must not know: how identifiers are hidden in storage.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -19,7 +20,7 @@ fn fits(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-fn text(text: &str, max: usize) -> Result<Box<str>> {
+fn text<T: for<'t> From<&'t str>>(text: &str, max: usize) -> Result<T> {
     (fits(text, max).then(|| text.into())).ok_or(Error::InvalidId)
 }
 
@@ -117,7 +118,7 @@ impl SubjectKind {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject {
     kind: SubjectKind,
-    identifier: Box<str>,
+    identifier: Arc<str>,
 }
 
 impl Subject {
@@ -174,7 +175,7 @@ impl fmt::Debug for Subject {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId {
     subject: Subject,
-    name: Box<str>,
+    name: Arc<str>,
 }
 
 impl RecordId {
@@ -212,6 +213,10 @@ impl RecordId {
     /// Returns the record name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 }
 

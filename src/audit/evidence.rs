@@ -225,7 +225,7 @@ fn address_of(entry: &AuditEntry) -> Option<Address> {
 /// Computes the digest of a stored version, current or earlier, without decrypting the value.
 fn stored(source: &dyn JournalSource, address: &Address, version: u64) -> Result<Option<Digest>> {
     let keys = [
-        storage_keys::current(address),
+        storage_keys::current(address).to_vec(),
         storage_keys::earlier(address, version),
     ];
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();

@@ -31,9 +31,14 @@ pub(crate) fn chart(class: u8, chart: &ChartId) -> Vec<u8> {
     [&[class], &chart[..]].concat()
 }
 
-/// Returns the key of a record's current version: `r`, the chart id and the record tag, 33 bytes.
-pub(crate) fn current(address: &Address) -> Vec<u8> {
-    [b"r", &address.chart[..], &address.record].concat()
+/// Returns the key of a record's current version: `r`, the chart id and the record tag.
+pub(crate) fn current(address: &Address) -> [u8; 33] {
+    let mut key = [b'r'; 33];
+    let fields = address.chart.iter().chain(&address.record);
+    for (byte, field) in key.iter_mut().skip(1).zip(fields) {
+        *byte = *field;
+    }
+    key
 }
 
 /// Returns the key prefix of a record's earlier versions: `h`, the chart id and the record tag, 33
@@ -45,7 +50,8 @@ pub(crate) fn earlier_versions(address: &Address) -> Vec<u8> {
 /// Returns the key of an earlier version: the prefix of [`earlier_versions`] and the version
 /// number. The number is big-endian, so that a scan returns versions in ascending order.
 pub(crate) fn earlier(address: &Address, version: u64) -> Vec<u8> {
-    [&earlier_versions(address)[..], &version.to_be_bytes()].concat()
+    let version = version.to_be_bytes();
+    [b"h", &address.chart[..], &address.record, &version].concat()
 }
 
 /// Returns the record tag in the key of a version and, for an earlier version, its number.
@@ -72,7 +78,7 @@ pub(crate) fn segments(chart: &ChartId, stream: &StreamId) -> Vec<u8> {
 
 /// Returns the key of a segment: the prefix of [`segments`] and the index as a big-endian u32.
 pub(crate) fn segment(chart: &ChartId, stream: &StreamId, index: u32) -> Vec<u8> {
-    [&segments(chart, stream)[..], &index.to_be_bytes()].concat()
+    [b"s", &chart[..], stream, &index.to_be_bytes()].concat()
 }
 
 /// Returns the chart id in the key of a chart's object.

@@ -4,14 +4,19 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 
+use smallvec::SmallVec;
+
 use crate::journal::queue::JournaledChange;
 use crate::storage::{Committed, Expect, Operation, Transaction};
+
+/// Indexes of the operations of one change. Most changes have at most three.
+type Indexes = SmallVec<[usize; 3]>;
 
 /// A transaction merged from several changes, with the origin of each operation.
 pub(super) struct MergedTransaction {
     pub(super) transaction: Transaction,
     /// For each change, the indexes of its operations in `transaction`.
-    indexes: Vec<Vec<usize>>,
+    indexes: Vec<Indexes>,
 }
 
 impl MergedTransaction {
@@ -26,9 +31,12 @@ impl MergedTransaction {
         let mut operations: Vec<Operation> = Vec::new();
         let mut checks: HashMap<Vec<u8>, usize> = HashMap::new();
         let indexes = changes.map(|change| {
-            let own = std::mem::take(change).into_operations().into_iter();
+            let own = std::mem::take(change).into_operations();
             let indexes = own.map(|operation| {
-                if let Operation::Check { key, .. } = &operation {
+                // Changes share only checks of existing objects, such as a patient entry.
+                if let Operation::Check { key, expect } = &operation
+                    && *expect != Expect::Absent
+                {
                     if let Some(index) = checks.get(key) {
                         return *index;
                     }
@@ -54,7 +62,7 @@ impl MergedTransaction {
 
     /// Moves the operations back into the changes.
     pub(super) fn give_back<'a>(self, changes: impl Iterator<Item = &'a mut Transaction>) {
-        let mut operations = self.transaction.into_operations();
+        let mut operations: Vec<_> = self.transaction.into_operations().collect();
         for (change, indexes) in changes.zip(self.indexes) {
             let own = indexes.into_iter().filter_map(|index| {
                 let operation = operations.get_mut(index)?;
@@ -90,7 +98,7 @@ impl MergedTransaction {
 
     /// Splits the commit result into one result for each change.
     pub(super) fn split(&self, done: &Committed) -> Vec<Committed> {
-        let of = |indexes: &Vec<usize>| Committed {
+        let of = |indexes: &Indexes| Committed {
             revisions: indexes
                 .iter()
                 .map(|index| done.revisions.get(*index).cloned().flatten())

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::error::{Error, Result, StorageError};
 use crate::group_commit::lock;
 use crate::journal::entry::EntryDraft;
@@ -16,13 +18,16 @@ pub(super) const PAGE_BYTES: usize = 640 * 1024;
 const MERGED_BYTES: usize = 4 * 1024 * 1024;
 const MERGED_CHANGES: usize = 1024;
 
+/// Journal entries of one change. Most changes have one.
+pub type Drafts = SmallVec<[EntryDraft; 1]>;
+
 /// A transaction with the journal entries that become durable together with the transaction.
 #[derive(Debug, Clone)]
 pub struct JournaledChange {
     /// Operations of the change.
     pub transaction: Transaction,
     /// Journal entries of the change.
-    pub drafts: Vec<EntryDraft>,
+    pub drafts: Drafts,
 }
 
 /// The storage's reply to one change.
@@ -238,7 +243,7 @@ pub(crate) struct CombinedChange {
     operations: Vec<Operation>,
     /// Last operation of the transaction, which checks the object that all changes depend on.
     last: Option<Operation>,
-    drafts: Vec<EntryDraft>,
+    drafts: Drafts,
     values: usize,
     entries: usize,
     is_full: bool,
@@ -248,7 +253,7 @@ impl CombinedChange {
     /// Begins with a change whose last operation stays the last one.
     pub(crate) fn new(change: JournaledChange) -> Self {
         let values = value_bytes(&change.transaction);
-        let mut operations = change.transaction.into_operations();
+        let mut operations: Vec<_> = change.transaction.into_operations().collect();
         Self {
             values,
             entries: change.drafts.iter().map(estimated_bytes).sum(),

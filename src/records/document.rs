@@ -5,6 +5,7 @@ use std::ops::{Deref, Range};
 use std::time::SystemTime;
 
 use crate::format::envelope::{Address, Meta};
+use crate::id::RecordId;
 use crate::secret::Plaintext;
 use crate::vault::clock;
 
@@ -75,12 +76,12 @@ impl<'a> Document<'a> {
         }
     }
 
-    pub(crate) fn meta(&self, name: &str, written_at: i64) -> Meta {
+    pub(crate) fn into_meta(self, id: &RecordId, written_at: i64) -> Meta {
         let mut meta = Meta {
             written_at,
-            content_type: self.content_type.clone(),
-            name: name.into(),
-            labels: self.labels.clone(),
+            content_type: self.content_type,
+            name: id.shared_name(),
+            labels: self.labels,
             extensions: Vec::new(),
         };
         meta.set_honeytoken(self.is_honeytoken);

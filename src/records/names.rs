@@ -95,6 +95,6 @@ fn name_of(
         let key = cached.unwrap_data_key(&head, place)?;
         let opened = envelope::open(stored.value.into(), &head, address, None, &key)?;
         cached.check_name(address, &opened.meta.name)?;
-        Ok(Some(opened.meta.name))
+        Ok(Some((&*opened.meta.name).into()))
     }
 }

@@ -335,7 +335,7 @@ impl SegmentSender {
                     self.store.put_own(transaction.clone(), &object_key)?;
                 }
             }
-            memory.extend(transaction.into_operations().into_iter().filter_map(value));
+            memory.extend(transaction.into_operations().filter_map(value));
         }
         Ok(memory)
     }

@@ -1,15 +1,17 @@
 //! Sets of labels with which the access policy is asked about one operation.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::records::read::Labels;
 
 /// Different sets of labels, each of which must permit an operation.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LabelSets(Vec<Labels>);
+pub(crate) struct LabelSets(SmallVec<[Labels; 1]>);
 
 impl LabelSets {
     /// Returns the set of one version.
     pub(crate) fn one(labels: Labels) -> Self {
-        Self(vec![labels])
+        Self(smallvec![labels])
     }
 
     /// Returns the sets of two versions, of which the first is judged already: the labels of the
@@ -18,8 +20,8 @@ impl LabelSets {
         let mut union = [judged, other].concat();
         union.sort_unstable();
         union.dedup();
-        let mut sets = vec![other.to_vec(), union];
-        sets.retain(|set| set != judged);
+        let mut sets = smallvec![other.to_vec(), union];
+        sets.retain(|set: &mut Labels| set != judged);
         sets.dedup();
         Self(sets)
     }

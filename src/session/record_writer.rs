@@ -179,13 +179,13 @@ impl RecordWriter {
         let job = match std::mem::replace(&mut self.state, WriterState::Ended) {
             WriterState::Small(segment) => {
                 let document = self.document.clone().with(segment.first_chunk());
-                let job = WriteJob::put(act, id, &document, expected, now)?;
+                let job = WriteJob::put(act, id, document, expected, now)?;
                 let put = vault.write_one(job.checked_by(check))?;
                 return put.ok_or(Error::Contended);
             }
             WriterState::Large(uploading) => {
                 let upload = vault.end_upload(*uploading, Ok(()))?;
-                let meta = self.document.meta(id.name(), now).checked();
+                let meta = self.document.clone().into_meta(id, now).checked();
                 let meta = meta.inspect_err(|_| vault.core.store.discard(&upload))?;
                 WriteJob::uploaded(act, id, meta, upload, expected)
             }
@@ -229,7 +229,7 @@ impl RecordWriter {
         else {
             return Ok(());
         };
-        self.document.meta(self.id.name(), 0).checked()?;
+        self.document.clone().into_meta(&self.id, 0).checked()?;
         let act = self.permitted()?;
         let labels = Some(self.document.sorted_labels());
         let check = self.session.replacement_check(&act, &self.id, labels);

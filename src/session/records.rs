@@ -50,7 +50,7 @@ impl Session {
         let act = self.permitted_to_put(id, &document)?.act;
         let check = self.replacement_check(&act, id, Some(document.sorted_labels()));
         let now = self.vault.core.store.clock.now();
-        let put = WriteJob::put(&act, id, &document, expected, now)
+        let put = WriteJob::put(&act, id, document, expected, now)
             .and_then(|job| self.vault.write_one(job.checked_by(check)))
             .and_then(|version| version.ok_or(Error::Contended));
         put.inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
@@ -77,7 +77,7 @@ impl Session {
             let act = self.permitted_to_put(id, &document).map(|it| it.act);
             if let Ok(act) = &act {
                 let check = self.replacement_check(act, id, Some(document.sorted_labels()));
-                let job = WriteJob::put(act, id, &document, Precondition::Any, now)?;
+                let job = WriteJob::put(act, id, document, Precondition::Any, now)?;
                 jobs.push(job.checked_by(check));
             }
             acts.push((id, act));

@@ -1,5 +1,7 @@
 //! Transactions: operations with preconditions, and the results of a commit.
 
+use smallvec::SmallVec;
+
 use crate::storage::{Revision, StorageError, Value};
 
 /// A precondition on the current value of an operation's key.
@@ -106,7 +108,7 @@ impl Operation {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Transaction {
-    operations: Vec<Operation>,
+    operations: SmallVec<[Operation; 3]>,
 }
 
 impl Transaction {
@@ -163,8 +165,8 @@ impl Transaction {
     }
 
     /// Consumes the transaction and returns the operations, in order.
-    pub fn into_operations(self) -> Vec<Operation> {
-        self.operations
+    pub fn into_operations(self) -> impl ExactSizeIterator<Item = Operation> + DoubleEndedIterator {
+        self.operations.into_iter()
     }
 
     fn then(mut self, operation: Operation) -> Self {

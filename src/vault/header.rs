@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use smallvec::smallvec;
+
 use crate::crypto::RootKey;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
@@ -307,7 +309,7 @@ impl Vault {
                 Transaction::new().put(storage_keys::HEADER, value, before.expect())
             };
             let generation = Header::parse(value)?.generation();
-            let mut drafts = vec![self.draft_of_header(act, generation, value)];
+            let mut drafts = smallvec![self.draft_of_header(act, generation, value)];
             drafts.extend(self.drafts_of_keys(act, &change.keys));
             let journaled = JournaledChange {
                 transaction,

@@ -49,7 +49,7 @@ impl Verification {
         match opened {
             Ok((head, opened)) => {
                 read.stored.opens = OpenResult::Yes;
-                read.name = Some(opened.meta.name.clone());
+                read.name = Some((&*opened.meta.name).into());
                 read.stored.expunged_up_to = opened.meta.expunged_up_to().unwrap_or(0);
                 if let envelope::Content::Segmented {
                     stream,

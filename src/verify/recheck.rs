@@ -220,7 +220,7 @@ impl Verification {
         };
         let key = storage_keys::current(&address);
         if let Some(stored) = self.vault.core.store.read_damaged(&key)?
-            && let Some(object) = VersionRef::at(&mismatch.chart, Place::Current, key)
+            && let Some(object) = VersionRef::at(&mismatch.chart, Place::Current, key.to_vec())
         {
             let read = self.read_value(cached, &object, stored.value.into())?;
             snapshot.name = read.name;

@@ -179,7 +179,7 @@ pub(crate) fn write_page(writer: &Writer, now: i64, drafts: impl IntoIterator<It
 pub(crate) fn change(key: &[u8], drafts: Vec<EntryDraft>) -> JournaledChange {
     JournaledChange {
         transaction: Transaction::new().put(key, b"sealed", Expect::Absent),
-        drafts,
+        drafts: drafts.into(),
     }
 }
 

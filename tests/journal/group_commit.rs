@@ -72,7 +72,7 @@ fn journaled_with(context: Context, transaction: Transaction, note: &str) -> Jou
     let draft: EntryDraft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
     JournaledChange {
         transaction,
-        drafts: vec![draft],
+        drafts: vec![draft].into(),
     }
 }
 

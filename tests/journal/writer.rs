@@ -29,7 +29,7 @@ fn draft(note: &str) -> EntryDraft {
 fn change(key: &[u8], note: &str) -> JournaledChange {
     JournaledChange {
         transaction: Transaction::new().put(key, b"sealed", Expect::Absent),
-        drafts: vec![draft(note)],
+        drafts: vec![draft(note)].into(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Record metadata, sealed with the content: time, name, media type, labels, extensions.
 
+use std::sync::Arc;
+
 use crate::crypto::StreamId;
 use crate::error::{Error, Result};
 use crate::format::envelope::fields::FieldReader;
@@ -76,7 +78,7 @@ pub struct Meta {
     /// Media type; empty if the app gave none.
     pub content_type: Box<str>,
     /// Name of the record, 1 to 1,024 bytes.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Labels, in strictly ascending order.
     pub labels: Vec<Box<str>>,
     /// Extensions, in strictly ascending order of their numbers. Unknown extensions of later

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::crypto::DataKey;
 use crate::error::{Error, Result};
 use crate::id::Subject;
@@ -16,6 +18,9 @@ use crate::vault::Vault;
 /// A job that writes, with its version number.
 type Attempt<'a> = (PendingWrite<'a>, u64, AttemptKind);
 
+/// The write attempts of one change.
+type Attempts<'a> = SmallVec<[Attempt<'a>; 1]>;
+
 /// The write attempts that one batch of jobs makes.
 #[derive(Default)]
 struct BatchPlan<'a> {
@@ -24,7 +29,7 @@ struct BatchPlan<'a> {
     /// Changes of one job each.
     single: Vec<(Attempt<'a>, JournaledChange)>,
     /// Changes that store the entry of a new subject with its first records.
-    combined: HashMap<Subject, (Vec<Attempt<'a>>, CombinedChange)>,
+    combined: HashMap<Subject, (Attempts<'a>, CombinedChange)>,
 }
 
 impl Vault {
@@ -54,7 +59,7 @@ impl Vault {
             changes.push(change.into_change());
         }
         for (attempt, change) in single {
-            groups.push((None, vec![attempt]));
+            groups.push((None, smallvec![attempt]));
             changes.push(change);
         }
         if changes.is_empty() {
@@ -136,7 +141,7 @@ impl Vault {
     /// again.
     fn settle<'a>(
         &self,
-        attempts: Vec<Attempt<'a>>,
+        attempts: Attempts<'a>,
         result: &crate::journal::Answer,
         outcomes: &mut [WriteOutcome],
         retries: &mut Vec<PendingWrite<'a>>,
@@ -190,7 +195,7 @@ impl<'a> BatchPlan<'a> {
         };
         let combined = self.combined.entry(subject.clone());
         let (attempts, change) =
-            combined.or_insert_with(|| (Vec::new(), CombinedChange::new(new.change())));
+            combined.or_insert_with(|| (Attempts::new(), CombinedChange::new(new.change())));
         if change.insert(attempt.change) {
             attempts.push((pending, attempt.version, attempt.kind));
         } else {

@@ -27,6 +27,10 @@ pub(super) enum AttemptKind {
     Settle,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation for each record"
+)]
 pub(super) enum WriteStep {
     Done(WriteOutcome),
     WriteAttempt(WriteAttempt),

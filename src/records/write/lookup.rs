@@ -133,7 +133,7 @@ impl Vault {
         }
         let keys = stored.iter().map(|it| storage_keys::current(&it.address));
         let keys: Vec<_> = keys.collect();
-        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+        let keys: Vec<_> = keys.iter().map(|key| key.as_slice()).collect();
         let current = self.core.store.read_each(&keys)?;
         for (context, current) in stored.into_iter().zip(current) {
             context.current = current;

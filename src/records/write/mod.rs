@@ -31,6 +31,8 @@ pub(crate) mod seal;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
+use smallvec::SmallVec;
+
 use crate::crypto::{ChartId, Commitment};
 use crate::error::{Error, Result};
 use crate::format::envelope::{Head, INLINE_MAX, Meta};
@@ -74,15 +76,15 @@ impl<'a> WriteJob<'a> {
     pub(crate) fn put(
         act: &Act,
         id: &'a RecordId,
-        document: &Document<'a>,
+        document: Document<'a>,
         expected: Precondition,
         now: i64,
     ) -> Result<Self> {
         Ok(Self {
             act: act.clone(),
             id,
-            meta: document.meta(id.name(), now).checked()?,
             change: PendingChange::Content(document.content),
+            meta: document.into_meta(id, now).checked()?,
             expected,
             upload: None,
             check: None,
@@ -124,7 +126,7 @@ impl<'a> WriteJob<'a> {
         Ok(Self {
             act: act.clone(),
             id,
-            meta: Document::new(&[]).meta(id.name(), now).checked()?,
+            meta: Document::new(&[]).into_meta(id, now).checked()?,
             change: PendingChange::Retraction,
             expected,
             upload: None,
@@ -167,7 +169,7 @@ struct PendingWrite<'a> {
     /// Commitment and patient key number of each value that an attempt of this job sealed. Values
     /// that this job re-encrypted are left out. A concurrent rotation may have re-encrypted the
     /// version under the same key, and `may_have_sealed` must accept that value.
-    sealed: Vec<(Commitment, u32)>,
+    sealed: SmallVec<[(Commitment, u32); 1]>,
     /// `true` if the previous attempt found no current version but an earlier version 1.
     has_history: bool,
     /// Number of the earlier version whose storage key was occupied in a previous attempt. The next
@@ -192,7 +194,7 @@ impl<'a> PendingWrite<'a> {
             job,
             chart: upload.as_ref().map(|upload| upload.chart),
             maybe_committed: None,
-            sealed: Vec::new(),
+            sealed: SmallVec::new(),
             has_history: false,
             orphan_version: None,
             upload,

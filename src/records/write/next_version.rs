@@ -1,5 +1,7 @@
 //! Construction of the transaction that writes the next version.
 
+use smallvec::smallvec;
+
 use crate::crypto::{ChartId, CipherSuite, DataKey, Place};
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Body, Content, Head, INLINE_MAX, Kind};
@@ -298,7 +300,7 @@ impl Vault {
         Ok(WriteStep::WriteAttempt(WriteAttempt {
             change: journal::JournaledChange {
                 transaction,
-                drafts: vec![entry],
+                drafts: smallvec![entry],
             },
             version,
             kind,

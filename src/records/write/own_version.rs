@@ -1,5 +1,7 @@
 //! Detection of versions that an earlier attempt with unknown commit outcome wrote.
 
+use smallvec::smallvec;
+
 use crate::crypto::{DataKey, Place};
 use crate::error::Result;
 use crate::format::envelope::{self, Content, Head};
@@ -103,7 +105,7 @@ impl Vault {
             };
             let value = draft.seal(&context.cached, &context.address, key)?;
             let at = match own.place {
-                Place::Current => storage_keys::current(&context.address),
+                Place::Current => storage_keys::current(&context.address).to_vec(),
                 Place::Earlier => storage_keys::earlier(&context.address, version),
             };
             let expect = Expect::Unchanged(own.stored.revision);
@@ -119,7 +121,7 @@ impl Vault {
         Ok(WriteStep::WriteAttempt(WriteAttempt {
             change: journal::JournaledChange {
                 transaction,
-                drafts: vec![entry],
+                drafts: smallvec![entry],
             },
             version,
             kind: AttemptKind::Settle,

@@ -6,6 +6,8 @@
 //! must stop the write before any version is destroyed. The former current version is not moved to
 //! the earlier versions, because its content must not survive.
 
+use smallvec::smallvec;
+
 use crate::crypto::{DataKey, StreamId};
 use crate::error::Result;
 use crate::format::envelope::{self, Content, Head};
@@ -108,7 +110,7 @@ pub(super) fn marker_in_place(
     WriteAttempt {
         change: journal::JournaledChange {
             transaction,
-            drafts: vec![entry],
+            drafts: smallvec![entry],
         },
         version,
         kind: AttemptKind::Write {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Subject;
@@ -46,7 +48,7 @@ impl EntryPut<'_> {
         };
         Ok(JournaledChange {
             transaction: transaction.check(storage_keys::HEADER, self.header.expect()),
-            drafts: vec![draft],
+            drafts: smallvec![draft],
         })
     }
 }

@@ -23,6 +23,10 @@ pub(crate) struct EntryRequest {
 }
 
 /// Patient entry that records can be sealed under.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the value exists only while a batch is planned"
+)]
 pub(crate) enum WritableEntry {
     Stored(Arc<CachedEntry>),
     /// The subject has no entry. The caller must store this entry together with the records.
