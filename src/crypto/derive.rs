@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::aead::{CipherSuite, SealingKey};
 use crate::crypto::key::*;
-use crate::crypto::provider::active::expand as x;
+use crate::crypto::reused_key::Expand;
 use crate::error::Result;
 use crate::id::SubjectKind;
 
@@ -36,28 +36,28 @@ pub type NameTag = [u8; 16];
 
 pub(super) fn sealing_key(
     suite: CipherSuite,
-    key: &[u8; 32],
+    key: &impl Expand,
     info: &[&[u8]],
 ) -> Result<SealingKey> {
     let mut derived = Zeroizing::new([0; 32]);
-    x(key, info, &mut *derived)?;
+    key.expand(info, &mut *derived)?;
     SealingKey::new(suite, &derived)
 }
 
 pub(super) fn key_and_commitment(
     suite: CipherSuite,
-    key: &[u8; 32],
+    key: &impl Expand,
     info: &[&[u8]],
 ) -> Result<(SealingKey, Commitment)> {
     let mut both = Zeroizing::new([[0; 32]; 2]);
-    x(key, info, both.as_flattened_mut())?;
+    key.expand(info, both.as_flattened_mut())?;
     let [derived, commitment] = &*both;
     Ok((SealingKey::new(suite, derived)?, *commitment))
 }
 
-pub(super) fn tag16(key: &[u8; 32], info: &[&[u8]]) -> Result<[u8; 16]> {
+pub(super) fn tag16(key: &impl Expand, info: &[&[u8]]) -> Result<[u8; 16]> {
     let mut out = [[0; 16]; 2];
-    x(key, info, out.as_flattened_mut())?;
+    key.expand(info, out.as_flattened_mut())?;
     Ok(out[0])
 }
 
@@ -70,7 +70,7 @@ pub(super) fn tag16(key: &[u8; 32], info: &[&[u8]]) -> Result<[u8; 16]> {
 pub fn patient_tag(key: &NameKey, kind: SubjectKind, identifier: &str) -> Result<PatientTag> {
     let length = (identifier.len() as u64).to_le_bytes();
     tag16(
-        key.expose(),
+        key,
         &[b"cl1/ptag", &[kind.code()], &length, identifier.as_bytes()],
     )
 }
@@ -82,7 +82,7 @@ pub fn patient_tag(key: &NameKey, kind: SubjectKind, identifier: &str) -> Result
 /// None in practice.
 pub fn record_tag(key: &PatientNameKey, name: &str) -> Result<RecordTag> {
     let length = (name.len() as u64).to_le_bytes();
-    tag16(key.expose(), &[b"cl1/rtag", &length, name.as_bytes()])
+    tag16(key, &[b"cl1/rtag", &length, name.as_bytes()])
 }
 
 /// The context of a record, to which the body key and commitment are bound: ctx44 = chart16 ‖
@@ -111,7 +111,7 @@ pub struct RecordContext {
 pub fn body_key(key: &DataKey, context: &RecordContext) -> Result<(SealingKey, Commitment)> {
     key_and_commitment(
         context.suite,
-        key.expose(),
+        key,
         &[
             b"cl1/body",
             &context.chart,
@@ -161,7 +161,7 @@ pub fn wrap_key(
 ) -> Result<SealingKey> {
     sealing_key(
         suite,
-        key.expose(),
+        key,
         &[
             b"cl1/wrap",
             &[place.code(), 0, 0, 0],
@@ -185,7 +185,7 @@ pub fn chunk_key(
 ) -> Result<SealingKey> {
     sealing_key(
         suite,
-        key.expose(),
+        key,
         &[b"cl1/strm", chart, stream, &[format, suite.code(), 0, 0]],
     )
 }
@@ -206,7 +206,7 @@ pub fn slot_key(
 ) -> Result<(SealingKey, Commitment)> {
     key_and_commitment(
         suite,
-        secret.expose(),
+        secret,
         &[
             b"cl1/slot",
             vault,
@@ -232,7 +232,7 @@ pub fn ring_key(
 ) -> Result<(SealingKey, Commitment)> {
     key_and_commitment(
         suite,
-        root.expose(),
+        root,
         &[b"cl1/ring", salt, &crate::crypto::sha256(&[header])],
     )
 }
@@ -250,11 +250,7 @@ pub fn entry_key(
     patient: &PatientTag,
     head: &[u8; 8],
 ) -> Result<(SealingKey, Commitment)> {
-    key_and_commitment(
-        suite,
-        master.expose(),
-        &[b"cl1/pent", salt, vault, patient, head],
-    )
+    key_and_commitment(suite, master, &[b"cl1/pent", salt, vault, patient, head])
 }
 
 /// The key under which a frame is sealed: a header, a patient entry, a journal page or the object of
@@ -286,14 +282,14 @@ pub fn hedged_salt(
     (storage_key, version): (&[u8], u64),
     body: &[u8],
 ) -> Result<Salt> {
-    let key = match key {
-        FrameKey::Root(key) => key.expose(),
-        FrameKey::Master(key) => key.expose(),
-        FrameKey::Journal(key) => key.expose(),
-        FrameKey::Authority(key) => key.expose(),
+    let key: &dyn Expand = match key {
+        FrameKey::Root(key) => key,
+        FrameKey::Master(key) => key,
+        FrameKey::Journal(key) => key,
+        FrameKey::Authority(key) => key,
     };
     let sealed = crate::crypto::sha256(&[storage_key, &version.to_le_bytes(), body]);
     let mut salt = [0; 32];
-    x(key, &[b"cl1/hedg", fresh, &sealed], &mut salt)?;
+    key.expand(&[b"cl1/hedg", fresh, &sealed], &mut salt)?;
     Ok(salt)
 }

@@ -4,14 +4,22 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::crypto::provider::active::expand;
 use crate::crypto::random;
+use crate::crypto::reused_key::{Expand, ReusedKey};
 use crate::error::Result;
 use crate::secret::Secret32;
 
+impl Expand for Secret32 {
+    fn expand(&self, info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+        expand(self.expose(), info, out)
+    }
+}
+
 macro_rules! roles {
-    ($($(#[$doc:meta])* $role:ident)*) => {$(
+    ($($(#[$doc:meta])* $role:ident($inner:ident))*) => {$(
         $(#[$doc])*
-        pub struct $role(Secret32);
+        pub struct $role($inner);
 
         impl $role {
             /// Creates a key whose 32 bytes `fill` writes in place.
@@ -19,12 +27,18 @@ macro_rules! roles {
             /// # Errors
             /// Returns the error of `fill`.
             pub fn try_with(fill: impl FnOnce(&mut [u8; 32]) -> Result<()>) -> Result<Self> {
-                Secret32::try_with(fill).map(Self)
+                $inner::try_with(fill).map(Self)
             }
 
             /// Returns the key's 32 bytes, for wrapping or derivation.
             pub fn expose(&self) -> &[u8; 32] {
                 self.0.expose()
+            }
+        }
+
+        impl Expand for $role {
+            fn expand(&self, info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+                self.0.expand(info, out)
             }
         }
 
@@ -51,11 +65,11 @@ macro_rules! generated_roles {
 }
 
 macro_rules! copied_roles {
-    ($($role:ident)*) => {$(
+    ($($role:ident($inner:ident))*) => {$(
         impl $role {
             /// Creates a key from a copy of `bytes`. The caller wipes the original.
             pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-                Self(Secret32::copied(bytes))
+                Self($inner::copied(bytes))
             }
         }
     )*};
@@ -65,11 +79,14 @@ generated_roles! {
     SlotSecret RootKey MasterKey NameKey JournalKey AuthorityKey PatientNameKey PatientKey DataKey
     StreamKey
 }
-copied_roles! { SlotSecret JournalKey AuthorityKey DataKey StreamKey }
+copied_roles! {
+    SlotSecret(Secret32) JournalKey(ReusedKey) AuthorityKey(ReusedKey) DataKey(Secret32)
+    StreamKey(Secret32)
+}
 // Only test vectors create these keys from given bytes; the crate itself generates or unwraps them
 // in place.
 #[cfg(feature = "internals")]
-copied_roles! { RootKey MasterKey PatientKey }
+copied_roles! { RootKey(Secret32) MasterKey(ReusedKey) PatientKey(ReusedKey) }
 
 roles! {
     /// The secret that a credential returns: 32 uniformly random bytes that open one slot.
@@ -83,28 +100,28 @@ roles! {
     /// assert_eq!(format!("{secret:?}"), "SlotSecret(..)");
     /// # Ok::<(), chartlock::Error>(())
     /// ```
-    SlotSecret
+    SlotSecret(Secret32)
     /// Root key: seals the keyring. Each vault has one root key.
-    RootKey
+    RootKey(Secret32)
     /// Master key: seals patient entries.
-    MasterKey
+    MasterKey(ReusedKey)
     /// Name key of the keyring: derives patient tags, so that storage keys reveal no identifier of
     /// a subject.
-    NameKey
+    NameKey(ReusedKey)
     /// Journal key: seals journal pages. Auditors share this key.
-    JournalKey
+    JournalKey(ReusedKey)
     /// Authority key: shows that a vault wrote a journal page. No auditor gets this key.
-    AuthorityKey
+    AuthorityKey(ReusedKey)
     /// Key of a role that this release does not use. A keyring keeps such keys unchanged.
-    ReservedKey
+    ReservedKey(Secret32)
     /// Name key of one chart: derives record tags, so that storage keys reveal no record name.
-    PatientNameKey
+    PatientNameKey(ReusedKey)
     /// Patient key: wraps the data keys of one subject.
-    PatientKey
+    PatientKey(ReusedKey)
     /// Data key: seals one version of one record. Sealing consumes the key.
-    DataKey
+    DataKey(Secret32)
     /// Stream key: seals one content stream.
-    StreamKey
+    StreamKey(Secret32)
 }
 
 impl DataKey {

@@ -20,6 +20,7 @@ mod random;
 #[cfg(feature = "internals")]
 mod repeated;
 mod report;
+mod reused_key;
 
 #[cfg(feature = "internals")]
 pub use aead::LONGEST;

@@ -94,10 +94,30 @@ impl KeyType for Length {
 pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
     // No wiping is needed here, because `Prk` wipes its key copy on drop and `HKDF_expand` wipes
     // its state.
-    let prk = Prk::new_less_safe(HKDF_SHA256, key);
-    prk.expand(info, Length(out.len()))
-        .and_then(|okm| okm.fill(out))
-        .map_err(|_| Error::Malformed)
+    ExpandKey::new(key)?.expand(info, out)
+}
+
+/// A key of HKDF-Expand-SHA-256 for many computations.
+pub struct ExpandKey(Prk);
+
+impl ExpandKey {
+    /// Prepares the key.
+    ///
+    /// # Errors
+    /// None with this provider; other providers can fail.
+    pub fn new(key: &[u8; 32]) -> Result<Self> {
+        Ok(Self(Prk::new_less_safe(HKDF_SHA256, key)))
+    }
+
+    /// Computes HKDF-Expand-SHA-256 of this key and the concatenated parts of `info`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if `out` is longer than 255 blocks of 32 bytes.
+    pub fn expand(&self, info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+        let expanded = self.0.expand(info, Length(out.len()));
+        let filled = expanded.and_then(|okm| okm.fill(out));
+        filled.map_err(|_| Error::Malformed)
+    }
 }
 
 /// An incremental computation of a SHA-256 digest.

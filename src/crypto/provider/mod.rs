@@ -1,7 +1,7 @@
 //! Implementations of the cryptographic primitives, selected at build time.
 //!
 //! Each provider exports `Cipher` (both suites, empty associated data), `expand`
-//! (HKDF-Expand-SHA-256), `Sha256`, `sha256` and `provided`. For the same input, both providers
+//! and `ExpandKey` (HKDF-Expand-SHA-256), `Sha256`, `sha256` and `provided`. For the same input, both providers
 //! return the same bytes or the same error. A failed decryption leaves no plaintext in a buffer.
 //!
 //! Argon2id, the random source and comparisons are the same in every build. AWS-LC's random

@@ -109,10 +109,33 @@ impl std::fmt::Debug for Cipher {
 /// # Errors
 /// [`Error::Malformed`] if `out` is longer than 255 blocks of 32 bytes.
 pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-    Hkdf::<sha2::Sha256>::from_prk(key)
-        .map_err(|_| Error::Malformed)?
-        .expand_multi_info(info, out)
-        .map_err(|_| Error::Malformed)
+    let state = Hkdf::<sha2::Sha256>::from_prk(key).map_err(|_| Error::Malformed)?;
+    let expanded = state.expand_multi_info(info, out);
+    expanded.map_err(|_| Error::Malformed)
+}
+
+/// A key of HKDF-Expand-SHA-256 for many computations. It is boxed for the reason for which ciphers
+/// are, and wipes its state on drop.
+pub struct ExpandKey(Box<Hkdf<sha2::Sha256>>);
+
+impl ExpandKey {
+    /// Prepares the key.
+    ///
+    /// # Errors
+    /// None with this provider; other providers can fail.
+    pub fn new(key: &[u8; 32]) -> Result<Self> {
+        let state = Hkdf::from_prk(key).map_err(|_| Error::Malformed)?;
+        Ok(Self(Box::new(state)))
+    }
+
+    /// Computes HKDF-Expand-SHA-256 of this key and the concatenated parts of `info`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if `out` is longer than 255 blocks of 32 bytes.
+    pub fn expand(&self, info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+        let expanded = self.0.expand_multi_info(info, out);
+        expanded.map_err(|_| Error::Malformed)
+    }
 }
 
 /// An incremental computation of a SHA-256 digest.
