@@ -31,13 +31,13 @@ impl Vault {
     pub(super) fn reencrypted(
         &self,
         act: &Act,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         object: &VersionRef,
         stored: Stored,
     ) -> Result<RenewalChange> {
-        let (head, key) = object.open_head(held, &stored.value)?;
+        let (head, key) = object.open_head(cached, &stored.value)?;
         if object.place == Place::Earlier
-            && let Some(change) = self.copied_again(held, object, &head, &stored.revision)?
+            && let Some(change) = self.copied_again(cached, object, &head, &stored.revision)?
         {
             return Ok(change);
         }
@@ -65,13 +65,13 @@ impl Vault {
             meta: &opened.meta,
             body,
         };
-        let value = draft.seal(held, &object.address, DataKey::random()?)?;
+        let value = draft.seal(cached, &object.address, DataKey::random()?)?;
         let named = (&*opened.meta.name, before);
-        let entry = self.draft_of_reencryption(act, held, &object.address, named, &value)?;
+        let entry = self.draft_of_reencryption(act, cached, &object.address, named, &value)?;
         let put = |transaction: Transaction| {
             transaction
                 .put(&object.key[..], value, Expect::Unchanged(stored.revision))
-                .check(held.key(), held.expect())
+                .check(cached.key(), cached.expect())
         };
         let transaction = match &streams {
             Some((upload, ..)) => {
@@ -137,7 +137,7 @@ impl Vault {
     /// record, or was deleted when the current record was re-encrypted.
     fn copied_again(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         object: &VersionRef,
         head: &Head,
         revision: &Revision,
@@ -152,8 +152,8 @@ impl Vault {
         if Head::parse(&current.value)?.version != head.version {
             return Ok(None);
         }
-        let (head, key) = read::authentic(held, &object.address, &current.value)?;
-        let active = held.chart()?.active_key();
+        let (head, key) = read::authentic(cached, &object.address, &current.value)?;
+        let active = cached.chart()?.active_key();
         if head.key_number != active.number {
             // Renew the current version first; the next pass reads both again.
             return Err(Error::UnknownPatientKey);
@@ -179,12 +179,12 @@ impl Vault {
 
 /// Returns the change that replaces a version by the same version with a rewrapped data key.
 pub(super) fn rewrap(
-    held: &CachedEntry,
+    cached: &CachedEntry,
     object: &VersionRef,
     stored: Stored,
 ) -> Result<RenewalChange> {
-    let (head, key) = object.open_head(held, &stored.value)?;
-    let active = held.chart()?.active_key();
+    let (head, key) = object.open_head(cached, &stored.value)?;
+    let active = cached.chart()?.active_key();
     let number = active.number;
     let (suite, place, commitment) = (head.suite, object.place, &head.commitment);
     let wrapped = wrap::wrap(suite, &active.key, place, number, commitment, &key)?;
