@@ -205,9 +205,9 @@ impl Vault {
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(CommitError::Conflict { operation }) => {
                     // Discard the upload only if no record can reference the new stream. On storage
-                    // that is not transactional, the record may already reference the stream:
-                    // either a later check failed, or a client library repeated a request and
-                    // conflicted with its own first attempt.
+                    // that is not transactional, the record may already reference the stream. A
+                    // later check may have failed, or a client library may have repeated a request
+                    // and conflicted with its own first attempt.
                     let surely_not = self.core.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1
