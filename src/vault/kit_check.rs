@@ -15,9 +15,9 @@ use crate::vault::journaling::{slot_target, system_context};
 use crate::vault::page_keys::{read_closed_pages, sealer, with_page_keys};
 use crate::vault::scan;
 
-/// First generation that counts as damaged. No vault reaches it, and a generation above it could
-/// leave no room for later changes of the header.
-const GENERATIONS: u64 = 1 << 63;
+/// The lowest generation that counts as damaged. No vault reaches it, and after it there may be no room
+/// for further headers.
+const FIRST_IMPOSSIBLE_GENERATION: u64 = 1 << 63;
 
 /// Recovery kit whose header and keyring are open.
 pub(super) struct OpenKit {
@@ -25,10 +25,10 @@ pub(super) struct OpenKit {
     unlocked: Unlocked,
 }
 
-/// What a storage shows about headers that were written after a kit was exported.
+/// Evidence in a storage of headers that were written after a kit was exported.
 #[derive(Default)]
 pub(super) struct Evidence {
-    /// Highest generation of a header that the storage shows; 0 for none.
+    /// Highest generation that any stored object shows; 0 for none.
     pub(super) generation: u64,
     /// `true` if an entry is sealed under a master key that the kit does not contain.
     pub(super) is_stale: bool,
@@ -36,7 +36,7 @@ pub(super) struct Evidence {
 
 impl Evidence {
     fn add(&mut self, generation: u64) {
-        if generation < GENERATIONS {
+        if generation < FIRST_IMPOSSIBLE_GENERATION {
             self.generation = self.generation.max(generation);
         }
     }
