@@ -30,8 +30,8 @@ impl Vault {
     /// under its successor. [`Vault::rotate_root_key`] also does all of this.
     ///
     /// Run [`Vault::verify`] first: the rotation cannot detect pages that a person with the former keys
-    /// forged before the rotation. If the process ends during the rotation, the next opening or the next
-    /// rotation finishes it.
+    /// forged before the rotation. If the process ends during the rotation, the next rotation finishes
+    /// it; on transactional storage, the next opening also does.
     ///
     /// ```
     /// # use chartlock::*;
