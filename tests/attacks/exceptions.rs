@@ -106,7 +106,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
             freed: true,
             ..NONE
         },
-        sentence: "Beside older records, the content of newer ones is garbage, and `collect_garbage` frees it.",
+        sentence: "If only older records are put back, the content of the newer ones counts as garbage, and `collect_garbage` frees it.",
     },
     Exception {
         class: Class::Storage,
