@@ -186,7 +186,7 @@ pub enum Error {
     NoFallback,
     /// The vault's journal lacks pages that were written during the journal fallback.
     #[error(
-        "the vault's journal lacks pages of the journal fallback, so it did not end; bring the pages home with Session::bring_journal_home, or end it with Session::abandon_journal_fallback, which a verification then reports"
+        "the vault's journal lacks pages of the journal fallback, so it did not end; copy the pages back with Session::bring_journal_home, or end it with Session::abandon_journal_fallback, which a verification then reports"
     )]
     SpoolIncomplete,
     /// The text is not a checkpoint or a verification position, or contains a typing error.

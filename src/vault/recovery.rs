@@ -65,9 +65,9 @@ impl RecoveryKit {
     ///   kit's root key.
     /// - [`Error::ForeignKit`] when the entries belong to another vault.
     /// - [`Error::StaleKit`] when the stored header has a higher generation than the kit, although
-    ///   the header is damaged or does not open. The same error is returned when a journal page
-    ///   records a later header, and when an entry was sealed under a later header or under a master
-    ///   key that the kit does not contain. An entry with a damaged key number also causes it.
+    ///   the header is damaged or does not open. A journal page that records a later header
+    ///   causes the same error. So does an entry that was sealed under a later header, or under a
+    ///   master key that the kit does not contain, and an entry with a damaged key number.
     /// - [`Error::CredentialUnavailable`] when a key service is down, and [`Error::Unsupported`]
     ///   for a header of a newer release. In both cases it is unknown whether the stored header
     ///   opens.
@@ -190,8 +190,8 @@ pub struct RecoveryReport {
     /// The stored header that the kit replaced; `None` if none was stored. Keep these bytes: a
     /// credential that opens them can still read the master keys in them.
     pub replaced: Option<Vec<u8>>,
-    /// `true` if slots and keys of the kit's time are in use again, so that credentials removed since
-    /// open the vault. Call [`Vault::rotate_root_key`] next.
+    /// `true` if slots and keys of the kit's time are in use again. Credentials that were removed after
+    /// the export then open the vault again. Call [`Vault::rotate_root_key`] next.
     pub root_rotation_due: bool,
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn reset(storage: &Shared, to: &Objects) {
     }
 }
 
-/// Opens the vault on the stage's clock, which advances first.
+/// Advances the stage's clock, then opens the vault.
 pub(crate) fn open(stage: &Stage) -> Vault {
     stage.clock.advance(5_000);
     stage.open_by(stage.options_on_clock().without_background())

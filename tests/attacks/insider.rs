@@ -104,7 +104,8 @@ fn page_under_former_keys_hides_no_rollback(stage: &Stage) {
     }
 }
 
-/// Records on which the insider grafts content. The keys of MRN-1 were rotated, those of the others not.
+/// Records on which the insider grafts content. The keys of MRN-1 were rotated, and those of the others
+/// were not.
 const GRAFTED: [Id; 4] = [
     ("MRN-1", "amended"),
     ("MRN-2", "amended"),
