@@ -115,7 +115,7 @@ pub enum Error {
         "the vault is open read-only; open it for writing, or, if its header was rolled back, restore the newest header or call Vault::make_writable"
     )]
     ReadOnly,
-    /// Another process rotated the root key, or the journal key of an auditor.
+    /// Another process rotated the root key or, for an auditor, the journal key.
     #[error(
         "the keys were rotated by another process; open the vault or journal again with a credential"
     )]

@@ -78,7 +78,7 @@ pub enum PageFault {
     /// an auditor, forged the page.
     Forged,
     /// The page is sealed under closed keys, and the closing does not cover the page: a person who kept
-    /// the keys wrote it, or a process that slept through the rotation.
+    /// the keys wrote it, or a process that was suspended during the rotation.
     Late,
     /// The page is sealed under closed keys, and a page is missing that could have proved that the
     /// closing covers it.

@@ -81,7 +81,7 @@ impl Vault {
     fn marker(&self, id: &RecordId, address: &Address) -> Result<Marker> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let cached = self.chart_still(id.subject(), address)?;
+            let cached = self.entry_of_chart(id.subject(), address)?;
             let Some(current) = self.core.store.read_one(&storage_keys::current(address))? else {
                 continue;
             };
@@ -110,7 +110,7 @@ impl Vault {
             if objects.is_empty() {
                 return Ok(());
             }
-            let cached = self.chart_still(id.subject(), address)?;
+            let cached = self.entry_of_chart(id.subject(), address)?;
             let mut streams = Vec::new();
             let mut young = false;
             for (object, value) in &objects {
@@ -211,7 +211,7 @@ impl Vault {
     }
 
     /// Reads the patient entry, and fails if the subject no longer has this chart.
-    fn chart_still(
+    fn entry_of_chart(
         &self,
         subject: &Subject,
         address: &Address,

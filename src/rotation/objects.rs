@@ -56,7 +56,7 @@ impl Vault {
             let prefix = storage_keys::chart(place.code(), &chart);
             self.each_page(&prefix, Projection::Head(HEAD), &mut |entries| {
                 let count = entries.len() as u64;
-                let stale = self.stale_of(cached, &chart, place, entries, &mut pass);
+                let stale = self.stale_versions(cached, &chart, place, entries, &mut pass);
                 self.renew(act, cached, work, stale, report, &mut pass)?;
                 counter.add(count);
                 Ok(())
@@ -67,7 +67,7 @@ impl Vault {
 
     /// Returns the versions that are not under the active key. The data keys of all other versions
     /// must unwrap, because the key number alone is not authenticated.
-    fn stale_of(
+    fn stale_versions(
         &self,
         cached: &CachedEntry,
         chart: &ChartId,
@@ -208,13 +208,13 @@ impl Vault {
                     // that is not transactional, the record may already reference the stream. A
                     // later check may have failed, or a client library may have repeated a request
                     // and conflicted with its own first attempt.
-                    let surely_not = self.core.store.storage.is_transactional()
+                    let is_unused = self.core.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1
                             && streams.as_ref().is_none_or(|(upload, _)| {
                                 self.is_unreferenced(&sent, &upload.stream).unwrap_or(false)
                             });
-                    if let (Some((upload, _)), true) = (streams, surely_not) {
+                    if let (Some((upload, _)), true) = (streams, is_unused) {
                         self.core.store.discard(&upload);
                     }
                 }

@@ -37,14 +37,14 @@ impl Vault {
     ) -> Result<RenewalChange> {
         let (head, key) = object.open_head(cached, &stored.value)?;
         if object.place == Place::Earlier
-            && let Some(change) = self.copied_again(cached, object, &head, &stored.revision)?
+            && let Some(change) = self.leftover_repair(cached, object, &head, &stored.revision)?
         {
             return Ok(change);
         }
         let before = envelope::digest(&stored.value)?;
         let opened = envelope::open(stored.value.into(), &head, &object.address, None, &key)?;
         let suite = self.header()?.header.suite();
-        let streams = self.content_again(suite, head.suite, object, &opened.content)?;
+        let streams = self.reupload_content(suite, head.suite, object, &opened.content)?;
         let body = match &streams {
             Some((upload, _, length)) => Body::Segmented {
                 stream: upload.stream,
@@ -92,7 +92,7 @@ impl Vault {
     /// Uploads segmented content again under a new stream key. Returns the upload, the former
     /// stream and the content length in bytes. Returns `None` for a version without segmented
     /// content.
-    fn content_again(
+    fn reupload_content(
         &self,
         suite: CipherSuite,
         former_suite: CipherSuite,
@@ -109,12 +109,12 @@ impl Vault {
         };
         let chart = &object.address.chart;
         let download = self.download(former_suite, chart, (stream, key, *length))?;
-        let upload = self.upload_again(suite, chart, download)?;
+        let upload = self.reupload_stream(suite, chart, download)?;
         Ok(Some((upload, *stream, *length)))
     }
 
     /// Uploads the content of one stream as another stream, one segment at a time.
-    fn upload_again(
+    fn reupload_stream(
         &self,
         suite: CipherSuite,
         chart: &ChartId,
@@ -135,7 +135,7 @@ impl Vault {
     ///
     /// The leftover version owns no stream. The stream that it references belongs to the current
     /// record, or was deleted when the current record was re-encrypted.
-    fn copied_again(
+    fn leftover_repair(
         &self,
         cached: &CachedEntry,
         object: &VersionRef,

@@ -49,7 +49,7 @@ pub(super) fn stored_header(storage: &dyn Storage) -> Result<Option<Stored>> {
 
 /// Returns `true` if a stored header was opened. Returns an error if it is unknown whether the header
 /// opens.
-pub(super) fn opened<T>(result: Result<T>) -> Result<bool> {
+pub(super) fn has_opened<T>(result: Result<T>) -> Result<bool> {
     match result {
         Ok(_) => Ok(true),
         Err(Error::WrongKey | Error::HeaderDamaged | Error::Malformed) => Ok(false),
@@ -75,12 +75,12 @@ impl OpenKit {
     /// stored header opens, replacing that header with the kit would lose the master keys that were
     /// added since the export.
     pub(super) fn opens(&self, value: &[u8], credential: &dyn Credential) -> Result<bool> {
-        opened(Header::parse(value).and_then(
-            |stored| match stored.open_keyring(&self.unlocked.root) {
+        has_opened(Header::parse(value).and_then(|stored| {
+            match stored.open_keyring(&self.unlocked.root) {
                 Err(Error::RootKeyChanged) => stored.unlock(credential).map(drop),
                 opened => opened.map(drop),
-            },
-        ))
+            }
+        }))
     }
 
     /// Returns the kit's header with another generation.

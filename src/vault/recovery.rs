@@ -12,7 +12,7 @@ use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::storage::Storage;
 use crate::vault::Vault;
-use crate::vault::kit_check::{OpenKit, opened, stored_header};
+use crate::vault::kit_check::{OpenKit, has_opened, stored_header};
 
 /// Copy of a vault header, to be stored separately from the vault's storage.
 ///
@@ -145,7 +145,7 @@ impl RecoveryKit {
         let kit = OpenKit::open(&self.0, credential)?;
         let stored = stored_header(&*storage)?;
         if let Some(stored) = &stored
-            && opened(Header::parse(&stored.value).and_then(|header| header.unlock(credential)))
+            && has_opened(Header::parse(&stored.value).and_then(|header| header.unlock(credential)))
                 .unwrap_or(false)
         {
             return Err(Error::HeaderPresent);

@@ -134,7 +134,7 @@ impl Vault {
     ) -> Result<()> {
         collection.report.unreadable_entries = 0;
         self.each_entry(&mut |entry| match self.open_listed(entry) {
-            Ok(Some(cached)) => self.collect_of(&cached, &mut charts, collection),
+            Ok(Some(cached)) => self.collect_charts_of(&cached, &mut charts, collection),
             Ok(None) => Ok(()),
             Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
             Err(_) => {
@@ -149,7 +149,7 @@ impl Vault {
         Ok(())
     }
 
-    fn collect_of(
+    fn collect_charts_of(
         &self,
         cached: &CachedEntry,
         charts: &mut BTreeSet<ChartId>,
