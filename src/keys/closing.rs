@@ -21,11 +21,11 @@ pub enum Closing {
 }
 
 impl Closing {
-    /// Validates the decoded closings, newest first, against the numbers of former journal keys and
-    /// former authority keys.
+    /// Validates the decoded closings, newest first. `journal` and `authority` are the counts of former
+    /// journal keys and former authority keys.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for another count, more than 64 heads, or an open closing that is not
+    /// [`Error::Malformed`] for another count of closings, more than 64 heads, or an open closing that is not
     /// the newest one.
     pub(super) fn check(closings: &[Self], journal: usize, authority: usize) -> Result<()> {
         let counted = closings.len() == journal && closings.len() == authority;

@@ -83,7 +83,7 @@ pub(crate) enum Kind {
 pub(crate) struct Move {
     pub(crate) class: Class,
     pub(crate) kind: Kind,
-    /// The object or the earlier state.
+    /// Name of the changed object, or of the earlier state that is put back.
     pub(crate) detail: String,
     /// Storage key of the only object that changes.
     pub(crate) key: Option<Vec<u8>>,
