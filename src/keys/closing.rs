@@ -25,8 +25,8 @@ impl Closing {
     /// journal keys and former authority keys.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for another count of closings, more than 64 heads, or an open closing that is not
-    /// the newest one.
+    /// [`Error::Malformed`] for another count of closings, more than 64 heads, or an open closing that
+    /// is not the newest one.
     pub(super) fn check(closings: &[Self], journal: usize, authority: usize) -> Result<()> {
         let counted = closings.len() == journal && closings.len() == authority;
         let closed = closings
