@@ -48,7 +48,7 @@ fn page_key(id: &PageId) -> Vec<u8> {
     [b"j", &id.writer[..], &id.sequence.to_be_bytes()].concat()
 }
 
-/// Returns the target of an entry that a version of a record was written.
+/// Returns the target of an entry that records the write of a version.
 fn version_of(key: &[u8], version: u64, digest: [u8; 32]) -> Target {
     Target::Version {
         subject: SubjectRef {
