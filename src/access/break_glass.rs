@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BreakGlassScope {
-    /// One subject: a patient, or an organization.
+    /// A single subject: a patient, or an organization.
     Subject(Subject),
     /// All patients, for example while a policy service is down. Records of organizations stay
     /// closed.

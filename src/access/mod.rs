@@ -57,16 +57,23 @@ pub use security_event::{SecurityEvent, SecurityEventHandler, SpoolHead};
 ///
 /// # Changes at run time
 ///
-/// A reader, writer or iterator calls the policy again if [`AccessPolicy::revision`] changed, if the
-/// vault received another policy ([`Vault::set_policy`](crate::Vault::set_policy)), if the consent
-/// ended under which the vault opened it, and after 60 seconds. A denial ends it.
+/// An open reader, writer or iterator calls the policy again in these cases:
+///
+/// - [`AccessPolicy::revision`] changed, or the app set another policy
+///   ([`Vault::set_policy`](crate::Vault::set_policy)).
+/// - The consent ended under which the vault opened it.
+/// - The last decision is 60 seconds old.
+///
+/// A denial ends the reader, writer or iterator.
 ///
 /// # Break-glass
 ///
 /// Break-glass covers cases that no rule foresaw, so the policy cannot deny it. Each use is
 /// journaled and raises a security event. Until break-glass expires, the actor reads, lists and
-/// writes the records of its subject without a policy call. For all other subjects and operations,
-/// the vault calls the policy with [`AccessRequest::under_break_glass`] set.
+/// writes the records in its [scope](BreakGlassScope) without a policy call. For all other subjects
+/// and operations, the vault calls the policy with [`AccessRequest::under_break_glass`] set. After
+/// break-glass expired, every operation of the session is denied, also on open readers, writers and
+/// iterators.
 ///
 /// ```
 /// use chartlock::{Actor, Operation, Purpose, access::{AccessPolicy, AccessRequest, Decision}};

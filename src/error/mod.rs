@@ -115,7 +115,7 @@ pub enum Error {
         "the vault is open read-only; open it for writing, or, if its header was rolled back, restore the newest header or call Vault::make_writable"
     )]
     ReadOnly,
-    /// Another process rotated the root key, or the journal key of an auditor.
+    /// Another process rotated the root key or, for an auditor, the journal key.
     #[error(
         "the keys were rotated by another process; open the vault or journal again with a credential"
     )]
@@ -186,7 +186,7 @@ pub enum Error {
     NoFallback,
     /// The vault's journal lacks pages that were written during the journal fallback.
     #[error(
-        "the vault's journal lacks pages of the journal fallback, so it did not end; bring the pages home with Session::bring_journal_home, or end it with Session::abandon_journal_fallback, which a verification then reports"
+        "the vault's journal lacks pages of the journal fallback, so it did not end; copy the pages back with Session::bring_journal_home, or end it with Session::abandon_journal_fallback, which a verification then reports"
     )]
     SpoolIncomplete,
     /// The text is not a checkpoint or a verification position, or contains a typing error.

@@ -35,10 +35,11 @@ pub struct Coverage {
     extensions: Vec<(u16, Vec<u8>)>,
 }
 
-/// Chain heads that need no further pin. Believed pages name them, or they do not open.
+/// Chain heads that need no further pin, because a believed page pins them, or they do not open.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CoveredHeads {
-    /// Heads of chains that began earlier are in `ranges`, as far as a walk has found them.
+    /// Start of the period whose chains are listed one by one. The last walk of all chains put the heads
+    /// of earlier chains into `ranges`, except of chains that may still grow.
     pub walked: i64,
     /// Digests of many heads each, in ascending order of writers.
     ranges: Vec<CoveredRange>,
@@ -49,7 +50,8 @@ pub struct CoveredHeads {
 /// Covered heads of consecutive chains, as one digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct CoveredRange {
-    /// Writer of the last chain. The range begins after the range before.
+    /// Writer of the last chain in the range. The range begins after the last chain of the previous
+    /// range.
     last: WriterId,
     /// SHA-256 of writer and sequence number of each head.
     digest: Digest,

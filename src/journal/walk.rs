@@ -22,7 +22,7 @@ pub struct PageKeys<'a> {
     /// Function that returns the authority key with a number, if there is one. `None` for an auditor,
     /// who has no authority key and cannot check who wrote a page.
     pub authority: Option<&'a dyn Fn(u32) -> Option<&'a AuthorityKey>>,
-    /// ClosedPages of pages under closed keys; `None` to open all of them.
+    /// The covered pages under closed keys; `None` to open all pages under closed keys.
     pub closed_pages: Option<&'a ClosedPages>,
 }
 
@@ -78,7 +78,7 @@ pub enum PageFault {
     /// an auditor, forged the page.
     Forged,
     /// The page is sealed under closed keys, and the closing does not cover the page: a person who kept
-    /// the keys wrote it, or a process that slept through the rotation.
+    /// the keys wrote it, or a process that was suspended during the rotation.
     Late,
     /// The page is sealed under closed keys, and a page is missing that could have proved that the
     /// closing covers it.

@@ -14,8 +14,8 @@ use crate::error::Error;
 /// credential recovers its secret. Everyone who can read the storage can read the parameters.
 ///
 /// The vault passes to a credential only slots of the credential's own [`kind`](Self::kind), in
-/// stored order. The vault verifies each returned secret. After a wrong secret, `Ok(None)` or an
-/// error, the vault tries the next slot.
+/// stored order; passphrase slots of lower cost come first. The vault verifies each returned secret.
+/// After a wrong secret, `Ok(None)` or an error, the vault tries the next slot.
 ///
 /// The vault has not authenticated the parameters when it calls [`secret`](Self::secret): an
 /// attacker who can write to the storage can forge them. Limit the time and memory that your code

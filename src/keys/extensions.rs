@@ -20,8 +20,8 @@ const DESTROYED_MAX: usize = 1024;
 /// The list of destroyed key numbers shows which missing keys were destroyed on purpose. On a
 /// storage that is not transactional, a writer that stalls longer than the key removal delay can
 /// leave an object under a destroyed key. Such an object was never acknowledged, so a later write may
-/// replace it. An object under any other missing key must not be replaced: its key may be missing
-/// only because an old header or entry was restored from a backup.
+/// replace it. A write must not replace an object under any other missing key, because a restored
+/// backup of an old header or entry also lacks keys.
 #[derive(Default)]
 pub struct Extensions(Vec<Extension>);
 

@@ -1,5 +1,5 @@
-//! Hexadecimal encoding and decoding in constant time: no branch and no table index depends on a
-//! digit, so timing reveals nothing about the secret in a key file.
+//! Hexadecimal encoding and decoding in constant time. No branch and no table index depends on a digit,
+//! so timing reveals nothing about the secret in a key file.
 
 /// Encodes each byte as two lower-case digits.
 pub(super) fn encode(bytes: &[u8], digits: &mut [[u8; 2]]) {

@@ -80,9 +80,9 @@ impl KeyFile {
 
     /// Parses the text of a key file.
     ///
-    /// Accepts what mail and editors change: digits of either case, a byte order mark, lines that
-    /// end with spaces, tabs or `\r\n`, one empty line after the last line, and a last line
-    /// without an end.
+    /// Accepts what mail and editors change: digits of either case, a byte order mark, and one empty
+    /// line after the last line. Lines can end with spaces, tabs or `\r\n`, and the last line can lack
+    /// its end.
     ///
     /// # Errors
     /// [`Error::BadKeyFile`] for any other text, for more than 1,024 bytes, and for a wrong check

@@ -99,7 +99,8 @@ impl Keyring {
         &self.journal_keys.first().key
     }
 
-    /// Adds a journal key and an authority key, and makes them active. The former keys begin to close.
+    /// Adds a journal key and an authority key, and makes them active. The former keys get an open
+    /// closing.
     ///
     /// # Errors
     /// [`Error::Contended`] while former keys are closing; [`Error::Randomness`] if the system
@@ -161,7 +162,7 @@ impl Keyring {
         self.is_closing().then_some(former.number)
     }
 
-    /// Returns the authority key that signs new pages.
+    /// Returns the authority key that authenticates new pages.
     pub fn active_authority_key(&self) -> &KeyVersion<AuthorityKey> {
         self.authority_keys.active()
     }

@@ -20,9 +20,9 @@ use crate::vault::Vault;
 use crate::vault::progress::{Counter, Phase};
 
 const NOT_REACHED: [&str; 3] = [
-    "copies of keys and data together that were taken before: a backup of the whole storage still opens",
-    "what left the vault: exports, messages, printouts, other systems",
-    "the journal keeps who did what to this subject; it names no identifier in clear",
+    "a backup of the whole storage from before the erasure contains both keys and data, and still opens",
+    "exports, messages, printouts and other systems keep what left the vault",
+    "the journal still records who did what to this subject, without an identifier in plaintext",
 ];
 
 impl Vault {

@@ -41,18 +41,18 @@ use crate::vault::{ROUNDS, Vault};
 const PAGE: usize = 64;
 
 const NOT_REACHED: [&str; 3] = [
-    "backups taken before: they hold these versions and, if they are of the whole storage, the keys that open them",
-    "what left the vault: exports, messages, printouts, other systems",
-    "the journal keeps that there was a record, who read and wrote it, and why it was expunged; none of its content, and no name in clear",
+    "a backup from before the expunge contains these versions; a backup of the whole storage also contains the keys that open them",
+    "exports, messages, printouts and other systems keep what left the vault",
+    "the journal still records that the record existed, who read and wrote it, and why it was expunged, without content and without a name in plaintext",
 ];
 /// Additional copy that an expunge cannot reach, on storage that is not transactional.
-const LATE_COPY: &str = "a put of this record that was under way elsewhere may still store a copy of what it read before: no read returns it, and expunging again removes it";
+const LATE_COPY: &str = "a put by another process may still store a copy of the version that it replaces; no read returns this copy, and another expunge removes it";
 
 impl Vault {
     pub(crate) fn expunge(&self, act: &Act, id: &RecordId) -> Result<ExpungeReport> {
         self.require_writable()?;
-        let held = self.live_entry(id.subject())?;
-        let address = held.ok_or(Error::UnknownSubject)?.address(id.name())?;
+        let cached = self.live_entry(id.subject())?;
+        let address = cached.ok_or(Error::UnknownSubject)?.address(id.name())?;
         let purged = Cell::new(false);
         let job = WriteJob::expunge(act, id, &purged, self.core.store.clock.now())?;
         let written = self.write_one(job)?;
@@ -81,11 +81,11 @@ impl Vault {
     fn marker(&self, id: &RecordId, address: &Address) -> Result<Marker> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let held = self.chart_still(id.subject(), address)?;
+            let cached = self.entry_of_chart(id.subject(), address)?;
             let Some(current) = self.core.store.read_one(&storage_keys::current(address))? else {
                 continue;
             };
-            match self.marker_in(&held, address, id.name(), &current) {
+            match self.marker_in(&cached, address, id.name(), &current) {
                 Ok(Some(marker)) => return Ok(marker),
                 // A rotation or a put changed the record between the two reads.
                 Ok(None) | Err(Error::UnknownPatientKey) => {}
@@ -110,11 +110,11 @@ impl Vault {
             if objects.is_empty() {
                 return Ok(());
             }
-            let held = self.chart_still(id.subject(), address)?;
+            let cached = self.entry_of_chart(id.subject(), address)?;
             let mut streams = Vec::new();
             let mut young = false;
             for (object, value) in &objects {
-                match self.streams_of(&held, object, value) {
+                match self.streams_of(&cached, object, value) {
                     Ok(found) => streams.extend(found),
                     Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
                     Err(Error::UnknownPatientKey) => young = true,
@@ -124,8 +124,8 @@ impl Vault {
             }
             // A concurrent rotation may have added the key, so read the patient entry again. If the
             // entry is unchanged, no key opens the version any more.
-            if young && seen.as_ref() != Some(&held.revision) {
-                seen = Some(held.revision.clone());
+            if young && seen.as_ref() != Some(&cached.revision) {
+                seen = Some(cached.revision.clone());
                 continue;
             }
             for stream in &streams {
@@ -140,8 +140,8 @@ impl Vault {
         }
     }
 
-    /// Returns versions below a marker, at most one page of them; none if no version is left. Reads on
-    /// behind pages that contain only keys of no version, because an attacker can plant such keys.
+    /// Returns versions below a marker, at most one page of them; none if no version is left. Skips
+    /// pages that contain only keys of no version, because an attacker can plant such keys.
     fn versions_below(&self, address: &Address, marker: u64) -> Result<Vec<(VersionRef, Value)>> {
         let prefix = storage_keys::earlier_versions(address);
         let mut after: Option<Vec<u8>> = None;
@@ -161,7 +161,7 @@ impl Vault {
             if !objects.is_empty() || !page.more {
                 return Ok(objects);
             }
-            // A page without a key gives no place from which to continue.
+            // A page without a key does not show where to continue.
             after = Some(last.ok_or(Error::Contended)?);
         }
     }
@@ -171,11 +171,11 @@ impl Vault {
     /// record, because an altered version can reference such a stream.
     fn streams_of(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         object: &VersionRef,
         value: &[u8],
     ) -> Result<Option<StreamId>> {
-        let (head, key) = object.open_head(held, value)?;
+        let (head, key) = object.open_head(cached, value)?;
         let opened = envelope::open(value.to_vec(), &head, &object.address, None, &key)?;
         if opened.is_expunged() {
             return Ok(opened.meta.replaced_stream());
@@ -211,13 +211,13 @@ impl Vault {
     }
 
     /// Reads the patient entry, and fails if the subject no longer has this chart.
-    fn chart_still(
+    fn entry_of_chart(
         &self,
         subject: &Subject,
         address: &Address,
     ) -> Result<std::sync::Arc<CachedEntry>> {
-        let held = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
-        let same = *held.chart()?.id() == address.chart;
-        same.then_some(held).ok_or(Error::Erased)
+        let cached = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
+        let same = *cached.chart()?.id() == address.chart;
+        same.then_some(cached).ok_or(Error::Erased)
     }
 }

@@ -75,8 +75,8 @@ impl Vault {
         let mut subjects = Vec::new();
         self.each_entry(&mut |entry| {
             match self.open_listed(entry) {
-                Ok(Some(held)) if held.entry.chart().is_some() => {
-                    subjects.push(held.entry.subject().clone());
+                Ok(Some(cached)) if cached.entry.chart().is_some() => {
+                    subjects.push(cached.entry.subject().clone());
                 }
                 Ok(_) => {}
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
@@ -183,8 +183,8 @@ impl Vault {
     ) -> Result<u32> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let held = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
-            if held.chart()?.state() == ChartState::Reencrypting {
+            let cached = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
+            if cached.chart()?.state() == ChartState::Reencrypting {
                 work = Work::Reencrypt;
             }
             let activity = match work {
@@ -192,7 +192,7 @@ impl Vault {
                 Work::Reencrypt => Phase::Reencrypting,
             };
             let mut counter = Counter::new(watcher, activity);
-            let pass = self.walk_chart(act, &held, work, report, &mut counter)?;
+            let pass = self.walk_chart(act, &cached, work, report, &mut counter)?;
             report.passes += 1;
             report.blocking = pass.blocking;
             report.orphaned = pass.orphaned;
@@ -200,10 +200,10 @@ impl Vault {
                 continue;
             }
             let now = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
-            if now.revision != held.revision {
+            if now.revision != cached.revision {
                 continue;
             }
-            return Ok(held.chart()?.active_key().number);
+            return Ok(cached.chart()?.active_key().number);
         }
         Err(Error::Contended)
     }

@@ -1,13 +1,14 @@
-//! Rotation of the journal keys: former auditors cannot read later pages, and former keys cannot forge
-//! pages that are believed.
+//! Rotation of the journal keys. Afterwards, a former auditor cannot read later pages, and a page that
+//! anybody seals under former keys is not believed.
 //!
 //! ```text
-//! [ put v (new keys active, former keys closing, auditors' slots anew) ; put j under the former keys ]
+//! [ destroying put v (new keys active, former keys closing, auditors' slots anew) ; put j under the former keys ]
 //! delay, unless the storage is transactional
 //! walk all chains ; [ put v (former keys closed with chain heads) ; put j ]
 //! ```
-//! No page under the former keys can be committed after the first header, because each page checks the
-//! header. Where it cannot, every writer has read the new header after the delay.
+//! On transactional storage, no page under the former keys is committed after the first header, because
+//! each page's transaction checks the header. Elsewhere, every writer reads the new header before the
+//! delay ends.
 
 use crate::error::Result;
 use crate::journal::{Operation, Target};
@@ -18,17 +19,19 @@ use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
 
 impl Vault {
-    /// Rotates the journal key, so that a former auditor cannot read later entries, and the authority
-    /// key, so that a person who kept the former keys cannot write pages that are believed. `keep`
-    /// lists the credentials of the auditors' slots that stay; each credential must open its slot.
-    /// `drop` lists the ids of the auditors' slots to remove. Slots that open the vault do not change.
+    /// Rotates the journal key and the authority key. A former auditor then cannot read later entries.
+    /// A person who kept the former keys then cannot write pages that verification believes.
+    ///
+    /// `keep` lists the credentials of the auditors' slots that stay; each credential must open its
+    /// slot. `drop` lists the ids of the auditors' slots to remove. Slots that open the vault do not
+    /// change.
     ///
     /// Current auditors can still read the past, because the header contains each former key wrapped
     /// under its successor. [`Vault::rotate_root_key`] also does all of this.
     ///
-    /// The rotation cannot tell which of the earlier pages a person with the former keys forged. Run
-    /// [`Vault::verify`] before it. If the process ends during the rotation, the next opening or the
-    /// next rotation finishes it.
+    /// Run [`Vault::verify`] first: the rotation cannot detect pages that a person with the former keys
+    /// forged before the rotation. If the process ends during the rotation, the next rotation finishes
+    /// it; on transactional storage, the next opening also does.
     ///
     /// ```
     /// # use chartlock::*;
@@ -90,7 +93,7 @@ impl Vault {
         self.close_journal_keys().ok()
     }
 
-    /// Closes the former keys of a rotation that did not end, if any.
+    /// Closes the former keys of an interrupted rotation, if any.
     pub(super) fn close_former_journal_keys(&self) -> Result<()> {
         if self.reload_header()?.keyring.is_closing() {
             self.wait_key_removal_delay(self.watcher().as_deref());

@@ -94,8 +94,8 @@ impl Vault {
         let watcher = self.watcher();
         let mut counter = Counter::new(watcher.as_deref(), Phase::Counting);
         self.each_entry(&mut |entry| {
-            let held = match self.open_listed(entry) {
-                Ok(Some(held)) => held,
+            let cached = match self.open_listed(entry) {
+                Ok(Some(cached)) => cached,
                 Ok(None) => return Ok(()),
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
                 Err(_) => {
@@ -106,15 +106,15 @@ impl Vault {
             let master = census
                 .masters
                 .iter_mut()
-                .find(|count| count.number == held.master);
+                .find(|count| count.number == cached.master);
             if let Some(master) = master {
                 master.objects += 1;
             }
-            if held.entry.chart().is_none() {
+            if cached.entry.chart().is_none() {
                 census.erased += 1;
                 return Ok(());
             }
-            self.count_subject(&held, &mut census, &mut counter)
+            self.count_subject(&cached, &mut census, &mut counter)
         })?;
         Ok(census)
     }
@@ -139,11 +139,11 @@ impl Vault {
     }
 
     fn count_patient_keys(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
-        let (held, _) = self.entry(subject, Freshness::Fresh)?;
-        let held = held.ok_or(Error::UnknownSubject)?;
+        let (cached, _) = self.entry(subject, Freshness::Fresh)?;
+        let cached = cached.ok_or(Error::UnknownSubject)?;
         let mut counter = Counter::new(None, Phase::Counting);
-        let mut counts = key_counts(&held)?;
-        self.count_versions(&held, &mut counter, &mut |_, head| {
+        let mut counts = key_counts(&cached)?;
+        self.count_versions(&cached, &mut counter, &mut |_, head| {
             let number = head.map(|head| head.key_number);
             if let Some(count) = counts.iter_mut().find(|count| Some(count.number) == number) {
                 count.objects += 1;
@@ -154,14 +154,14 @@ impl Vault {
 
     fn count_subject(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         census: &mut KeyUsage,
         counter: &mut Counter<'_>,
     ) -> Result<()> {
-        let keys = key_counts(held)?;
+        let keys = key_counts(cached)?;
         census.subjects += 1;
         census.patient_keys += keys.len() as u64;
-        self.count_versions(held, counter, &mut |class, head| {
+        self.count_versions(cached, counter, &mut |class, head| {
             match class {
                 b'r' => census.records += 1,
                 _ => census.earlier_versions += 1,
@@ -179,11 +179,11 @@ impl Vault {
     /// concurrent put moves versions from the records to the history, never back.
     fn count_versions(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         counter: &mut Counter<'_>,
         count: &mut dyn FnMut(u8, Option<Head>),
     ) -> Result<()> {
-        let chart = chart_id(held)?;
+        let chart = chart_id(cached)?;
         for class in *b"rh" {
             self.each_page(
                 &storage_keys::chart(class, &chart),
@@ -201,8 +201,8 @@ impl Vault {
     }
 }
 
-fn key_counts(held: &CachedEntry) -> Result<Vec<KeyCount>> {
-    let keys = held.chart()?.keys();
+fn key_counts(cached: &CachedEntry) -> Result<Vec<KeyCount>> {
+    let keys = cached.chart()?.keys();
     Ok(keys
         .map(|key| KeyCount {
             number: key.number,

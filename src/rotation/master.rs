@@ -112,8 +112,8 @@ impl Vault {
     fn destroy_master(&self, act: &Act, number: u32) -> Result<RotationReport> {
         self.require_writable()?;
         let inactive = |header: &OpenHeader| {
-            let held = header.keyring.master(number);
-            held.is_some_and(|held| held.state == KeyState::Inactive)
+            let cached = header.keyring.master(number);
+            cached.is_some_and(|cached| cached.state == KeyState::Inactive)
         };
         if !inactive(&*self.reload_header()?) {
             return Err(Error::NoSuchKey);
@@ -153,8 +153,8 @@ impl Vault {
             let mut keyring = before.keyring_to_change()?;
             let former: Vec<u32> = keyring
                 .masters()
-                .filter(|held| held.state == KeyState::Inactive)
-                .map(|held| held.number)
+                .filter(|cached| cached.state == KeyState::Inactive)
+                .map(|cached| cached.number)
                 .filter(|number| only.is_none_or(|only| only == *number))
                 .collect();
             removed = former.len() as u64;
@@ -234,20 +234,20 @@ impl Vault {
         for entry in entries {
             // The key number on the medium is not authenticated, so only an entry that opens is
             // counted.
-            let Some(mut held) = self.open_or_count(header, entry, pass) else {
+            let Some(mut cached) = self.open_or_count(header, entry, pass) else {
                 continue;
             };
-            if held.master == active {
+            if cached.master == active {
                 continue;
             }
             pass.stale += 1;
             if reseal {
-                renew(&mut held.entry, self.core.store.clock.now())?;
-                subjects.push(held.entry.subject().clone());
+                renew(&mut cached.entry, self.core.store.clock.now())?;
+                subjects.push(cached.entry.subject().clone());
                 let put = EntryPut {
                     header,
-                    expect: held.expect(),
-                    held: &mut held,
+                    expect: cached.expect(),
+                    held: &mut cached,
                     destroying: false,
                     act,
                 };

@@ -1,4 +1,4 @@
-//! Rotations of the master key, the root key, the journal keys and patient keys, and re-encryption. All operations
+//! Rotations of the master key, the root key, the journal keys and patient keys; re-encryption. All operations
 //! run online and can be resumed, and each object changes in one compare-and-swap. A new rotation
 //! needs a file in this module with an `impl Vault`, a report in `report.rs` and a row in
 //! `journal/operation.rs`.

@@ -45,19 +45,19 @@ impl Vault {
     pub(super) fn walk_chart(
         &self,
         act: &Act,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         work: Work,
         report: &mut ReencryptionReport,
         counter: &mut Counter<'_>,
     ) -> Result<ChartPass> {
-        let chart = chart_id(held)?;
+        let chart = chart_id(cached)?;
         let mut pass = ChartPass::default();
         for place in [Place::Current, Place::Earlier] {
             let prefix = storage_keys::chart(place.code(), &chart);
             self.each_page(&prefix, Projection::Head(HEAD), &mut |entries| {
                 let count = entries.len() as u64;
-                let stale = self.stale_of(held, &chart, place, entries, &mut pass);
-                self.renew(act, held, work, stale, report, &mut pass)?;
+                let stale = self.stale_versions(cached, &chart, place, entries, &mut pass);
+                self.renew(act, cached, work, stale, report, &mut pass)?;
                 counter.add(count);
                 Ok(())
             })?;
@@ -67,9 +67,9 @@ impl Vault {
 
     /// Returns the versions that are not under the active key. The data keys of all other versions
     /// must unwrap, because the key number alone is not authenticated.
-    fn stale_of(
+    fn stale_versions(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         chart: &ChartId,
         place: Place,
         entries: Vec<ScanItem>,
@@ -81,29 +81,29 @@ impl Vault {
                 pass.blocking += 1;
                 continue;
             };
-            match self.is_active(held, &object, &value) {
+            match self.is_active(cached, &object, &value) {
                 Ok(true) => {}
                 Ok(false) => stale.push(object),
-                Err(error) => self.count_unopened_version(held, &value, error, pass),
+                Err(error) => self.count_unopened_version(cached, &value, error, pass),
             }
         }
         stale
     }
 
-    fn is_active(&self, held: &CachedEntry, object: &VersionRef, value: &[u8]) -> Result<bool> {
-        let (head, _) = object.open_head(held, value)?;
-        Ok(head.key_number == held.chart()?.active_key().number)
+    fn is_active(&self, cached: &CachedEntry, object: &VersionRef, value: &[u8]) -> Result<bool> {
+        let (head, _) = object.open_head(cached, value)?;
+        Ok(head.key_number == cached.chart()?.active_key().number)
     }
 
     fn count_unopened_version(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         value: &[u8],
         error: Error,
         pass: &mut ChartPass,
     ) {
         let number = Head::parse(value).map(|head| head.key_number);
-        let retired = number.is_ok_and(|number| held.entry.was_destroyed(number));
+        let retired = number.is_ok_and(|number| cached.entry.was_destroyed(number));
         match error {
             Error::UnknownPatientKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
@@ -117,7 +117,7 @@ impl Vault {
     fn renew(
         &self,
         act: &Act,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         work: Work,
         stale: Vec<VersionRef>,
         report: &mut ReencryptionReport,
@@ -135,8 +135,8 @@ impl Vault {
             let Some(stored) = stored else { continue };
             let revision = stored.revision.clone();
             let change = match work {
-                Work::Rewrap => rewrap(held, object, stored),
-                Work::Reencrypt => self.reencrypted(act, held, object, stored),
+                Work::Rewrap => rewrap(cached, object, stored),
+                Work::Reencrypt => self.reencrypted(act, cached, object, stored),
             };
             match change {
                 // Commit a segmented version immediately, because its new segments must not wait
@@ -148,7 +148,7 @@ impl Vault {
                 Err(error) if is_fatal(&error) => return Err(error),
                 // The next pass counts this version, unless the version has changed by then.
                 Err(Error::UnknownPatientKey) => {}
-                Err(_) if self.is_below_a_marker(held, object)? => {
+                Err(_) if self.is_below_a_marker(cached, object)? => {
                     // Remove the version, because an interrupted expunge left it and no put writes
                     // that version again.
                     self.core
@@ -205,16 +205,16 @@ impl Vault {
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(CommitError::Conflict { operation }) => {
                     // Discard the upload only if no record can reference the new stream. On storage
-                    // that is not transactional, the record may already reference the stream:
-                    // either a later check failed, or a client library repeated a request and
-                    // conflicted with its own first attempt.
-                    let surely_not = self.core.store.storage.is_transactional()
+                    // that is not transactional, the record may already reference the stream. A
+                    // later check may have failed, or a client library may have repeated a request
+                    // and conflicted with its own first attempt.
+                    let is_unused = self.core.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1
                             && streams.as_ref().is_none_or(|(upload, _)| {
                                 self.is_unreferenced(&sent, &upload.stream).unwrap_or(false)
                             });
-                    if let (Some((upload, _)), true) = (streams, surely_not) {
+                    if let (Some((upload, _)), true) = (streams, is_unused) {
                         self.core.store.discard(&upload);
                     }
                 }

@@ -31,20 +31,20 @@ impl Vault {
     pub(super) fn reencrypted(
         &self,
         act: &Act,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         object: &VersionRef,
         stored: Stored,
     ) -> Result<RenewalChange> {
-        let (head, key) = object.open_head(held, &stored.value)?;
+        let (head, key) = object.open_head(cached, &stored.value)?;
         if object.place == Place::Earlier
-            && let Some(change) = self.copied_again(held, object, &head, &stored.revision)?
+            && let Some(change) = self.leftover_repair(cached, object, &head, &stored.revision)?
         {
             return Ok(change);
         }
         let before = envelope::digest(&stored.value)?;
         let opened = envelope::open(stored.value.into(), &head, &object.address, None, &key)?;
         let suite = self.header()?.header.suite();
-        let streams = self.content_again(suite, head.suite, object, &opened.content)?;
+        let streams = self.reupload_content(suite, head.suite, object, &opened.content)?;
         let body = match &streams {
             Some((upload, _, length)) => Body::Segmented {
                 stream: upload.stream,
@@ -65,13 +65,13 @@ impl Vault {
             meta: &opened.meta,
             body,
         };
-        let value = draft.seal(held, &object.address, DataKey::random()?)?;
+        let value = draft.seal(cached, &object.address, DataKey::random()?)?;
         let named = (&*opened.meta.name, before);
-        let entry = self.draft_of_reencryption(act, held, &object.address, named, &value)?;
+        let entry = self.draft_of_reencryption(act, cached, &object.address, named, &value)?;
         let put = |transaction: Transaction| {
             transaction
                 .put(&object.key[..], value, Expect::Unchanged(stored.revision))
-                .check(held.key(), held.expect())
+                .check(cached.key(), cached.expect())
         };
         let transaction = match &streams {
             Some((upload, ..)) => {
@@ -92,7 +92,7 @@ impl Vault {
     /// Uploads segmented content again under a new stream key. Returns the upload, the former
     /// stream and the content length in bytes. Returns `None` for a version without segmented
     /// content.
-    fn content_again(
+    fn reupload_content(
         &self,
         suite: CipherSuite,
         former_suite: CipherSuite,
@@ -109,12 +109,12 @@ impl Vault {
         };
         let chart = &object.address.chart;
         let download = self.download(former_suite, chart, (stream, key, *length))?;
-        let upload = self.upload_again(suite, chart, download)?;
+        let upload = self.reupload_stream(suite, chart, download)?;
         Ok(Some((upload, *stream, *length)))
     }
 
     /// Uploads the content of one stream as another stream, one segment at a time.
-    fn upload_again(
+    fn reupload_stream(
         &self,
         suite: CipherSuite,
         chart: &ChartId,
@@ -135,9 +135,9 @@ impl Vault {
     ///
     /// The leftover version owns no stream. The stream that it references belongs to the current
     /// record, or was deleted when the current record was re-encrypted.
-    fn copied_again(
+    fn leftover_repair(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         object: &VersionRef,
         head: &Head,
         revision: &Revision,
@@ -152,8 +152,8 @@ impl Vault {
         if Head::parse(&current.value)?.version != head.version {
             return Ok(None);
         }
-        let (head, key) = read::authentic(held, &object.address, &current.value)?;
-        let active = held.chart()?.active_key();
+        let (head, key) = read::authentic(cached, &object.address, &current.value)?;
+        let active = cached.chart()?.active_key();
         if head.key_number != active.number {
             // Renew the current version first; the next pass reads both again.
             return Err(Error::UnknownPatientKey);
@@ -179,12 +179,12 @@ impl Vault {
 
 /// Returns the change that replaces a version by the same version with a rewrapped data key.
 pub(super) fn rewrap(
-    held: &CachedEntry,
+    cached: &CachedEntry,
     object: &VersionRef,
     stored: Stored,
 ) -> Result<RenewalChange> {
-    let (head, key) = object.open_head(held, &stored.value)?;
-    let active = held.chart()?.active_key();
+    let (head, key) = object.open_head(cached, &stored.value)?;
+    let active = cached.chart()?.active_key();
     let number = active.number;
     let (suite, place, commitment) = (head.suite, object.place, &head.commitment);
     let wrapped = wrap::wrap(suite, &active.key, place, number, commitment, &key)?;

@@ -107,8 +107,8 @@ pub struct JournalRotationReport {
     /// Number of auditors' slots dropped.
     pub slots_dropped: u64,
     /// Number of journal pages under the former keys, which verification continues to believe. `None`
-    /// if the former keys could not be closed yet: verification then still believes new pages under
-    /// them. Rotate again, or open the vault again.
+    /// if the former keys could not be closed yet. Verification then still believes new pages under
+    /// them. Rotate again or, on transactional storage, open the vault again.
     pub pages: Option<u64>,
     /// `true` if bytes of the former header may still be on the medium.
     pub purge_deferred: bool,

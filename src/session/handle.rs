@@ -16,7 +16,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Guard of one open handle.
 ///
 /// Each hand-out checks that the vault is not locked and that the journal can be written. The policy
-/// is asked again only when something changed, because a decision may take a database query.
+/// is asked again only when something changed, because a reader can hand out many small parts.
 pub(crate) struct HandleGuard {
     session: Session,
     target: HandleTarget,

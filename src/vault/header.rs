@@ -42,7 +42,7 @@ impl OpenHeader {
         }
     }
 
-    /// Reads which pages under closed keys the closings cover.
+    /// Reads the pages under closed keys that the closings cover.
     pub(crate) fn read_closed_pages(&self, storage: &dyn Storage) -> Result<ClosedPages> {
         read_closed_pages(self.header.vault(), &self.keyring, storage)
     }

@@ -15,9 +15,9 @@ use crate::vault::journaling::{slot_target, system_context};
 use crate::vault::page_keys::{read_closed_pages, sealer, with_page_keys};
 use crate::vault::scan;
 
-/// First generation that counts as damaged. No vault reaches it, and a generation above it could
-/// leave no room for later changes of the header.
-const GENERATIONS: u64 = 1 << 63;
+/// The lowest generation that counts as damaged. No vault reaches it, and after it there may be no room
+/// for further headers.
+const FIRST_IMPOSSIBLE_GENERATION: u64 = 1 << 63;
 
 /// Recovery kit whose header and keyring are open.
 pub(super) struct OpenKit {
@@ -25,10 +25,10 @@ pub(super) struct OpenKit {
     unlocked: Unlocked,
 }
 
-/// What a storage shows about headers that were written after a kit was exported.
+/// Evidence in a storage of headers that were written after a kit was exported.
 #[derive(Default)]
 pub(super) struct Evidence {
-    /// Highest generation of a header that the storage shows; 0 for none.
+    /// Highest generation that any stored object shows; 0 for none.
     pub(super) generation: u64,
     /// `true` if an entry is sealed under a master key that the kit does not contain.
     pub(super) is_stale: bool,
@@ -36,7 +36,7 @@ pub(super) struct Evidence {
 
 impl Evidence {
     fn add(&mut self, generation: u64) {
-        if generation < GENERATIONS {
+        if generation < FIRST_IMPOSSIBLE_GENERATION {
             self.generation = self.generation.max(generation);
         }
     }
@@ -49,7 +49,7 @@ pub(super) fn stored_header(storage: &dyn Storage) -> Result<Option<Stored>> {
 
 /// Returns `true` if a stored header was opened. Returns an error if it is unknown whether the header
 /// opens.
-pub(super) fn opened<T>(result: Result<T>) -> Result<bool> {
+pub(super) fn has_opened<T>(result: Result<T>) -> Result<bool> {
     match result {
         Ok(_) => Ok(true),
         Err(Error::WrongKey | Error::HeaderDamaged | Error::Malformed) => Ok(false),
@@ -75,12 +75,12 @@ impl OpenKit {
     /// stored header opens, replacing that header with the kit would lose the master keys that were
     /// added since the export.
     pub(super) fn opens(&self, value: &[u8], credential: &dyn Credential) -> Result<bool> {
-        opened(Header::parse(value).and_then(
-            |stored| match stored.open_keyring(&self.unlocked.root) {
+        has_opened(Header::parse(value).and_then(|stored| {
+            match stored.open_keyring(&self.unlocked.root) {
                 Err(Error::RootKeyChanged) => stored.unlock(credential).map(drop),
                 opened => opened.map(drop),
-            },
-        ))
+            }
+        }))
     }
 
     /// Returns the kit's header with another generation.

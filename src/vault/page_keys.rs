@@ -23,7 +23,7 @@ pub(crate) fn with_page_keys<T>(
     })
 }
 
-/// Reads which pages under the closed keys of a keyring its closings cover.
+/// Reads the pages under closed keys that the closings of a keyring cover.
 pub(crate) fn read_closed_pages(
     vault: &VaultId,
     keyring: &Keyring,

@@ -12,14 +12,14 @@ use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::storage::Storage;
 use crate::vault::Vault;
-use crate::vault::kit_check::{OpenKit, opened, stored_header};
+use crate::vault::kit_check::{OpenKit, has_opened, stored_header};
 
 /// Copy of a vault header, to be stored separately from the vault's storage.
 ///
 /// The kit contains no plaintext key. The kit opens only with a credential that opened the vault at
-/// the time of the export. Every change of the header makes the kit stale: a rotation of the master
-/// key or root key, and a change of the slots. [`RecoveryKit::restore`] detects a stale kit from the
-/// stored header, the patient entries and the journal.
+/// the time of the export. Every change of the header makes the kit stale, such as a rotation of
+/// the master, root or journal keys, or a change of the slots. [`RecoveryKit::restore`] detects a stale
+/// kit from the stored header, the patient entries and the journal.
 ///
 /// ```
 /// # use chartlock::*;
@@ -50,9 +50,9 @@ impl RecoveryKit {
 
     /// Restores the header of a storage whose header is missing or does not open.
     ///
-    /// This method reads all patient entries and all journal pages. It refuses a kit that any of
-    /// them shows to be older than the last header, because that header may have removed slots or
-    /// replaced the root key. Only pages that a vault wrote count. The restore is journaled.
+    /// This method reads all patient entries and all journal pages, and refuses a kit that is older
+    /// than the last header which they show. That header may have removed slots or replaced the root
+    /// key. Only pages that a vault wrote count. The restore is journaled.
     ///
     /// The refusal prevents accidents, not attacks: an attacker who can write to the storage can
     /// also write a header.
@@ -65,11 +65,11 @@ impl RecoveryKit {
     ///   kit's root key.
     /// - [`Error::ForeignKit`] when the entries belong to another vault.
     /// - [`Error::StaleKit`] when the stored header has a higher generation than the kit, although
-    ///   it is damaged or does not open; when a journal page records a later header; or when an
-    ///   entry was sealed under a later header, or under a master key that the kit does not
-    ///   contain. An entry with a damaged key number causes the same error.
+    ///   the header is damaged or does not open. A journal page that records a later header
+    ///   causes the same error. So does an entry that was sealed under a later header, or under a
+    ///   master key that the kit does not contain, and an entry with a damaged key number.
     /// - [`Error::CredentialUnavailable`] when a key service is down, and [`Error::Unsupported`]
-    ///   for a header of a newer release: in both cases it is unknown whether the stored header
+    ///   for a header of a newer release. In both cases it is unknown whether the stored header
     ///   opens.
     /// - [`Error::Contended`] when the header changes at the same time, and errors of the storage.
     pub fn restore(
@@ -145,7 +145,7 @@ impl RecoveryKit {
         let kit = OpenKit::open(&self.0, credential)?;
         let stored = stored_header(&*storage)?;
         if let Some(stored) = &stored
-            && opened(Header::parse(&stored.value).and_then(|header| header.unlock(credential)))
+            && has_opened(Header::parse(&stored.value).and_then(|header| header.unlock(credential)))
                 .unwrap_or(false)
         {
             return Err(Error::HeaderPresent);
@@ -190,8 +190,8 @@ pub struct RecoveryReport {
     /// The stored header that the kit replaced; `None` if none was stored. Keep these bytes: a
     /// credential that opens them can still read the master keys in them.
     pub replaced: Option<Vec<u8>>,
-    /// `true` if slots and keys of the kit's time are in use again, so that credentials removed since
-    /// open the vault. Call [`Vault::rotate_root_key`] next.
+    /// `true` if slots and keys of the kit's time are in use again. Credentials that were removed after
+    /// the export then open the vault again. Call [`Vault::rotate_root_key`] next.
     pub root_rotation_due: bool,
 }
 

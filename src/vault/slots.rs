@@ -36,7 +36,7 @@ impl Vault {
     ///
     /// To end an auditor's access, call [`Vault::rotate_journal_keys`], which drops the slot and changes
     /// the journal key. An auditor who kept the credential and an old copy of the header can still read
-    /// the pages from before that rotation in a copy of the storage.
+    /// pages from before that rotation, in any copy of the storage.
     ///
     /// ```
     /// # use chartlock::*;

@@ -46,7 +46,7 @@ pub(super) struct StoredVersion {
     pub(super) digest: Digest,
     pub(super) opens: OpenResult,
     pub(super) content: ContentCheck,
-    /// The highest version that was expunged, if the value opens and says so; otherwise 0.
+    /// The highest expunged version that the value records; 0 if it records none or does not open.
     pub(super) expunged_up_to: u64,
 }
 

@@ -41,7 +41,7 @@ pub enum JournalFault {
     /// has no consequence.
     Forged,
     /// A page was sealed under former keys after these were closed: by a person who kept the keys, or
-    /// by a process that slept through the rotation. The page has no consequence.
+    /// by a process that was suspended during the rotation. The page has no consequence.
     Late,
     /// Pages under former keys are stored, but a page is missing that could prove that these pages were
     /// written before the keys were closed. The pages have no consequence.

@@ -139,8 +139,8 @@ impl Vault {
     ///   these pages contain only reads, and neither a later opening nor this process has seen
     ///   them. If the lost pages contain changes, verification detects the loss by the changed
     ///   objects;
-    /// - content altered by an attacker who has the chart's keys *and* the journal key, because the
-    ///   attacker's writes and journal entries are indistinguishable from genuine ones.
+    /// - content altered by an attacker who has the chart's keys *and* the active journal and authority
+    ///   keys, because this attacker's writes and journal entries are indistinguishable from genuine ones.
     ///
     /// Verification opens every record. For content above 64 KiB, this method checks only that all
     /// segments are stored, each with its length. A flipped byte or an exchanged segment of the same

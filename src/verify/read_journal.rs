@@ -67,7 +67,7 @@ impl Verification {
         self.check_checkpoint()
     }
 
-    /// Returns the closed_pages of pages under closed keys, read once for all walks.
+    /// Returns the covered pages under closed keys, which are read once for all walks.
     pub(super) fn closed_pages(&mut self, header: &OpenHeader) -> Result<Arc<ClosedPages>> {
         if let Some(closed_pages) = &self.closed_pages {
             return Ok(Arc::clone(closed_pages));

@@ -1,7 +1,8 @@
 //! Check of re-encryptions: the content that a re-encryption sealed again must be journaled.
 //!
-//! The entries of one version are edges from the digest before to the digest after. A version that
-//! was never written, or was rolled back, is named for good, also after its re-encryption.
+//! The entries of one version are edges of a graph: each leads from the digest before a re-encryption to
+//! the digest after it. Verification reports a version that was never written, or was rolled back, even
+//! after its re-encryption. Only an accepted restore ends this finding.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,7 +11,7 @@ use crate::verify::expectation::{Expectation, of_version};
 use crate::verify::expected_state::{KnownFact, Origin};
 
 /// Returns the versions whose re-encryptions sealed tampered content. Each has `true` if the journal
-/// proves the tampering, and `false` if no page names the version otherwise than by a re-encryption.
+/// proves the tampering, and `false` if the journal records the version only as re-encrypted.
 ///
 /// `known` contains the facts from before the record was read. `all` contains all facts of a later
 /// reading in order of versions, because a page may be listed before the page that it builds on.

@@ -267,7 +267,8 @@ pub struct VerifyReport {
     /// Findings on the journal.
     pub journal: Vec<JournalFinding>,
     /// `true` if a rotation of the journal keys did not end, so that new pages under the former keys
-    /// are still believed. Opening the vault, or another rotation, finishes it.
+    /// are still believed. Another rotation finishes it; on transactional storage, opening the vault
+    /// also does.
     pub journal_keys_closing: bool,
     /// Findings on patient entries.
     pub entries: Vec<EntryFinding>,

@@ -109,8 +109,8 @@ impl JournalWalk {
         Ok(())
     }
 
-    /// Lists the stored pages that were not read yet, before it reads any of them; otherwise a busy
-    /// writer could keep the walk reading for ever.
+    /// Lists the stored pages that were not read yet. The walk reads only listed pages; otherwise a busy
+    /// writer could keep the walk reading forever.
     fn new_pages(&self, storage: &dyn Storage) -> Result<Vec<PageId>> {
         let mut found = Vec::new();
         let mut after: Option<Vec<u8>> = None;

@@ -8,7 +8,7 @@ use chartlock::verify::{FindingKind, JournalFault};
 use crate::common::Stage;
 use crate::exceptions::assert_allowed;
 use crate::fixture::{AUDITOR, Fixture};
-use crate::forgeries::{self, Place};
+use crate::forgeries::{self, ForgedPlace};
 use crate::judge::{Gain, faults, judge};
 use crate::moves::Class;
 
@@ -52,7 +52,7 @@ fn every_forged_page_is_found_and_has_no_consequence(stage: &Stage) {
                 verdict.gain,
             );
             let report = verdict.without.unwrap();
-            if !matches!(forgery.place, Place::Over(_)) {
+            if !matches!(forgery.place, ForgedPlace::Over(_)) {
                 let only = faults(&report)
                     .iter()
                     .all(|fault| *fault == JournalFault::Forged);
@@ -80,7 +80,7 @@ fn forged_page_hides_no_rollback(stage: &Stage) {
             let after = forgery.added_to(&after);
             let verdict = judge(stage, &fixture, &after, forgery);
             assert!(!verdict.gain.unseen && !verdict.gain.wrong, "{forgery}");
-            if matches!(forgery.place, Place::Over(_)) {
+            if matches!(forgery.place, ForgedPlace::Over(_)) {
                 // The replaced page can be the page that recorded the newer version.
                 continue;
             }

@@ -1,4 +1,5 @@
-//! The moves that are allowed more than an error and a finding, and the sentences that document them.
+//! Exceptions: moves that may achieve more than an error and a finding, each with the sentence of
+//! SECURITY.md that documents the exception.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -22,10 +23,10 @@ const UNSEEN: Gain = Gain {
     ..NONE
 };
 
-/// An exception.
+/// An exception for some moves.
 pub(crate) struct Exception {
     pub(crate) class: Class,
-    /// Kinds of moves; empty for all.
+    /// Kinds of moves to which the exception applies; empty for all.
     pub(crate) kinds: &'static [Kind],
     pub(crate) allowed: Gain,
     /// Sentence of SECURITY.md that documents the exception.
@@ -105,7 +106,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
             freed: true,
             ..NONE
         },
-        sentence: "Beside older records, the content of newer ones is garbage, and `collect_garbage` frees it.",
+        sentence: "If only older records are put back, the content of the newer ones counts as garbage, and `collect_garbage` frees it.",
     },
     Exception {
         class: Class::Storage,
@@ -178,15 +179,15 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
 ];
 
-/// Returns what a move achieved beyond the exceptions, and the places of the exceptions that it needed.
+/// Returns the gain of a move beyond the exceptions, and the indexes of the exceptions that it needed.
 pub(crate) fn beyond(class: Class, kind: Kind, gain: Gain) -> (Gain, BTreeSet<usize>) {
     let (mut rest, mut needed) = (gain, BTreeSet::new());
     let all = EXCEPTIONS.iter().enumerate();
-    for (place, exception) in all.filter(|(_, it)| it.covers(class, kind)) {
+    for (index, exception) in all.filter(|(_, it)| it.covers(class, kind)) {
         let less = rest.without(exception.allowed);
         if less != rest {
             rest = less;
-            needed.insert(place);
+            needed.insert(index);
         }
     }
     (rest, needed)

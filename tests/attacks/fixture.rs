@@ -24,7 +24,7 @@ pub(crate) type Id = (&'static str, &'static str);
 /// an erasure.
 pub(crate) type Contents = BTreeMap<Id, Vec<Option<Vec<u8>>>>;
 
-/// Keys and header that a person copied.
+/// Header, keys and objects that a person copied.
 pub(crate) struct Copied {
     pub(crate) header: Vec<u8>,
     pub(crate) keyring: Keyring,
@@ -38,7 +38,7 @@ pub(crate) struct Fixture {
     pub(crate) earlier: Vec<(&'static str, Objects)>,
     pub(crate) contents: Contents,
     pub(crate) checkpoint: Checkpoint,
-    /// What the insider copied before all key rotations.
+    /// Keys and objects that the insider copied before all key rotations.
     pub(crate) copied: Copied,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn reset(storage: &Shared, to: &Objects) {
     }
 }
 
-/// Opens the vault on the stage's clock, which advances first.
+/// Advances the stage's clock, then opens the vault.
 pub(crate) fn open(stage: &Stage) -> Vault {
     stage.clock.advance(5_000);
     stage.open_by(stage.options_on_clock().without_background())

@@ -1,4 +1,4 @@
-//! Journal pages that somebody forges who has journal keys, as data.
+//! Forged journal pages: each claim that a holder of journal keys can make, at each place of the journal.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,22 +19,22 @@ use crate::moves::Kind;
 /// A year in milliseconds.
 const YEAR: i64 = 365 * 24 * 60 * 60 * 1000;
 
-/// Where a forged page is stored.
+/// Place of a forged page in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A chain of its own that began at this time; the number tells such chains from each other.
+pub(crate) enum ForgedPlace {
+    /// The first page of a new chain that began at this time. The number distinguishes such chains.
     NewChain(i64, u8),
     /// After the last page of a chain.
     After(PageId),
-    /// Instead of a page.
+    /// At the storage key of an existing page.
     Over(PageId),
 }
 
 /// A forged page.
 pub(crate) struct Forgery {
-    /// What the page claims.
+    /// Name of the page's claim.
     pub(crate) claim: &'static str,
-    pub(crate) place: Place,
+    pub(crate) place: ForgedPlace,
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
 }
@@ -42,9 +42,9 @@ pub(crate) struct Forgery {
 impl fmt::Display for Forgery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match self.place {
-            Place::NewChain(began, _) => format!("in a new chain of {began}"),
-            Place::After(page) => format!("after page {}", page.sequence),
-            Place::Over(page) => format!("over page {}", page.sequence),
+            ForgedPlace::NewChain(began, _) => format!("in a new chain of {began}"),
+            ForgedPlace::After(page) => format!("after page {}", page.sequence),
+            ForgedPlace::Over(page) => format!("over page {}", page.sequence),
         };
         write!(f, "forged {} {place}", self.claim)
     }
@@ -139,21 +139,21 @@ fn claims(fixture: &Fixture, stage: &Stage) -> Vec<Claim> {
     ]
 }
 
-/// Returns the places: new chains, and, for chains that the keys of `sealer` sealed, behind and over pages.
-fn places(now: &Objects, clock: i64) -> Vec<Place> {
+/// Returns the places to try: new chains, and in each chain the end, the second page and the last page.
+fn places(now: &Objects, clock: i64) -> Vec<ForgedPlace> {
     let mut places = vec![
-        Place::NewChain(clock + 1, 0),
-        Place::NewChain(clock + YEAR, 0),
-        Place::NewChain(0, 0),
+        ForgedPlace::NewChain(clock + 1, 0),
+        ForgedPlace::NewChain(clock + YEAR, 0),
+        ForgedPlace::NewChain(0, 0),
     ];
     let ids: Vec<_> = now.keys().filter_map(|key| page_of(key)).collect();
     for (at, id) in ids.iter().enumerate() {
         let is_last = ids.get(at + 1).is_none_or(|next| next.writer != id.writer);
         if is_last {
-            places.push(Place::After(*id));
-            places.push(Place::Over(*id));
+            places.push(ForgedPlace::After(*id));
+            places.push(ForgedPlace::Over(*id));
         } else if id.sequence == 1 {
-            places.push(Place::Over(*id));
+            places.push(ForgedPlace::Over(*id));
         }
     }
     places
@@ -164,10 +164,10 @@ fn key_of(id: &PageId) -> Vec<u8> {
 }
 
 /// Seals one claim at one place.
-fn forge(now: &Objects, sealer: &Sealer, claim: &Claim, place: Place) -> Forgery {
+fn forge(now: &Objects, sealer: &Sealer, claim: &Claim, place: ForgedPlace) -> Forgery {
     let (claim, operation, target, seen) = claim;
     let (id, before) = match place {
-        Place::NewChain(began, number) => {
+        ForgedPlace::NewChain(began, number) => {
             let mut writer = [number; 16];
             writer[..6].copy_from_slice(&began.to_be_bytes()[2..]);
             (
@@ -178,14 +178,14 @@ fn forge(now: &Objects, sealer: &Sealer, claim: &Claim, place: Place) -> Forgery
                 None,
             )
         }
-        Place::After(last) => (
+        ForgedPlace::After(last) => (
             PageId {
                 sequence: last.sequence + 1,
                 ..last
             },
             Some(last),
         ),
-        Place::Over(id) => {
+        ForgedPlace::Over(id) => {
             let before = id.sequence.checked_sub(1);
             (id, before.map(|sequence| PageId { sequence, ..id }))
         }
@@ -208,12 +208,12 @@ fn forge(now: &Objects, sealer: &Sealer, claim: &Claim, place: Place) -> Forgery
     }
 }
 
-/// Returns forged pages that each begin a chain of its own.
+/// Returns forged pages, each of which begins a new chain.
 pub(crate) fn chains(fixture: &Fixture, stage: &Stage, sealer: &Sealer, count: u8) -> Vec<Forgery> {
     let claims = claims(fixture, stage);
     let chains = (0..count).zip(claims.iter().cycle());
     let place = |number| {
-        Place::NewChain(
+        ForgedPlace::NewChain(
             crate::common::clock::NOON + i64::from(number % 3) * YEAR,
             number,
         )
@@ -239,7 +239,7 @@ impl Forgery {
     /// Returns the kind of the move.
     pub(crate) fn kind(&self) -> Kind {
         match self.place {
-            Place::Over(_) => Kind::ReplaceForged,
+            ForgedPlace::Over(_) => Kind::ReplaceForged,
             _ => Kind::AddForged,
         }
     }

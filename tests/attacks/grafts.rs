@@ -1,4 +1,4 @@
-//! Record versions that a former insider seals with patient keys that were copied, as data.
+//! Grafts: record versions that a former insider seals with copied patient keys and puts into the storage.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use chartlock::{CipherSuite, SubjectKind};
 use crate::common::objects::Objects;
 use crate::fixture::{Copied, Fixture, Id};
 
-/// How the content is grafted.
+/// Kind of a graft: the version that the insider's content takes the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum GraftKind {
     /// Replaces the current version by other content under a new data key.
     Replace,
     /// Replaces the current version under the data key of a copied version.
@@ -27,25 +27,25 @@ pub(crate) enum Way {
     Earlier,
 }
 
-pub(crate) const WAYS: [Way; 6] = [
-    Way::Replace,
-    Way::SameDataKey,
-    Way::NextVersion,
-    Way::NextVersionWithHistory,
-    Way::FirstVersion,
-    Way::Earlier,
+pub(crate) const GRAFT_KINDS: [GraftKind; 6] = [
+    GraftKind::Replace,
+    GraftKind::SameDataKey,
+    GraftKind::NextVersion,
+    GraftKind::NextVersionWithHistory,
+    GraftKind::FirstVersion,
+    GraftKind::Earlier,
 ];
 
 /// A graft on a record.
 pub(crate) struct Graft {
     pub(crate) id: Id,
-    pub(crate) way: Way,
+    pub(crate) kind: GraftKind,
     pub(crate) after: Objects,
 }
 
 impl fmt::Display for Graft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "graft {:?} on {} {}", self.way, self.id.0, self.id.1)
+        write!(f, "graft {:?} on {} {}", self.kind, self.id.0, self.id.1)
     }
 }
 
@@ -133,7 +133,7 @@ impl Target {
 }
 
 /// Grafts content on a record.
-pub(crate) fn graft(fixture: &Fixture, id: Id, way: Way) -> Graft {
+pub(crate) fn graft(fixture: &Fixture, id: Id, kind: GraftKind) -> Graft {
     let copied = &fixture.copied;
     let target = Target::new(copied, id);
     let mut after = fixture.now.clone();
@@ -141,26 +141,26 @@ pub(crate) fn graft(fixture: &Fixture, id: Id, way: Way) -> Graft {
     let fresh = || DataKey::random().unwrap();
     let seal = |place, version, content| target.seal(place, version, content, fresh());
     let (key, value) = (target.key.clone(), b"grafted".as_slice());
-    let grafted = match way {
-        Way::Replace => (key, seal(Place::Current, current, value)),
-        Way::SameDataKey => {
+    let grafted = match kind {
+        GraftKind::Replace => (key, seal(Place::Current, current, value)),
+        GraftKind::SameDataKey => {
             let version = Head::parse(&copied.objects[&target.key]).unwrap().version;
             let data_key = target.data_key(copied);
             (key, target.seal(Place::Current, version, value, data_key))
         }
-        Way::NextVersion => (key, seal(Place::Current, current + 1, value)),
-        Way::NextVersionWithHistory => {
+        GraftKind::NextVersion => (key, seal(Place::Current, current + 1, value)),
+        GraftKind::NextVersionWithHistory => {
             let content = fixture.contents[&id].last().unwrap().clone().unwrap();
             let earlier = seal(Place::Earlier, current, &content);
             after.insert(target.earlier(current), earlier);
             (key, seal(Place::Current, current + 1, value))
         }
-        Way::FirstVersion => {
+        GraftKind::FirstVersion => {
             let content = fixture.contents[&id][0].clone().unwrap();
             (key, seal(Place::Current, current, &content))
         }
-        Way::Earlier => (target.earlier(1), seal(Place::Earlier, 1, value)),
+        GraftKind::Earlier => (target.earlier(1), seal(Place::Earlier, 1, value)),
     };
     after.insert(grafted.0, grafted.1);
-    Graft { id, way, after }
+    Graft { id, kind, after }
 }

@@ -11,8 +11,8 @@ use crate::common::objects::Objects;
 use crate::common::{Stage, record, session, subject};
 use crate::exceptions::assert_allowed;
 use crate::fixture::{Fixture, INSIDER, Id, objects, reset};
-use crate::forgeries::{self, Place};
-use crate::grafts::{WAYS, graft};
+use crate::forgeries::{self, ForgedPlace};
+use crate::grafts::{GRAFT_KINDS, graft};
 use crate::judge::{faults, judge};
 use crate::moves::{Class, Kind};
 
@@ -64,7 +64,7 @@ fn every_page_under_former_keys_is_late_and_has_no_consequence(stage: &Stage) {
         let verdict = judge(stage, &fixture, &after, forgery);
         assert_allowed(forgery, Class::Insider, forgery.kind(), verdict.gain);
         let report = verdict.without.unwrap();
-        if !matches!(forgery.place, Place::Over(_)) {
+        if !matches!(forgery.place, ForgedPlace::Over(_)) {
             assert_eq!(
                 faults(&report),
                 [JournalFault::Late],
@@ -88,7 +88,7 @@ fn page_under_former_keys_hides_no_rollback(stage: &Stage) {
     for forgery in forgeries.iter().step_by(crate::stride(stage)) {
         let verdict = judge(stage, &fixture, &forgery.added_to(&after), forgery);
         assert!(!verdict.gain.unseen && !verdict.gain.wrong, "{forgery}");
-        if matches!(forgery.place, Place::Over(_)) {
+        if matches!(forgery.place, ForgedPlace::Over(_)) {
             // The replaced page can be the page that recorded the newer version.
             continue;
         }
@@ -104,7 +104,8 @@ fn page_under_former_keys_hides_no_rollback(stage: &Stage) {
     }
 }
 
-/// Records on which the insider grafts content. The keys of MRN-1 were rotated, those of the others not.
+/// Records on which the insider grafts content. The keys of MRN-1 were rotated, and those of the others
+/// were not.
 const GRAFTED: [Id; 4] = [
     ("MRN-1", "amended"),
     ("MRN-2", "amended"),
@@ -115,7 +116,7 @@ const GRAFTED: [Id; 4] = [
 fn every_graft_is_found(stage: &Stage) {
     let fixture = Fixture::new(stage);
     for id in GRAFTED {
-        for way in WAYS {
+        for way in GRAFT_KINDS {
             let made = graft(&fixture, id, way);
             let gain = judge(stage, &fixture, &made.after, &made).gain;
             let kind = match id.0 {

@@ -1,4 +1,5 @@
-//! Judges the result of a move: what verification finds, what reads return, and what operations destroy.
+//! Judgement of a move: the findings of verification, the results of reads, and the objects that
+//! operations destroy.
 
 use std::fmt;
 
@@ -9,8 +10,8 @@ use crate::common::objects::Objects;
 use crate::common::{Fixed, Stage, because, is_failure_class, record, session};
 use crate::fixture::{Fixture, objects, reset};
 
-/// What a move achieved. All fields are `false` if verification found it and reads failed or returned
-/// the true content.
+/// Gain of a move for the attacker. All fields are `false` if verification found the move, and each read
+/// failed or returned the true content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Gain {
     /// Verification without a checkpoint finds nothing.
@@ -25,7 +26,7 @@ pub(crate) struct Gain {
     pub(crate) wrong: bool,
     /// The garbage collection deletes objects that belong to records.
     pub(crate) freed: bool,
-    /// An operation is done before its time.
+    /// An operation succeeds before its time, such as an erasure before a retention ends.
     pub(crate) early: bool,
     /// Verification finds something, but names no object that the move changed.
     pub(crate) unnamed: bool,
@@ -47,7 +48,7 @@ impl Gain {
     }
 }
 
-/// What a move achieved, and what verification found.
+/// Gain of a move, and the findings of verification.
 #[derive(Default)]
 pub(crate) struct Verdict {
     pub(crate) gain: Gain,

@@ -1,10 +1,10 @@
 //! The attack suite: each attacker tries every move on a vault that contains each kind of object.
 //!
-//! Of each move the suite asserts that verification finds it, with and without a checkpoint, that no
-//! read returns content that was never stored there, and that no operation destroys anything
-//! afterwards. `exceptions` is the one list of the moves that are allowed more.
+//! The suite asserts of each move that verification finds it, with and without a checkpoint. No read
+//! returns content that was never stored there, and no operation destroys anything afterwards.
+//! `exceptions` lists the moves that may achieve more, and the sentences of SECURITY.md that say so.
 //!
-//! The short form tries a part of the moves. `CHARTLOCK_LONG=1` tries all.
+//! By default, the suite tries a part of the moves. `CHARTLOCK_LONG=1` tries all.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -38,7 +38,8 @@ mod wrong_clock;
 
 use common::Stage;
 
-/// Returns the step of loops over moves: 1 in the long form. The short form tries most on memory storage.
+/// Returns the step of loops over moves: 1 in the long form. The short form tries the most moves on
+/// memory storage.
 fn stride(stage: &Stage) -> usize {
     let is_memory = stage.stride == 1 && stage.storage.is_transactional();
     match std::env::var_os("CHARTLOCK_LONG") {

@@ -1,4 +1,4 @@
-//! The moves of a storage writer, as data.
+//! The moves of a storage writer: each changed object or state, and the storage after the change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,7 +20,7 @@ pub(crate) enum Class {
     Storage,
     /// A journal page that an auditor seals, as a page of an auditor or as a page of the vault.
     AuditorsPage { is_own: bool },
-    /// What a former insider seals with the keys that were copied before the rotations.
+    /// Objects that a former insider seals with the keys that were copied before the rotations.
     Insider,
     /// The clock of the machine.
     Clock,
@@ -83,7 +83,7 @@ pub(crate) enum Kind {
 pub(crate) struct Move {
     pub(crate) class: Class,
     pub(crate) kind: Kind,
-    /// The object or the earlier state.
+    /// Name of the changed object, or of the earlier state that is put back.
     pub(crate) detail: String,
     /// Storage key of the only object that changes.
     pub(crate) key: Option<Vec<u8>>,

@@ -16,7 +16,7 @@ use crate::judge::{Gain, judge};
 use crate::moves::{Class, Kind};
 
 everywhere!(
-    work_with_a_wrong_clock_is_quiet_and_hides_no_removed_chain,
+    work_with_a_wrong_clock_causes_no_finding_and_hides_no_removed_chain,
     clock_ahead_ends_a_retention_but_no_hold,
 );
 
@@ -66,7 +66,7 @@ fn chains(objects: &Objects) -> BTreeMap<[u8; 16], Vec<Vec<u8>>> {
     chains
 }
 
-fn work_with_a_wrong_clock_is_quiet_and_hides_no_removed_chain(stage: &Stage) {
+fn work_with_a_wrong_clock_causes_no_finding_and_hides_no_removed_chain(stage: &Stage) {
     let mut fixture = Fixture::new(stage);
     let (now, contents) = (fixture.now.clone(), fixture.contents.clone());
     let step = if crate::stride(stage) > 7 { 3 } else { 1 };

@@ -32,11 +32,10 @@ use matching::{Conditions, Match, Pattern};
 /// them. Restrict lists with rules on operations and record names.
 ///
 /// The vault calls the policy several times for these operations (see [`AccessPolicy`]). The first
-/// call of a read or a retraction has no labels: a permitting label rule counts as a match, and a
-/// denying label rule does not. In later calls, both kinds of rules are matched against the labels.
-/// So a label rule can deny in a later call a read that the first call permitted, but never the
-/// reverse. Prefer denials that need no labels, because they take effect before any key is
-/// unwrapped.
+/// call of a read or a retraction has no labels. A permitting label rule then counts as a match, and
+/// a denying label rule does not. In later calls, both kinds of rules are matched against the labels.
+/// So a later call can deny a read that the first call permitted, but never the reverse. Prefer
+/// denials that need no labels, because they take effect before any key is unwrapped.
 ///
 /// ```
 /// # use chartlock::{Purpose, access::Rule};
@@ -231,8 +230,9 @@ pub struct RulePolicy {
 impl RulePolicy {
     /// Creates a policy from rules in order. Without rules, the policy denies every request.
     ///
-    /// Rejects values that can never match: patterns and labels that cannot occur in a request,
-    /// operations outside all groups of the rule, and subjects of another kind than the rule's.
+    /// Rejects values that can never match. These are patterns and labels that cannot occur in a
+    /// request, operations outside all groups of the rule, and subjects of another kind than the
+    /// rule's.
     ///
     /// # Errors
     /// [`Error::InvalidId`](crate::Error::InvalidId) if a pattern is empty, too long, or has a

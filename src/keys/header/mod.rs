@@ -26,8 +26,8 @@ const MAGIC: [u8; 8] = *b"\x89CLK\r\n\x1a\n";
 const FORMAT: u16 = 1;
 const SLOTS_MAX: usize = 16;
 /// The maximum work of opening all slots with a passphrase, in KiB times passes: 16 GiB, some 15
-/// seconds. An attacker who writes the storage can plant slots of the greatest cost, so the slots are
-/// tried in ascending order of their work, and those beyond this sum are not tried.
+/// seconds. A storage writer can plant slots of the greatest cost. Therefore, a header tries its slots
+/// in ascending order of their work, and stops at this sum.
 const WORK_MAX: u64 = 16 * 1024 * 1024;
 /// The number of bytes between the frame and the sealed keyring: salt 32, commitment 32, length 4.
 const RING_HEAD: usize = 68;

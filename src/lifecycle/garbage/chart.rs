@@ -36,16 +36,16 @@ struct Intents {
 }
 
 struct SurveyedChart {
-    /// Number of versions that do not open or are missing.
-    unsettled: u64,
+    /// Number of versions that are missing or do not open.
+    unreadable: u64,
     under_way: u64,
 }
 
 /// Returns `true` if the start of an upload is further than `bound` from `now`, in either direction.
 ///
-/// A start in the future comes from a clock that is ahead of this one. The same bound holds for it,
-/// so that a wrong clock does not protect its upload for ever, and an upload of a process whose clock
-/// is less than `bound` ahead is never removed early.
+/// A start in the future comes from a clock that is ahead of this one. The bound also limits how long
+/// such a clock protects an upload. An upload whose clock is less than `bound` ahead is not removed
+/// early.
 fn is_distant(started_at: i64, now: i64, bound: i64) -> bool {
     started_at.abs_diff(now) > bound.unsigned_abs()
 }
@@ -84,38 +84,38 @@ impl Vault {
         let mut before = None;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let (Some(held), _) = self.entry(subject, Freshness::Fresh)? else {
+            let (Some(cached), _) = self.entry(subject, Freshness::Fresh)? else {
                 return Ok(());
             };
-            match held.entry.state() {
+            match cached.entry.state() {
                 EntryState::Live(now) if now.id() == chart => {}
                 EntryState::Erasing { chart: now } if now == chart => {
                     return self.collect_dead(chart, collection);
                 }
-                _ if held.entry.dead_charts().contains(chart) => {
+                _ if cached.entry.dead_charts().contains(chart) => {
                     return self.collect_dead(chart, collection);
                 }
                 _ => return Ok(()),
             }
-            let surveyed = self.collect_chart(&held, chart, collection)?;
-            let settled = surveyed.unsettled == 0;
+            let surveyed = self.collect_chart(&cached, chart, collection)?;
+            let is_readable = surveyed.unreadable == 0;
             // Retry if the entry has changed, because a concurrent rotation or erasure may be the
             // reason why versions do not open.
-            if settled || before.as_ref() == Some(&held.revision) {
+            if is_readable || before.as_ref() == Some(&cached.revision) {
                 let report = &mut collection.report;
                 report.uploads_under_way += surveyed.under_way;
-                report.charts_passed_over += u64::from(!settled);
-                report.unreadable_versions += surveyed.unsettled;
+                report.charts_passed_over += u64::from(!is_readable);
+                report.unreadable_versions += surveyed.unreadable;
                 return Ok(());
             }
-            before = Some(held.revision.clone());
+            before = Some(cached.revision.clone());
         }
         Err(Error::Contended)
     }
 
     fn collect_chart(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         chart: &ChartId,
         collection: &mut Collection<'_>,
     ) -> Result<SurveyedChart> {
@@ -125,7 +125,7 @@ impl Vault {
         let intents = self.intents(chart, collection)?;
         unreferenced.retain(|stream| !intents.under_way.contains(stream));
         let mut surveyed = SurveyedChart {
-            unsettled: 0,
+            unreadable: 0,
             under_way: intents.under_way.len() as u64,
         };
         let nothing =
@@ -135,20 +135,25 @@ impl Vault {
         }
         // Survey only the plaintext stream ids first: if every stream is referenced, no body needs
         // to be opened.
-        surveyed.unsettled =
-            self.survey(held, chart, StreamSurvey::Names, collection, &mut |named| {
+        surveyed.unreadable =
+            self.survey(cached, chart, StreamSurvey::Ids, collection, &mut |named| {
                 unreferenced.remove(&named.stream);
             })?;
-        if surveyed.unsettled > 0 || nothing(&unreferenced) {
+        if surveyed.unreadable > 0 || nothing(&unreferenced) {
             return Ok(surveyed);
         }
         let mut keys = Vec::new();
-        surveyed.unsettled =
-            self.survey(held, chart, StreamSurvey::Keys, collection, &mut |named| {
+        surveyed.unreadable = self.survey(
+            cached,
+            chart,
+            StreamSurvey::Keys,
+            collection,
+            &mut |named| {
                 unreferenced.remove(&named.stream);
                 keys.extend(named.key);
-            })?;
-        if surveyed.unsettled > 0 {
+            },
+        )?;
+        if surveyed.unreadable > 0 {
             return Ok(surveyed);
         }
         self.fence(chart, &intents.abandoned, collection)?;
@@ -158,12 +163,12 @@ impl Vault {
             .any(|stream| unreferenced.contains(stream))
         {
             // Survey again, because a writer may have committed just before its intent was deleted.
-            surveyed.unsettled =
-                self.survey(held, chart, StreamSurvey::Names, collection, &mut |named| {
+            surveyed.unreadable =
+                self.survey(cached, chart, StreamSurvey::Ids, collection, &mut |named| {
                     unreferenced.remove(&named.stream);
                 })?;
         }
-        if surveyed.unsettled == 0 {
+        if surveyed.unreadable == 0 {
             self.free(chart, unreferenced, &keys, collection)?;
         }
         Ok(surveyed)
@@ -197,9 +202,9 @@ impl Vault {
             if let Some(last) = page.items.last() {
                 // Skip the other segments of the same stream.
                 let stream = storage_keys::stream_of(&last.key);
-                let behind = stream
+                let end = stream
                     .map(|stream| storage_keys::behind(&storage_keys::segments(chart, &stream)));
-                after = Some(behind.unwrap_or_else(|| last.key.clone()));
+                after = Some(end.unwrap_or_else(|| last.key.clone()));
             }
         }
     }

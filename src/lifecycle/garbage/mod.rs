@@ -40,16 +40,16 @@ impl Vault {
     /// conflict, of re-encryptions, and of erased subjects. Readers and writers continue
     /// concurrently. After an interruption, call this method again.
     ///
-    /// On exclusive storage ([`is_exclusive`](crate::storage::Storage::is_exclusive)), the collector keeps the uploads that this
-    /// process runs, and frees all others at once.
+    /// On exclusive storage ([`is_exclusive`](crate::storage::Storage::is_exclusive)), the collector
+    /// keeps the uploads that this process runs, and frees all others, whatever their age.
     ///
-    /// On other storage, the collector distinguishes running uploads from abandoned uploads by age.
-    /// It keeps uploads that began less than 24 hours ago, because a writer gives up after 24 hours.
+    /// On other storage, the collector distinguishes running uploads from abandoned uploads by their
+    /// age. It keeps uploads that began less than 24 hours ago, because a writer gives up after 24 hours.
     /// It also keeps uploads of a clock that is at most 24 hours ahead. On transactional storage, a
     /// writer whose clock is wrong by more loses at most its upload, and gets an error.
     ///
-    /// On storage that is not transactional, both limits are 7 days. A writer that stalls for days
-    /// between two operations of a commit, or whose clock is days ahead, can still lose its upload.
+    /// On storage that is not transactional, both limits are 7 days. A writer that stalls for
+    /// longer between two operations of a commit, or whose clock is further ahead, can lose its upload.
     ///
     /// The collector frees nothing that may be needed. It skips charts without a readable patient
     /// entry, and charts in which a record version is missing or does not open. It keeps every
@@ -82,32 +82,32 @@ impl Vault {
             report: GarbageReport::default(),
             counter: Counter::new(watcher.as_deref(), Phase::Collecting),
         };
-        let mut charts = self.charts_behind(None)?;
+        let mut charts = self.charts_after(None)?;
         while let Some(last) = charts.last().copied() {
             collection.report.charts += charts.len() as u64;
             self.collect_charts(charts, &mut collection)?;
-            charts = self.charts_behind(Some(&last))?;
+            charts = self.charts_after(Some(&last))?;
         }
         Ok(collection.report)
     }
 
     /// Returns the first charts after `after` that have segments or intents.
-    fn charts_behind(&self, after: Option<&ChartId>) -> Result<BTreeSet<ChartId>> {
+    fn charts_after(&self, after: Option<&ChartId>) -> Result<BTreeSet<ChartId>> {
         let mut charts = BTreeSet::new();
         for class in *b"sw" {
-            let mut behind =
+            let mut next =
                 after.map(|chart| storage_keys::behind(&storage_keys::chart(class, chart)));
             for _ in 0..CHARTS_AT_ONCE {
                 let page = self.core.store.scan(Scan {
                     prefix: &[class],
-                    after: behind.as_deref(),
+                    after: next.as_deref(),
                     limit: 1,
                     projection: Projection::Keys,
                 })?;
                 let Some(entry) = page.items.into_iter().next() else {
                     break;
                 };
-                behind = match storage_keys::chart_of(&entry.key) {
+                next = match storage_keys::chart_of(&entry.key) {
                     Some(chart) => {
                         charts.insert(chart);
                         Some(storage_keys::behind(&storage_keys::chart(class, &chart)))
@@ -134,7 +134,7 @@ impl Vault {
     ) -> Result<()> {
         collection.report.unreadable_entries = 0;
         self.each_entry(&mut |entry| match self.open_listed(entry) {
-            Ok(Some(held)) => self.collect_of(&held, &mut charts, collection),
+            Ok(Some(cached)) => self.collect_charts_of(&cached, &mut charts, collection),
             Ok(None) => Ok(()),
             Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
             Err(_) => {
@@ -149,23 +149,23 @@ impl Vault {
         Ok(())
     }
 
-    fn collect_of(
+    fn collect_charts_of(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         charts: &mut BTreeSet<ChartId>,
         collection: &mut Collection<'_>,
     ) -> Result<()> {
-        for chart in held.entry.dead_charts() {
+        for chart in cached.entry.dead_charts() {
             if charts.remove(chart) {
                 self.collect_dead(chart, collection)?;
             }
         }
-        match held.entry.state() {
+        match cached.entry.state() {
             EntryState::Erasing { chart } if charts.remove(chart) => {
                 self.collect_dead(chart, collection)
             }
             EntryState::Live(chart) if charts.remove(chart.id()) => {
-                self.collect_live(held.entry.subject(), chart.id(), collection)
+                self.collect_live(cached.entry.subject(), chart.id(), collection)
             }
             _ => Ok(()),
         }

@@ -20,36 +20,36 @@ const PAGE: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamSurvey {
-    /// The stream id in plaintext, which is not authenticated.
-    Names,
-    /// The stream id and the stream key.
+    /// Reads the stream id in plaintext, which is not authenticated.
+    Ids,
+    /// Opens the body, which contains the stream id and the stream key.
     Keys,
 }
 
 /// Stream that a record version references, with its key if the version was opened.
-pub(super) struct Named {
+pub(super) struct ReferencedStream {
     pub(super) stream: StreamId,
     pub(super) key: Option<(CipherSuite, StreamKey)>,
 }
 
 struct SurveyWalk<'a> {
-    held: &'a CachedEntry,
+    cached: &'a CachedEntry,
     chart: &'a ChartId,
     survey: StreamSurvey,
-    found: &'a mut dyn FnMut(Named),
-    /// Number of versions that do not open or are missing.
-    unsettled: u64,
+    found: &'a mut dyn FnMut(ReferencedStream),
+    /// Number of versions that are missing or do not open.
+    unreadable: u64,
 }
 
 /// Progress through the history of one record.
 #[derive(Debug, Clone, Copy)]
 enum History {
-    /// The scan expects version `next`, below `current`. `unsettled` counts the versions before
+    /// The scan expects version `next`, below `current`. `unreadable` counts the versions before
     /// `next` that are missing or do not open.
     Known {
         current: u64,
         next: u64,
-        unsettled: u64,
+        unreadable: u64,
     },
     /// The current version is missing, does not open, or was put after the scan began.
     Unknown,
@@ -58,12 +58,12 @@ enum History {
 }
 
 /// Earlier version of a record, as the scan found it.
-struct Met {
+struct FoundVersion {
     version: u64,
     /// `true` if the version is an expunged marker.
     is_marker: bool,
     /// `true` if the version opens.
-    settled: bool,
+    opens: bool,
 }
 
 type SurveyHistories = BTreeMap<RecordTag, History>;
@@ -76,18 +76,18 @@ impl Vault {
     /// versions from the records to the history, never back.
     pub(super) fn survey(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         chart: &ChartId,
         survey: StreamSurvey,
         collection: &mut Collection<'_>,
-        found: &mut dyn FnMut(Named),
+        found: &mut dyn FnMut(ReferencedStream),
     ) -> Result<u64> {
         let mut walk = SurveyWalk {
-            held,
+            cached,
             chart,
             survey,
             found,
-            unsettled: 0,
+            unreadable: 0,
         };
         let (mut after, mut after_earlier) = (None, None);
         loop {
@@ -95,13 +95,13 @@ impl Vault {
             collection.counter.add(page.items.len() as u64);
             after = page.items.last().map(|entry| entry.key.clone()).or(after);
             let mut histories = SurveyHistories::new();
-            self.take_in(&mut walk, Place::Current, page.items, &mut histories)?;
+            self.add_page(&mut walk, Place::Current, page.items, &mut histories)?;
             let until = after.as_deref().filter(|_| page.more);
             let earlier = &mut after_earlier;
             self.earlier(&mut walk, until, earlier, &mut histories, collection)?;
-            walk.miss(&histories);
+            walk.count_missing(&histories);
             if !page.more {
-                return Ok(walk.unsettled);
+                return Ok(walk.unreadable);
             }
         }
     }
@@ -129,7 +129,7 @@ impl Vault {
             if let Some(last) = page.items.last() {
                 *after = Some(last.key.clone());
             }
-            self.take_in(walk, Place::Earlier, page.items, histories)?;
+            self.add_page(walk, Place::Earlier, page.items, histories)?;
             if ended {
                 return Ok(());
             }
@@ -146,7 +146,7 @@ impl Vault {
         Ok(page)
     }
 
-    fn take_in(
+    fn add_page(
         &self,
         walk: &mut SurveyWalk<'_>,
         place: Place,
@@ -156,10 +156,10 @@ impl Vault {
         let mut segmented = Vec::new();
         for ScanItem { key, value, .. } in entries {
             let Some(object) = VersionRef::at(walk.chart, place, key) else {
-                walk.unsettled += 1;
+                walk.unreadable += 1;
                 continue;
             };
-            let opened = object.open_head(walk.held, &value);
+            let opened = object.open_head(walk.cached, &value);
             let is_marker = match &opened {
                 Ok((head, _)) if head.kind == Kind::Retraction => self.is_marker(walk, &object)?,
                 _ => false,
@@ -168,27 +168,27 @@ impl Vault {
                 Ok((head, _)) if head.kind == Kind::Segmented => stream_of(&value),
                 _ => None,
             };
-            let settled = match &opened {
+            let opens = match &opened {
                 Ok((head, _)) => head.kind != Kind::Segmented || stream.is_some(),
                 Err(_) => false,
             };
             match (opened, object.version) {
                 (_, Some(version)) => {
-                    let met = Met {
+                    let found = FoundVersion {
                         version,
                         is_marker,
-                        settled,
+                        opens,
                     };
-                    self.met(walk, &object.address, met, histories)?;
+                    self.add_earlier(walk, &object.address, found, histories)?;
                 }
                 (opened, None) => {
-                    walk.unsettled += u64::from(!settled);
+                    walk.unreadable += u64::from(!opens);
                     let history = match opened {
                         Ok(_) if is_marker => History::Expunged,
                         Ok((head, _)) => History::Known {
                             current: head.version,
                             next: 1,
-                            unsettled: 0,
+                            unreadable: 0,
                         },
                         Err(_) => History::Unknown,
                     };
@@ -196,48 +196,48 @@ impl Vault {
                 }
             }
             if let Some(stream) = stream {
-                (walk.found)(Named { stream, key: None });
+                (walk.found)(ReferencedStream { stream, key: None });
                 segmented.push(object);
             }
         }
         match walk.survey {
-            StreamSurvey::Names => Ok(()),
+            StreamSurvey::Ids => Ok(()),
             StreamSurvey::Keys => self.open_bodies(walk, &segmented),
         }
     }
 
-    fn met(
+    fn add_earlier(
         &self,
         walk: &mut SurveyWalk<'_>,
         address: &Address,
-        met: Met,
+        found: FoundVersion,
         histories: &mut SurveyHistories,
     ) -> Result<()> {
-        let lost = u64::from(!met.settled);
+        let lost = u64::from(!found.opens);
         match histories.get_mut(&address.record) {
             Some(History::Known {
                 current,
                 next,
-                unsettled,
-            }) if met.version < *current => {
-                let missing = met.version.saturating_sub(*next);
-                *unsettled = match met.is_marker {
+                unreadable,
+            }) if found.version < *current => {
+                let missing = found.version.saturating_sub(*next);
+                *unreadable = match found.is_marker {
                     true => 0,
-                    false => unsettled.saturating_add(missing).saturating_add(lost),
+                    false => unreadable.saturating_add(missing).saturating_add(lost),
                 };
-                *next = met.version + 1;
+                *next = found.version + 1;
             }
             Some(History::Expunged) => {}
             // A version that is not below the current one is left over from an interrupted put.
-            Some(_) => walk.unsettled += lost,
+            Some(_) => walk.unreadable += lost,
             None => {
-                walk.unsettled += lost;
+                walk.unreadable += lost;
                 let begun = self
                     .core
                     .store
                     .read_damaged(&storage_keys::current(address))?
                     .is_some();
-                walk.unsettled += u64::from(!begun);
+                walk.unreadable += u64::from(!begun);
                 histories.insert(address.record, History::Unknown);
             }
         }
@@ -252,7 +252,7 @@ impl Vault {
             return Ok(false);
         };
         let opened = object
-            .open_head(walk.held, &stored.value)
+            .open_head(walk.cached, &stored.value)
             .and_then(|(head, key)| {
                 envelope::open(stored.value.into(), &head, &object.address, None, &key)
             });
@@ -266,9 +266,9 @@ impl Vault {
         let keys: Vec<_> = segmented.iter().map(|object| &object.key[..]).collect();
         let values = self.core.store.read_each(&keys)?;
         for (object, stored) in segmented.iter().zip(values) {
-            match open_body(object, walk.held, stored) {
+            match open_body(object, walk.cached, stored) {
                 Ok(named) => (walk.found)(named),
-                Err(_) => walk.unsettled += 1,
+                Err(_) => walk.unreadable += 1,
             }
         }
         Ok(())
@@ -276,26 +276,30 @@ impl Vault {
 }
 
 impl SurveyWalk<'_> {
-    fn miss(&mut self, histories: &SurveyHistories) {
+    fn count_missing(&mut self, histories: &SurveyHistories) {
         for history in histories.values() {
             if let History::Known {
                 current,
                 next,
-                unsettled,
+                unreadable,
             } = history
             {
-                let missing = current.saturating_sub(*next).saturating_add(*unsettled);
-                self.unsettled = self.unsettled.saturating_add(missing);
+                let missing = current.saturating_sub(*next).saturating_add(*unreadable);
+                self.unreadable = self.unreadable.saturating_add(missing);
             }
         }
     }
 }
 
-fn open_body(object: &VersionRef, held: &CachedEntry, stored: Option<Stored>) -> Result<Named> {
+fn open_body(
+    object: &VersionRef,
+    cached: &CachedEntry,
+    stored: Option<Stored>,
+) -> Result<ReferencedStream> {
     let value = stored.ok_or(Error::HistoryGap)?.value;
-    let (head, key) = object.open_head(held, &value)?;
+    let (head, key) = object.open_head(cached, &value)?;
     match envelope::open(value.into(), &head, &object.address, None, &key)?.content {
-        Content::Segmented { stream, key, .. } => Ok(Named {
+        Content::Segmented { stream, key, .. } => Ok(ReferencedStream {
             stream,
             key: Some((head.suite, key)),
         }),

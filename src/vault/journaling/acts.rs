@@ -10,7 +10,7 @@ use crate::vault::Vault;
 use crate::vault::journaling::Answer;
 
 /// Returns the outcome that the journal records for a result.
-fn ended<T>(result: &Result<T>) -> AccessOutcome {
+fn outcome_of<T>(result: &Result<T>) -> AccessOutcome {
     result
         .as_ref()
         .map_or_else(AccessOutcome::of, |_| AccessOutcome::Done)
@@ -52,7 +52,7 @@ impl Vault {
         operation: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
         let result = operation(act);
-        self.journal_deferred(act, target, ended(&result));
+        self.journal_deferred(act, target, outcome_of(&result));
         result
     }
 
@@ -92,7 +92,7 @@ impl Vault {
     ) -> Result<T> {
         let act = self.system_act(operation);
         let result = change(&act);
-        let outcome = ended(&result);
+        let outcome = outcome_of(&result);
         match self.refer_subject(subject) {
             Ok(subject) => self.journal_deferred(&act, Target::Subject(subject), outcome),
             // A locked vault has no journal key, so the outcome is not journaled.

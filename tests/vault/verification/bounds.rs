@@ -1,5 +1,5 @@
-//! Bounds of a verification: time and memory depend on stored objects and journal entries, never on
-//! the numbers in them, and no single object ends a verification.
+//! Bounds of a verification. Time and memory depend on stored objects and journal entries, never on
+//! the numbers in them. No single object ends a verification.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ fn page_key(id: &PageId) -> Vec<u8> {
     [b"j", &id.writer[..], &id.sequence.to_be_bytes()].concat()
 }
 
-/// Returns the target of an entry that a version of a record was written.
+/// Returns the target of an entry that records the write of a version.
 fn version_of(key: &[u8], version: u64, digest: [u8; 32]) -> Target {
     Target::Version {
         subject: SubjectRef {
@@ -196,7 +196,7 @@ fn run_of_planted_pages_is_one_finding(stage: &Stage) {
     assert_eq!(found, expected);
 }
 
-/// A planted page behind the last page of a chain does not open, so the pages that the writer of the
+/// Plants a page that does not open after the last page of a chain. The pages that the writer of the
 /// chain adds before it still count.
 fn planted_last_page_hides_no_page_of_live_writer(stage: &Stage) {
     let vault = stage.create();

@@ -40,7 +40,7 @@ fn is_reported(key: &[u8], report: &VerifyReport) -> bool {
 }
 
 /// Creates a clinic. Returns all objects, and separately the journal pages that another chain
-/// confirms.
+/// pins.
 fn clinic(stage: &Stage) -> (raw::Objects, raw::Objects) {
     let vault = stage.create();
     smaller_clinic(&vault);

@@ -115,7 +115,7 @@ fn run_history(stage: &Stage, operations: &[UserOperation]) -> Vec<Objects> {
         run(&vault, *operation, turn);
     }
     drop(vault);
-    // Opening the vault for verification begins a later chain, which confirms the end of the
+    // Opening the vault for verification begins a later chain, which pins the end of the
     // journal.
     assert_clean(stage);
     former
@@ -128,7 +128,7 @@ fn pick(number: u16, of: usize) -> Option<usize> {
 /// Returns the objects after tampering.
 fn tamper(tampering: Tampering, former: &[Objects], now: &Objects) -> Objects {
     let mut objects = now.clone();
-    // Exclude journal pages: no later chain confirms the last chain, so verify may miss its
+    // Exclude journal pages: no later chain pins the last chain, so verify may miss its
     // removal. The object of covered heads proves nothing, so verify does not read it.
     let keys: Vec<_> = (now.keys())
         .filter(|key| !b"aj".contains(&key[0]))

@@ -21,13 +21,13 @@ use crate::raw;
 use crate::stage::{Shared, Stage, record, session_on};
 
 everywhere!(
-    rotation_is_quiet,
+    rotation_causes_no_finding,
     other_process_continues_under_the_new_keys,
     page_under_closed_keys_is_late_and_has_no_consequence,
     missing_page_after_the_rotation_leaves_pages_unproven,
     missing_page_before_the_rotation_leaves_all_other_pages_believed,
     cut_chain_of_former_keys_is_found,
-    interrupted_rotation_is_said_and_finished,
+    interrupted_rotation_is_reported_and_finished,
     many_chains_are_closed_by_pages_under_the_new_keys,
     later_chains_pin_no_head_under_closed_keys,
     header_from_before_the_rotation_is_rolled_back,
@@ -97,7 +97,7 @@ fn chains_under(storage: &Shared, sealer: &Sealer) -> Vec<Vec<Vec<u8>>> {
     chains
 }
 
-fn rotation_is_quiet(stage: &Stage) {
+fn rotation_causes_no_finding(stage: &Stage) {
     let vault = stage.create();
     clinic(&vault);
     let before = vault.checkpoint().unwrap();
@@ -229,9 +229,9 @@ fn cut_chain_of_former_keys_is_found(stage: &Stage) {
     }
 }
 
-/// Fails the commits of a rotation, one after another. After each failure, the vault is clean, and the
-/// next opening finishes the rotation.
-fn interrupted_rotation_is_said_and_finished(stage: &Stage) {
+/// Fails the commits of a rotation, one after another. After each failure, the vault is clean. The next
+/// opening finishes the rotation; on storage that is not transactional, the next rotation does.
+fn interrupted_rotation_is_reported_and_finished(stage: &Stage) {
     clinic(&stage.create());
     for failing in 0.. {
         let before = raw::all_objects(&stage.storage);

@@ -152,7 +152,7 @@ fn removed_record_is_found(stage: &Stage) {
     let report = verify(stage);
     let missing = |version| ("MRN-1 ?".to_owned(), version, FindingKind::Missing);
     assert_eq!(records(&report), [1, 4].map(missing), "{report:#?}");
-    // One finding on the current version, and one on the run of all earlier versions.
+    // Expect a finding on the current version, and another on the run of all earlier versions.
     let versions = report.records.iter().map(|found| found.versions);
     assert_eq!(versions.collect::<Vec<_>>(), [1, 3]);
     assert!(

@@ -1,4 +1,5 @@
-//! Segments of another length than that of their record: found without opening them.
+//! Segments whose length differs from that of their record's content: verification finds them without
+//! opening them.
 
 use chartlock::internals::envelope::INLINE_MAX;
 use chartlock::verify::{FindingKind, VerifyReport};
