@@ -14,7 +14,8 @@ use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
-const OBJECTS_PER_SCAN: usize = 128;
+/// Maximum number of objects in a page. A storage bounds the bytes of a page.
+const OBJECTS_PER_SCAN: usize = 1024;
 
 /// A resumable scan over all keys with one prefix.
 struct PrefixScan {

@@ -1,6 +1,7 @@
 //! Reads of one record: the current version, one version, or the history.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::crypto::{ChartId, CipherSuite, DataKey, Place, StreamId, StreamKey};
 use crate::error::{Error, Result};
@@ -34,11 +35,23 @@ pub(crate) struct CurrentState {
     pub(crate) labels: Labels,
 }
 
-/// The result of one lookup of a record, and the revision of the current version that the lookup
-/// read.
-struct RecordLookup<T> {
+/// The patient entry and the current version of a record, as one lookup found them.
+#[derive(Clone)]
+struct RecordLookup {
+    cached: Arc<CachedEntry>,
+    freshness: Freshness,
+    address: Address,
+    /// Revision of the current version.
     revision: Option<Revision>,
-    found: Result<Option<T>>,
+}
+
+impl RecordLookup {
+    /// Returns `true` if a later lookup, which read the patient entry from the storage, found the same.
+    fn is_confirmed_by(&self, later: &Self) -> bool {
+        later.freshness == Freshness::Fresh
+            && self.cached.revision == later.cached.revision
+            && self.revision == later.revision
+    }
 }
 
 impl Vault {
@@ -176,51 +189,89 @@ impl Vault {
     /// If `open` returns `None` or an error, a concurrent change may be the cause. Such a result is
     /// conclusive only if two consecutive lookups found the patient entry and the current version
     /// at the same revisions. The second lookup must read the patient entry from the storage, not
-    /// from the cache. Content, storage errors, `Locked` and `Denied` are conclusive at once.
+    /// from the cache. Content, storage errors, `Locked` and `Denied` are conclusive at once. A first
+    /// lookup without a current version is never conclusive, so `open` is not called with it.
     pub(super) fn settled<T>(
         &self,
         id: &RecordId,
         open: impl Fn(&Self, &CachedEntry, &Address, Option<Stored>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let mut freshness = Freshness::Cached;
-        let mut before = None;
+        let mut before: Option<RecordLookup> = None;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let (cached, freshness_read) = self.entry(id.subject(), freshness)?;
-            let Some(cached) = cached else {
+            let Some((lookup, current)) = self.look_up(id, before.as_ref())? else {
                 return Ok(None);
             };
-            let RecordLookup { revision, found } = self.look_up(&cached, id, &open)?;
+            let is_first_absence = before.is_none() && current.is_none();
+            let found = match is_first_absence {
+                true => Ok(None),
+                false => open(self, &lookup.cached, &lookup.address, current),
+            };
             match found {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Err(error @ (Error::Storage(_) | Error::Locked | Error::Denied)) => {
                     return Err(error);
                 }
-                found => {
-                    let now = Some((cached.revision.clone(), revision));
-                    if freshness_read == Freshness::Fresh && now == before {
-                        return found;
-                    }
-                    before = now;
-                    freshness = Freshness::Fresh;
+                found if before.is_some_and(|before| before.is_confirmed_by(&lookup)) => {
+                    return found;
                 }
+                _ => before = Some(lookup),
             }
         }
         Err(Error::Contended)
     }
 
-    fn look_up<T>(
+    /// Reads the patient entry, from the cache only if no lookup came before, and the current version.
+    /// Returns `None` for a subject without an entry.
+    fn look_up(
         &self,
-        cached: &CachedEntry,
         id: &RecordId,
-        open: impl Fn(&Self, &CachedEntry, &Address, Option<Stored>) -> Result<Option<T>>,
-    ) -> Result<RecordLookup<T>> {
+        before: Option<&RecordLookup>,
+    ) -> Result<Option<(RecordLookup, Option<Stored>)>> {
+        if let Some(before) = before
+            && let Some(again) = self.look_up_unchanged(before)?
+        {
+            return Ok(Some(again));
+        }
+        let freshness = match before {
+            None => Freshness::Cached,
+            Some(_) => Freshness::Fresh,
+        };
+        let (Some(cached), freshness) = self.entry(id.subject(), freshness)? else {
+            return Ok(None);
+        };
         let address = cached.address(id.name())?;
         let current = self.core.store.read_one(&storage_keys::current(&address))?;
-        Ok(RecordLookup {
+        let lookup = RecordLookup {
+            cached,
+            freshness,
+            address,
             revision: current.as_ref().map(|stored| stored.revision.clone()),
-            found: open(self, cached, &address, current),
-        })
+        };
+        Ok(Some((lookup, current)))
+    }
+
+    /// Reads the patient entry and the current version in one call. Returns `None` if the entry changed
+    /// since the lookup before.
+    fn look_up_unchanged(
+        &self,
+        before: &RecordLookup,
+    ) -> Result<Option<(RecordLookup, Option<Stored>)>> {
+        // Return `Locked` once the vault is locked.
+        self.header()?;
+        let entry = storage_keys::entry(&before.cached.tag);
+        let keys = [&entry[..], &storage_keys::current(&before.address)];
+        let mut found = self.core.store.read_each(&keys)?.into_iter();
+        let (entry, current) = (found.next().flatten(), found.next().flatten());
+        if entry.is_none_or(|entry| entry.revision != before.cached.revision) {
+            return Ok(None);
+        }
+        let lookup = RecordLookup {
+            freshness: Freshness::Fresh,
+            revision: current.as_ref().map(|stored| stored.revision.clone()),
+            ..before.clone()
+        };
+        Ok(Some((lookup, current)))
     }
 
     /// Interprets a missing current version. Returns `None` if the record has no earlier version

@@ -65,7 +65,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Returns a page of the keys with a prefix, in ascending order.
     ///
     /// A page may be shorter than the limit although more keys follow (see [`ScanPage::more`]). A
-    /// write that happens during a scan may or may not appear. Every key that is present throughout
+    /// backend that copies values should end a page after a few MiB, because the vault asks for up to
+    /// 1,024 values at once. A write that happens during a scan may or may not appear. Every key that is present throughout
     /// the scan appears.
     ///
     /// # Errors

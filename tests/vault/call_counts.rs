@@ -107,6 +107,35 @@ fn get_of_current_version_makes_one_call() {
     assert_eq!(calls, ["read r"]);
 }
 
+/// The last call looks for an earlier version, which would show that the current version was lost.
+#[test]
+fn get_of_absent_record_makes_three_calls() {
+    let world = World::new(MemoryStorage::new());
+    let (found, calls) = world.calls_of(|| session(&world.vault).get(&record("P0", "none")));
+    assert_eq!(found.map(|found| found.is_none()), Ok(true));
+    assert_eq!(calls, ["read r", "read pr", "scan h"]);
+}
+
+#[test]
+fn opening_makes_one_call() {
+    let world = World::new(MemoryStorage::new());
+    let open = || Vault::open(Arc::clone(&world.storage), &Fixed(1));
+    let (opened, calls) = world.calls_of(open);
+    assert!(opened.is_ok());
+    assert_eq!(calls, ["read v"]);
+}
+
+#[test]
+fn page_of_chart_makes_one_call() {
+    let world = World::new(MemoryStorage::new());
+    put_many(&world, "P0", 1000);
+    let session = session(&world.vault);
+    let (count, calls) = world.calls_of(|| session.get_all(&subject("P0")).unwrap().count());
+    assert_eq!(count, 1001);
+    // The patient entry is read before the first page and after the last one.
+    assert_eq!(calls, ["read p", "scan r", "read p"]);
+}
+
 #[test]
 fn put_of_next_version_makes_two_calls() {
     let world = World::new(MemoryStorage::new());
