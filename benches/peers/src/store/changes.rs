@@ -10,6 +10,7 @@ use super::load::{BATCH, Load};
 use super::peers::{
     Files, Ours, Peer, PlainRedb, PlainSqlite, Rotate, SealedFjall, Sharing, SqlCipher,
 };
+use super::works::Patients;
 use super::{disk, works};
 use crate::Run;
 use crate::measure::{Contender, Row, interleave};
@@ -91,9 +92,15 @@ pub(super) fn measure(run: &Run<'_>, scope: Scope) -> Result<Changes> {
         changes.disk = disk::of_ingested(engines, &load, &directory)?;
     }
     let pieces = Load::pieces(run.clinic, 1024, STANDING)?;
-    for threads in [1, 8] {
-        let scratch = directory.join(format!("puts-{threads}"));
-        changes.store.extend(puts(run, &pieces, threads, &scratch)?);
+    for (threads, patients) in [
+        (1, Patients::Known),
+        (8, Patients::Known),
+        (1, Patients::New),
+    ] {
+        let scratch = directory.join("puts");
+        let rows = puts(run, &pieces, (threads, patients), &scratch)?;
+        changes.store.extend(rows);
+        std::fs::remove_dir_all(&scratch)?;
     }
     changes.rotation = rotation(&mut peers, &load, &directory)?;
     drop(peers);
@@ -136,12 +143,18 @@ fn charts(run: &Run<'_>, peers: &Peers, load: &Load<'_>) -> Result<Vec<Row>> {
 }
 
 /// Measures single puts into stores that already contain some charts.
-fn puts(run: &Run<'_>, load: &Load<'_>, threads: usize, directory: &Path) -> Result<Vec<Row>> {
+fn puts(
+    run: &Run<'_>,
+    load: &Load<'_>,
+    (threads, patients): (usize, Patients),
+    directory: &Path,
+) -> Result<Vec<Row>> {
     std::fs::create_dir(directory)?;
     let peers = Peers::create(directory)?;
     let shared = SqlCipher::create(&directory.join("shared"), Sharing::One)?;
     let mut all: Vec<&dyn Peer> = peers.all().into();
     let target = match threads {
+        1 if patients == Patients::New => 1.0,
         1 => 1.1,
         _ => {
             all.insert(2, &shared);
@@ -153,18 +166,22 @@ fn puts(run: &Run<'_>, load: &Load<'_>, threads: usize, directory: &Path) -> Res
         works::fill(*peer, load, STANDING)?;
     }
     let contenders = all.iter().zip(&next);
-    let contenders = contenders.map(|(peer, next)| works::puts(*peer, load, threads, next));
+    let contenders =
+        contenders.map(|(peer, next)| works::puts(*peer, load, (threads, patients), next));
     let mut contenders = contenders.collect::<Result<Vec<_>>>()?;
     let series = interleave(&mut contenders, run.rounds(PUT_ROUNDS))?;
     drop(contenders);
     for (peer, next) in all.iter().zip(&next) {
-        works::check_puts(*peer, load, next.get())?;
+        works::check_puts(*peer, load, patients, next.get())?;
     }
     let threads = match threads {
         1 => "1 thread".to_owned(),
         threads => format!("{threads} threads"),
     };
-    let work = format!("durable single put of 1 KiB, {threads}");
+    let work = match patients {
+        Patients::Known => format!("durable single put of 1 KiB, {threads}"),
+        Patients::New => format!("first put of a new patient, 1 KiB, {threads}"),
+    };
     Ok(works::rows(&work, &series, Some(target)))
 }
 

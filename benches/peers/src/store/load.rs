@@ -89,6 +89,12 @@ impl<'a> Load<'a> {
         Ok(RecordId::new(Self::subject(patient)?, &name)?)
     }
 
+    /// Returns the id of the only record of an additional patient.
+    pub(super) fn new_patient_id(&self, number: usize) -> Result<RecordId> {
+        let patient = Self::subject(self.patients() + number)?;
+        Ok(RecordId::new(patient, "Patient")?)
+    }
+
     pub(super) fn content(&self, number: usize) -> &'a [u8] {
         let found = match &self.contents {
             Contents::Resources(all) => all.get(number % all.len()).copied(),

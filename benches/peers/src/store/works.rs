@@ -134,13 +134,29 @@ pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The patients to whom single puts add a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patients {
+    Known,
+    New,
+}
+
+impl Patients {
+    fn id(self, load: &Load<'_>, number: usize) -> Result<RecordId> {
+        match self {
+            Self::Known => load.later_id(number),
+            Self::New => load.new_patient_id(number),
+        }
+    }
+}
+
 /// Creates a contender that puts one record per durable write, from `threads` threads at once. The
 /// contender's time is the total time divided by the number of puts. `next` is the number of the
 /// next record.
 pub(super) fn puts<'a>(
     peer: &'a dyn Peer,
     load: &'a Load<'_>,
-    threads: usize,
+    (threads, patients): (usize, Patients),
     next: &'a Cell<usize>,
 ) -> Result<Contender<'a>> {
     let handles = (0..threads).map(|_| peer.handle());
@@ -150,17 +166,21 @@ pub(super) fn puts<'a>(
         next.set(numbers.end);
         let ids: Vec<_> = numbers
             .clone()
-            .map(|number| load.later_id(number))
+            .map(|number| patients.id(load, number))
             .collect::<Result<_>>()?;
         let contents = numbers.map(|number| load.content(number));
         let items: Vec<Item<'_>> = ids.iter().zip(contents).collect();
-        Ok(side_by_side(&mut handles, &items)? / PUTS as u32)
+        Ok(side_by_side(&mut handles, &items, patients)? / PUTS as u32)
     }))
 }
 
 /// Puts the items with one thread for each handle. Returns the time from the moment when all threads
 /// exist to the end of the last one.
-fn side_by_side(handles: &mut [Box<dyn Handle + Send + '_>], items: &[Item<'_>]) -> Result<Time> {
+fn side_by_side(
+    handles: &mut [Box<dyn Handle + Send + '_>],
+    items: &[Item<'_>],
+    patients: Patients,
+) -> Result<Time> {
     let share = items.len().div_ceil(handles.len().max(1));
     let ready = Barrier::new(handles.len() + 1);
     std::thread::scope(|scope| {
@@ -171,7 +191,10 @@ fn side_by_side(handles: &mut [Box<dyn Handle + Send + '_>], items: &[Item<'_>])
             .map(|(handle, items)| {
                 scope.spawn(move || -> Result<_> {
                     ready.wait();
-                    items.iter().try_for_each(|item| handle.put(*item))
+                    items.iter().try_for_each(|item| match patients {
+                        Patients::Known => handle.put(*item),
+                        Patients::New => handle.put_first(*item),
+                    })
                 })
             })
             .collect();
@@ -185,8 +208,13 @@ fn side_by_side(handles: &mut [Box<dyn Handle + Send + '_>], items: &[Item<'_>])
 }
 
 /// Checks the records that [`puts`] stored, up to number `end`.
-pub(super) fn check_puts(peer: &dyn Peer, load: &Load<'_>, end: usize) -> Result<()> {
-    let ids = (0..end).map(|number| load.later_id(number));
+pub(super) fn check_puts(
+    peer: &dyn Peer,
+    load: &Load<'_>,
+    patients: Patients,
+    end: usize,
+) -> Result<()> {
+    let ids = (0..end).map(|number| patients.id(load, number));
     let ids: Vec<RecordId> = ids.collect::<Result<_>>()?;
     let contents = (0..end).map(|number| load.content(number));
     super::peers::check(peer, ids.iter().zip(contents))

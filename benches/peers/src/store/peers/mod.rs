@@ -19,7 +19,7 @@ pub(super) use self::plain_sqlite::PlainSqlite;
 pub(super) use self::sealed_fjall::SealedFjall;
 pub(super) use self::sqlcipher::{Sharing, SqlCipher};
 
-/// The cache size of each store in bytes: chartlock's default.
+/// The cache size of each rival, in bytes.
 pub(super) const CACHE_BYTES: usize = 64 << 20;
 
 /// A record to put.
@@ -41,6 +41,11 @@ pub(super) trait Peer: Sync {
 pub(super) trait Handle {
     /// Puts a record that does not exist yet.
     fn put(&mut self, item: Item<'_>) -> Result<()>;
+
+    /// Puts the first record of a new patient.
+    fn put_first(&mut self, item: Item<'_>) -> Result<()> {
+        self.put(item)
+    }
 
     /// Puts records that do not exist yet, and makes them durable together.
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()>;

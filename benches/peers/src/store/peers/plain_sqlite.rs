@@ -79,6 +79,10 @@ impl Handle for Own {
         sqlcipher::put(&mut self.0, &[item])
     }
 
+    fn put_first(&mut self, item: Item<'_>) -> Result<()> {
+        sqlcipher::put_first(&mut self.0, item)
+    }
+
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
         sqlcipher::put(&mut self.0, items)
     }

@@ -15,7 +15,9 @@ use super::{CACHE_BYTES, Handle, Item, Peer, Rotate};
 
 pub(super) const SCHEMA: &str = "
     CREATE TABLE records (patient TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, content BLOB NOT NULL);
-    CREATE UNIQUE INDEX by_patient ON records (patient, name, version);";
+    CREATE UNIQUE INDEX by_patient ON records (patient, name, version);
+    CREATE TABLE patients (patient TEXT PRIMARY KEY NOT NULL);";
+const INSERT_PATIENT: &str = "INSERT INTO patients (patient) VALUES (?1)";
 const INSERT: &str = "INSERT INTO records (patient, name, version, content) VALUES (?1, ?2, 1, ?3)";
 const SELECT: &str =
     "SELECT content FROM records WHERE patient = ?1 AND name = ?2 ORDER BY version DESC LIMIT 1";
@@ -131,6 +133,10 @@ impl Handle for Own {
         put(&mut self.0, &[item])
     }
 
+    fn put_first(&mut self, item: Item<'_>) -> Result<()> {
+        put_first(&mut self.0, item)
+    }
+
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
         put(&mut self.0, items)
     }
@@ -157,6 +163,10 @@ impl Handle for One<'_> {
         self.with(|connection| put(connection, &[item]))
     }
 
+    fn put_first(&mut self, item: Item<'_>) -> Result<()> {
+        self.with(|connection| put_first(connection, item))
+    }
+
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
         self.with(|connection| put(connection, items))
     }
@@ -171,10 +181,29 @@ impl Handle for One<'_> {
 }
 
 pub(super) fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
+    put_with(connection, items, |_| Ok(()))
+}
+
+/// Puts the first record of a patient with the patient's row.
+pub(super) fn put_first(connection: &mut Connection, item: Item<'_>) -> Result<()> {
+    put_with(connection, &[item], |transaction| {
+        let mut insert = transaction.prepare_cached(INSERT_PATIENT)?;
+        insert.execute([item.0.subject().identifier()])?;
+        Ok(())
+    })
+}
+
+/// Puts records in the same transaction as the changes of `before`.
+fn put_with(
+    connection: &mut Connection,
+    items: &[Item<'_>],
+    before: impl FnOnce(&Connection) -> Result<()>,
+) -> Result<()> {
     // Take the write lock at the start, where SQLite waits up to the busy timeout. A read
     // transaction that becomes a writer fails with `SQLITE_BUSY` at once if another connection is
     // writing.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    before(&transaction)?;
     let mut insert = transaction.prepare_cached(INSERT)?;
     for (id, content) in items {
         insert.execute(params![id.subject().identifier(), id.name(), content])?;
