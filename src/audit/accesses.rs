@@ -61,6 +61,10 @@ pub struct AccessReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// accesses.
     pub unreadable: UnreadableParts,
+    /// The number of journal pages that the report did not open, because they are about other
+    /// subjects. Each such page was checked to be as a holder of the journal key wrote it.
+    /// [`Vault::verify`](crate::Vault::verify) opens all pages.
+    pub pages_passed_over: u64,
     /// States whether the report checked that a vault wrote the pages that it shows.
     pub authority: PageAuthority,
     /// Descriptions of accesses that the journal cannot show.
@@ -170,10 +174,10 @@ impl AuditTrail {
         let made = Timestamp::from_millis(self.source.now());
         self.ask(Some(subject), "accesses to a subject")?;
         let (names, unnamed_records) = self.names_with(subject)?;
-        let entries = self.walk(names, between)?;
+        let entries = self.walk_about(subject, names, between)?;
         let mut accesses = Vec::new();
         let mut lists_of_all_subjects = 0;
-        let unreadable = unreadable::read(entries, |entry| {
+        let (unreadable, pages_passed_over) = unreadable::read_counting(entries, |entry| {
             if entry.is_about(subject) {
                 accesses.push(entry.into());
             } else if entry.operation == Operation::ListSubjects && entry.was_done() {
@@ -189,6 +193,7 @@ impl AuditTrail {
             lists_of_all_subjects,
             unnamed_records,
             unreadable,
+            pages_passed_over,
             authority: self.authority(),
             not_shown: NOT_SHOWN.to_vec(),
         })

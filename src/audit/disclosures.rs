@@ -62,6 +62,10 @@ pub struct DisclosureReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// disclosures.
     pub unreadable: UnreadableParts,
+    /// The number of journal pages that the report did not open, because they are about other
+    /// subjects. Each such page was checked to be as a holder of the journal key wrote it.
+    /// [`Vault::verify`](crate::Vault::verify) opens all pages.
+    pub pages_passed_over: u64,
     /// States whether the report checked that a vault wrote the pages that it shows.
     pub authority: PageAuthority,
     /// Descriptions of questions that the report cannot decide.
@@ -139,10 +143,10 @@ impl AuditTrail {
         let between = TimeRange::from(made.years_before(YEARS)..);
         self.ask(Some(subject), "accounting of disclosures")?;
         let (names, unnamed_records) = self.names_with(subject)?;
-        let entries = self.walk(names, between)?;
+        let entries = self.walk_about(subject, names, between)?;
         let mut disclosures = Vec::new();
         let mut excluded = ExcludedCounts::default();
-        let unreadable = unreadable::read(entries, |entry| {
+        let (unreadable, pages_passed_over) = unreadable::read_counting(entries, |entry| {
             let is_disclosure =
                 entry.operation == Operation::Disclose && entry.outcome == AccessOutcome::Done;
             if !is_disclosure || !entry.is_about(subject) {
@@ -162,6 +166,7 @@ impl AuditTrail {
             excluded,
             unnamed_records,
             unreadable,
+            pages_passed_over,
             authority: self.authority(),
             not_decided: NOT_DECIDED.to_vec(),
         })

@@ -43,6 +43,7 @@ impl Encode for Page {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
         self.previous.encode(encoder)?;
         self.began.encode(encoder)?;
+        self.latest.encode(encoder)?;
         self.seen.encode(encoder)?;
         self.contexts.encode(encoder)?;
         self.subjects.encode(encoder)?;
@@ -61,6 +62,7 @@ impl<C> Decode<C> for Page {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
         let previous = Decode::decode(decoder)?;
         let began = Decode::decode(decoder)?;
+        let latest = Decode::decode(decoder)?;
         let seen = Decode::decode(decoder)?;
         let contexts: Vec<Context> = Decode::decode(decoder)?;
         let subjects: Vec<SubjectRef> = Decode::decode(decoder)?;
@@ -78,6 +80,7 @@ impl<C> Decode<C> for Page {
         Ok(Self {
             previous,
             began,
+            latest,
             seen,
             contexts,
             subjects,

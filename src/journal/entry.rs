@@ -75,6 +75,7 @@ impl Act {
             act: self.clone(),
             target,
             outcome,
+            settled_subject: None,
         }
     }
 }
@@ -221,6 +222,9 @@ pub struct EntryDraft {
     pub target: Target,
     /// Outcome of the operation.
     pub outcome: AccessOutcome,
+    /// Subject of the announced entry that this entry settles, if any. The page lists the subject, so
+    /// that reports about the subject open the page.
+    pub(super) settled_subject: Option<SubjectRef>,
 }
 
 impl fmt::Debug for Context {

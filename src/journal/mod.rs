@@ -14,6 +14,7 @@ mod codec;
 mod coverage;
 mod entry;
 mod fallback;
+mod filter;
 mod heads;
 mod key_source;
 mod operation;

@@ -1,16 +1,17 @@
 //! Journal pages. Each page is sealed under its own key, is bound to its storage key, and takes 88
-//! bytes more than its body.
+//! bytes and the filter of its subjects more than its body.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::crypto::{CipherSuite, Digest, FrameKey, Salt, page_key};
 use crate::error::{Error, Result};
-use crate::format::sealed::{self, FrameHead, SealingPlace};
+use crate::format::sealed::{FrameHead, FrameParts, SealingPlace};
 pub use crate::format::storage_keys::ChainHead;
 use crate::format::storage_keys::{self, PageId};
 use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::entry::{Context, EntryDraft, RecordRef, SubjectRef, Target};
+use crate::journal::filter::FilterDraft;
 use crate::journal::{AccessOutcome, Operation};
 
 /// The stage of a journal entry relative to its change: settled or announced.
@@ -49,6 +50,10 @@ pub struct Page {
     pub previous: Digest,
     /// Time of the earliest entry in milliseconds since 1970.
     pub began: i64,
+    /// The latest time that the chain contained before this page: of an entry, or at which a chain in
+    /// [`Page::seen`] began. `i64::MIN` if there is none. A reader that passed over earlier pages sees
+    /// by this time that the clock was set back.
+    pub latest: i64,
     /// Heads of other chains.
     pub seen: Vec<ChainHead>,
     /// Actors and purposes of the entries.
@@ -79,7 +84,8 @@ impl Page {
         let mut subjects = SharedTable::default();
         let entries = drafts
             .map(|(draft, stage)| {
-                if let Some(subject) = draft.target.subject() {
+                let subject = draft.target.subject().or(draft.settled_subject.as_ref());
+                if let Some(subject) = subject {
                     subjects.index_of(subject)?;
                 }
                 Ok(Entry {
@@ -96,6 +102,7 @@ impl Page {
         Ok(Self {
             previous,
             began,
+            latest: i64::MIN,
             seen,
             contexts: contexts.rows,
             subjects: subjects.rows,
@@ -103,6 +110,14 @@ impl Page {
             extensions: Vec::new(),
             kind: PageKind::Vault,
         })
+    }
+
+    /// Returns the latest time that the chain contains up to this page, like [`Page::latest`].
+    pub(super) fn latest_with_entries(&self) -> i64 {
+        let seen = self.seen.iter();
+        let seen = seen.map(|head| storage_keys::chain_began(&head.page.writer));
+        let entries = self.entries.iter().map(|entry| self.at(entry));
+        seen.chain(entries).fold(self.latest, i64::max)
     }
 
     /// Returns the time of an entry on this page, in milliseconds since 1970.
@@ -133,15 +148,30 @@ impl Page {
             storage_key: &storage_keys::journal_page(place),
             version: place.sequence,
         };
-        let derive = |salt: &Salt| {
+        let filter = FilterDraft::new(self);
+        let derive = |salt: &Salt, bytes: &mut [u8]| {
+            filter.write(key, salt, bytes)?;
             let place = (&place.writer, place.sequence);
-            page_key(suite, key, salt, vault, place, &head)
+            page_key(suite, key, salt, vault, place, (&head, bytes))
         };
         match authority {
-            None => sealed::seal(&head, &sealing, self, derive),
+            None => {
+                let parts = FrameParts {
+                    head: &head,
+                    filter: filter.length(),
+                    place: &sealing,
+                    tail: &[],
+                };
+                parts.seal(self, derive, |_, _| Ok(()))
+            }
             Some(authority) => {
-                let tail = authority.tail();
-                sealed::seal_with_tail(&head, &sealing, self, &tail, derive, |before, body| {
+                let parts = FrameParts {
+                    head: &head,
+                    filter: filter.length(),
+                    place: &sealing,
+                    tail: &authority.tail(),
+                };
+                parts.seal(self, derive, |before, body| {
                     authority.sign(vault, place, before, body)
                 })
             }

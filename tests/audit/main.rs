@@ -18,6 +18,7 @@ mod evidence;
 mod exposure;
 mod faults;
 mod fhir;
+mod filters;
 mod merge;
 mod names;
 mod settled_entries;

@@ -16,6 +16,11 @@ BY_VAULT, BY_AUDITOR = 18, 19
 AUTHORITY_TAIL = 36
 READ_THE_JOURNAL = 35
 AUDITORS_SLOT = 0x8000
+# The count of a filter of a page that may be about any subject.
+ANY_SUBJECT = 0xFFFF
+FILTER_COUNTS = [2**exponent for exponent in range(2, 13)]
+# Operations that concern every subject: list subjects, accept a restore.
+ABOUT_ALL = (10, 34)
 DONE, ANNOUNCED = 0, 1
 OPERATIONS = {
     1: "create the vault", 2: "open", 3: "lock", 4: "make writable", 5: "write a version",
@@ -121,6 +126,8 @@ class JournalEntry:
 class Page:
     previous: bytes
     began: int
+    latest: int
+    subjects: list[tuple[bytes, bytes]]
     seen: list[tuple[PageId, bytes]]
     entries: list[JournalEntry]
     key_number: int
@@ -131,6 +138,7 @@ class Page:
         return {
             "previous": self.previous.hex(),
             "began": self.began,
+            "latest": self.latest,
             "seen": [plain_fields(id) | {"digest": digest.hex()} for id, digest in self.seen],
             "entries": [entry.plain() for entry in self.entries],
         }
@@ -189,9 +197,10 @@ def open_page(value: bytes, vault: bytes, keys: JournalKeys, page: PageId) -> Pa
     key = keys.keys.get(number)
     if key is None:
         raise Refused("UnknownJournalKey")
-    check_length(value)
+    filter = read_filter(value)
+    check_length(value, len(filter))
     place = vault + page.writer + u64(page.sequence)
-    opened = open_body(value, key, b"cl1/jrnl", place)
+    opened = open_body(value, key, b"cl1/jrnl", place, filter)
     steps = [
         ("journal key", key),
         ("page key", opened.key),
@@ -200,11 +209,43 @@ def open_page(value: bytes, vault: bytes, keys: JournalKeys, page: PageId) -> Pa
     ]
     body = opened.body
     if kind == BY_VAULT:
-        body = signed_body(value[:72], body, place, keys.authority)
+        body = signed_body(value[: 72 + len(filter)], body, place, keys.authority)
     decoded = decode_page(body, kind, number, steps)
     if kind == BY_AUDITOR and not may_be_of_auditor(decoded):
         raise Refused("Forged")
+    if not is_complete(filter, decoded, key, value[8:40]):
+        raise Refused("Malformed")
     return decoded
+
+
+def read_filter(value: bytes) -> bytes:
+    """Returns the filter's bytes, with the count."""
+    fields = Fields(value)
+    fields.take(72)
+    count = fields.u16()
+    if count == ANY_SUBJECT:
+        return value[72:74]
+    if count not in FILTER_COUNTS:
+        raise Refused("Malformed")
+    values = [fields.u16() for _ in range(count)]
+    if any(one >= next for one, next in zip(values, values[1:])):
+        raise Refused("Malformed")
+    return value[72 : fields.at]
+
+
+def filter_value(key: bytes, salt: bytes, jsub: bytes) -> bytes:
+    return expand(key, b"cl1/jflt" + salt + jsub, 2)
+
+
+def is_complete(filter: bytes, page: "Page", key: bytes, salt: bytes) -> bool:
+    """Returns true if the filter contains each value that it must contain."""
+    if filter == ANY_SUBJECT.to_bytes(2, "little"):
+        return True
+    jsubs = {jsub for _, jsub in page.subjects}
+    if page.seen or any(entry.operation in ABOUT_ALL for entry in page.entries):
+        jsubs.add(bytes(16))
+    values = {filter[at : at + 2] for at in range(2, len(filter), 2)}
+    return all(filter_value(key, salt, jsub) in values for jsub in jsubs)
 
 
 def signed_body(
@@ -237,7 +278,7 @@ def is_of_auditor(target: Target) -> bool:
 def decode_page(body: bytes, kind: int, key_number: int, steps: Steps) -> Page:
     fields = Fields(body)
     fields.schema()
-    previous, began = fields.take(32), fields.i64()
+    previous, began, latest = fields.take(32), fields.i64(), fields.i64()
     seen = fields.many(lambda: (read_page_id(fields), fields.take(32)))
     contexts = fields.many(lambda: read_context(fields))
     subjects = fields.many(lambda: (fields.take(16), fields.take(16)))
@@ -246,7 +287,7 @@ def decode_page(body: bytes, kind: int, key_number: int, steps: Steps) -> Page:
     entries = fields.many(lambda: read_entry(fields, began, contexts, subjects))
     fields.extensions(has_destroyed=False)
     fields.end()
-    return Page(previous, began, seen, entries, key_number, kind, steps)
+    return Page(previous, began, latest, subjects, seen, entries, key_number, kind, steps)
 
 
 def read_page_id(fields: Fields) -> PageId:

@@ -1,6 +1,8 @@
 //! Second implementation of the journal page of format.md. The module
 //! uses `wincode`, and no code of this crate.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -9,6 +11,7 @@ pub struct Page {
     pub schema: u16,
     pub previous: [u8; 32],
     pub began: i64,
+    pub latest: i64,
     pub seen: Vec<Seen>,
     pub contexts: Vec<Context>,
     pub subjects: Vec<Subject>,
@@ -118,6 +121,14 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Page {
+    /// Returns the tags whose values the filter contains.
+    pub fn filtered_jsubs(&self) -> BTreeSet<[u8; 16]> {
+        let concerns_all = !self.seen.is_empty()
+            || (self.entries.iter()).any(|entry| matches!(entry.operation, 10 | 34));
+        let jsubs = self.subjects.iter().map(|subject| subject.jsub);
+        jsubs.chain(concerns_all.then_some([0; 16])).collect()
+    }
+
     /// Returns the page's content as JSON, in the form that the vectors contain.
     pub fn content_json(&self) -> Vec<u8> {
         let seen = self.seen.iter().map(|seen| {
@@ -130,6 +141,7 @@ impl Page {
         let fields = json!({
             "previous": hex(&self.previous),
             "began": self.began,
+            "latest": self.latest,
             "seen": seen.collect::<Value>(),
             "entries": self.entries.iter().map(|entry| self.entry(entry)).collect::<Value>(),
         });

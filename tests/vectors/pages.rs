@@ -4,7 +4,7 @@ use crate::cases::{Files, file};
 use crate::formula::{Key, jnam, jsub, sha256};
 use crate::mirror::Head;
 use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target};
-use crate::writer::{NAME, NOW, World};
+use crate::writer::{Filter, NAME, NOW, World};
 
 /// Returns the id of a journal writer whose chain began `after` milliseconds after `NOW`.
 pub fn writer(world: &World, what: &str, after: i64) -> [u8; 16] {
@@ -73,6 +73,7 @@ pub fn strict(world: &World, previous: Key) -> Page {
         schema: 1,
         previous,
         began: NOW,
+        latest: NOW - 1000,
         seen: Vec::new(),
         contexts: vec![context("dr.garcia")],
         subjects: vec![subject(world, 1, "MRN-1042")],
@@ -264,6 +265,7 @@ pub fn all() -> Files {
     let what = ("page-first-time", "a time before 1970");
     opens(&mut files, what, |world| Page {
         began: i64::MIN,
+        latest: i64::MIN,
         ..strict(world, [0; 32])
     });
     let what = ("page-key-inactive", "a page under an inactive journal key");
@@ -306,7 +308,9 @@ pub fn all() -> Files {
             kind: 0x8001,
         };
         page.entries.push(entry(35, slot));
-        world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
+        world.put_page_of_kind(at, 19, Filter::Of(&page), |_| {
+            wincode::serialize(&page).unwrap()
+        });
         world.about("content", &page.content_json());
     });
     let what = ("page-second", "the second page of a chain");
@@ -328,8 +332,54 @@ pub fn all() -> Files {
             world.header();
         },
     );
+    filters(&mut files);
     chains(&mut files);
     files
+}
+
+/// Adds pages with filters of other lengths.
+fn filters(files: &mut Files) {
+    let what = (
+        "page-filter-long",
+        "a filter of eight values, for five subjects",
+    );
+    opens(files, what, |world| {
+        let mut page = strict(world, [0; 32]);
+        let others = (1..5).map(|n| subject(world, 1, &format!("MRN-{n}")));
+        page.subjects.extend(others);
+        page
+    });
+    let what = (
+        "page-filter-all-subjects",
+        "a page that concerns every subject, because subjects were listed",
+    );
+    opens(files, what, |world| {
+        let mut page = strict(world, [0; 32]);
+        page.entries.push(entry(10, Target::Vault));
+        page
+    });
+    let what = (
+        "page-filter-any",
+        "a filter without values, of a page about any subject",
+    );
+    page_file(files, what, "ok", |world, at| {
+        world.header();
+        let page = strict(world, [0; 32]);
+        world.put_page_with(at, &page, Filter::Any);
+        world.about("content", &page.content_json());
+    });
+    let what = (
+        "page-filter-longer",
+        "a filter that is longer than its subjects need",
+    );
+    page_file(files, what, "ok", |world, at| {
+        world.header();
+        let page = strict(world, [0; 32]);
+        let mut jsubs = page.filtered_jsubs();
+        jsubs.extend((0..30_u128).map(u128::to_le_bytes));
+        world.put_page_with(at, &page, Filter::Listing(&jsubs));
+        world.about("content", &page.content_json());
+    });
 }
 
 /// Stores a journal of two chains: three pages of one writer, then two pages of a second writer.

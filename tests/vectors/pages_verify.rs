@@ -78,6 +78,7 @@ fn page_json(page: &Page) -> Value {
     json!({
         "previous": hex(&page.previous),
         "began": page.began,
+        "latest": page.latest,
         "seen": seen.collect::<Value>(),
         "entries": entries.collect::<Value>(),
     })
