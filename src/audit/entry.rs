@@ -190,7 +190,13 @@ pub struct AuditEntry {
     /// The organization on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization: Option<Box<str>>,
-    /// A note, such as the reason, the consent or the recipient of a disclosure.
+    /// The reason that the app gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Box<str>>,
+    /// The reference of the consent under which the access policy permitted the operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Box<str>>,
+    /// A note of this crate, such as the recipient of a disclosure, or the policy's reason for a denial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Box<str>>,
     /// The position of the entry in the journal.
@@ -232,7 +238,9 @@ impl AuditEntry {
             digest_before: fields.digest_before,
             request: non_empty(&context.request),
             organization: non_empty(&context.organization),
-            note: non_empty(&entry.note),
+            reason: entry.reason().map(Into::into),
+            consent: entry.consent().map(Into::into),
+            note: entry.note().map(Into::into),
             position: EntryPosition {
                 writer: Hex(id.writer),
                 page: id.sequence,

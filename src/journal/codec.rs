@@ -7,13 +7,14 @@ use crate::format::codec::{
     Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
 };
 use crate::journal::authority::PageKind;
-use crate::journal::entry::{Context, Finding, RecordRef, SlotRef, SubjectRef, Target};
+use crate::journal::entry::{Context, EntryTexts, Finding, RecordRef, SlotRef, SubjectRef, Target};
 use crate::journal::page::{Entry, Page, Stage};
 use crate::journal::{AccessOutcome, Operation};
 
 impl Body for Page {}
 
 fields! { Context { actor purpose request organization under_break_glass } }
+fields! { EntryTexts { reason consent note } }
 fields! { SubjectRef { chart tag } }
 fields! { RecordRef { tag name } }
 fields! { Finding { fault writer page pages } }
@@ -138,7 +139,10 @@ fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Enc
             ..
         } => (10_u32, subject, (record, version, before, after)).encode(encoder)?,
     }
-    entry.note.encode(encoder)
+    match &entry.texts {
+        Some(texts) => texts.encode(encoder),
+        None => EntryTexts::default().encode(encoder),
+    }
 }
 
 fn decode_entry<C, D: Decoder<Context = C>>(
@@ -158,7 +162,7 @@ fn decode_entry<C, D: Decoder<Context = C>>(
         outcome: Decode::decode(decoder)?,
         stage: Decode::decode(decoder)?,
         target: decode_target(decoder, subjects)?,
-        note: Decode::decode(decoder)?,
+        texts: Entry::boxed(Decode::decode(decoder)?),
     })
 }
 

@@ -49,15 +49,14 @@ impl Act {
         }
     }
 
-    /// Returns the text that the journal entry contains: note, reason and consent, as far as given.
-    pub fn text(&self) -> Box<str> {
-        let consent = match &*self.consent {
-            "" => String::new(),
-            consent => format!("consent {consent}"),
-        };
-        let texts = [&*self.note, &*self.reason, &*consent];
-        let given: Vec<_> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-        given.join("; ").into()
+    /// Returns the texts that the journal entry contains, as far as given.
+    pub(super) fn texts(&self) -> EntryTexts {
+        let given = |text: &str| (!text.is_empty()).then(|| text.into());
+        EntryTexts {
+            reason: given(&self.reason),
+            consent: given(&self.consent),
+            note: given(&self.note),
+        }
     }
 
     /// Returns a copy with another operation and the same actor, purpose and texts.
@@ -78,6 +77,17 @@ impl Act {
             settled_subject: None,
         }
     }
+}
+
+/// The texts of a journal entry. Reports show them; nothing is derived from them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntryTexts {
+    /// Reason from the app.
+    pub reason: Option<Box<str>>,
+    /// Reference of the consent under which the policy permitted the operation.
+    pub consent: Option<Box<str>>,
+    /// Remark of this crate, or the policy's reason for a denial.
+    pub note: Option<Box<str>>,
 }
 
 /// The subject that a journal entry references: chart id, and tag under the journal key.

@@ -10,7 +10,7 @@ use crate::format::sealed::{FrameHead, FrameParts, SealingPlace};
 pub use crate::format::storage_keys::ChainHead;
 use crate::format::storage_keys::{self, PageId};
 use crate::journal::authority::{PageKind, Sealer};
-use crate::journal::entry::{Context, EntryDraft, RecordRef, SubjectRef, Target};
+use crate::journal::entry::{Context, EntryDraft, EntryTexts, RecordRef, SubjectRef, Target};
 use crate::journal::filter::FilterDraft;
 use crate::journal::{AccessOutcome, Operation};
 
@@ -39,8 +39,29 @@ pub struct Entry {
     pub stage: Stage,
     /// Target of the operation. The target's subject, if any, is a row of [`Page::subjects`].
     pub target: Target,
-    /// Reason or consent reference; empty for none.
-    pub note: Box<str>,
+    /// Texts of the entry; `None` without any. They are boxed, because a page can have many entries.
+    pub(super) texts: Option<Box<EntryTexts>>,
+}
+
+impl Entry {
+    pub(super) fn boxed(texts: EntryTexts) -> Option<Box<EntryTexts>> {
+        (texts != EntryTexts::default()).then(|| texts.into())
+    }
+
+    /// Returns the reason from the app, if any.
+    pub fn reason(&self) -> Option<&str> {
+        self.texts.as_ref()?.reason.as_deref()
+    }
+
+    /// Returns the reference of the consent under which the policy permitted the operation, if any.
+    pub fn consent(&self) -> Option<&str> {
+        self.texts.as_ref()?.consent.as_deref()
+    }
+
+    /// Returns the remark of this crate, or the policy's reason for a denial, if any.
+    pub fn note(&self) -> Option<&str> {
+        self.texts.as_ref()?.note.as_deref()
+    }
 }
 
 /// The content of a journal page, after opening or before sealing.
@@ -95,7 +116,7 @@ impl Page {
                     outcome: draft.outcome,
                     stage,
                     target: draft.target,
-                    note: draft.act.text(),
+                    texts: Entry::boxed(draft.act.texts()),
                 })
             })
             .collect::<Result<_>>()?;

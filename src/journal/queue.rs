@@ -303,7 +303,7 @@ fn estimated_bytes(draft: &EntryDraft) -> usize {
         + draft.act.note.len()
         + draft.act.reason.len()
         + draft.act.consent.len();
-    192 + texts
+    224 + texts
 }
 
 fn value_bytes(transaction: &Transaction) -> usize {

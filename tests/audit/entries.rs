@@ -19,7 +19,9 @@ fn read_with_all(stage: &JournalStage) {
         organization: "Ward 3".into(),
         under_break_glass: true,
     });
-    act.note = "unconscious".into();
+    act.reason = "unconscious".into();
+    act.consent = "Consent/7".into();
+    act.note = "a note".into();
     let target = stage.record("MRN-1042", "Observation/bp", 3);
     write_page(
         &stage.writer(),
@@ -69,7 +71,9 @@ fn report_entry_shows_resolved_names() {
             "version": 3,
             "request": "req-1",
             "organization": "Ward 3",
-            "note": "unconscious",
+            "reason": "unconscious",
+            "consent": "Consent/7",
+            "note": "a note",
             "position": { "writer": writer, "page": 0, "index": 0 },
         })
     );

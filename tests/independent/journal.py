@@ -114,10 +114,12 @@ class JournalEntry:
     outcome: int
     stage: int
     target: Target
-    note: str
+    reason: str | None
+    consent: str | None
+    note: str | None
 
     def plain(self) -> dict[str, Any]:
-        plain = vars(self) | vars(self.context) | plain_fields(self.target)
+        plain = plain_fields(self) | vars(self.context) | plain_fields(self.target)
         del plain["context"]
         return plain
 
@@ -308,7 +310,9 @@ def read_entry(
         listed(fields.u8(), range(len(OUTCOMES))),
         fields.code(range(2)),
         read_target(fields, subjects),
-        fields.text(),
+        fields.option(fields.text),
+        fields.option(fields.text),
+        fields.option(fields.text),
     )
 
 

@@ -175,10 +175,11 @@ def readable(plain: Plain) -> str:
     for entry in journal["entries"]:
         about = [str(entry[what]) for what in ("identifier", "name", "version") if what in entry]
         stage = ["", ", announced"][entry["stage"]]
+        texts = "; ".join(entry[text] for text in ("reason", "consent", "note") if entry.get(text))
         lines.append(
             f"  {time(entry['at'])} {entry['actor']} ({entry['purpose']})"
             f": {OPERATIONS[entry['operation']]} {' '.join(about)}"
-            f": {OUTCOMES[entry['outcome']]}{stage} {entry['note']}".rstrip()
+            f": {OUTCOMES[entry['outcome']]}{stage} {texts}".rstrip()
         )
     return "\n".join(lines + [f"PROBLEM: {problem}" for problem in plain["problems"]])
 

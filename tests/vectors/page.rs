@@ -60,7 +60,9 @@ pub struct Entry {
     pub outcome: u8,
     pub stage: u32,
     pub target: Target,
-    pub note: String,
+    pub reason: Option<String>,
+    pub consent: Option<String>,
+    pub note: Option<String>,
 }
 
 #[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
@@ -160,9 +162,17 @@ impl Page {
             "operation": entry.operation,
             "outcome": entry.outcome,
             "stage": entry.stage,
-            "note": entry.note,
         });
-        joined([fields, self.target(&entry.target)])
+        let texts = [
+            ("reason", &entry.reason),
+            ("consent", &entry.consent),
+            ("note", &entry.note),
+        ];
+        let texts = texts
+            .into_iter()
+            .filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?))));
+        let texts = Value::Object(texts.collect());
+        joined([fields, texts, self.target(&entry.target)])
     }
 
     fn target(&self, target: &Target) -> Value {

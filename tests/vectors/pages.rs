@@ -52,7 +52,9 @@ pub fn entry(operation: u8, target: Target) -> Entry {
         outcome: 0,
         stage: 0,
         target,
-        note: String::new(),
+        reason: None,
+        consent: None,
+        note: None,
     }
 }
 
@@ -159,11 +161,10 @@ fn full(world: &World) -> Page {
         entry.context = u16::from(n) % 2;
         entry.outcome = n % 6;
         entry.stage = u32::from(n % 7 == 3);
-        entry.note = if n % 5 == 0 {
-            "sé".repeat(n.into())
-        } else {
-            String::new()
-        };
+        let text = |every: u8| (n % every == 0).then(|| "sé".repeat(n.into()));
+        entry.note = text(5);
+        entry.reason = text(3);
+        entry.consent = text(4);
     }
     entries[42].after = u32::MAX;
     Page {

@@ -102,9 +102,17 @@ fn entry_json(page: &Page, entry: &Entry) -> Value {
         "operation": operation.unwrap() + 1,
         "outcome": outcome.unwrap(),
         "stage": u8::from(entry.stage == Stage::Announced),
-        "note": entry.note,
     });
-    joined([own, target_json(&entry.target)])
+    let texts = [
+        ("reason", entry.reason()),
+        ("consent", entry.consent()),
+        ("note", entry.note()),
+    ];
+    let texts = texts
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), json!(text?))));
+    let texts = Value::Object(texts.collect());
+    joined([own, texts, target_json(&entry.target)])
 }
 
 fn target_json(target: &Target) -> Value {

@@ -43,6 +43,12 @@ pub(super) fn all(entry: &AuditEntry, shape: &Shape, application: &Application) 
         BalpPattern::Disclosure => Some(disclosed(entry)),
         _ => data(entry).or_else(|| administered(entry)),
     });
+    if let Some(consent) = &entry.consent {
+        entities.push(json!({
+            "what": { "type": "Consent", "identifier": { "value": consent } },
+            "type": CONSENT.coding(),
+        }));
+    }
     if let Some(request) = &entry.request {
         entities.push(json!({
             "what": { "identifier": { "value": request } },

@@ -117,7 +117,7 @@ pub fn audit_event(entry: &AuditEntry, application: &Application) -> Value {
     if let Some(description) = outcome_description(entry) {
         event.insert("outcomeDesc".into(), description.into());
     }
-    event.insert("purposeOfEvent".into(), agents::purposes(entry));
+    event.insert("purposeOfEvent".into(), purposes_and_reason(entry));
     event.insert(
         "agent".into(),
         agents::all(entry, shape.pattern, application),
@@ -127,6 +127,13 @@ pub fn audit_event(entry: &AuditEntry, application: &Application) -> Value {
         event.insert("entity".into(), entities.into());
     }
     Value::Object(event)
+}
+
+/// Returns the purposes of use and, as a further text, the reason that the app gave.
+fn purposes_and_reason(entry: &AuditEntry) -> Value {
+    let reason = entry.reason.as_ref();
+    let reason = reason.map(|reason| json!({ "text": reason }));
+    agents::purposes(entry).chain(reason).collect()
 }
 
 /// Returns the id of the resource. The id is the same in each export, and has at most 64
