@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::audit::authority::PageAuthority;
 use crate::audit::display;
-use crate::audit::entry::{AuditEntry, EntryPosition};
+use crate::audit::entry::{AuditEntry, EntryPosition, RetentionMark};
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::unreadable::{self, UnreadableParts};
 use crate::audit::{AuditTrail, resolve};
@@ -116,6 +116,12 @@ pub struct Access {
     pub under_break_glass: bool,
     /// `false` for a change that was announced but never confirmed.
     pub certain: bool,
+    /// The retention that was set or lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionMark>,
+    /// The id of the legal hold that was placed or lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<u64>,
     /// The position of the entry in the journal.
     pub position: EntryPosition,
 }
@@ -240,7 +246,7 @@ impl From<AuditEntry> for Access {
             at: entry.at,
             not_before: entry.not_before,
             kind: AccessKind::of(entry.operation),
-            what: entry.operation.to_string(),
+            what: entry.what(),
             operation: entry.operation,
             record: entry.record.map(|record| record.to_string()),
             version: entry.version,
@@ -251,6 +257,8 @@ impl From<AuditEntry> for Access {
             outcome: entry.outcome,
             under_break_glass: entry.under_break_glass,
             certain: entry.settled,
+            retention: entry.retention,
+            hold: entry.hold,
             position: entry.position,
         }
     }

@@ -115,6 +115,28 @@ impl SlotMark {
     }
 }
 
+/// The retention of an entry.
+///
+/// ```
+/// # use chartlock::audit::{AuditEntry, RetentionMark};
+/// # fn show(entry: &AuditEntry) {
+/// match entry.retention {
+///     Some(RetentionMark::Until(time)) => println!("retained until {time}"),
+///     Some(RetentionMark::Lifted) => println!("no longer retained"),
+///     _ => {}
+/// }
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RetentionMark {
+    /// The chart is retained until this time.
+    Until(Timestamp),
+    /// The retention was lifted.
+    Lifted,
+}
+
 /// A journal entry: who did what, when, for which purpose and with which outcome.
 ///
 /// `Debug` shows no names.
@@ -177,6 +199,13 @@ pub struct AuditEntry {
     /// The number of the master key that was added or destroyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_key: Option<u32>,
+    /// The retention that was set or lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionMark>,
+    /// The id of the legal hold that was placed or lifted, as in
+    /// [`HoldInfo::id`](crate::HoldInfo::id).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<u64>,
     /// The SHA-256 digest of the written object; for a record, the digest of its stored value from
     /// byte 96 on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,6 +263,8 @@ impl AuditEntry {
             generation: fields.generation,
             slot: fields.slot,
             master_key: fields.master_key,
+            retention: fields.retention,
+            hold: fields.hold,
             digest: fields.digest,
             digest_before: fields.digest_before,
             request: non_empty(&context.request),
@@ -247,6 +278,14 @@ impl AuditEntry {
                 index,
             },
         })
+    }
+
+    /// Returns the display text of the operation.
+    pub(super) fn what(&self) -> String {
+        match self.retention {
+            Some(RetentionMark::Lifted) => "lift the retention".to_owned(),
+            Some(RetentionMark::Until(_)) | None => self.operation.to_string(),
+        }
     }
 
     /// Returns `true` if the operation was carried out: settled, and not denied, refused or failed.
@@ -271,6 +310,8 @@ struct TargetFields {
     generation: Option<u64>,
     slot: Option<SlotMark>,
     master_key: Option<u32>,
+    retention: Option<RetentionMark>,
+    hold: Option<u64>,
     digest: Option<Hex<32>>,
     digest_before: Option<Hex<32>>,
 }
@@ -278,15 +319,13 @@ struct TargetFields {
 impl TargetFields {
     fn of(target: &Target) -> Self {
         let mut fields = Self::default();
+        if let Some(written) = target.sealed_entry() {
+            fields.sequence = Some(written.sequence);
+            fields.digest = Some(Hex(written.digest));
+        }
         match target {
             Target::Header { generation, digest } => {
                 fields.generation = Some(*generation);
-                fields.digest = Some(Hex(*digest));
-            }
-            Target::Entry {
-                sequence, digest, ..
-            } => {
-                fields.sequence = Some(*sequence);
                 fields.digest = Some(Hex(*digest));
             }
             Target::Record { version, .. } => {
@@ -310,7 +349,16 @@ impl TargetFields {
             }
             Target::Slot(slot) => fields.slot = Some(SlotMark::of(slot)),
             Target::MasterKey(number) => fields.master_key = Some(*number),
-            Target::Vault | Target::Subject(_) | Target::Settled(..) | Target::Finding(_) => {}
+            Target::Retention { until, .. } => {
+                let until = until.map(Timestamp::from_millis);
+                fields.retention = Some(until.map_or(RetentionMark::Lifted, RetentionMark::Until));
+            }
+            Target::Hold { hold, .. } => fields.hold = Some(*hold),
+            Target::Vault
+            | Target::Subject(_)
+            | Target::Entry { .. }
+            | Target::Settled(..)
+            | Target::Finding(_) => {}
         }
         fields
     }

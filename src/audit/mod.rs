@@ -43,7 +43,7 @@ pub use activity::{ActivityReport, SubjectActivity};
 pub use auditor::Auditor;
 pub use authority::PageAuthority;
 pub use disclosures::{Disclosure, DisclosureReport, ExcludedCounts};
-pub use entry::{AuditEntry, EntryPosition, RecordMark, SlotMark, SubjectMark};
+pub use entry::{AuditEntry, EntryPosition, RecordMark, RetentionMark, SlotMark, SubjectMark};
 pub use evidence::{Confirmation, SealEvidence};
 pub use exposure::{
     Exposed, ExposedSubject, ExposureReport, ExposureScope, KeyLifetime, VaultOpening,

@@ -7,7 +7,9 @@ use crate::format::codec::{
     Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
 };
 use crate::journal::authority::PageKind;
-use crate::journal::entry::{Context, EntryTexts, Finding, RecordRef, SlotRef, SubjectRef, Target};
+use crate::journal::entry::{
+    Context, EntryTexts, Finding, RecordRef, SealedEntry, SlotRef, SubjectRef, Target,
+};
 use crate::journal::page::{Entry, Page, Stage};
 use crate::journal::{AccessOutcome, Operation};
 
@@ -18,6 +20,7 @@ fields! { EntryTexts { reason consent note } }
 fields! { SubjectRef { chart tag } }
 fields! { RecordRef { tag name } }
 fields! { Finding { fault writer page pages } }
+fields! { SealedEntry { sequence digest } }
 fields! { SlotRef { id kind } }
 numbers! { Stage { 0 Done 1 Announced } }
 
@@ -138,6 +141,10 @@ fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Enc
             after,
             ..
         } => (10_u32, subject, (record, version, before, after)).encode(encoder)?,
+        Target::Retention { written, until, .. } => {
+            (12_u32, subject, written, until).encode(encoder)?;
+        }
+        Target::Hold { written, hold, .. } => (13_u32, subject, written, hold).encode(encoder)?,
     }
     match &entry.texts {
         Some(texts) => texts.encode(encoder),
@@ -208,6 +215,16 @@ fn decode_target<C, D: Decoder<Context = C>>(
             version: Decode::decode(decoder)?,
             before: Decode::decode(decoder)?,
             after: Decode::decode(decoder)?,
+        },
+        12 => Target::Retention {
+            subject: subject(decoder)?,
+            written: Decode::decode(decoder)?,
+            until: Decode::decode(decoder)?,
+        },
+        13 => Target::Hold {
+            subject: subject(decoder)?,
+            written: Decode::decode(decoder)?,
+            hold: Decode::decode(decoder)?,
         },
         _ => return Err(refused(Error::Unsupported)),
     })

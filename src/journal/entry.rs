@@ -164,6 +164,25 @@ pub enum Target {
         /// Digest of the version after the re-encryption.
         after: Digest,
     },
+    /// A retention that was set or lifted.
+    Retention {
+        /// Subject of the retention.
+        subject: SubjectRef,
+        /// The patient entry that was written, if one was.
+        written: Option<SealedEntry>,
+        /// Time until which the chart is retained, in milliseconds since 1970; `None` if the retention was
+        /// lifted.
+        until: Option<i64>,
+    },
+    /// A legal hold that was placed or lifted.
+    Hold {
+        /// Subject of the hold.
+        subject: SubjectRef,
+        /// The patient entry that was written, if one was.
+        written: Option<SealedEntry>,
+        /// Id of the hold in the patient entry.
+        hold: u64,
+    },
     /// An announced entry whose change was committed, identified by page and index.
     Settled(PageId, u32),
     /// A finding on the journal that an accepted restore covers.
@@ -172,6 +191,15 @@ pub enum Target {
     Slot(SlotRef),
     /// A master key that was added or destroyed, by its number.
     MasterKey(u32),
+}
+
+/// A sealing of a patient entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SealedEntry {
+    /// Sequence number of the patient entry.
+    pub sequence: u64,
+    /// SHA-256 of the patient entry's value.
+    pub digest: Digest,
 }
 
 /// The bit of a slot's kind that marks an auditor's slot.

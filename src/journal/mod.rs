@@ -34,7 +34,9 @@ pub use authority::{Authority, FormerPageKeys, Sealer};
 pub use closed_pages::ClosedPages;
 #[cfg(feature = "internals")]
 pub use coverage::{Coverage, CoveredHeads};
-pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SlotRef, SubjectRef, Target};
+pub use entry::{
+    Act, Context, EntryDraft, Finding, RecordRef, SealedEntry, SlotRef, SubjectRef, Target,
+};
 pub use fallback::MissingPages;
 #[cfg(feature = "internals")]
 pub use heads::last_pages;

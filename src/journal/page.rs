@@ -10,7 +10,9 @@ use crate::format::sealed::{FrameHead, FrameParts, SealingPlace};
 pub use crate::format::storage_keys::ChainHead;
 use crate::format::storage_keys::{self, PageId};
 use crate::journal::authority::{PageKind, Sealer};
-use crate::journal::entry::{Context, EntryDraft, EntryTexts, RecordRef, SubjectRef, Target};
+use crate::journal::entry::{
+    Context, EntryDraft, EntryTexts, RecordRef, SealedEntry, SubjectRef, Target,
+};
 use crate::journal::filter::FilterDraft;
 use crate::journal::{AccessOutcome, Operation};
 
@@ -240,7 +242,9 @@ impl Target {
             | Self::Entry { subject, .. }
             | Self::Record { subject, .. }
             | Self::Version { subject, .. }
-            | Self::Reencrypted { subject, .. } => Some(subject),
+            | Self::Reencrypted { subject, .. }
+            | Self::Retention { subject, .. }
+            | Self::Hold { subject, .. } => Some(subject),
             Self::Vault
             | Self::Header { .. }
             | Self::Settled(..)
@@ -256,6 +260,20 @@ impl Target {
             Self::Record { record, .. }
             | Self::Version { record, .. }
             | Self::Reencrypted { record, .. } => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Returns the patient entry that was written, if any.
+    pub fn sealed_entry(&self) -> Option<SealedEntry> {
+        match self {
+            Self::Entry {
+                sequence, digest, ..
+            } => Some(SealedEntry {
+                sequence: *sequence,
+                digest: *digest,
+            }),
+            Self::Retention { written, .. } | Self::Hold { written, .. } => *written,
             _ => None,
         }
     }

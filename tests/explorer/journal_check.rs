@@ -41,10 +41,9 @@ impl JournaledEntry {
     fn written(&self) -> Option<Digest> {
         match self.entry.target {
             Target::Header { digest, .. }
-            | Target::Entry { digest, .. }
             | Target::Version { digest, .. }
             | Target::Reencrypted { after: digest, .. } => Some(digest),
-            _ => None,
+            target => target.sealed_entry().map(|written| written.digest),
         }
     }
 }

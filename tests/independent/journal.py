@@ -39,6 +39,7 @@ OPERATIONS = {
     44: "rotate the journal keys", 45: "close former journal keys",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
+TARGETS = (*range(11), 12, 13)
 LAST_TIME = 2**63 - 1
 OWN_FAULTS = {name: name for name in ("Unsupported", "Forged", "UnknownJournalKey")}
 
@@ -98,6 +99,8 @@ class Target:
     slot: int | None = None
     kind: int | None = None
     master_key: int | None = None
+    until: int | None = None
+    hold: int | None = None
 
     def announced(self) -> tuple[PageId, int] | None:
         """Returns the page and the index of the entry that this entry settles."""
@@ -317,13 +320,13 @@ def read_entry(
 
 
 def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
-    code = fields.code(range(11))
+    code = fields.code(TARGETS)
     read: dict[str, Any] = {}
     if code == 1:
         read = {"generation": fields.u64(), "digest": fields.take(32)}
-    if code in (2, 3, 4, 5, 10):
+    if code in (2, 3, 4, 5, 10, 12, 13):
         read["chart"], read["jsub"] = at_place(subjects, fields.u16())
-    if code == 3:
+    if code == 3 or (code in (12, 13) and fields.flag()):
         read |= {"sequence": fields.u64(), "digest": fields.take(32)}
     if code in (4, 5, 10):
         read |= {"rtag": fields.take(16), "jnam": fields.take(16), "version": fields.u64()}
@@ -340,6 +343,10 @@ def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
         read = {"slot": fields.u16(), "kind": fields.u16()}
     if code == 9:
         read = {"master_key": fields.u32()}
+    if code == 12:
+        read["until"] = fields.option(fields.i64)
+    if code == 13:
+        read["hold"] = fields.u64()
     return Target(code, **read)
 
 

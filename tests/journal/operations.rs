@@ -254,16 +254,16 @@ const ROWS: &[Row] = rows! {
     "Session::reopen_chart" "p" ["reopen a chart, done, entry"] |at| {
         at.clinician.reopen_chart(&subject("MRN-2")).unwrap();
     };
-    "Session::place_hold" "p" ["place a legal hold, done, entry"] |at| {
+    "Session::place_hold" "p" ["place a legal hold, done, hold"] |at| {
         at.clinician.place_hold(at.id.subject(), "subpoena").unwrap();
     };
-    "Session::lift_hold" "" ["lift a legal hold, refused, subject"] |at| {
+    "Session::lift_hold" "" ["lift a legal hold, refused, hold"] |at| {
         assert_eq!(at.clinician.lift_hold(at.id.subject(), 7), Err(Error::NoSuchHold));
     };
     "Session::holds" "" ["inspect holds and retention, done, subject"] |at| {
         at.clinician.holds(at.id.subject()).unwrap();
     };
-    "Session::retain_until" "p" ["set a retention, done, entry"] |at| {
+    "Session::retain_until" "p" ["set a retention, done, retention"] |at| {
         let until = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
         at.clinician.retain_until(at.id.subject(), Some(until)).unwrap();
     };
@@ -432,6 +432,8 @@ fn target(line: &Line) -> &'static str {
         Target::Record { .. } => "record",
         Target::Version { .. } => "version",
         Target::Reencrypted { .. } => "re-encrypted version",
+        Target::Retention { .. } => "retention",
+        Target::Hold { .. } => "hold",
         Target::Finding(_) => "finding",
         Target::Slot(_) => "slot",
         Target::MasterKey(_) => "master key",

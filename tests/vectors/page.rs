@@ -115,7 +115,25 @@ pub enum Target {
         before: [u8; 32],
         after: [u8; 32],
     },
+    /// A target that is not defined, with code 11.
+    Undefined,
+    Retention {
+        subject: u16,
+        written: Option<Written>,
+        until: Option<i64>,
+    },
+    Hold {
+        subject: u16,
+        written: Option<Written>,
+        hold: u64,
+    },
     Later,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, Copy, PartialEq)]
+pub struct Written {
+    pub sequence: u64,
+    pub digest: [u8; 32],
 }
 
 pub fn hex(bytes: &[u8]) -> String {
@@ -244,9 +262,35 @@ impl Page {
                 let own = json!({ "target": 10, "version": version });
                 joined([own, digests, subject(of), record(at)])
             }
-            Target::Later => panic!("no page with such a target opens"),
+            Target::Retention {
+                subject: of,
+                written,
+                until,
+            } => {
+                let mut own = json!({ "target": 12 });
+                if let Some(until) = until {
+                    own["until"] = json!(until);
+                }
+                joined([own, written_json(written), subject(of)])
+            }
+            Target::Hold {
+                subject: of,
+                written,
+                hold,
+            } => {
+                let own = json!({ "target": 13, "hold": hold });
+                joined([own, written_json(written), subject(of)])
+            }
+            Target::Undefined | Target::Later => panic!("no page with such a target opens"),
         }
     }
+}
+
+fn written_json(written: &Option<Written>) -> Value {
+    written.map_or(
+        json!({}),
+        |Written { sequence, digest }| json!({ "sequence": sequence, "digest": hex(&digest) }),
+    )
 }
 
 /// Merges several JSON objects into one object.

@@ -3,7 +3,7 @@
 use crate::cases::{Files, file};
 use crate::formula::{Key, jnam, jsub, sha256};
 use crate::mirror::Head;
-use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target};
+use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target, Written};
 use crate::writer::{Filter, NAME, NOW, World};
 
 /// Returns the id of a journal writer whose chain began `after` milliseconds after `NOW`.
@@ -97,6 +97,10 @@ pub fn audited(world: &World, operation: u8) -> Page {
 fn full(world: &World) -> Page {
     let digest = |what: &str| world.draw(what);
     let record = record(world);
+    let written = Written {
+        sequence: 8,
+        digest: digest("digest of a later entry"),
+    };
     let targets = [
         Target::Vault,
         Target::Header {
@@ -150,6 +154,26 @@ fn full(world: &World) -> Page {
             version: 2,
             before: digest("digest of a version"),
             after: digest("digest after a re-encryption"),
+        },
+        Target::Retention {
+            subject: 0,
+            written: Some(written),
+            until: Some(-1),
+        },
+        Target::Retention {
+            subject: 1,
+            written: None,
+            until: None,
+        },
+        Target::Hold {
+            subject: 0,
+            written: Some(written),
+            hold: 1 << 52,
+        },
+        Target::Hold {
+            subject: 2,
+            written: None,
+            hold: u64::MAX,
         },
     ];
     let mut entries: Vec<_> = (1..=43)

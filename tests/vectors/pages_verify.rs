@@ -123,15 +123,17 @@ fn target_json(target: &Target) -> Value {
         |record| json!({ "rtag": hex(&record.tag), "jnam": hex(&record.name) }),
     );
     let of = target.subject().map_or(json!({}), subject);
+    let written = target.sealed_entry().map_or(
+        json!({}),
+        |written| json!({ "sequence": written.sequence, "digest": hex(&written.digest) }),
+    );
     let own = match target {
         Target::Vault => json!({ "target": 0 }),
         Target::Header { generation, digest } => {
             json!({ "target": 1, "generation": generation, "digest": hex(digest) })
         }
         Target::Subject(_) => json!({ "target": 2 }),
-        Target::Entry {
-            sequence, digest, ..
-        } => json!({ "target": 3, "sequence": sequence, "digest": hex(digest) }),
+        Target::Entry { .. } => json!({ "target": 3 }),
         Target::Record { version, .. } => json!({ "target": 4, "version": version }),
         Target::Version {
             version, digest, ..
@@ -152,6 +154,11 @@ fn target_json(target: &Target) -> Value {
             "digest": hex(after),
             "digest_before": hex(before),
         }),
+        Target::Retention { until, .. } => match until {
+            Some(until) => json!({ "target": 12, "until": until }),
+            None => json!({ "target": 12 }),
+        },
+        Target::Hold { hold, .. } => json!({ "target": 13, "hold": hold }),
         Target::Finding(finding) => json!({
             "target": 7,
             "fault": finding.fault,
@@ -160,7 +167,7 @@ fn target_json(target: &Target) -> Value {
             "pages": finding.pages,
         }),
     };
-    joined([own, of, record])
+    joined([own, written, of, record])
 }
 
 /// Returns the faults that `verify` and the audit trail find in the journal of a vector. Faults
