@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::audit::hex::Hex;
 use crate::audit::resolve::{self, TagTable};
+use crate::audit::target_fields::TargetFields;
 use crate::audit::time::Timestamp;
 use crate::id::Subject;
 use crate::journal::{self, AccessOutcome, Operation, Page, PageId, SlotRef, Stage, Target};
@@ -106,7 +107,7 @@ pub struct SlotMark {
 }
 
 impl SlotMark {
-    fn of(slot: &SlotRef) -> Self {
+    pub(super) fn of(slot: &SlotRef) -> Self {
         Self {
             id: slot.id,
             kind: slot.credential_kind(),
@@ -299,68 +300,6 @@ impl AuditEntry {
             mark.kind == Some(resolve::kind(subject.kind()))
                 && mark.identifier.as_deref() == Some(subject.identifier())
         })
-    }
-}
-
-/// The numbers and the digest that a target contains.
-#[derive(Default)]
-struct TargetFields {
-    version: Option<u64>,
-    sequence: Option<u64>,
-    generation: Option<u64>,
-    slot: Option<SlotMark>,
-    master_key: Option<u32>,
-    retention: Option<RetentionMark>,
-    hold: Option<u64>,
-    digest: Option<Hex<32>>,
-    digest_before: Option<Hex<32>>,
-}
-
-impl TargetFields {
-    fn of(target: &Target) -> Self {
-        let mut fields = Self::default();
-        if let Some(written) = target.sealed_entry() {
-            fields.sequence = Some(written.sequence);
-            fields.digest = Some(Hex(written.digest));
-        }
-        match target {
-            Target::Header { generation, digest } => {
-                fields.generation = Some(*generation);
-                fields.digest = Some(Hex(*digest));
-            }
-            Target::Record { version, .. } => {
-                fields.version = Some(*version).filter(|version| *version > 0);
-            }
-            Target::Version {
-                version, digest, ..
-            } => {
-                fields.version = Some(*version);
-                fields.digest = Some(Hex(*digest));
-            }
-            Target::Reencrypted {
-                version,
-                before,
-                after,
-                ..
-            } => {
-                fields.version = Some(*version);
-                fields.digest = Some(Hex(*after));
-                fields.digest_before = Some(Hex(*before));
-            }
-            Target::Slot(slot) => fields.slot = Some(SlotMark::of(slot)),
-            Target::MasterKey(number) => fields.master_key = Some(*number),
-            Target::Retention { until, .. } => {
-                let until = until.map(Timestamp::from_millis);
-                fields.retention = Some(until.map_or(RetentionMark::Lifted, RetentionMark::Until));
-            }
-            Target::Hold { hold, .. } => fields.hold = Some(*hold),
-            Target::Vault
-            | Target::Subject(_)
-            | Target::Entry { .. }
-            | Target::Settled(..)
-            | Target::Finding(_) => {}
-        }
-        fields
     }
 }
 

@@ -28,6 +28,7 @@ mod hex;
 pub(crate) mod journal_source;
 mod resolve;
 mod sealing;
+mod target_fields;
 pub(crate) mod time;
 mod unreadable;
 mod walk;

@@ -652,7 +652,7 @@ fn access_report_marks_break_glass_reads() {
 }
 
 #[test]
-fn journal_tells_retention_and_holds_apart_by_typed_targets() {
+fn journal_types_targets_of_retention_and_holds() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         let patient = subject("MRN-1");

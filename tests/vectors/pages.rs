@@ -176,7 +176,7 @@ fn full(world: &World) -> Page {
             hold: u64::MAX,
         },
     ];
-    let mut entries: Vec<_> = (1..=43)
+    let mut entries: Vec<_> = (1..=47)
         .zip(targets.iter().cycle())
         .map(|(operation, target)| entry(operation, target.clone()))
         .collect();
@@ -190,7 +190,7 @@ fn full(world: &World) -> Page {
         entry.reason = text(3);
         entry.consent = text(4);
     }
-    entries[42].after = u32::MAX;
+    entries[46].after = u32::MAX;
     Page {
         seen: vec![Seen {
             page: Place {
