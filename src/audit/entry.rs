@@ -15,7 +15,7 @@ use crate::journal::{self, AccessOutcome, Operation, Page, PageId, SlotRef, Stag
 ///
 /// ```
 /// # use chartlock::audit::{Hex, EntryPosition};
-/// # let position = EntryPosition { writer: Hex([0; 16]), page: 3, index: 0 };
+/// # let position = EntryPosition { writer: Hex([0; 16]), page: 3, index: 0, record: 0 };
 /// assert!(position.to_string().ends_with("/3/0"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -26,11 +26,23 @@ pub struct EntryPosition {
     pub page: u64,
     /// The number of the entry on the page, counted from 0.
     pub index: u32,
+    /// The number of the record among those that the entry lists, counted from 0. Such an entry journals
+    /// many reads of one call, and a trail shows it as one entry for each record.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub record: u16,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 impl fmt::Display for EntryPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.writer, self.page, self.index)
+        write!(f, "{}/{}/{}", self.writer, self.page, self.index)?;
+        match self.record {
+            0 => Ok(()),
+            record => write!(f, "/{record}"),
+        }
     }
 }
 
@@ -277,8 +289,26 @@ impl AuditEntry {
                 writer: Hex(id.writer),
                 page: id.sequence,
                 index,
+                record: 0,
             },
         })
+    }
+
+    /// Returns one entry for each record that an entry lists, or the entry itself if it lists none.
+    pub(super) fn each(self, target: &Target, names: &TagTable) -> Vec<Self> {
+        let Target::Records { read, .. } = target else {
+            return vec![self];
+        };
+        let each = read.iter().zip(0..).map(|(read, record)| Self {
+            record: Some(names.record(&read.record)),
+            version: Some(read.version),
+            position: EntryPosition {
+                record,
+                ..self.position
+            },
+            ..self.clone()
+        });
+        each.collect()
     }
 
     /// Returns the display text of the operation.

@@ -59,6 +59,7 @@ impl TargetFields {
             Target::Hold { hold, .. } => fields.hold = Some(*hold),
             Target::Vault
             | Target::Subject(_)
+            | Target::Records { .. }
             | Target::Entry { .. }
             | Target::Settled(..)
             | Target::Finding(_) => {}

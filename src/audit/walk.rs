@@ -244,7 +244,11 @@ impl AuditEntries {
 /// written.
 fn entries(id: &PageId, page: &Page, names: &TagTable) -> Vec<AuditEntry> {
     let mut entries: Vec<_> = (page.entries.iter().zip(0..))
-        .filter_map(|(entry, index)| AuditEntry::new(page, id, index, entry, names))
+        .filter_map(|(entry, index)| {
+            let shown = AuditEntry::new(page, id, index, entry, names)?;
+            Some(shown.each(&entry.target, names))
+        })
+        .flatten()
         .collect();
     entries.sort_by_key(|entry| (entry.at, entry.digest.is_some()));
     entries

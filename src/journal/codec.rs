@@ -8,7 +8,8 @@ use crate::format::codec::{
 };
 use crate::journal::authority::PageKind;
 use crate::journal::entry::{
-    Context, EntryTexts, Finding, RecordRef, SealedEntry, SlotRef, SubjectRef, Target,
+    Context, EntryTexts, Finding, READ_MAX, ReadVersion, RecordRef, SealedEntry, SlotRef,
+    SubjectRef, Target,
 };
 use crate::journal::page::{Entry, Page, Stage};
 use crate::journal::{AccessOutcome, Operation};
@@ -20,6 +21,7 @@ fields! { EntryTexts { reason consent note } }
 fields! { SubjectRef { chart tag } }
 fields! { RecordRef { tag name } }
 fields! { Finding { fault writer page pages } }
+fields! { ReadVersion { record version } }
 fields! { SealedEntry { sequence digest } }
 fields! { SlotRef { id kind } }
 numbers! { Stage { 0 Done 1 Announced } }
@@ -107,6 +109,14 @@ pub(super) fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8
     }
 }
 
+/// Checks the number of records in an entry.
+fn read_versions(read: Vec<ReadVersion>) -> Result<Vec<ReadVersion>, DecodeError> {
+    match read.len() {
+        1..=READ_MAX => Ok(read),
+        _ => Err(refused(Error::Malformed)),
+    }
+}
+
 /// Encodes an entry; `subject` is the index of the entry's subject in the page's table.
 fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Encoded {
     entry.after.encode(encoder)?;
@@ -141,6 +151,7 @@ fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Enc
             after,
             ..
         } => (10_u32, subject, (record, version, before, after)).encode(encoder)?,
+        Target::Records { read, .. } => (11_u32, subject, read).encode(encoder)?,
         Target::Retention { written, until, .. } => {
             (12_u32, subject, written, until).encode(encoder)?;
         }
@@ -215,6 +226,10 @@ fn decode_target<C, D: Decoder<Context = C>>(
             version: Decode::decode(decoder)?,
             before: Decode::decode(decoder)?,
             after: Decode::decode(decoder)?,
+        },
+        11 => Target::Records {
+            subject: subject(decoder)?,
+            read: read_versions(Decode::decode(decoder)?)?,
         },
         12 => Target::Retention {
             subject: subject(decoder)?,

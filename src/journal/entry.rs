@@ -75,6 +75,7 @@ impl Act {
             target,
             outcome,
             settled_subject: None,
+            is_part: false,
         }
     }
 }
@@ -108,8 +109,23 @@ pub struct RecordRef {
     pub name: NameTag,
 }
 
+/// A version of a record that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReadVersion {
+    /// The record.
+    pub record: RecordRef,
+    /// Number of the version.
+    pub version: u64,
+}
+
+/// Time within which reads of one call share an entry, in milliseconds. The entry has the time of the
+/// first.
+const SHARED_WITHIN: i64 = 1000;
+/// Maximum number of records in one entry.
+pub(super) const READ_MAX: usize = 1024;
+
 /// The target of an operation: the vault or a part of the vault, a subject, a record or a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The vault.
     Vault,
@@ -163,6 +179,13 @@ pub enum Target {
         before: Digest,
         /// Digest of the version after the re-encryption.
         after: Digest,
+    },
+    /// Records of one subject that one call read, in the order in which they were read.
+    Records {
+        /// Subject of the records.
+        subject: SubjectRef,
+        /// The records, at least one.
+        read: Vec<ReadVersion>,
     },
     /// A retention that was set or lifted.
     Retention {
@@ -263,6 +286,78 @@ pub struct EntryDraft {
     /// Subject of the announced entry that this entry settles, if any. The page lists the subject, so
     /// that reports about the subject open the page.
     pub(super) settled_subject: Option<SubjectRef>,
+    /// `true` for one of many reads of one call, which can share an entry.
+    pub(super) is_part: bool,
+}
+
+impl EntryDraft {
+    /// Lets the entry join a waiting entry of the same call, which reads many records of one subject.
+    #[must_use]
+    pub fn as_part(self) -> Self {
+        Self {
+            is_part: true,
+            ..self
+        }
+    }
+
+    /// Returns the version that this draft reads, if it is part of a call.
+    pub fn part(&self) -> Option<ReadVersion> {
+        match self.target {
+            Target::Record {
+                record,
+                version: version @ 1..,
+                ..
+            } if self.is_part => Some(ReadVersion { record, version }),
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if this draft and a part of a call can share an entry.
+    pub(super) fn can_share(&self, part: &Self) -> bool {
+        let lists_reads = matches!(self.target, Target::Records { .. }) || self.part().is_some();
+        let is_of_call = lists_reads
+            && self.act.operation == part.act.operation
+            && self.outcome == part.outcome
+            && self.act.texts() == part.act.texts()
+            && self.act.context == part.act.context
+            && self.target.subject() == part.target.subject();
+        is_of_call
+            && (0..SHARED_WITHIN).contains(&part.at.saturating_sub(self.at))
+            && self.read_count() < READ_MAX
+    }
+
+    /// Returns the number of versions that the entry lists.
+    pub(super) fn read_count(&self) -> usize {
+        match &self.target {
+            Target::Records { read, .. } => read.len(),
+            _ => 1,
+        }
+    }
+
+    /// Adds a version to the entry.
+    pub(super) fn add_part(&mut self, part: ReadVersion) {
+        if let (Some(first), Some(subject)) = (self.part(), self.target.subject()) {
+            self.target = Target::Records {
+                subject: *subject,
+                read: vec![first],
+            };
+        }
+        if let Target::Records { read, .. } = &mut self.target {
+            read.push(part);
+        }
+    }
+
+    /// Removes the version that was added last among equal ones. Returns `false` if the entry lists no
+    /// other version, and must be removed as a whole.
+    pub(super) fn remove_part(&mut self, part: &ReadVersion) -> bool {
+        let Target::Records { read, .. } = &mut self.target else {
+            return false;
+        };
+        if let Some(place) = read.iter().rposition(|other| other == part) {
+            read.remove(place);
+        }
+        !read.is_empty()
+    }
 }
 
 impl fmt::Debug for Context {

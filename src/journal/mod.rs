@@ -35,7 +35,8 @@ pub use closed_pages::ClosedPages;
 #[cfg(feature = "internals")]
 pub use coverage::{Coverage, CoveredHeads};
 pub use entry::{
-    Act, Context, EntryDraft, Finding, RecordRef, SealedEntry, SlotRef, SubjectRef, Target,
+    Act, Context, EntryDraft, Finding, ReadVersion, RecordRef, SealedEntry, SlotRef, SubjectRef,
+    Target,
 };
 pub use fallback::MissingPages;
 #[cfg(feature = "internals")]

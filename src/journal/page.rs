@@ -117,7 +117,7 @@ impl Page {
                     operation: draft.act.operation,
                     outcome: draft.outcome,
                     stage,
-                    target: draft.target,
+                    target: draft.target.clone(),
                     texts: Entry::boxed(draft.act.texts()),
                 })
             })
@@ -243,6 +243,7 @@ impl Target {
             | Self::Record { subject, .. }
             | Self::Version { subject, .. }
             | Self::Reencrypted { subject, .. }
+            | Self::Records { subject, .. }
             | Self::Retention { subject, .. }
             | Self::Hold { subject, .. } => Some(subject),
             Self::Vault
@@ -254,7 +255,7 @@ impl Target {
         }
     }
 
-    /// Returns the target's record, if any.
+    /// Returns the target's record, if the target is about one record.
     pub fn record(&self) -> Option<&RecordRef> {
         match self {
             Self::Record { record, .. }

@@ -21,5 +21,6 @@ mod fhir;
 mod filters;
 mod merge;
 mod names;
+mod records;
 mod settled_entries;
 mod vault;

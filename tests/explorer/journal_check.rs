@@ -39,10 +39,10 @@ impl JournaledEntry {
 
     /// Returns the digest that the entry records for the written object.
     fn written(&self) -> Option<Digest> {
-        match self.entry.target {
+        match &self.entry.target {
             Target::Header { digest, .. }
             | Target::Version { digest, .. }
-            | Target::Reencrypted { after: digest, .. } => Some(digest),
+            | Target::Reencrypted { after: digest, .. } => Some(*digest),
             target => target.sealed_entry().map(|written| written.digest),
         }
     }

@@ -40,7 +40,8 @@ OPERATIONS = {
     46: "bring journal pages home", 47: "plan a restore",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
-TARGETS = (*range(11), 12, 13)
+TARGETS = range(14)
+MOST_RECORDS = 1024
 LAST_TIME = 2**63 - 1
 OWN_FAULTS = {name: name for name in ("Unsupported", "Forged", "UnknownJournalKey")}
 
@@ -102,6 +103,7 @@ class Target:
     master_key: int | None = None
     until: int | None = None
     hold: int | None = None
+    read: list[dict[str, Any]] | None = None
 
     def announced(self) -> tuple[PageId, int] | None:
         """Returns the page and the index of the entry that this entry settles."""
@@ -325,7 +327,7 @@ def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
     read: dict[str, Any] = {}
     if code == 1:
         read = {"generation": fields.u64(), "digest": fields.take(32)}
-    if code in (2, 3, 4, 5, 10, 12, 13):
+    if code in (2, 3, 4, 5, 10, 11, 12, 13):
         read["chart"], read["jsub"] = at_place(subjects, fields.u16())
     if code == 3 or (code in (12, 13) and fields.flag()):
         read |= {"sequence": fields.u64(), "digest": fields.take(32)}
@@ -344,11 +346,20 @@ def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
         read = {"slot": fields.u16(), "kind": fields.u16()}
     if code == 9:
         read = {"master_key": fields.u32()}
+    if code == 11:
+        read["read"] = fields.many(lambda: read_version(fields))
+        if not 1 <= len(read["read"]) <= MOST_RECORDS:
+            raise Refused("Malformed")
     if code == 12:
         read["until"] = fields.option(fields.i64)
     if code == 13:
         read["hold"] = fields.u64()
     return Target(code, **read)
+
+
+def read_version(fields: Fields) -> dict[str, Any]:
+    rtag, jnam = fields.take(16).hex(), fields.take(16).hex()
+    return {"rtag": rtag, "jnam": jnam, "version": fields.u64()}
 
 
 def at_place(table: list, place: int):

@@ -121,6 +121,7 @@ fn records(vault: &Vault) {
     session.put(&formulary, "aspirin").unwrap();
     assert!(session.get(&record("MRN-1", "never")).unwrap().is_none());
     session.get_version(&note, 1).unwrap().unwrap();
+    assert!(session.get_all(&subject("MRN-1")).unwrap().count() > 3);
 }
 
 fn subjects(vault: &Vault) {

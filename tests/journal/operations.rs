@@ -432,6 +432,7 @@ fn target(line: &Line) -> &'static str {
         Target::Record { .. } => "record",
         Target::Version { .. } => "version",
         Target::Reencrypted { .. } => "re-encrypted version",
+        Target::Records { .. } => "records",
         Target::Retention { .. } => "retention",
         Target::Hold { .. } => "hold",
         Target::Finding(_) => "finding",

@@ -115,8 +115,10 @@ pub enum Target {
         before: [u8; 32],
         after: [u8; 32],
     },
-    /// A target that is not defined, with code 11.
-    Undefined,
+    Records {
+        subject: u16,
+        read: Vec<ReadVersion>,
+    },
     Retention {
         subject: u16,
         written: Option<Written>,
@@ -128,6 +130,12 @@ pub enum Target {
         hold: u64,
     },
     Later,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, Copy, PartialEq)]
+pub struct ReadVersion {
+    pub record: Record,
+    pub version: u64,
 }
 
 #[derive(SchemaRead, SchemaWrite, Debug, Clone, Copy, PartialEq)]
@@ -281,7 +289,15 @@ impl Page {
                 let own = json!({ "target": 13, "hold": hold });
                 joined([own, written_json(written), subject(of)])
             }
-            Target::Undefined | Target::Later => panic!("no page with such a target opens"),
+            Target::Records { subject: of, read } => {
+                let read = read.iter().map(|read| {
+                    let version = json!({ "version": read.version });
+                    joined([version, record(&read.record)])
+                });
+                let own = json!({ "target": 11, "read": read.collect::<Value>() });
+                joined([own, subject(of)])
+            }
+            Target::Later => panic!("no page with such a target opens"),
         }
     }
 }

@@ -3,7 +3,9 @@
 use crate::cases::{Files, file};
 use crate::formula::{Key, jnam, jsub, sha256};
 use crate::mirror::Head;
-use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target, Written};
+use crate::page::{
+    Context, Entry, Page, Place, ReadVersion, Record, Seen, Subject, Target, Written,
+};
 use crate::writer::{Filter, NAME, NOW, World};
 
 /// Returns the id of a journal writer whose chain began `after` milliseconds after `NOW`.
@@ -154,6 +156,16 @@ fn full(world: &World) -> Page {
             version: 2,
             before: digest("digest of a version"),
             after: digest("digest after a re-encryption"),
+        },
+        Target::Records {
+            subject: 1,
+            read: vec![
+                ReadVersion {
+                    record,
+                    version: u64::MAX,
+                },
+                ReadVersion { record, version: 1 },
+            ],
         },
         Target::Retention {
             subject: 0,
@@ -358,8 +370,24 @@ pub fn all() -> Files {
         },
     );
     filters(&mut files);
+    let what = ("page-records-most", "an entry with 1,024 records");
+    opens(&mut files, what, |world| records(world, 1024));
     chains(&mut files);
     files
+}
+
+/// Returns a page with an entry that lists this many records.
+pub fn records(world: &World, count: u64) -> Page {
+    let record = record(world);
+    let read = (1..=count).map(|version| ReadVersion { record, version });
+    let target = Target::Records {
+        subject: 0,
+        read: read.collect(),
+    };
+    Page {
+        entries: vec![entry(7, target)],
+        ..strict(world, [0; 32])
+    }
 }
 
 /// Adds pages with filters of other lengths.

@@ -5,7 +5,8 @@ use crate::cases::Files;
 use crate::formula::{Key, sha256};
 use crate::page::{Page, Place, Seen, Target};
 use crate::pages::{
-    Heads, ask, audited, closed_file, entry, journal_file, page_file, strict, two_chains, writer,
+    self, Heads, ask, audited, closed_file, entry, journal_file, page_file, strict, two_chains,
+    writer,
 };
 use crate::writer::{Filter, World};
 
@@ -15,6 +16,7 @@ pub fn all() -> Files {
     filters(&mut files);
     storage_keys(&mut files);
     bodies(&mut files);
+    records(&mut files);
     body_bytes(&mut files);
     authority(&mut files);
     chains(&mut files);
@@ -490,6 +492,21 @@ fn bodies(files: &mut Files) {
 
 /// Offset of the number of contexts in the body of a page without seen heads.
 const CONTEXTS: usize = 2 + 32 + 8 + 8 + 8;
+
+/// Adds pages with entries of too few or too many records.
+fn records(files: &mut Files) {
+    let cases = [
+        ("page-records-none", "an entry with no record", 0),
+        ("page-records-over", "an entry with 1,025 records", 1025),
+    ];
+    for (name, title, count) in cases {
+        page_file(files, (name, title), "Malformed", |world, at| {
+            world.header();
+            let page = pages::records(world, count);
+            world.put_page(at, &page);
+        });
+    }
+}
 
 fn body_bytes(files: &mut Files) {
     type Alter = fn(&mut Vec<u8>);

@@ -154,6 +154,16 @@ fn target_json(target: &Target) -> Value {
             "digest": hex(after),
             "digest_before": hex(before),
         }),
+        Target::Records { read, .. } => {
+            let read = read.iter().map(|read| {
+                json!({
+                    "rtag": hex(&read.record.tag),
+                    "jnam": hex(&read.record.name),
+                    "version": read.version,
+                })
+            });
+            json!({ "target": 11, "read": read.collect::<Value>() })
+        }
         Target::Retention { until, .. } => match until {
             Some(until) => json!({ "target": 12, "until": until }),
             None => json!({ "target": 12 }),

@@ -140,7 +140,11 @@ fn purposes_and_reason(entry: &AuditEntry) -> Value {
 /// characters, as FHIR requires.
 fn id(entry: &AuditEntry) -> String {
     let position = &entry.position;
-    format!("{}-{}-{}", position.writer, position.page, position.index)
+    let entry = format!("{}-{}-{}", position.writer, position.page, position.index);
+    match position.record {
+        0 => entry,
+        record => format!("{entry}-{record}"),
+    }
 }
 
 /// Returns the outcome code: 0 for success, 4 for minor failure, 8 for serious failure.
