@@ -100,7 +100,8 @@ pub(crate) fn activity(report: &ActivityReport, patient: &Patient) {
         let record =
             (entry.record.as_ref()).map_or_else(String::new, |record| format!(" {record}"));
         let whose = entry.subject.as_ref().map_or("", |_| patient.name.as_str());
-        let note = (entry.note.as_deref()).map_or_else(String::new, |note| format!(" \"{note}\""));
+        let text = entry.reason.as_deref().or(entry.note.as_deref());
+        let note = text.map_or_else(String::new, |text| format!(" \"{text}\""));
         outln!(
             "  {} {}{record} {whose}{note}{}{}",
             time_of_day(entry.at),

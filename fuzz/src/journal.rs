@@ -15,6 +15,9 @@ const PLACE: PageId = PageId {
     sequence: 7,
 };
 
+/// The filter of a page that may be about any subject.
+const ANY_SUBJECT: [u8; 2] = [0xff; 2];
+
 pub fn run(data: &[u8]) {
     let Some((what, data)) = choice(data) else {
         return;
@@ -51,8 +54,9 @@ fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     head[4..].copy_from_slice(&journal.number.to_le_bytes());
     let salt = [9; 32];
     let place = (&PLACE.writer, PLACE.sequence);
-    let (sealing, commitment) = page_key(suite, &journal.key, &salt, &VAULT, place, &head).unwrap();
-    let before = [&head[..], &salt, &commitment].concat();
+    let clear = (&head, &ANY_SUBJECT[..]);
+    let (sealing, commitment) = page_key(suite, &journal.key, &salt, &VAULT, place, clear).unwrap();
+    let before = [&head[..], &salt, &commitment, &ANY_SUBJECT].concat();
     let authority = keyring.active_authority_key();
     let signed = [body, &authority.number.to_le_bytes()].concat();
     let digest = sha256(&[&before, &signed]);
@@ -84,9 +88,13 @@ fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     }
     let again = page.seal(&sealer(suite, &VAULT, keyring), &PLACE).unwrap();
     let salt = again[8..40].try_into().unwrap();
-    let (sealing, _) = page_key(suite, &journal.key, salt, &VAULT, place, &head).unwrap();
+    let filter = usize::from(u16::from_le_bytes(again[72..74].try_into().unwrap()));
+    let filter = if filter == 0xffff { 0 } else { 2 * filter };
+    let (filter, sealed) = again[72..].split_at(2 + filter);
+    let clear = (&head, filter);
+    let (sealing, _) = page_key(suite, &journal.key, salt, &VAULT, place, clear).unwrap();
     assert_eq!(
-        open(&sealing, &again[72..])[..body.len()],
+        open(&sealing, sealed)[..body.len()],
         *body,
         "the page was encoded differently"
     );

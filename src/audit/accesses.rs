@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::audit::authority::PageAuthority;
 use crate::audit::display;
-use crate::audit::entry::{AuditEntry, EntryPosition};
+use crate::audit::entry::{AuditEntry, EntryPosition, RetentionMark};
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::unreadable::{self, UnreadableParts};
 use crate::audit::{AuditTrail, resolve};
@@ -61,6 +61,10 @@ pub struct AccessReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// accesses.
     pub unreadable: UnreadableParts,
+    /// The number of journal pages that the report did not open, because they are about other
+    /// subjects. Each such page was checked to be as a holder of the journal key wrote it.
+    /// [`Vault::verify`](crate::Vault::verify) opens all pages.
+    pub pages_passed_over: u64,
     /// States whether the report checked that a vault wrote the pages that it shows.
     pub authority: PageAuthority,
     /// Descriptions of accesses that the journal cannot show.
@@ -112,6 +116,12 @@ pub struct Access {
     pub under_break_glass: bool,
     /// `false` for a change that was announced but never confirmed.
     pub certain: bool,
+    /// The retention that was set or lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionMark>,
+    /// The id of the legal hold that was placed or lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<u64>,
     /// The position of the entry in the journal.
     pub position: EntryPosition,
 }
@@ -170,10 +180,10 @@ impl AuditTrail {
         let made = Timestamp::from_millis(self.source.now());
         self.ask(Some(subject), "accesses to a subject")?;
         let (names, unnamed_records) = self.names_with(subject)?;
-        let entries = self.walk(names, between)?;
+        let entries = self.walk_about(subject, names, between)?;
         let mut accesses = Vec::new();
         let mut lists_of_all_subjects = 0;
-        let unreadable = unreadable::read(entries, |entry| {
+        let (unreadable, pages_passed_over) = unreadable::read_counting(entries, |entry| {
             if entry.is_about(subject) {
                 accesses.push(entry.into());
             } else if entry.operation == Operation::ListSubjects && entry.was_done() {
@@ -189,6 +199,7 @@ impl AuditTrail {
             lists_of_all_subjects,
             unnamed_records,
             unreadable,
+            pages_passed_over,
             authority: self.authority(),
             not_shown: NOT_SHOWN.to_vec(),
         })
@@ -235,7 +246,7 @@ impl From<AuditEntry> for Access {
             at: entry.at,
             not_before: entry.not_before,
             kind: AccessKind::of(entry.operation),
-            what: entry.operation.to_string(),
+            what: entry.what(),
             operation: entry.operation,
             record: entry.record.map(|record| record.to_string()),
             version: entry.version,
@@ -246,6 +257,8 @@ impl From<AuditEntry> for Access {
             outcome: entry.outcome,
             under_break_glass: entry.under_break_glass,
             certain: entry.settled,
+            retention: entry.retention,
+            hold: entry.hold,
             position: entry.position,
         }
     }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::audit::fault::{AuditFault, FaultKind};
 use crate::audit::hex::Hex;
 use crate::audit::time::Timestamp;
-use crate::audit::walk::{AuditFault, FaultKind};
 use crate::error::Result;
 use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{self, AccessOutcome, Operation, Page, PageId, Target, WriterId};

@@ -62,6 +62,10 @@ pub struct DisclosureReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// disclosures.
     pub unreadable: UnreadableParts,
+    /// The number of journal pages that the report did not open, because they are about other
+    /// subjects. Each such page was checked to be as a holder of the journal key wrote it.
+    /// [`Vault::verify`](crate::Vault::verify) opens all pages.
+    pub pages_passed_over: u64,
     /// States whether the report checked that a vault wrote the pages that it shows.
     pub authority: PageAuthority,
     /// Descriptions of questions that the report cannot decide.
@@ -111,7 +115,7 @@ pub struct Disclosure {
     /// The consent under which the access policy permitted the disclosure, if the policy returned a
     /// consent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub consent: Option<String>,
+    pub consent: Option<Box<str>>,
     /// The display text of the purpose.
     pub why: String,
     /// The purpose code (HL7 v3 PurposeOfUse).
@@ -139,10 +143,10 @@ impl AuditTrail {
         let between = TimeRange::from(made.years_before(YEARS)..);
         self.ask(Some(subject), "accounting of disclosures")?;
         let (names, unnamed_records) = self.names_with(subject)?;
-        let entries = self.walk(names, between)?;
+        let entries = self.walk_about(subject, names, between)?;
         let mut disclosures = Vec::new();
         let mut excluded = ExcludedCounts::default();
-        let unreadable = unreadable::read(entries, |entry| {
+        let (unreadable, pages_passed_over) = unreadable::read_counting(entries, |entry| {
             let is_disclosure =
                 entry.operation == Operation::Disclose && entry.outcome == AccessOutcome::Done;
             if !is_disclosure || !entry.is_about(subject) {
@@ -162,6 +166,7 @@ impl AuditTrail {
             excluded,
             unnamed_records,
             unreadable,
+            pages_passed_over,
             authority: self.authority(),
             not_decided: NOT_DECIDED.to_vec(),
         })
@@ -207,30 +212,24 @@ pub(crate) fn check(recipient: &str, description: &str) -> Result<()> {
         .ok_or(Error::InvalidMetadata)
 }
 
-/// Formats the note of a disclosure's journal entry: the recipient, a tab and the consent if there
-/// is one, a line break, and the description.
-pub(crate) fn note(recipient: &str, consent: &str, description: &str) -> String {
-    match consent {
-        "" => format!("{recipient}\n{description}"),
-        consent => format!("{recipient}\tconsent {consent}\n{description}"),
-    }
+/// Formats the note of a disclosure's journal entry: the recipient, a line break, and the
+/// description. A recipient contains no line break.
+pub(crate) fn note(recipient: &str, description: &str) -> String {
+    format!("{recipient}\n{description}")
 }
 
 /// The parts of the note that journals a disclosure.
 pub(super) struct DisclosureNote<'n> {
     pub(super) recipient: &'n str,
-    pub(super) consent: Option<&'n str>,
     pub(super) description: &'n str,
 }
 
 impl<'n> DisclosureNote<'n> {
     pub(super) fn of(entry: &'n AuditEntry) -> Self {
         let note = entry.note.as_deref().unwrap_or_default();
-        let (first, description) = note.split_once('\n').unwrap_or((note, ""));
-        let (recipient, consent) = first.split_once('\t').unwrap_or((first, ""));
+        let (recipient, description) = note.split_once('\n').unwrap_or((note, ""));
         Self {
             recipient,
-            consent: consent.strip_prefix("consent "),
             description,
         }
     }
@@ -244,7 +243,7 @@ impl From<AuditEntry> for Disclosure {
             not_before: entry.not_before,
             recipient: note.recipient.into(),
             description: note.description.into(),
-            consent: note.consent.map(Into::into),
+            consent: entry.consent.clone(),
             why: display::purpose(&entry.purpose).into(),
             purpose: entry.purpose,
             actor: entry.actor,

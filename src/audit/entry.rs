@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::audit::hex::Hex;
 use crate::audit::resolve::{self, TagTable};
+use crate::audit::target_fields::TargetFields;
 use crate::audit::time::Timestamp;
 use crate::id::Subject;
 use crate::journal::{self, AccessOutcome, Operation, Page, PageId, SlotRef, Stage, Target};
@@ -14,7 +15,7 @@ use crate::journal::{self, AccessOutcome, Operation, Page, PageId, SlotRef, Stag
 ///
 /// ```
 /// # use chartlock::audit::{Hex, EntryPosition};
-/// # let position = EntryPosition { writer: Hex([0; 16]), page: 3, index: 0 };
+/// # let position = EntryPosition { writer: Hex([0; 16]), page: 3, index: 0, record: 0 };
 /// assert!(position.to_string().ends_with("/3/0"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -25,11 +26,23 @@ pub struct EntryPosition {
     pub page: u64,
     /// The number of the entry on the page, counted from 0.
     pub index: u32,
+    /// The number of the record among those that the entry lists, counted from 0. Such an entry journals
+    /// many reads of one call, and a trail shows it as one entry for each record.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub record: u16,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 impl fmt::Display for EntryPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.writer, self.page, self.index)
+        write!(f, "{}/{}/{}", self.writer, self.page, self.index)?;
+        match self.record {
+            0 => Ok(()),
+            record => write!(f, "/{record}"),
+        }
     }
 }
 
@@ -106,13 +119,35 @@ pub struct SlotMark {
 }
 
 impl SlotMark {
-    fn of(slot: &SlotRef) -> Self {
+    pub(super) fn of(slot: &SlotRef) -> Self {
         Self {
             id: slot.id,
             kind: slot.credential_kind(),
             journal_only: slot.is_journal_only(),
         }
     }
+}
+
+/// The retention of an entry.
+///
+/// ```
+/// # use chartlock::audit::{AuditEntry, RetentionMark};
+/// # fn show(entry: &AuditEntry) {
+/// match entry.retention {
+///     Some(RetentionMark::Until(time)) => println!("retained until {time}"),
+///     Some(RetentionMark::Lifted) => println!("no longer retained"),
+///     _ => {}
+/// }
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RetentionMark {
+    /// The chart is retained until this time.
+    Until(Timestamp),
+    /// The retention was lifted.
+    Lifted,
 }
 
 /// A journal entry: who did what, when, for which purpose and with which outcome.
@@ -177,6 +212,13 @@ pub struct AuditEntry {
     /// The number of the master key that was added or destroyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_key: Option<u32>,
+    /// The retention that was set or lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionMark>,
+    /// The id of the legal hold that was placed or lifted, as in
+    /// [`HoldInfo::id`](crate::HoldInfo::id).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<u64>,
     /// The SHA-256 digest of the written object; for a record, the digest of its stored value from
     /// byte 96 on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,7 +232,13 @@ pub struct AuditEntry {
     /// The organization on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization: Option<Box<str>>,
-    /// A note, such as the reason, the consent or the recipient of a disclosure.
+    /// The reason that the app gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Box<str>>,
+    /// The reference of the consent under which the access policy permitted the operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Box<str>>,
+    /// A note of this crate, such as the recipient of a disclosure, or the policy's reason for a denial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Box<str>>,
     /// The position of the entry in the journal.
@@ -228,17 +276,47 @@ impl AuditEntry {
             generation: fields.generation,
             slot: fields.slot,
             master_key: fields.master_key,
+            retention: fields.retention,
+            hold: fields.hold,
             digest: fields.digest,
             digest_before: fields.digest_before,
             request: non_empty(&context.request),
             organization: non_empty(&context.organization),
-            note: non_empty(&entry.note),
+            reason: entry.reason().map(Into::into),
+            consent: entry.consent().map(Into::into),
+            note: entry.note().map(Into::into),
             position: EntryPosition {
                 writer: Hex(id.writer),
                 page: id.sequence,
                 index,
+                record: 0,
             },
         })
+    }
+
+    /// Returns one entry for each record that an entry lists, or the entry itself if it lists none.
+    pub(super) fn each(self, target: &Target, names: &TagTable) -> Vec<Self> {
+        let Target::Records { read, .. } = target else {
+            return vec![self];
+        };
+        let each = read.iter().zip(0..).map(|(read, record)| Self {
+            record: Some(names.record(&read.record)),
+            version: Some(read.version),
+            position: EntryPosition {
+                record,
+                ..self.position
+            },
+            ..self.clone()
+        });
+        each.collect()
+    }
+
+    /// Returns the display text of the operation.
+    pub(super) fn what(&self) -> String {
+        match self.retention {
+            Some(RetentionMark::Lifted) => "lift the retention".to_owned(),
+            Some(RetentionMark::Until(_)) | None => self.operation.to_string(),
+        }
     }
 
     /// Returns `true` if the operation was carried out: settled, and not denied, refused or failed.
@@ -252,59 +330,6 @@ impl AuditEntry {
             mark.kind == Some(resolve::kind(subject.kind()))
                 && mark.identifier.as_deref() == Some(subject.identifier())
         })
-    }
-}
-
-/// The numbers and the digest that a target contains.
-#[derive(Default)]
-struct TargetFields {
-    version: Option<u64>,
-    sequence: Option<u64>,
-    generation: Option<u64>,
-    slot: Option<SlotMark>,
-    master_key: Option<u32>,
-    digest: Option<Hex<32>>,
-    digest_before: Option<Hex<32>>,
-}
-
-impl TargetFields {
-    fn of(target: &Target) -> Self {
-        let mut fields = Self::default();
-        match target {
-            Target::Header { generation, digest } => {
-                fields.generation = Some(*generation);
-                fields.digest = Some(Hex(*digest));
-            }
-            Target::Entry {
-                sequence, digest, ..
-            } => {
-                fields.sequence = Some(*sequence);
-                fields.digest = Some(Hex(*digest));
-            }
-            Target::Record { version, .. } => {
-                fields.version = Some(*version).filter(|version| *version > 0);
-            }
-            Target::Version {
-                version, digest, ..
-            } => {
-                fields.version = Some(*version);
-                fields.digest = Some(Hex(*digest));
-            }
-            Target::Reencrypted {
-                version,
-                before,
-                after,
-                ..
-            } => {
-                fields.version = Some(*version);
-                fields.digest = Some(Hex(*after));
-                fields.digest_before = Some(Hex(*before));
-            }
-            Target::Slot(slot) => fields.slot = Some(SlotMark::of(slot)),
-            Target::MasterKey(number) => fields.master_key = Some(*number),
-            Target::Vault | Target::Subject(_) | Target::Settled(..) | Target::Finding(_) => {}
-        }
-        fields
     }
 }
 

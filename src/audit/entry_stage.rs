@@ -8,11 +8,15 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::audit::journal_source::JournalSource;
+use crate::crypto::SubjectTag;
 use crate::error::Result;
 use crate::journal::{self, Cursor, Page, PageId, Stage, Target, WriterId};
 
 #[derive(Default)]
 pub(super) struct Settlements {
+    /// Tag of the subject whose entries are asked for; `None` for all entries. A page that settles an
+    /// entry lists the entry's subject in its filter.
+    subject: Option<SubjectTag>,
     /// The read position in each chain.
     cursors: HashMap<WriterId, Cursor>,
     /// Announced entries whose settlement was not read yet.
@@ -22,6 +26,13 @@ pub(super) struct Settlements {
 }
 
 impl Settlements {
+    pub(super) fn about(subject: Option<SubjectTag>) -> Self {
+        Self {
+            subject,
+            ..Self::default()
+        }
+    }
+
     /// Returns `true` if a stored page settles the announced entry.
     pub(super) fn is_settled(
         &mut self,
@@ -42,12 +53,14 @@ impl Settlements {
 
     fn catch_up(&mut self, source: &dyn JournalSource) -> Result<()> {
         let Self {
+            subject,
             cursors,
             unsettled,
             settled_early,
         } = self;
         for writer in journal::writers(source.storage(), None)? {
-            let cursor = cursors.entry(writer).or_insert_with(|| Cursor::new(writer));
+            let begin = || Cursor::about(writer, *subject);
+            let cursor = cursors.entry(writer).or_insert_with(begin);
             source.with_keys(|keys| {
                 cursor.advance(source.storage(), keys, &mut |id, page, _| {
                     // Skip an unreadable page: entries that the page settles count as unsettled,

@@ -70,6 +70,10 @@ pub struct SealEvidence {
     /// The parts of the journal that could not be read. If there are any, the evidence may lack
     /// sealings.
     pub unreadable: UnreadableParts,
+    /// The number of journal pages that the report did not open, because they are about other
+    /// subjects. Each such page was checked to be as a holder of the journal key wrote it.
+    /// [`Vault::verify`](crate::Vault::verify) opens all pages.
+    pub pages_passed_over: u64,
     /// States whether the report checked that a vault wrote the pages that it shows.
     pub authority: PageAuthority,
     /// Statements about what the evidence proves and what it does not prove.
@@ -107,9 +111,9 @@ impl AuditTrail {
         names.records.insert(id.name().into());
         let question = format!("evidence of version {version}");
         self.ask(Some(id.subject()), &question)?;
-        let entries = self.walk(names, TimeRange::default())?;
+        let entries = self.walk_about(id.subject(), names, TimeRange::default())?;
         let mut found = Vec::new();
-        let unreadable = unreadable::read(entries, |entry| {
+        let (unreadable, pages_passed_over) = unreadable::read_counting(entries, |entry| {
             if seals(&entry, id, version) {
                 found.push(entry);
             }
@@ -129,6 +133,7 @@ impl AuditTrail {
             stored: stored.transpose()?.flatten().map(Hex),
             checkpoint: None,
             unreadable,
+            pages_passed_over,
             authority: self.authority(),
             means: MEANS.to_vec(),
         })

@@ -21,12 +21,14 @@ mod entry_stage;
 mod evidence;
 pub(crate) mod exposure;
 mod exposure_scope;
+mod fault;
 #[cfg(feature = "json")]
 pub mod fhir;
 mod hex;
 pub(crate) mod journal_source;
 mod resolve;
 mod sealing;
+mod target_fields;
 pub(crate) mod time;
 mod unreadable;
 mod walk;
@@ -42,18 +44,19 @@ pub use activity::{ActivityReport, SubjectActivity};
 pub use auditor::Auditor;
 pub use authority::PageAuthority;
 pub use disclosures::{Disclosure, DisclosureReport, ExcludedCounts};
-pub use entry::{AuditEntry, EntryPosition, RecordMark, SlotMark, SubjectMark};
+pub use entry::{AuditEntry, EntryPosition, RecordMark, RetentionMark, SlotMark, SubjectMark};
 pub use evidence::{Confirmation, SealEvidence};
 pub use exposure::{
     Exposed, ExposedSubject, ExposureReport, ExposureScope, KeyLifetime, VaultOpening,
 };
+pub use fault::{AuditFault, FaultKind};
 pub use hex::Hex;
 use journal_source::JournalSource;
 use resolve::Names;
 pub use sealing::{Sealing, SealingCheck};
 pub use time::{TimeRange, Timestamp};
 pub use unreadable::UnreadableParts;
-pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
+pub use walk::{AuditEntries, AuditItem};
 
 /// Read access to the journal, for entries and reports. [`Session::audit`](crate::Session::audit)
 /// and [`Auditor::trail`] return a trail.
@@ -132,7 +135,18 @@ impl AuditTrail {
     }
 
     fn walk(&self, names: Names, between: TimeRange) -> Result<AuditEntries> {
-        AuditEntries::new(Arc::clone(&self.source), &names, between)
+        AuditEntries::new(Arc::clone(&self.source), &names, between, None)
+    }
+
+    /// Returns the entries of the pages that may be about a subject, together with the faults of all
+    /// pages.
+    fn walk_about(
+        &self,
+        subject: &Subject,
+        names: Names,
+        between: TimeRange,
+    ) -> Result<AuditEntries> {
+        AuditEntries::new(Arc::clone(&self.source), &names, between, Some(subject))
     }
 
     /// Returns the names to resolve, with `subject` and the names of its records added, and the

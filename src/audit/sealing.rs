@@ -132,7 +132,7 @@ impl Sealing {
             cursor.step(source.storage(), keys, 1, &mut |at, page, _| {
                 let page = page.filter(|_| at == *id);
                 let index = self.position.index as usize;
-                let target = page.and_then(|page| Some(page.entries.get(index)?.target));
+                let target = page.and_then(|page| Some(page.entries.get(index)?.target.clone()));
                 if let Some(target) = target
                     && target.sealed_version() == Some((version, self.digest.0))
                     && let (Some(subject), Some(record)) = (target.subject(), target.record())

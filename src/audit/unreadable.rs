@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::audit::entry::AuditEntry;
-use crate::audit::walk::{AuditEntries, AuditFault, AuditItem};
+use crate::audit::fault::AuditFault;
+use crate::audit::walk::{AuditEntries, AuditItem};
 use crate::error::Result;
 
 /// The maximum number of faults that a report lists individually. The limit keeps a report small
@@ -47,14 +48,23 @@ impl UnreadableParts {
 /// Calls `visit` for each entry, and collects the faults.
 pub(super) fn read(
     entries: AuditEntries,
-    mut visit: impl FnMut(AuditEntry),
+    visit: impl FnMut(AuditEntry),
 ) -> Result<UnreadableParts> {
+    read_counting(entries, visit).map(|(unreadable, _)| unreadable)
+}
+
+/// Calls `visit` for each entry, and collects the faults. Also returns the number of pages that were
+/// passed over, because they are about other subjects.
+pub(super) fn read_counting(
+    mut entries: AuditEntries,
+    mut visit: impl FnMut(AuditEntry),
+) -> Result<(UnreadableParts, u64)> {
     let mut unreadable = UnreadableParts::default();
-    for item in entries {
+    for item in entries.by_ref() {
         match item? {
             AuditItem::Entry(entry) => visit(entry),
             AuditItem::Fault(fault) => unreadable.add(fault),
         }
     }
-    Ok(unreadable)
+    Ok((unreadable, entries.passed_over()))
 }

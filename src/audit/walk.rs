@@ -11,12 +11,16 @@ use serde::Serialize;
 use crate::audit::cut_chains::SeenChains;
 use crate::audit::entry::AuditEntry;
 use crate::audit::entry_stage::Settlements;
+use crate::audit::fault::{AuditFault, FaultKind};
 use crate::audit::hex::Hex;
 use crate::audit::journal_source::JournalSource;
 use crate::audit::resolve::{Names, TagTable};
 use crate::audit::time::{TimeRange, Timestamp};
+use crate::crypto::{self, SubjectTag};
 use crate::error::Result;
-use crate::journal::{self, Cursor, Page, PageFault, PageId, WriterId};
+use crate::format::storage_keys;
+use crate::id::Subject;
+use crate::journal::{self, Cursor, Page, PageId, WriterId};
 
 /// The maximum number of pages of one chain that are read together. The limit bounds memory, because
 /// many chains can be open and a page can have 1 MiB.
@@ -46,76 +50,6 @@ pub enum AuditItem {
     Fault(AuditFault),
 }
 
-/// A fault of a journal page. [`Vault::verify`](crate::Vault::verify) reports more detail.
-///
-/// ```
-/// # use chartlock::audit::{AuditFault, FaultKind};
-/// # fn show(fault: &AuditFault) {
-/// assert_eq!(fault.what, FaultKind::Missing);
-/// # }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct AuditFault {
-    /// The id of the chain's writer.
-    pub writer: Hex<16>,
-    /// The number of the page. If several consecutive pages are missing, the number of the first
-    /// one.
-    pub page: u64,
-    /// The kind of fault.
-    pub what: FaultKind,
-    /// The time of the last entry that was read from this chain before the fault, if any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<Timestamp>,
-}
-
-/// The kind of fault of a journal page.
-///
-/// ```
-/// # use chartlock::audit::FaultKind;
-/// assert_ne!(FaultKind::Missing, FaultKind::NotAuthentic);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum FaultKind {
-    /// The page is missing, although later pages of its chain are stored.
-    Missing,
-    /// The page does not open: it was altered, or belongs to another vault or position.
-    NotAuthentic,
-    /// The page is sealed under a journal key that is not available. If the journal keys were rotated,
-    /// create the trail or open the auditor's access again.
-    UnknownKey,
-    /// The page opens but does not continue the previous page, so one of the two was replaced. The
-    /// iterator still returns the page's entries.
-    Unlinked,
-    /// A later release of chartlock wrote the page.
-    Unsupported,
-    /// A holder of the journal key, such as an auditor, wrote a page in the name of the vault. The
-    /// iterator omits the page's entries. An auditor cannot detect such a page.
-    Forged,
-    /// The page was written under former keys after these were closed. Only
-    /// [`Vault::verify`](crate::Vault::verify) detects such a page.
-    Late,
-    /// The end of a chain or the whole chain is missing, although a page of another chain saw its
-    /// pages. The fault names the first missing page. The iterator returns such faults last.
-    Cut,
-}
-
-impl From<PageFault> for FaultKind {
-    fn from(fault: PageFault) -> Self {
-        match fault {
-            PageFault::Missing => Self::Missing,
-            PageFault::NotAuthentic => Self::NotAuthentic,
-            PageFault::Unlinked => Self::Unlinked,
-            PageFault::Unsupported => Self::Unsupported,
-            PageFault::Forged => Self::Forged,
-            PageFault::UnknownKey => Self::UnknownKey,
-            PageFault::Late | PageFault::Unproven => Self::Late,
-        }
-    }
-}
-
 /// An iterator over the journal's entries, with all chains merged in time order, from
 /// [`AuditTrail::entries`](crate::audit::AuditTrail::entries).
 ///
@@ -139,6 +73,10 @@ pub struct AuditEntries {
     pending: VecDeque<WriterId>,
     chains: BinaryHeap<ChainEntries>,
     settlements: Settlements,
+    /// Tag of the subject that the trail asks for; `None` to open all pages.
+    subject: Option<SubjectTag>,
+    /// Number of pages that were not opened, because their filter lacks the subject.
+    passed_over: u64,
     seen: SeenChains,
     /// Faults of cut chains, once all chains are read.
     cuts: Option<VecDeque<AuditFault>>,
@@ -160,8 +98,13 @@ impl AuditEntries {
         source: Arc<dyn JournalSource>,
         names: &Names,
         between: TimeRange,
+        subject: Option<&Subject>,
     ) -> Result<Self> {
-        let tags = names.tags(source.tag_key())?;
+        let key = source.tag_key();
+        let tags = names.tags(key)?;
+        let tag =
+            |subject: &Subject| crypto::subject_tag(key, subject.kind(), subject.identifier());
+        let subject = subject.map(tag).transpose()?;
         let pending = journal::writers(source.storage(), None)?.into();
         Ok(Self {
             source,
@@ -169,11 +112,18 @@ impl AuditEntries {
             between,
             pending,
             chains: BinaryHeap::new(),
-            settlements: Settlements::default(),
+            settlements: Settlements::about(subject),
+            subject,
+            passed_over: 0,
             seen: SeenChains::default(),
             cuts: None,
             ended: false,
         })
+    }
+
+    /// Returns the number of pages that were not opened, because they are about other subjects.
+    pub(super) fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     fn step(&mut self) -> Result<Option<AuditItem>> {
@@ -218,7 +168,7 @@ impl AuditEntries {
             }
             if let Some(writer) = self.pending.pop_front() {
                 self.keep(ChainEntries {
-                    cursor: Cursor::new(writer),
+                    cursor: Cursor::about(writer, self.subject),
                     ready: VecDeque::new(),
                     more: true,
                     last: None,
@@ -243,7 +193,7 @@ impl AuditEntries {
 
     fn fill(&mut self, chain: &mut ChainEntries) -> Result<()> {
         let (source, tags) = (&*self.source, &self.tags);
-        let seen = &mut self.seen;
+        let (seen, passed_over) = (&mut self.seen, &mut self.passed_over);
         let ChainEntries {
             cursor,
             ready,
@@ -257,6 +207,7 @@ impl AuditEntries {
                 keys,
                 PAGES_AT_ONCE,
                 &mut |id, page, fault| {
+                    *passed_over += u64::from(page.is_none() && fault.is_none());
                     if let Some(what) = fault {
                         ready.push_back(fault_item(&id, what.into(), *last));
                     }
@@ -293,7 +244,11 @@ impl AuditEntries {
 /// written.
 fn entries(id: &PageId, page: &Page, names: &TagTable) -> Vec<AuditEntry> {
     let mut entries: Vec<_> = (page.entries.iter().zip(0..))
-        .filter_map(|(entry, index)| AuditEntry::new(page, id, index, entry, names))
+        .filter_map(|(entry, index)| {
+            let shown = AuditEntry::new(page, id, index, entry, names)?;
+            Some(shown.each(&entry.target, names))
+        })
+        .flatten()
         .collect();
     entries.sort_by_key(|entry| (entry.at, entry.digest.is_some()));
     entries
@@ -304,7 +259,8 @@ fn entries(id: &PageId, page: &Page, names: &TagTable) -> Vec<AuditEntry> {
 /// An entry can be up to an hour older than the entries before it, because it was queued.
 fn mark_late(page: &Page, entries: &mut [AuditEntry], latest: &mut Timestamp) {
     let seen = page.seen.iter().map(|head| begin_of(&head.page.writer));
-    *latest = seen.fold(*latest, Timestamp::max);
+    let before = std::iter::once(Timestamp::from_millis(page.latest));
+    *latest = seen.chain(before).fold(*latest, Timestamp::max);
     for entry in entries {
         let is_late = entry.at < latest.minus(SLACK);
         entry.not_before = is_late.then_some(*latest);
@@ -323,10 +279,9 @@ fn fault_item(id: &PageId, what: FaultKind, after: Option<Timestamp>) -> (Timest
     (at, AuditItem::Fault(fault))
 }
 
-/// Returns the time at which a chain began, which the first 6 bytes of its writer id encode.
+/// Returns the time at which a chain began.
 fn begin_of(writer: &WriterId) -> Timestamp {
-    let [a, b, c, d, e, f, ..] = *writer;
-    Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    Timestamp::from_millis(storage_keys::chain_began(writer))
 }
 
 impl Iterator for AuditEntries {

@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::id::SubjectKind;
 
 /// Derives the key that seals a journal page, and its commitment: page key ‖ commitment = X(journal
-/// key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖ sequence u64 ‖ the page's bytes 0..8, 64).
+/// key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖ sequence u64 ‖ the page's bytes 0..8 ‖
+/// SHA-256(filter), 64).
 ///
 /// # Errors
 /// None in practice.
@@ -20,7 +21,7 @@ pub fn page_key(
     salt: &Salt,
     vault: &VaultId,
     (writer, sequence): (&[u8; 16], u64),
-    head: &[u8; 8],
+    (head, filter): (&[u8; 8], &[u8]),
 ) -> Result<(SealingKey, Commitment)> {
     key_and_commitment(
         suite,
@@ -32,8 +33,38 @@ pub fn page_key(
             writer,
             &sequence.to_le_bytes(),
             head,
+            &crate::crypto::sha256(&[filter]),
         ],
     )
+}
+
+/// Derives the value of a subject in the filter of a journal page: value = X(journal key, "cl1/jflt" ‖
+/// salt ‖ jsub16, 2), as u16 little-endian.
+///
+/// The salt is that of the page, so that two pages do not show which subjects they share.
+///
+/// # Errors
+/// None in practice.
+pub fn filter_value(key: &JournalKey, salt: &Salt, subject: &SubjectTag) -> Result<u16> {
+    let mut value = [0; 2];
+    x(key.expose(), &[b"cl1/jflt", salt, subject], &mut value)?;
+    Ok(u16::from_le_bytes(value))
+}
+
+/// Derives further values for the filter of a journal page, so that its length does not show the number
+/// of subjects: 16 values = X(journal key, "cl1/jpad" ‖ salt ‖ block u32, 32), each u16 little-endian.
+///
+/// # Errors
+/// None in practice.
+pub fn filter_padding(key: &JournalKey, salt: &Salt, block: u32) -> Result<[u16; 16]> {
+    let mut values = [[0; 2]; 16];
+    let block = block.to_le_bytes();
+    x(
+        key.expose(),
+        &[b"cl1/jpad", salt, &block],
+        values.as_flattened_mut(),
+    )?;
+    Ok(values.map(u16::from_le_bytes))
 }
 
 /// Derives the key that seals the object of covered chain heads, and its commitment: coverage key ‖

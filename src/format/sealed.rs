@@ -1,11 +1,11 @@
 //! The sealed frame that patient entries and journal pages share.
 //!
 //! The code block shows the fields in their order, with the length of each in bytes. A frame has 88
-//! bytes in addition to its body.
+//! bytes in addition to its body and its filter. Only journal pages have a filter.
 //!
 //! ```text
-//! format  suite  kind  zero  key number  salt  commitment  body  tag
-//!      1      1     1     1           4    32          32     n   16
+//! format  suite  kind  zero  key number  salt  commitment  filter  body  tag
+//!      1      1     1     1           4    32          32       m     n   16
 //! ```
 //!
 //! Guarantees: each sealing draws a fresh salt, so each sealed value has its own key. The salt also
@@ -77,6 +77,16 @@ impl SealingPlace<'_> {
     }
 }
 
+/// The clear fields and the end of a frame that is to be sealed.
+pub(crate) struct FrameParts<'a, const N: usize> {
+    pub(crate) head: &'a [u8; 8],
+    /// Length of the filter.
+    pub(crate) filter: usize,
+    pub(crate) place: &'a SealingPlace<'a>,
+    /// Last bytes of the body while the salt is drawn.
+    pub(crate) tail: &'a [u8; N],
+}
+
 /// Seals a body and returns the stored value; `derive` derives key and commitment from the salt.
 ///
 /// # Errors
@@ -87,39 +97,50 @@ pub(crate) fn seal(
     body: &impl Body,
     derive: impl FnOnce(&Salt) -> Result<(SealingKey, Commitment)>,
 ) -> Result<Vec<u8>> {
-    seal_with_tail::<0>(head, place, body, &[], derive, |_, _| Ok(()))
+    let parts = FrameParts {
+        head,
+        filter: 0,
+        place,
+        tail: &[],
+    };
+    parts.seal(body, |salt, _| derive(salt), |_, _| Ok(()))
 }
 
-/// Seals a body that ends with `N` further bytes. They are `tail` while the salt is drawn; then `finish`
-/// completes them. `finish` receives the bytes before the ciphertext, and the body.
-///
-/// # Errors
-/// Errors of [`seal`] and of `finish`.
-pub(crate) fn seal_with_tail<const N: usize>(
-    head: &[u8; 8],
-    place: &SealingPlace<'_>,
-    body: &impl Body,
-    tail: &[u8; N],
-    derive: impl FnOnce(&Salt) -> Result<(SealingKey, Commitment)>,
-    finish: impl FnOnce(&[u8], &mut [u8]) -> Result<()>,
-) -> Result<Vec<u8>> {
-    let mut value = codec::encode(body, BEFORE, N + TAG)?;
-    let (before, sealed) = value.split_at_mut_checked(BEFORE).ok_or(Error::Malformed)?;
-    let (body, tag) = sealed
-        .split_last_chunk_mut::<TAG>()
-        .ok_or(Error::Malformed)?;
-    if body.len() > codec::BODY_MAX {
-        return Err(Error::TooLarge);
+impl<const N: usize> FrameParts<'_, N> {
+    /// Seals a body that ends with `N` further bytes. `derive` receives the salt and writes the filter,
+    /// and then derives key and commitment. `finish` receives the bytes before the ciphertext, and
+    /// completes the last bytes of the body.
+    ///
+    /// # Errors
+    /// Errors of [`seal`], of `derive` and of `finish`.
+    pub(crate) fn seal(
+        &self,
+        body: &impl Body,
+        derive: impl FnOnce(&Salt, &mut [u8]) -> Result<(SealingKey, Commitment)>,
+        finish: impl FnOnce(&[u8], &mut [u8]) -> Result<()>,
+    ) -> Result<Vec<u8>> {
+        let clear = BEFORE + self.filter;
+        let mut value = codec::encode(body, clear, N + TAG)?;
+        let (before, sealed) = value.split_at_mut_checked(clear).ok_or(Error::Malformed)?;
+        let (body, tag) = sealed
+            .split_last_chunk_mut::<TAG>()
+            .ok_or(Error::Malformed)?;
+        if body.len() > codec::BODY_MAX {
+            return Err(Error::TooLarge);
+        }
+        *body.last_chunk_mut::<N>().ok_or(Error::Malformed)? = *self.tail;
+        let salt = self.place.draw_salt(body)?;
+        let (fields, filter) = before
+            .split_first_chunk_mut::<BEFORE>()
+            .ok_or(Error::Malformed)?;
+        let (sealing, commitment) = derive(&salt, filter)?;
+        fields.copy_from_slice(&[self.head.as_slice(), &salt, &commitment].concat());
+        finish(before, body)?;
+        *tag = sealing.seal(Nonce::ZERO, body)?;
+        // Storage I/O follows; wipe key material from the stack first.
+        wipe_stack::<A_SEALING>();
+        Ok(value.into_sealed())
     }
-    *body.last_chunk_mut::<N>().ok_or(Error::Malformed)? = *tail;
-    let salt = place.draw_salt(body)?;
-    let (sealing, commitment) = derive(&salt)?;
-    before.copy_from_slice(&[head.as_slice(), &salt, &commitment].concat());
-    finish(before, body)?;
-    *tag = sealing.seal(Nonce::ZERO, body)?;
-    // Storage I/O follows; wipe key material from the stack first.
-    wipe_stack::<A_SEALING>();
-    Ok(value.into_sealed())
 }
 
 /// Opens a value whose head was parsed, and returns the body. `derive` derives key and commitment
@@ -133,36 +154,74 @@ pub(crate) fn open<T: Body>(
     value: &[u8],
     derive: impl FnOnce(&[u8; 8], &Salt) -> Result<(SealingKey, Commitment)>,
 ) -> Result<T> {
-    codec::decode(&open_body(value, derive)?)
+    codec::decode(&SealedBody::find(value, 0, derive)?.open()?)
 }
 
-/// Opens a value like [`open`], and returns the body in encoded form.
+/// The sealed body of a frame whose commitment fits, with the key that opens the body.
+pub(crate) struct SealedBody<'a> {
+    ciphertext: &'a [u8],
+    tag: &'a [u8; TAG],
+    sealing: SealingKey,
+}
+
+impl<'a> SealedBody<'a> {
+    /// Finds the body of a value whose head was parsed and whose filter has this length, and compares
+    /// the commitment. `derive` derives key and commitment from the head and the salt, and is called
+    /// only after the lengths were checked.
+    ///
+    /// # Errors
+    /// In the order of checks: [`Error::Malformed`] for a value that is too short or a body above 1 MiB;
+    /// the errors of `derive`; [`Error::NotAuthentic`] for another commitment.
+    pub(crate) fn find(
+        value: &'a [u8],
+        filter: usize,
+        derive: impl FnOnce(&[u8; 8], &Salt) -> Result<(SealingKey, Commitment)>,
+    ) -> Result<Self> {
+        let mut value = value;
+        let rest = &mut value;
+        let head = take(rest)?;
+        let salt = take(rest)?;
+        let commitment: &Commitment = take(rest)?;
+        take_slice(rest, filter, filter)?;
+        let length = rest.len().checked_sub(TAG).ok_or(Error::Malformed)?;
+        let ciphertext = take_slice(rest, length, codec::BODY_MAX)?;
+        let tag = take(rest)?;
+        let (sealing, derived) = derive(head, salt)?;
+        match crypto::equal(&derived, commitment) {
+            true => Ok(Self {
+                ciphertext,
+                tag,
+                sealing,
+            }),
+            false => Err(Error::NotAuthentic),
+        }
+    }
+
+    /// Opens the body, and returns its encoded form.
+    ///
+    /// # Errors
+    /// [`Error::NotAuthentic`].
+    pub(crate) fn open(&self) -> Result<Plaintext> {
+        let mut body = plaintext(self.ciphertext.len());
+        body.extend_from_slice(self.ciphertext);
+        self.sealing.open(Nonce::ZERO, &mut body, self.tag)?;
+        Ok(body)
+    }
+}
+
+/// Returns the salt of a value, and the bytes behind its commitment.
 ///
 /// # Errors
-/// Errors of [`open`], except for those of the decoded body.
-pub(crate) fn open_body(
-    value: &[u8],
-    derive: impl FnOnce(&[u8; 8], &Salt) -> Result<(SealingKey, Commitment)>,
-) -> Result<Plaintext> {
-    let mut value = value;
-    let rest = &mut value;
-    let head = take(rest)?;
-    let salt = take(rest)?;
-    let commitment: &Commitment = take(rest)?;
-    let length = rest.len().checked_sub(TAG).ok_or(Error::Malformed)?;
-    let ciphertext = take_slice(rest, length, codec::BODY_MAX)?;
-    let tag = take(rest)?;
-    let (sealing, derived) = derive(head, salt)?;
-    if !crypto::equal(&derived, commitment) {
-        return Err(Error::NotAuthentic);
-    }
-    let mut body = plaintext(ciphertext.len());
-    body.extend_from_slice(ciphertext);
-    sealing.open(Nonce::ZERO, &mut body, tag)?;
-    Ok(body)
+/// [`Error::Malformed`] for a value that ends early.
+pub(crate) fn salt_and_rest(value: &[u8]) -> Result<(&Salt, &[u8])> {
+    let mut rest = value;
+    let _head: &[u8; 8] = take(&mut rest)?;
+    let salt = take(&mut rest)?;
+    let _commitment: &Commitment = take(&mut rest)?;
+    Ok((salt, rest))
 }
 
-/// Returns the bytes of a value before the ciphertext.
-pub(crate) fn before_ciphertext(value: &[u8]) -> &[u8] {
-    value.get(..BEFORE).unwrap_or_default()
+/// Returns the bytes of a value before the ciphertext; the filter has this length.
+pub(crate) fn before_ciphertext(value: &[u8], filter: usize) -> &[u8] {
+    value.get(..BEFORE + filter).unwrap_or_default()
 }

@@ -47,6 +47,8 @@ pub(super) struct Chain {
     writer: Option<WriterId>,
     next: u64,
     last: Digest,
+    /// Latest time on the pages of the chain; see [`Page::latest`].
+    latest: i64,
     /// Numbers of the keys that seal the chain.
     keys: Option<KeyNumbers>,
     /// Uptime at which the last page was sealed.
@@ -72,6 +74,8 @@ pub(super) struct SealedPage {
     pub(super) put: Operation,
     /// Number of heads that the page pins for the chain.
     pinned: usize,
+    /// Latest time of the chain, with this page.
+    latest: i64,
     /// Object of covered heads, to be stored together with the page or after it.
     pub(super) coverage: Option<Operation>,
 }
@@ -100,6 +104,7 @@ impl Chain {
             writer: None,
             next: 0,
             last: [0; 32],
+            latest: i64::MIN,
             keys: None,
             sealed_at: Duration::ZERO,
             former: None,
@@ -131,6 +136,7 @@ impl Chain {
         self.writer = None;
         self.next = 0;
         self.last = [0; 32];
+        self.latest = i64::MIN;
         self.pins = Vec::new();
         self.covered = None;
     }
@@ -207,7 +213,10 @@ impl Chain {
             writer,
             sequence: self.next,
         };
-        let page = Page::new(self.last, seen, drafts)?;
+        let page = Page {
+            latest: self.latest,
+            ..Page::new(self.last, seen, drafts)?
+        };
         let value = page.seal(sealer, &id)?;
         let head = ChainHead {
             page: id,
@@ -216,6 +225,7 @@ impl Chain {
         Ok(SealedPage {
             head,
             pinned,
+            latest: page.latest_with_entries(),
             coverage: self.seal_coverage(sealer, head, pinned)?,
             put: Operation::Put {
                 key: storage_keys::journal_page(&id),
@@ -252,6 +262,7 @@ impl Chain {
     pub(super) fn advance_to(&mut self, page: SealedPage) {
         self.next = page.head.page.sequence + 1;
         self.last = page.head.digest;
+        self.latest = page.latest;
         self.former = None;
         drop(self.pins.drain(..page.pinned.min(self.pins.len())));
         if let Some(put) = page.coverage {

@@ -7,16 +7,22 @@ use crate::format::codec::{
     Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
 };
 use crate::journal::authority::PageKind;
-use crate::journal::entry::{Context, Finding, RecordRef, SlotRef, SubjectRef, Target};
+use crate::journal::entry::{
+    Context, EntryTexts, Finding, READ_MAX, ReadVersion, RecordRef, SealedEntry, SlotRef,
+    SubjectRef, Target,
+};
 use crate::journal::page::{Entry, Page, Stage};
 use crate::journal::{AccessOutcome, Operation};
 
 impl Body for Page {}
 
 fields! { Context { actor purpose request organization under_break_glass } }
+fields! { EntryTexts { reason consent note } }
 fields! { SubjectRef { chart tag } }
 fields! { RecordRef { tag name } }
 fields! { Finding { fault writer page pages } }
+fields! { ReadVersion { record version } }
+fields! { SealedEntry { sequence digest } }
 fields! { SlotRef { id kind } }
 numbers! { Stage { 0 Done 1 Announced } }
 
@@ -43,6 +49,7 @@ impl Encode for Page {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
         self.previous.encode(encoder)?;
         self.began.encode(encoder)?;
+        self.latest.encode(encoder)?;
         self.seen.encode(encoder)?;
         self.contexts.encode(encoder)?;
         self.subjects.encode(encoder)?;
@@ -61,6 +68,7 @@ impl<C> Decode<C> for Page {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
         let previous = Decode::decode(decoder)?;
         let began = Decode::decode(decoder)?;
+        let latest = Decode::decode(decoder)?;
         let seen = Decode::decode(decoder)?;
         let contexts: Vec<Context> = Decode::decode(decoder)?;
         let subjects: Vec<SubjectRef> = Decode::decode(decoder)?;
@@ -78,6 +86,7 @@ impl<C> Decode<C> for Page {
         Ok(Self {
             previous,
             began,
+            latest,
             seen,
             contexts,
             subjects,
@@ -97,6 +106,14 @@ pub(super) fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8
     match stored.last() {
         Some((0x8000.., _)) => Err(refused(Error::Unsupported)),
         _ => Ok(stored),
+    }
+}
+
+/// Checks the number of records in an entry.
+fn read_versions(read: Vec<ReadVersion>) -> Result<Vec<ReadVersion>, DecodeError> {
+    match read.len() {
+        1..=READ_MAX => Ok(read),
+        _ => Err(refused(Error::Malformed)),
     }
 }
 
@@ -134,8 +151,16 @@ fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Enc
             after,
             ..
         } => (10_u32, subject, (record, version, before, after)).encode(encoder)?,
+        Target::Records { read, .. } => (11_u32, subject, read).encode(encoder)?,
+        Target::Retention { written, until, .. } => {
+            (12_u32, subject, written, until).encode(encoder)?;
+        }
+        Target::Hold { written, hold, .. } => (13_u32, subject, written, hold).encode(encoder)?,
     }
-    entry.note.encode(encoder)
+    match &entry.texts {
+        Some(texts) => texts.encode(encoder),
+        None => EntryTexts::default().encode(encoder),
+    }
 }
 
 fn decode_entry<C, D: Decoder<Context = C>>(
@@ -155,7 +180,7 @@ fn decode_entry<C, D: Decoder<Context = C>>(
         outcome: Decode::decode(decoder)?,
         stage: Decode::decode(decoder)?,
         target: decode_target(decoder, subjects)?,
-        note: Decode::decode(decoder)?,
+        texts: Entry::boxed(Decode::decode(decoder)?),
     })
 }
 
@@ -201,6 +226,20 @@ fn decode_target<C, D: Decoder<Context = C>>(
             version: Decode::decode(decoder)?,
             before: Decode::decode(decoder)?,
             after: Decode::decode(decoder)?,
+        },
+        11 => Target::Records {
+            subject: subject(decoder)?,
+            read: read_versions(Decode::decode(decoder)?)?,
+        },
+        12 => Target::Retention {
+            subject: subject(decoder)?,
+            written: Decode::decode(decoder)?,
+            until: Decode::decode(decoder)?,
+        },
+        13 => Target::Hold {
+            subject: subject(decoder)?,
+            written: Decode::decode(decoder)?,
+            hold: Decode::decode(decoder)?,
         },
         _ => return Err(refused(Error::Unsupported)),
     })

@@ -49,15 +49,14 @@ impl Act {
         }
     }
 
-    /// Returns the text that the journal entry contains: note, reason and consent, as far as given.
-    pub fn text(&self) -> Box<str> {
-        let consent = match &*self.consent {
-            "" => String::new(),
-            consent => format!("consent {consent}"),
-        };
-        let texts = [&*self.note, &*self.reason, &*consent];
-        let given: Vec<_> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-        given.join("; ").into()
+    /// Returns the texts that the journal entry contains, as far as given.
+    pub(super) fn texts(&self) -> EntryTexts {
+        let given = |text: &str| (!text.is_empty()).then(|| text.into());
+        EntryTexts {
+            reason: given(&self.reason),
+            consent: given(&self.consent),
+            note: given(&self.note),
+        }
     }
 
     /// Returns a copy with another operation and the same actor, purpose and texts.
@@ -75,8 +74,21 @@ impl Act {
             act: self.clone(),
             target,
             outcome,
+            settled_subject: None,
+            is_part: false,
         }
     }
+}
+
+/// The texts of a journal entry. Reports show them; nothing is derived from them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntryTexts {
+    /// Reason from the app.
+    pub reason: Option<Box<str>>,
+    /// Reference of the consent under which the policy permitted the operation.
+    pub consent: Option<Box<str>>,
+    /// Remark of this crate, or the policy's reason for a denial.
+    pub note: Option<Box<str>>,
 }
 
 /// The subject that a journal entry references: chart id, and tag under the journal key.
@@ -97,8 +109,23 @@ pub struct RecordRef {
     pub name: NameTag,
 }
 
+/// A version of a record that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReadVersion {
+    /// The record.
+    pub record: RecordRef,
+    /// Number of the version.
+    pub version: u64,
+}
+
+/// Time within which reads of one call share an entry, in milliseconds. The entry has the time of the
+/// first.
+const SHARED_WITHIN: i64 = 1000;
+/// Maximum number of records in one entry.
+pub(super) const READ_MAX: usize = 1024;
+
 /// The target of an operation: the vault or a part of the vault, a subject, a record or a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The vault.
     Vault,
@@ -153,6 +180,32 @@ pub enum Target {
         /// Digest of the version after the re-encryption.
         after: Digest,
     },
+    /// Records of one subject that one call read, in the order in which they were read.
+    Records {
+        /// Subject of the records.
+        subject: SubjectRef,
+        /// The records, at least one.
+        read: Vec<ReadVersion>,
+    },
+    /// A retention that was set or lifted.
+    Retention {
+        /// Subject of the retention.
+        subject: SubjectRef,
+        /// The patient entry that was written, if one was.
+        written: Option<SealedEntry>,
+        /// Time until which the chart is retained, in milliseconds since 1970; `None` if the retention was
+        /// lifted.
+        until: Option<i64>,
+    },
+    /// A legal hold that was placed or lifted.
+    Hold {
+        /// Subject of the hold.
+        subject: SubjectRef,
+        /// The patient entry that was written, if one was.
+        written: Option<SealedEntry>,
+        /// Id of the hold in the patient entry.
+        hold: u64,
+    },
     /// An announced entry whose change was committed, identified by page and index.
     Settled(PageId, u32),
     /// A finding on the journal that an accepted restore covers.
@@ -161,6 +214,15 @@ pub enum Target {
     Slot(SlotRef),
     /// A master key that was added or destroyed, by its number.
     MasterKey(u32),
+}
+
+/// A sealing of a patient entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SealedEntry {
+    /// Sequence number of the patient entry.
+    pub sequence: u64,
+    /// SHA-256 of the patient entry's value.
+    pub digest: Digest,
 }
 
 /// The bit of a slot's kind that marks an auditor's slot.
@@ -221,6 +283,81 @@ pub struct EntryDraft {
     pub target: Target,
     /// Outcome of the operation.
     pub outcome: AccessOutcome,
+    /// Subject of the announced entry that this entry settles, if any. The page lists the subject, so
+    /// that reports about the subject open the page.
+    pub(super) settled_subject: Option<SubjectRef>,
+    /// `true` for one of many reads of one call, which can share an entry.
+    pub(super) is_part: bool,
+}
+
+impl EntryDraft {
+    /// Lets the entry join a waiting entry of the same call, which reads many records of one subject.
+    #[must_use]
+    pub fn as_part(self) -> Self {
+        Self {
+            is_part: true,
+            ..self
+        }
+    }
+
+    /// Returns the version that this draft reads, if it is part of a call.
+    pub fn part(&self) -> Option<ReadVersion> {
+        match self.target {
+            Target::Record {
+                record,
+                version: version @ 1..,
+                ..
+            } if self.is_part => Some(ReadVersion { record, version }),
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if this draft and a part of a call can share an entry.
+    pub(super) fn can_share(&self, part: &Self) -> bool {
+        let lists_reads = matches!(self.target, Target::Records { .. }) || self.part().is_some();
+        let is_of_call = lists_reads
+            && self.act.operation == part.act.operation
+            && self.outcome == part.outcome
+            && self.act.texts() == part.act.texts()
+            && self.act.context == part.act.context
+            && self.target.subject() == part.target.subject();
+        is_of_call
+            && (0..SHARED_WITHIN).contains(&part.at.saturating_sub(self.at))
+            && self.read_count() < READ_MAX
+    }
+
+    /// Returns the number of versions that the entry lists.
+    pub(super) fn read_count(&self) -> usize {
+        match &self.target {
+            Target::Records { read, .. } => read.len(),
+            _ => 1,
+        }
+    }
+
+    /// Adds a version to the entry.
+    pub(super) fn add_part(&mut self, part: ReadVersion) {
+        if let (Some(first), Some(subject)) = (self.part(), self.target.subject()) {
+            self.target = Target::Records {
+                subject: *subject,
+                read: vec![first],
+            };
+        }
+        if let Target::Records { read, .. } = &mut self.target {
+            read.push(part);
+        }
+    }
+
+    /// Removes the version that was added last among equal ones. Returns `false` if the entry lists no
+    /// other version, and must be removed as a whole.
+    pub(super) fn remove_part(&mut self, part: &ReadVersion) -> bool {
+        let Target::Records { read, .. } = &mut self.target else {
+            return false;
+        };
+        if let Some(place) = read.iter().rposition(|other| other == part) {
+            read.remove(place);
+        }
+        !read.is_empty()
+    }
 }
 
 impl fmt::Debug for Context {

@@ -14,6 +14,7 @@ mod codec;
 mod coverage;
 mod entry;
 mod fallback;
+mod filter;
 mod heads;
 mod key_source;
 mod operation;
@@ -33,7 +34,10 @@ pub use authority::{Authority, FormerPageKeys, Sealer};
 pub use closed_pages::ClosedPages;
 #[cfg(feature = "internals")]
 pub use coverage::{Coverage, CoveredHeads};
-pub use entry::{Act, Context, EntryDraft, Finding, RecordRef, SlotRef, SubjectRef, Target};
+pub use entry::{
+    Act, Context, EntryDraft, Finding, ReadVersion, RecordRef, SealedEntry, SlotRef, SubjectRef,
+    Target,
+};
 pub use fallback::MissingPages;
 #[cfg(feature = "internals")]
 pub use heads::last_pages;

@@ -347,6 +347,12 @@ operations! {
     /// Former journal keys were closed.
     45 CloseJournalKeys "close former journal keys"
         [Governing, Upkeep, false, None, None, ChangeConfiguration]
+    /// Journal pages of a spool, or of a later storage, were copied into the vault.
+    46 BringJournalHome "bring journal pages home"
+        [Governing, Administered, false, None, None, ChangeConfiguration]
+    /// A restore was planned.
+    47 PlanRestore "plan a restore"
+        [Auditing, Administered, false, None, None, Verify]
 }
 
 impl Operation {

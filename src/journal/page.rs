@@ -1,16 +1,19 @@
 //! Journal pages. Each page is sealed under its own key, is bound to its storage key, and takes 88
-//! bytes more than its body.
+//! bytes and the filter of its subjects more than its body.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::crypto::{CipherSuite, Digest, FrameKey, Salt, page_key};
 use crate::error::{Error, Result};
-use crate::format::sealed::{self, FrameHead, SealingPlace};
+use crate::format::sealed::{FrameHead, FrameParts, SealingPlace};
 pub use crate::format::storage_keys::ChainHead;
 use crate::format::storage_keys::{self, PageId};
 use crate::journal::authority::{PageKind, Sealer};
-use crate::journal::entry::{Context, EntryDraft, RecordRef, SubjectRef, Target};
+use crate::journal::entry::{
+    Context, EntryDraft, EntryTexts, RecordRef, SealedEntry, SubjectRef, Target,
+};
+use crate::journal::filter::FilterDraft;
 use crate::journal::{AccessOutcome, Operation};
 
 /// The stage of a journal entry relative to its change: settled or announced.
@@ -38,8 +41,29 @@ pub struct Entry {
     pub stage: Stage,
     /// Target of the operation. The target's subject, if any, is a row of [`Page::subjects`].
     pub target: Target,
-    /// Reason or consent reference; empty for none.
-    pub note: Box<str>,
+    /// Texts of the entry; `None` without any. They are boxed, because a page can have many entries.
+    pub(super) texts: Option<Box<EntryTexts>>,
+}
+
+impl Entry {
+    pub(super) fn boxed(texts: EntryTexts) -> Option<Box<EntryTexts>> {
+        (texts != EntryTexts::default()).then(|| texts.into())
+    }
+
+    /// Returns the reason from the app, if any.
+    pub fn reason(&self) -> Option<&str> {
+        self.texts.as_ref()?.reason.as_deref()
+    }
+
+    /// Returns the reference of the consent under which the policy permitted the operation, if any.
+    pub fn consent(&self) -> Option<&str> {
+        self.texts.as_ref()?.consent.as_deref()
+    }
+
+    /// Returns the remark of this crate, or the policy's reason for a denial, if any.
+    pub fn note(&self) -> Option<&str> {
+        self.texts.as_ref()?.note.as_deref()
+    }
 }
 
 /// The content of a journal page, after opening or before sealing.
@@ -49,6 +73,10 @@ pub struct Page {
     pub previous: Digest,
     /// Time of the earliest entry in milliseconds since 1970.
     pub began: i64,
+    /// The latest time that the chain contained before this page: of an entry, or at which a chain in
+    /// [`Page::seen`] began. `i64::MIN` if there is none. A reader that passed over earlier pages sees
+    /// by this time that the clock was set back.
+    pub latest: i64,
     /// Heads of other chains.
     pub seen: Vec<ChainHead>,
     /// Actors and purposes of the entries.
@@ -79,7 +107,8 @@ impl Page {
         let mut subjects = SharedTable::default();
         let entries = drafts
             .map(|(draft, stage)| {
-                if let Some(subject) = draft.target.subject() {
+                let subject = draft.target.subject().or(draft.settled_subject.as_ref());
+                if let Some(subject) = subject {
                     subjects.index_of(subject)?;
                 }
                 Ok(Entry {
@@ -88,14 +117,15 @@ impl Page {
                     operation: draft.act.operation,
                     outcome: draft.outcome,
                     stage,
-                    target: draft.target,
-                    note: draft.act.text(),
+                    target: draft.target.clone(),
+                    texts: Entry::boxed(draft.act.texts()),
                 })
             })
             .collect::<Result<_>>()?;
         Ok(Self {
             previous,
             began,
+            latest: i64::MIN,
             seen,
             contexts: contexts.rows,
             subjects: subjects.rows,
@@ -103,6 +133,14 @@ impl Page {
             extensions: Vec::new(),
             kind: PageKind::Vault,
         })
+    }
+
+    /// Returns the latest time that the chain contains up to this page, like [`Page::latest`].
+    pub(super) fn latest_with_entries(&self) -> i64 {
+        let seen = self.seen.iter();
+        let seen = seen.map(|head| storage_keys::chain_began(&head.page.writer));
+        let entries = self.entries.iter().map(|entry| self.at(entry));
+        seen.chain(entries).fold(self.latest, i64::max)
     }
 
     /// Returns the time of an entry on this page, in milliseconds since 1970.
@@ -133,15 +171,30 @@ impl Page {
             storage_key: &storage_keys::journal_page(place),
             version: place.sequence,
         };
-        let derive = |salt: &Salt| {
+        let filter = FilterDraft::new(self);
+        let derive = |salt: &Salt, bytes: &mut [u8]| {
+            filter.write(key, salt, bytes)?;
             let place = (&place.writer, place.sequence);
-            page_key(suite, key, salt, vault, place, &head)
+            page_key(suite, key, salt, vault, place, (&head, bytes))
         };
         match authority {
-            None => sealed::seal(&head, &sealing, self, derive),
+            None => {
+                let parts = FrameParts {
+                    head: &head,
+                    filter: filter.length(),
+                    place: &sealing,
+                    tail: &[],
+                };
+                parts.seal(self, derive, |_, _| Ok(()))
+            }
             Some(authority) => {
-                let tail = authority.tail();
-                sealed::seal_with_tail(&head, &sealing, self, &tail, derive, |before, body| {
+                let parts = FrameParts {
+                    head: &head,
+                    filter: filter.length(),
+                    place: &sealing,
+                    tail: &authority.tail(),
+                };
+                parts.seal(self, derive, |before, body| {
                     authority.sign(vault, place, before, body)
                 })
             }
@@ -189,7 +242,10 @@ impl Target {
             | Self::Entry { subject, .. }
             | Self::Record { subject, .. }
             | Self::Version { subject, .. }
-            | Self::Reencrypted { subject, .. } => Some(subject),
+            | Self::Reencrypted { subject, .. }
+            | Self::Records { subject, .. }
+            | Self::Retention { subject, .. }
+            | Self::Hold { subject, .. } => Some(subject),
             Self::Vault
             | Self::Header { .. }
             | Self::Settled(..)
@@ -199,12 +255,26 @@ impl Target {
         }
     }
 
-    /// Returns the target's record, if any.
+    /// Returns the target's record, if the target is about one record.
     pub fn record(&self) -> Option<&RecordRef> {
         match self {
             Self::Record { record, .. }
             | Self::Version { record, .. }
             | Self::Reencrypted { record, .. } => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Returns the patient entry that was written, if any.
+    pub fn sealed_entry(&self) -> Option<SealedEntry> {
+        match self {
+            Self::Entry {
+                sequence, digest, ..
+            } => Some(SealedEntry {
+                sequence: *sequence,
+                digest: *digest,
+            }),
+            Self::Retention { written, .. } | Self::Hold { written, .. } => *written,
             _ => None,
         }
     }

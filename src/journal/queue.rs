@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::error::{Error, Result, StorageError};
 use crate::group_commit::lock;
-use crate::journal::entry::EntryDraft;
+use crate::journal::entry::{EntryDraft, ReadVersion};
 use crate::journal::page_merge::IndependentChanges;
 use crate::storage::{CommitError, Committed, Operation, Transaction};
 
@@ -49,6 +49,8 @@ struct QueuedEntry {
     number: u64,
     draft: EntryDraft,
     queued_at: Duration,
+    /// `true` once a page was sealed with the entry, so that no further read may join the entry.
+    is_sent: bool,
 }
 
 impl Queue {
@@ -66,7 +68,20 @@ impl Queue {
             // behind it.
             return Err(Error::TooLarge);
         }
-        Ok(self.push_settled(draft, queued_at))
+        let number = self.join(&draft);
+        Ok(number.unwrap_or_else(|| self.push_settled(draft, queued_at)))
+    }
+
+    /// Adds a read that is part of a call to the last entry, if that entry is of the same call. Returns
+    /// the number of the entry.
+    fn join(&mut self, draft: &EntryDraft) -> Option<u64> {
+        let part = draft.part()?;
+        let last = self.entries.back_mut()?;
+        if last.is_sent || !last.draft.can_share(draft) {
+            return None;
+        }
+        last.draft.add_part(part);
+        Some(last.number)
     }
 
     /// Queues an entry that confirms an announced change, even if the queue is closed. Without the
@@ -78,6 +93,7 @@ impl Queue {
             number,
             draft,
             queued_at,
+            is_sent: false,
         });
         number
     }
@@ -107,11 +123,11 @@ impl Queue {
 
     /// Returns the oldest entries that fit into `room` bytes, and at least one entry for an
     /// otherwise empty page. The entries stay in the queue until they are durable.
-    pub(super) fn next_entries(&self, room: usize) -> Vec<(u64, EntryDraft)> {
+    pub(super) fn next_entries(&mut self, room: usize) -> Vec<(u64, EntryDraft)> {
         let mut left = room;
         let fit = self
             .entries
-            .iter()
+            .iter_mut()
             .enumerate()
             .take_while(|(index, entry)| {
                 let bytes = estimated_bytes(&entry.draft);
@@ -120,8 +136,11 @@ impl Queue {
                 left = left.saturating_sub(bytes);
                 fits
             });
-        fit.map(|(_, entry)| (entry.number, entry.draft.clone()))
-            .collect()
+        fit.map(|(_, entry)| {
+            entry.is_sent = true;
+            (entry.number, entry.draft.clone())
+        })
+        .collect()
     }
 
     /// Removes the entries up to this number, after they became durable.
@@ -131,8 +150,13 @@ impl Queue {
         }
     }
 
-    pub(super) fn withdraw(&mut self, number: u64) {
-        self.entries.retain(|entry| entry.number != number);
+    /// Removes an entry. Removes only `part` if the entry lists other reads, too.
+    pub(super) fn withdraw(&mut self, number: u64, part: Option<ReadVersion>) {
+        self.entries.retain_mut(|entry| match part {
+            _ if entry.number != number => true,
+            Some(part) => entry.draft.remove_part(&part),
+            None => false,
+        });
     }
 
     /// Takes the oldest changes that fit into one transaction; the remaining changes keep their
@@ -308,7 +332,8 @@ fn estimated_bytes(draft: &EntryDraft) -> usize {
         + draft.act.note.len()
         + draft.act.reason.len()
         + draft.act.consent.len();
-    192 + texts
+    let read = size_of::<ReadVersion>() * draft.read_count();
+    224 + texts + read
 }
 
 fn value_bytes(transaction: &Transaction) -> usize {

@@ -241,6 +241,7 @@ impl Writer {
                     let target = Target::Settled(announced, index);
                     let settled = EntryDraft {
                         target,
+                        settled_subject: draft.target.subject().copied(),
                         ..draft.clone()
                     };
                     // Queue the entry even if the queue is closed, because `close` waits for the

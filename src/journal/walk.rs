@@ -1,13 +1,14 @@
 //! Sequential reading of a chain, with checks of the links between its pages.
 
-use crate::crypto::{self, AuthorityKey, Digest, JournalKey, VaultId, page_key};
+use crate::crypto::{self, AuthorityKey, Digest, JournalKey, SubjectTag, VaultId, page_key};
 use crate::error::{Error, Result};
 use crate::format::codec;
-use crate::format::sealed;
+use crate::format::sealed::{self, SealedBody};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId, journal_page_of};
 use crate::journal::authority::{self, PageKind};
 use crate::journal::closed_pages::ClosedPages;
+use crate::journal::filter::PageFilter;
 use crate::journal::page::{Page, PageHead};
 use crate::storage::{Projection, Scan, Storage, scan_page};
 
@@ -60,6 +61,13 @@ impl From<PageError> for Error {
     }
 }
 
+/// A stored page that a reader opened or passed over.
+enum VisitedPage {
+    Opened(Page),
+    /// The page's filter lacks the subject that the reader asks for.
+    PassedOver(PageKind),
+}
+
 /// A fault of a journal page, found while its chain is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageFault {
@@ -96,6 +104,8 @@ pub struct Cursor {
     pub last: Option<Digest>,
     /// Kind of the chain's first page that opened.
     kind: Option<PageKind>,
+    /// Subject without which pages are passed over; `None` to open all pages.
+    subject: Option<SubjectTag>,
 }
 
 impl Cursor {
@@ -106,6 +116,17 @@ impl Cursor {
             next: 0,
             last: Some([0; 32]),
             kind: None,
+            subject: None,
+        }
+    }
+
+    /// Returns the position before the first page of a chain, for a reader who asks for one subject.
+    /// The reader passes over pages whose filter lacks the subject: `visit` receives neither a page nor
+    /// a fault.
+    pub fn about(writer: WriterId, subject: Option<SubjectTag>) -> Self {
+        Self {
+            subject,
+            ..Self::new(writer)
         }
     }
 
@@ -116,6 +137,7 @@ impl Cursor {
             next: page.sequence,
             last: None,
             kind: None,
+            subject: None,
         }
     }
 
@@ -230,18 +252,18 @@ impl Cursor {
         keys: &PageKeys<'_>,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
     ) -> Result<()> {
-        let opened = keys.open(value, &id);
+        let visited = keys.visit(value, &id, self.subject.as_ref());
         let expected = self.last.replace(crypto::sha256(&[value]));
         self.next = id.sequence.saturating_add(1);
-        match opened {
-            Ok(page) if *self.kind.get_or_insert(page.kind) != page.kind => {
-                visit(id, None, Some(PageFault::Forged))
-            }
-            Ok(page) => {
+        let mut is_of_chain = |kind| *self.kind.get_or_insert(kind) == kind;
+        match visited {
+            Ok(VisitedPage::Opened(page)) if is_of_chain(page.kind) => {
                 let linked = expected.is_none_or(|expected| expected == page.previous);
                 let fault = (!linked).then_some(PageFault::Unlinked);
                 visit(id, Some(page), fault)
             }
+            Ok(VisitedPage::PassedOver(kind)) if is_of_chain(kind) => visit(id, None, None),
+            Ok(_) => visit(id, None, Some(PageFault::Forged)),
             Err(PageError::Refused(Error::Unsupported)) => {
                 visit(id, None, Some(PageFault::Unsupported))
             }
@@ -259,24 +281,51 @@ impl PageKeys<'_> {
     ///
     /// # Errors
     /// In the order of checks: the errors of [`PageHead::parse`]; [`PageError::UnknownKey`] for an
-    /// unknown journal key; [`Error::Malformed`] for fewer than 88 bytes or a body above 1 MiB;
+    /// unknown journal key; [`Error::Malformed`] for a filter or a length that no writer uses;
     /// [`Error::NotAuthentic`] for another key or an altered page; [`PageError::Forged`] for a wrong
     /// authority tag; [`Error::Unsupported`] or [`Error::Malformed`] for the decoded body;
-    /// [`PageError::Forged`] for an auditor's page with other content; [`PageError::Late`] or
+    /// [`PageError::Forged`] for an auditor's page with other content; [`Error::Malformed`] for a
+    /// filter that lacks a subject of the page; [`PageError::Late`] or
     /// [`PageError::Unproven`] for a page under closed keys that no closing covers.
     pub fn open(&self, value: &[u8], place: &PageId) -> OpenResult {
+        match self.visit(value, place, None)? {
+            VisitedPage::Opened(page) => Ok(page),
+            VisitedPage::PassedOver(_) => Err(Error::Malformed.into()),
+        }
+    }
+
+    /// Opens a page, unless there is a subject that the page's filter lacks.
+    fn visit(
+        &self,
+        value: &[u8],
+        place: &PageId,
+        subject: Option<&SubjectTag>,
+    ) -> std::result::Result<VisitedPage, PageError> {
         let PageHead {
             suite,
             kind,
             number,
         } = PageHead::parse(value)?;
         let key = (self.key)(number).ok_or(PageError::UnknownKey)?;
-        let body = sealed::open_body(value, |head, salt| {
+        let filter = PageFilter::parse(value)?;
+        let length = filter.bytes.len();
+        let body = SealedBody::find(value, length, |head, salt| {
             let place = (&place.writer, place.sequence);
-            page_key(suite, key, salt, &self.vault, place, head)
+            let clear = (head, filter.bytes);
+            page_key(suite, key, salt, &self.vault, place, clear)
         })?;
+        // The commitment fits, so the writer of the page wrote this filter.
+        if let Some(subject) = subject
+            && !filter.may_concern(key, subject)?
+        {
+            return Ok(VisitedPage::PassedOver(kind));
+        }
+        let body = body.open()?;
         let page = match kind {
-            PageKind::Vault => self.open_vault_page(value, place, &body)?,
+            PageKind::Vault => {
+                let before = sealed::before_ciphertext(value, length);
+                self.decode_vault_page(before, place, &body)?
+            }
             PageKind::Auditor => {
                 let page: Page = codec::decode(&body)?;
                 match authority::is_of_auditor(&page) {
@@ -285,17 +334,19 @@ impl PageKeys<'_> {
                 }
             }
         };
+        if !filter.is_complete(key, &page)? {
+            return Err(Error::Malformed.into());
+        }
         if let Some(closed_pages) = self.closed_pages {
             closed_pages.judge(number, place, value)?;
         }
-        Ok(page)
+        Ok(VisitedPage::Opened(page))
     }
 
-    fn open_vault_page(&self, value: &[u8], place: &PageId, body: &[u8]) -> OpenResult {
+    fn decode_vault_page(&self, before: &[u8], place: &PageId, body: &[u8]) -> OpenResult {
         let (decoded, _) = body
             .split_last_chunk::<{ authority::TAIL }>()
             .ok_or(Error::Malformed)?;
-        let before = sealed::before_ciphertext(value);
         match self.authority {
             Some(keys) if !authority::is_signed(keys, &self.vault, place, before, body)? => {
                 Err(PageError::Forged)

@@ -14,7 +14,7 @@ use crate::format::storage_keys::WriterId;
 use crate::group_commit::{Election, lock};
 use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::chain::Chain;
-use crate::journal::entry::EntryDraft;
+use crate::journal::entry::{EntryDraft, ReadVersion};
 use crate::journal::fallback::Spool;
 use crate::journal::key_source::{CurrentKeys, KeySource, WriterKeys};
 use crate::journal::page::{ChainHead, Stage};
@@ -182,7 +182,12 @@ impl Writer {
 
     /// Removes a waiting entry whose operation was not performed.
     pub fn withdraw(&self, number: u64) {
-        lock(&self.queue).withdraw(number);
+        lock(&self.queue).withdraw(number, None);
+    }
+
+    /// Removes one read of a waiting entry that other reads of the same call may have joined.
+    pub fn withdraw_part(&self, number: u64, part: ReadVersion) {
+        lock(&self.queue).withdraw(number, Some(part));
     }
 
     /// Writes a separate page with these entries and the heads of other chains. Returns the new

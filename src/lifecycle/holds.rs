@@ -14,8 +14,9 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::id::{Reason, Subject};
-use crate::journal::{AccessOutcome, Act, Target};
+use crate::journal::{AccessOutcome, Act};
 use crate::keys::entry::PatientEntry;
+use crate::vault::entries::EntryChange;
 use crate::vault::{Vault, clock};
 
 /// Legal hold on a subject, which forbids erasing and expunging. `Debug` does not show the reason.
@@ -62,27 +63,30 @@ impl Vault {
             let id = match drawn {
                 // An earlier attempt of this call stored the hold: its reply was lost, or the
                 // header check failed after the hold was stored.
-                Some(id) if is_stored(id) => return Ok(false),
+                Some(id) if is_stored(id) => return Ok((EntryChange::Hold(id), false)),
                 Some(id) => id,
                 None => entry.free_hold_id()?,
             };
             entry.put_hold(id, reason.text(), now)?;
             drawn = Some(id);
-            Ok(true)
+            Ok((EntryChange::Hold(id), true))
         })?;
         drawn.ok_or(Error::Contended)
     }
 
     pub(crate) fn lift_hold(&self, act: &Act, subject: &Subject, hold: u64) -> Result<()> {
         let mut tried = false;
-        self.change_restrictions(act, subject, |entry| match entry.release_hold(hold) {
-            // An earlier attempt of this call, or another caller, lifted the hold. The subject may
-            // also have been erased since.
-            Err(Error::NoSuchHold | Error::Erased) if tried => Ok(false),
-            released => {
-                tried = true;
-                released.map(|()| true)
-            }
+        self.change_restrictions(act, subject, |entry| {
+            let lifts = match entry.release_hold(hold) {
+                // An earlier attempt of this call, or another caller, lifted the hold. The subject
+                // may also have been erased since.
+                Err(Error::NoSuchHold | Error::Erased) if tried => false,
+                released => {
+                    tried = true;
+                    released.map(|()| true)?
+                }
+            };
+            Ok((EntryChange::Hold(hold), lifts))
         })
     }
 
@@ -100,16 +104,12 @@ impl Vault {
         &self,
         act: &Act,
         subject: &Subject,
-        until: Option<SystemTime>,
+        until: Option<i64>,
     ) -> Result<()> {
-        let until = match until {
-            Some(time) => Some(clock::millis(time).ok_or(Error::InvalidMetadata)?),
-            None => None,
-        };
         self.change_restrictions(act, subject, |entry| {
             let changes = entry.retention() != until;
             entry.retain_until(until)?;
-            Ok(changes)
+            Ok((EntryChange::Retention(until), changes))
         })
     }
 
@@ -122,19 +122,20 @@ impl Vault {
         &self,
         act: &Act,
         subject: &Subject,
-        mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
+        mut change: impl FnMut(&mut PatientEntry) -> Result<(EntryChange, bool)>,
     ) -> Result<()> {
-        let mut writes = false;
-        let changed = self.change_entry(subject, false, act, |entry| {
-            writes = change(entry)?;
-            Ok(writes)
+        let mut unwritten = None;
+        let changed = self.change_entry_as(subject, false, act, |entry| {
+            let (what, writes) = change(entry)?;
+            unwritten = (!writes).then_some(what);
+            Ok(if writes { what } else { EntryChange::None })
         })?;
         changed.ok_or(Error::UnknownSubject)?;
-        if !writes {
+        if let Some(what) = unwritten {
             // Journal the call here, because without a change no commit carries the journal entry
             // of the call.
-            let subject = self.refer_subject(subject)?;
-            self.journal_deferred(act, Target::Subject(subject), AccessOutcome::Done);
+            let target = what.target(self.refer_subject(subject)?, None);
+            self.journal_deferred(act, target, AccessOutcome::Done);
         }
         Ok(())
     }

@@ -17,8 +17,8 @@ use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
 use crate::rotation::report::RotationReport;
 use crate::storage::{CommitError, Projection, ScanItem, Stored};
-use crate::vault::entries::CachedEntry;
 use crate::vault::entries::change::EntryPut;
+use crate::vault::entries::{CachedEntry, EntryChange};
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::progress::{Counter, Phase, ProgressListener};
 use crate::vault::{ROUNDS, Vault};
@@ -250,6 +250,7 @@ impl Vault {
                     held: &mut cached,
                     destroying: false,
                     act,
+                    what: EntryChange::Written,
                 };
                 changes.push(put.change(self)?);
             }

@@ -21,7 +21,7 @@ impl Session {
     /// `later` is the storage as it was before the restore, or any other storage with newer journal
     /// pages. Without these pages, a plan cannot list the erasures and expunges since the backup.
     /// Pages that do not open are skipped, and no stored page is replaced. This method is idempotent.
-    /// The policy is asked for [`Operation::EndJournalFallback`], as for
+    /// The policy is asked for [`Operation::BringJournalHome`], as for
     /// [`Session::bring_journal_home`].
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Session {
         later: &dyn Storage,
         reason: Reason,
     ) -> Result<JournalCopyReport> {
-        let mut act = self.act_because(Operation::EndJournalFallback, &reason);
+        let mut act = self.act_because(Operation::BringJournalHome, &reason);
         act.note = "pages of a later storage brought back".into();
         self.audited_write(act, AuditTarget::Vault, |act| {
             let report = self.vault.put_pages_back(later)?;
@@ -47,12 +47,12 @@ impl Session {
     /// This method changes nothing; it only writes journal entries. With a `checkpoint` that was kept
     /// outside the storage, the plan also lists what the checkpoint shows to be lost. If the storage
     /// from before the restore still exists, call [`Session::bring_journal_back`] first. The policy is
-    /// asked for [`Operation::Verify`].
+    /// asked for [`Operation::PlanRestore`].
     ///
     /// # Errors
     /// The errors of [`Vault::verify`]; [`Error::Denied`], and [`Error::Journal`].
     pub fn plan_restore(&self, checkpoint: Option<&Checkpoint>) -> Result<RestorePlan> {
-        let act = self.act(Operation::Verify);
+        let act = self.act(Operation::PlanRestore);
         let permission = self.permitted(act, AuditTarget::Vault, None)?;
         let planned = self.vault.plan_restore(checkpoint);
         let plan = planned.inspect_err(|error| {

@@ -94,8 +94,7 @@ impl Session {
     ) -> Result<()> {
         disclosures::check(recipient, description)?;
         let mut act = self.permitted(self.act(Operation::Disclose), on, None)?.act;
-        act.note = disclosures::note(recipient, &act.consent, description).into();
-        act.consent = "".into();
+        act.note = disclosures::note(recipient, description).into();
         self.vault.journal_before_release(
             &act,
             on.target(&self.vault, None)?,

@@ -5,6 +5,7 @@ use crate::id::{RecordId, Subject};
 use crate::journal::Target;
 use crate::records::document::RecordInfo;
 use crate::vault::Vault;
+use crate::vault::entries::EntryChange;
 
 /// Target of a session method.
 #[derive(Clone, Copy)]
@@ -12,6 +13,10 @@ pub(crate) enum AuditTarget<'a> {
     Vault,
     Subject(&'a Subject),
     Record(&'a RecordId),
+    /// A retention of a subject: until this time, or lifted.
+    Retention(&'a Subject, Option<i64>),
+    /// A legal hold on a subject, by its id.
+    Hold(&'a Subject, u64),
 }
 
 impl<'a> AuditTarget<'a> {
@@ -23,20 +28,30 @@ impl<'a> AuditTarget<'a> {
             Self::Record(id) => {
                 vault.refer_record(id, found.map(|info| (info.address, info.version)))
             }
+            Self::Retention(subject, until) => {
+                let subject = vault.refer_subject(subject)?;
+                Ok(EntryChange::Retention(until).target(subject, None))
+            }
+            Self::Hold(subject, hold) => {
+                let subject = vault.refer_subject(subject)?;
+                Ok(EntryChange::Hold(hold).target(subject, None))
+            }
         }
     }
 
     pub(crate) fn subject(self) -> Option<&'a Subject> {
         match self {
             Self::Vault => None,
-            Self::Subject(subject) => Some(subject),
+            Self::Subject(subject) | Self::Retention(subject, _) | Self::Hold(subject, _) => {
+                Some(subject)
+            }
             Self::Record(id) => Some(id.subject()),
         }
     }
 
     pub(crate) fn record(self) -> Option<&'a str> {
         match self {
-            Self::Vault | Self::Subject(_) => None,
+            Self::Vault | Self::Subject(_) | Self::Retention(..) | Self::Hold(..) => None,
             Self::Record(id) => Some(id.name()),
         }
     }
@@ -64,7 +79,9 @@ impl From<AuditTarget<'_>> for HandleTarget {
     fn from(on: AuditTarget<'_>) -> Self {
         match on {
             AuditTarget::Vault => Self::Vault,
-            AuditTarget::Subject(subject) => Self::Subject(subject.clone()),
+            AuditTarget::Subject(subject)
+            | AuditTarget::Retention(subject, _)
+            | AuditTarget::Hold(subject, _) => Self::Subject(subject.clone()),
             AuditTarget::Record(id) => Self::Record(id.clone()),
         }
     }

@@ -88,9 +88,6 @@ impl Session {
         let mut end = self.act_because(Operation::EndBackup, &reason);
         let written = write().inspect_err(|error| self.failed(&end, on, error))?;
         end.note = note(&written).into();
-        if !end.note.is_empty() {
-            end.reason = "".into();
-        }
         self.vault
             .journal_before_release(&end, Target::Vault, AccessOutcome::Done)?;
         Ok(written)

@@ -107,8 +107,9 @@ impl Session {
             self.failed(&act, AuditTarget::Subject(subject), error);
         })?;
         if let (Some(record), Some((id, act, _))) = (&record, &judged) {
-            let on = AuditTarget::Record(id);
-            self.journal_read(act, on, Some(&record.info), AccessOutcome::Done)?;
+            let target = AuditTarget::Record(id).target(&self.vault, Some(&record.info))?;
+            self.vault.journal_part_before_release(act, target)?;
+            self.raise_alarm(act, &record.info);
         }
         Ok(record)
     }
@@ -124,11 +125,18 @@ impl Session {
     ) -> Result<()> {
         let target = on.target(&self.vault, found)?;
         self.vault.journal_before_release(act, target, outcome)?;
-        let event = found.and_then(|info| honeytoken::alarm(&info.meta, &self.actor));
+        if let Some(info) = found {
+            self.raise_alarm(act, info);
+        }
+        Ok(())
+    }
+
+    /// Raises a security event if a read releases a honeytoken.
+    fn raise_alarm(&self, act: &Act, info: &RecordInfo) {
+        let event = honeytoken::alarm(&info.meta, &self.actor);
         if let Some(event) = event.filter(|_| act.operation == Operation::Read) {
             self.vault.core.alarms.raise(&event);
         }
-        Ok(())
     }
 
     /// Runs a change. The commit journals a change that succeeds; this method journals only

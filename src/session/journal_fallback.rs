@@ -25,9 +25,6 @@ const PAGE_SIZE: usize = 16;
 /// The last pages of the chains under closed keys that a spool contains.
 type ClosedHeads = BTreeMap<WriterId, ChainHead>;
 
-/// Operation that the journal records for pages brought home, until there is a code of its own.
-const BRING_HOME: Operation = Operation::EndJournalFallback;
-
 /// Report of [`Session::end_journal_fallback`] and [`Session::bring_journal_home`].
 ///
 /// ```
@@ -166,7 +163,7 @@ impl Session {
     /// its process, or of an auditor ([`Auditor::open_read_only`](crate::audit::Auditor::open_read_only)).
     /// A running fallback continues.
     ///
-    /// This method is idempotent. The policy is asked for [`Operation::EndJournalFallback`].
+    /// This method is idempotent. The policy is asked for [`Operation::BringJournalHome`].
     ///
     /// # Errors
     /// - [`Error::NotAuthentic`] for a page in the spool that this vault did not seal, or that
@@ -178,8 +175,7 @@ impl Session {
         reason: &str,
         spool: &dyn Storage,
     ) -> Result<JournalFallbackReport> {
-        let mut act = self.act_because(BRING_HOME, &Reason::new(reason)?);
-        act.note = "pages brought home".into();
+        let act = self.act_because(Operation::BringJournalHome, &Reason::new(reason)?);
         self.audited_write(act, AuditTarget::Vault, |act| {
             let mut report = JournalFallbackReport::default();
             let mut closed = ClosedHeads::new();

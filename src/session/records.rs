@@ -213,7 +213,8 @@ impl Session {
     /// retracted records. The iterator is empty for an unknown subject.
     ///
     /// Records are fetched a page at a time, which is much faster than one [`Session::get`] for
-    /// each record. The journal entries are the same. For a record that does not open, is denied,
+    /// each record. The journal names each record that was released, and reads that wait for the
+    /// same page share an entry. For a record that does not open, is denied,
     /// or exceeds the limit ([`Error::BeyondLimit`]), the iterator yields an error and continues.
     /// The iterator ends as that of [`Session::list`] does.
     ///

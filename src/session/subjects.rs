@@ -2,10 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::audit::time::Timestamp;
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{Reason, Subject};
 use crate::journal::Operation;
 use crate::lifecycle::holds::HoldInfo;
@@ -95,9 +92,8 @@ impl Session {
     /// [`Error::NoSuchHold`] when the subject has no hold with this id; otherwise the errors of
     /// [`Session::place_hold`].
     pub fn lift_hold(&self, subject: &Subject, hold: u64) -> Result<()> {
-        let mut act = self.act(Operation::LiftHold);
-        act.note = format!("hold {hold}").into();
-        self.audited_write(act, AuditTarget::Subject(subject), |act| {
+        let act = self.act(Operation::LiftHold);
+        self.audited_write(act, AuditTarget::Hold(subject, hold), |act| {
             self.vault.lift_hold(act, subject, hold)
         })
     }
@@ -124,9 +120,10 @@ impl Session {
     /// [`Error::InvalidMetadata`] when the time is out of range; otherwise the errors of
     /// [`Session::place_hold`].
     pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
-        let mut act = self.act(Operation::Retain);
-        act.note = retention_note(until).into();
-        self.audited_write(act, AuditTarget::Subject(subject), |act| {
+        let millis = |time| clock::millis(time).ok_or(Error::InvalidMetadata);
+        let until = until.map(millis).transpose()?;
+        let act = self.act(Operation::Retain);
+        self.audited_write(act, AuditTarget::Retention(subject, until), |act| {
             self.vault.retain_until(act, subject, until)
         })
     }
@@ -141,14 +138,5 @@ impl Session {
             self.vault.retained_until(subject).map(Some)
         });
         Ok(found?.and_then(|(until, _)| until))
-    }
-}
-
-/// Returns the journal note of a retention, which tells a new time from a removed one.
-fn retention_note(until: Option<SystemTime>) -> String {
-    match until.map(clock::millis) {
-        Some(Some(millis)) => format!("until {}", Timestamp::from_millis(millis)),
-        Some(None) => "until a time out of range".to_owned(),
-        None => "removed".to_owned(),
     }
 }

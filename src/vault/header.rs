@@ -285,7 +285,10 @@ impl Vault {
     fn drafts_of_keys(&self, act: &Act, keys: &[(Operation, Target)]) -> Vec<EntryDraft> {
         let now = self.core.store.clock.now();
         keys.iter()
-            .map(|(operation, target)| act.to(*operation).draft(now, *target, AccessOutcome::Done))
+            .map(|(operation, target)| {
+                act.to(*operation)
+                    .draft(now, target.clone(), AccessOutcome::Done)
+            })
             .collect()
     }
 

@@ -266,7 +266,7 @@ impl Vault {
         // in the journal. Writers journal all later changes themselves.
         let targets = verification.baseline(&header)?;
         let targets = targets.iter();
-        let targets = targets.map(|target| draft(*target, AccessOutcome::Done));
+        let targets = targets.map(|target| draft(target.clone(), AccessOutcome::Done));
         let drafts: Vec<_> = more.iter().cloned().chain(targets).collect();
         for drafts in drafts.chunks(ENTRIES_PER_PAGE) {
             let page = writer.send_page(drafts, Vec::new(), moment)?;

@@ -259,7 +259,7 @@ impl JournalScan {
             self.restores.push(AcceptedRestore {
                 at: page.at(entry),
                 actor: context.map(|who| who.actor.clone()).unwrap_or_default(),
-                reason: entry.note.clone(),
+                reason: entry.reason().unwrap_or_default().into(),
             });
         }
     }

@@ -177,11 +177,7 @@ pub(super) struct SubjectFacts {
 
 impl SubjectFacts {
     pub(super) fn add(&mut self, at: WalkPosition, entry: &Entry) -> bool {
-        let Target::Entry {
-            subject,
-            sequence,
-            digest,
-        } = entry.target
+        let (Some(subject), Some(written)) = (entry.target.subject(), entry.target.sealed_entry())
         else {
             return false;
         };
@@ -190,8 +186,8 @@ impl SubjectFacts {
         }
         let writes = self.by_tag.entry(subject.tag).or_default();
         writes.writes.push(JournaledWrite {
-            number: sequence,
-            digest,
+            number: written.sequence,
+            digest: written.digest,
             at,
             origin: Origin::of(entry.operation),
             chart: subject.chart,

@@ -139,7 +139,7 @@ impl JournalVisitor for ChartHistory {
         if entry.outcome != AccessOutcome::Done {
             return false;
         }
-        if let (Target::Entry { .. }, Operation::Erase) = (entry.target, entry.operation) {
+        if let (Target::Entry { .. }, Operation::Erase) = (&entry.target, entry.operation) {
             self.erased.push((subject.chart, at));
             return true;
         }

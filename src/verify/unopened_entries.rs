@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::crypto::{Digest, PatientTag, SubjectTag};
 use crate::error::Result;
-use crate::journal::{Entry, Page, Target};
+use crate::journal::{Entry, Page};
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::report::{EntryFinding, FindingKind};
@@ -28,14 +28,11 @@ struct DigestLookup {
 
 impl JournalVisitor for DigestLookup {
     fn entry(&mut self, _: WalkPosition, _: &Page, entry: &Entry) -> bool {
-        if let Target::Entry {
-            subject,
-            sequence,
-            digest,
-        } = entry.target
-            && self.wanted.contains(&digest)
+        if let (Some(subject), Some(written)) =
+            (entry.target.subject(), entry.target.sealed_entry())
+            && self.wanted.contains(&written.digest)
         {
-            self.found.insert(digest, (subject.tag, sequence));
+            (self.found).insert(written.digest, (subject.tag, written.sequence));
         }
         false
     }

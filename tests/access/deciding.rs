@@ -10,7 +10,7 @@ use chartlock::{
     Session, Vault, VaultOptions,
 };
 
-use crate::common::journal::pages;
+use crate::common::journal::{pages, texts};
 use crate::common::{Fixed, Shared, record, session_as, subject};
 
 /// Returns rules under which only psychiatrists may access records with the label `psychiatry`.
@@ -50,7 +50,7 @@ pub(super) fn entries_of(storage: &Shared, actor: &str) -> Vec<(Operation, Acces
         for entry in &page.entries {
             let context = &page.contexts[usize::from(entry.context)];
             if &*context.actor == actor {
-                entries.push((entry.operation, entry.outcome, entry.note.to_string()));
+                entries.push((entry.operation, entry.outcome, texts(entry)));
             }
         }
     }

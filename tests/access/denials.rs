@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chartlock::access::{
     AccessOutcome, AccessPolicy, AccessRequest, ConsentReference, Decision, Denial, Reason,
 };
+use chartlock::internals::journal::Target;
 use chartlock::storage::{Expect, StorageError, Transaction};
 use chartlock::{Error, Operation, Precondition, VaultOptions};
 
 use super::closing::{full_when, recording};
 use super::deciding::{by, entries_of, id, memory, options, outcomes_of};
+use crate::common::journal::pages;
 use crate::common::objects::objects_of;
 use crate::common::{Fixed, accept_restore, record, subject};
 
@@ -207,10 +209,13 @@ fn retention_set_and_removed_differ_in_the_journal() {
     let until = std::time::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
     legal.retain_until(&patient, Some(until)).unwrap();
     legal.retain_until(&patient, None).unwrap();
-    let texts: Vec<_> = entries_of(&storage, "legal")
-        .into_iter()
-        .filter(|(operation, ..)| *operation == Operation::Retain)
-        .map(|(_, _, text)| text)
+    let retentions: Vec<_> = pages(&*storage)
+        .iter()
+        .flat_map(|(_, page)| &page.entries)
+        .filter_map(|entry| match entry.target {
+            Target::Retention { until, .. } => Some(until),
+            _ => None,
+        })
         .collect();
-    assert_eq!(texts, ["until 2096-10-02T07:06:40.000Z", "removed"]);
+    assert_eq!(retentions, [Some(4_000_000_000_000), None]);
 }

@@ -116,6 +116,7 @@ fn group_rule_matches_operations_of_its_group() {
         ListSlots,
         CountKeys,
         Verify,
+        PlanRestore,
         Checkpoint,
         ReadJournal,
     ];

@@ -15,7 +15,7 @@ use chartlock::{
 };
 
 use crate::common::clock::ManualClock;
-use crate::common::journal::pages;
+use crate::common::journal::{pages, texts};
 use crate::common::objects::{objects_of, put};
 use crate::common::{Fixed, Shared, Stage, actor, record, session, session_as, subject};
 
@@ -35,11 +35,11 @@ fn journal(storage: &Shared) -> Vec<ActorEntry> {
     entries
 }
 
-/// Returns the outcome and the note of each journal entry of an operation.
+/// Returns the outcome and the texts of each journal entry of an operation.
 fn entries_of(storage: &Shared, operation: Operation) -> Vec<(AccessOutcome, String)> {
     let entries = journal(storage).into_iter();
     let own = entries.filter(|(entry, ..)| entry.operation == operation);
-    own.map(|(entry, ..)| (entry.outcome, entry.note.into()))
+    own.map(|(entry, ..)| (entry.outcome, texts(&entry)))
         .collect()
 }
 
@@ -248,6 +248,12 @@ fn journal_entry_contains_reference_of_consent() {
     let done = |note: &str| (AccessOutcome::Done, note.to_owned());
     assert_eq!(entries_of(&storage, Operation::Read), [done(&named)]);
     assert_eq!(entries_of(&storage, Operation::Put), [done(&named)]);
+    let mut entries = journal(&storage).into_iter().map(|(entry, ..)| entry);
+    let erased = entries.find(|entry| entry.operation == Operation::Erase);
+    let erased = erased.unwrap();
+    assert_eq!(erased.reason(), Some("asked for"));
+    assert_eq!(erased.consent(), Some("Consent/2024-117"));
+    assert_eq!(erased.note(), None);
     let erased = format!("asked for; {named}");
     assert_eq!(
         entries_of(&storage, Operation::Erase),
@@ -373,7 +379,8 @@ fn repeated_failures_and_denials_raise_events() {
 fn journal_entries_contain_tags_instead_of_names() {
     let storage = with_note();
     for (entry, ..) in journal(&storage) {
-        assert!(!entry.note.contains("1042") && !entry.note.contains("note"));
+        let texts = texts(&entry);
+        assert!(!texts.contains("1042") && !texts.contains("note"));
         if let Target::Version {
             subject,
             record,

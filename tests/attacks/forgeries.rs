@@ -59,7 +59,7 @@ fn claims(fixture: &Fixture, stage: &Stage) -> Vec<Claim> {
     let pages = pages(&*stage.storage);
     let entries = pages.iter().flat_map(|(_, page)| &page.entries);
     let versions = entries.filter(|entry| entry.operation == Operation::Put);
-    let targets: Vec<_> = versions.map(|entry| entry.target).collect();
+    let targets: Vec<_> = versions.map(|entry| entry.target.clone()).collect();
     let known = |expected: u64| {
         let mut matching = targets.iter().filter_map(|target| match *target {
             Target::Version {
@@ -122,7 +122,7 @@ fn claims(fixture: &Fixture, stage: &Stage) -> Vec<Claim> {
         ),
         ("lifted hold", Operation::LiftHold, entry(99), none()),
         ("patient key", Operation::RotateSubject, entry(99), none()),
-        ("header", Operation::RotateRoot, header, none()),
+        ("header", Operation::RotateRoot, header.clone(), none()),
         ("closing", Operation::CloseJournalKeys, header, none()),
         (
             "settlement",
@@ -197,7 +197,11 @@ fn forge(now: &Objects, sealer: &Sealer, claim: &Claim, place: ForgedPlace) -> F
         ..Context::default()
     };
     let act = Act::new(Arc::new(context), *operation, "forged");
-    let draft = act.draft(crate::common::clock::NOON + 1, *target, AccessOutcome::Done);
+    let draft = act.draft(
+        crate::common::clock::NOON + 1,
+        target.clone(),
+        AccessOutcome::Done,
+    );
     let staged = [(&draft, EntryStage::Done)].into_iter();
     let page = Page::new(previous.unwrap_or_default(), seen.clone(), staged).unwrap();
     Forgery {

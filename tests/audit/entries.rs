@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chartlock::audit::{AuditItem, Timestamp};
-use chartlock::internals::journal::{Context, SlotRef, Target};
+use chartlock::internals::journal::{Context, SealedEntry, SlotRef, Target};
 use chartlock::{Operation, Purpose, access::AccessOutcome};
 use serde_json::json;
 
@@ -19,7 +19,9 @@ fn read_with_all(stage: &JournalStage) {
         organization: "Ward 3".into(),
         under_break_glass: true,
     });
-    act.note = "unconscious".into();
+    act.reason = "unconscious".into();
+    act.consent = "Consent/7".into();
+    act.note = "a note".into();
     let target = stage.record("MRN-1042", "Observation/bp", 3);
     write_page(
         &stage.writer(),
@@ -69,7 +71,9 @@ fn report_entry_shows_resolved_names() {
             "version": 3,
             "request": "req-1",
             "organization": "Ward 3",
-            "note": "unconscious",
+            "reason": "unconscious",
+            "consent": "Consent/7",
+            "note": "a note",
             "position": { "writer": writer, "page": 0, "index": 0 },
         })
     );
@@ -238,4 +242,49 @@ fn timestamps_display_as_calendar_dates() {
     ] {
         assert_eq!(Timestamp::from_millis(millis).to_string(), text);
     }
+}
+
+#[test]
+fn report_entry_tells_retention_set_from_lifted_and_names_hold() {
+    let stage = JournalStage::new();
+    let of = stage.subject("MRN-1");
+    let retention = |until| Target::Retention {
+        subject: of,
+        written: None,
+        until,
+    };
+    let hold = Target::Hold {
+        subject: of,
+        written: Some(SealedEntry {
+            sequence: 3,
+            digest: [1; 32],
+        }),
+        hold: 17,
+    };
+    let drafts = [
+        done(garcia(Operation::Retain), NOON, retention(Some(NOON))),
+        done(garcia(Operation::Retain), NOON, retention(None)),
+        done(garcia(Operation::PlaceHold), NOON, hold),
+    ];
+    write_page(&stage.writer(), NOON, drafts);
+    let auditor = stage.open();
+    let shown: Vec<_> = (entries(&auditor.trail()).iter())
+        .map(|entry| serde_json::to_value(entry).unwrap())
+        .map(|json| json!([json["retention"], json["hold"], json["sequence"]]))
+        .collect();
+    let until = json!({ "until": "2026-11-21T12:00:00.000Z" });
+    let expected = [
+        json!([until, null, null]),
+        json!(["lifted", null, null]),
+        json!([null, 17, 3]),
+    ];
+    assert_eq!(shown, expected);
+    let report = auditor.trail().accesses(&subject("MRN-1"), ..).unwrap();
+    let what: Vec<_> = report.accesses.iter().map(|it| &*it.what).collect();
+    let expected = [
+        "set a retention",
+        "lift the retention",
+        "place a legal hold",
+    ];
+    assert_eq!(what[..3], expected);
 }

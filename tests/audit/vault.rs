@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use chartlock::audit::fhir::{Application, audit_event};
-use chartlock::audit::{AccessKind, Auditor, Exposed, ExposureScope, Timestamp};
+use chartlock::audit::{AccessKind, AuditItem, Auditor, Exposed, ExposureScope, Timestamp};
 use chartlock::internals::clock::Clock;
 use chartlock::storage::{
     FaultAction, FaultPoint, Faulty, MemoryStorage, PerOperation, Storage, StorageError,
@@ -633,7 +634,7 @@ fn access_report_marks_break_glass_reads() {
     let clinic = Clinic::on(MemoryStorage::new());
     clinic.garcia().put(&allergy(), b"penicillin").unwrap();
     let night = actor("dr.night");
-    let hour = std::time::Duration::from_secs(3600);
+    let hour = Duration::from_secs(3600);
     let glass = clinic
         .vault
         .break_glass(night, subject("MRN-1"), "unconscious", hour)
@@ -648,4 +649,58 @@ fn access_report_marks_break_glass_reads() {
     let why = "break the glass";
     let opened = ("dr.night", Operation::BreakGlass, why);
     assert_eq!(marked, [opened, ("dr.night", Operation::Read, why)]);
+}
+
+#[test]
+fn journal_types_targets_of_retention_and_holds() {
+    for clinic in Clinic::each() {
+        clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+        let patient = subject("MRN-1");
+        let legal = clinic.act("legal", Purpose::Legal);
+        let entry = keys_of(&*clinic.storage, b"p").pop().unwrap();
+        let until = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        legal.retain_until(&patient, Some(until)).unwrap();
+        legal.retain_until(&patient, None).unwrap();
+        let before = value_of(&*clinic.storage, &entry).unwrap();
+        let hold = legal.place_hold(&patient, "subpoena").unwrap();
+        let held = value_of(&*clinic.storage, &entry).unwrap();
+        legal.lift_hold(&patient, hold).unwrap();
+        assert_eq!(legal.lift_hold(&patient, hold), Err(Error::NoSuchHold));
+        let trail = clinic.office().audit().unwrap();
+        let report = trail.accesses(&patient, ..).unwrap();
+        let by_legal = report.accesses.iter().filter(|it| &*it.actor == "legal");
+        let shown: Vec<_> = by_legal
+            .map(|it| (&*it.what, it.retention.is_some(), it.hold, it.certain))
+            .collect();
+        let expected = [
+            ("set a retention", true, None, true),
+            ("lift the retention", true, None, true),
+            ("place a legal hold", false, Some(hold), true),
+            ("lift a legal hold", false, Some(hold), true),
+            ("lift a legal hold", false, Some(hold), true),
+        ];
+        assert_eq!(shown, expected);
+        let application = Application::new("clinic-app", "ward-3.clinic.example");
+        let codes = trail
+            .entries(..)
+            .unwrap()
+            .filter_map(|item| match item.unwrap() {
+                AuditItem::Entry(entry) if &*entry.actor == "legal" => {
+                    let event = audit_event(&entry, &application);
+                    Some(event["type"]["code"].as_str().unwrap().to_owned())
+                }
+                AuditItem::Entry(_) => None,
+                AuditItem::Fault(fault) => panic!("{fault:?}"),
+            });
+        let codes: Vec<_> = codes.collect();
+        assert_eq!(codes, ["hold", "unhold", "hold", "unhold", "unhold"]);
+        assert!(clinic.vault.verify(None).unwrap().is_clean());
+        // The entries are evidence of the patient entries that they wrote.
+        for former in [before, held] {
+            let now = value_of(&*clinic.storage, &entry).unwrap();
+            objects::put(&*clinic.storage, &entry, &former);
+            assert!(!clinic.vault.verify(None).unwrap().is_clean());
+            objects::put(&*clinic.storage, &entry, &now);
+        }
+    }
 }

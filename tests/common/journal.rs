@@ -1,6 +1,6 @@
 //! Access to the pages of a vault's journal.
 
-use chartlock::internals::journal::{Cursor, Page, PageId, PageKeys, writers};
+use chartlock::internals::journal::{Cursor, Entry, Page, PageId, PageKeys, writers};
 use chartlock::internals::keys::{Header, Unlocked};
 use chartlock::storage::Storage;
 
@@ -12,6 +12,13 @@ pub(crate) fn unlocked(storage: &dyn Storage) -> (Header, Unlocked) {
     let header = Header::parse(&value_of(storage, b"v").unwrap()).unwrap();
     let unlocked = header.unlock(&Fixed(1)).unwrap();
     (header, unlocked)
+}
+
+/// Returns note, reason and consent of an entry in one text, as far as the entry has them.
+pub(crate) fn texts(entry: &Entry) -> String {
+    let consent = entry.consent().map(|consent| format!("consent {consent}"));
+    let texts = [entry.note(), entry.reason(), consent.as_deref()];
+    texts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// Opens every page of every chain, chain by chain, and asserts that none is damaged or missing.

@@ -39,12 +39,11 @@ impl JournaledEntry {
 
     /// Returns the digest that the entry records for the written object.
     fn written(&self) -> Option<Digest> {
-        match self.entry.target {
+        match &self.entry.target {
             Target::Header { digest, .. }
-            | Target::Entry { digest, .. }
             | Target::Version { digest, .. }
-            | Target::Reencrypted { after: digest, .. } => Some(digest),
-            _ => None,
+            | Target::Reencrypted { after: digest, .. } => Some(*digest),
+            target => target.sealed_entry().map(|written| written.digest),
         }
     }
 }

@@ -16,6 +16,11 @@ BY_VAULT, BY_AUDITOR = 18, 19
 AUTHORITY_TAIL = 36
 READ_THE_JOURNAL = 35
 AUDITORS_SLOT = 0x8000
+# The count of a filter of a page that may be about any subject.
+ANY_SUBJECT = 0xFFFF
+FILTER_COUNTS = [2**exponent for exponent in range(2, 13)]
+# Operations that concern every subject: list subjects, accept a restore.
+ABOUT_ALL = (10, 34)
 DONE, ANNOUNCED = 0, 1
 OPERATIONS = {
     1: "create the vault", 2: "open", 3: "lock", 4: "make writable", 5: "write a version",
@@ -32,8 +37,11 @@ OPERATIONS = {
     39: "mark a honeytoken", 40: "disclose", 41: "begin a backup", 42: "end a backup",
     43: "restore a recovery kit",
     44: "rotate the journal keys", 45: "close former journal keys",
+    46: "bring journal pages home", 47: "plan a restore",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
+TARGETS = range(14)
+MOST_RECORDS = 1024
 LAST_TIME = 2**63 - 1
 OWN_FAULTS = {name: name for name in ("Unsupported", "Forged", "UnknownJournalKey")}
 
@@ -93,6 +101,9 @@ class Target:
     slot: int | None = None
     kind: int | None = None
     master_key: int | None = None
+    until: int | None = None
+    hold: int | None = None
+    read: list[dict[str, Any]] | None = None
 
     def announced(self) -> tuple[PageId, int] | None:
         """Returns the page and the index of the entry that this entry settles."""
@@ -109,10 +120,12 @@ class JournalEntry:
     outcome: int
     stage: int
     target: Target
-    note: str
+    reason: str | None
+    consent: str | None
+    note: str | None
 
     def plain(self) -> dict[str, Any]:
-        plain = vars(self) | vars(self.context) | plain_fields(self.target)
+        plain = plain_fields(self) | vars(self.context) | plain_fields(self.target)
         del plain["context"]
         return plain
 
@@ -121,6 +134,8 @@ class JournalEntry:
 class Page:
     previous: bytes
     began: int
+    latest: int
+    subjects: list[tuple[bytes, bytes]]
     seen: list[tuple[PageId, bytes]]
     entries: list[JournalEntry]
     key_number: int
@@ -131,6 +146,7 @@ class Page:
         return {
             "previous": self.previous.hex(),
             "began": self.began,
+            "latest": self.latest,
             "seen": [plain_fields(id) | {"digest": digest.hex()} for id, digest in self.seen],
             "entries": [entry.plain() for entry in self.entries],
         }
@@ -189,9 +205,10 @@ def open_page(value: bytes, vault: bytes, keys: JournalKeys, page: PageId) -> Pa
     key = keys.keys.get(number)
     if key is None:
         raise Refused("UnknownJournalKey")
-    check_length(value)
+    filter = read_filter(value)
+    check_length(value, len(filter))
     place = vault + page.writer + u64(page.sequence)
-    opened = open_body(value, key, b"cl1/jrnl", place)
+    opened = open_body(value, key, b"cl1/jrnl", place, filter)
     steps = [
         ("journal key", key),
         ("page key", opened.key),
@@ -200,11 +217,43 @@ def open_page(value: bytes, vault: bytes, keys: JournalKeys, page: PageId) -> Pa
     ]
     body = opened.body
     if kind == BY_VAULT:
-        body = signed_body(value[:72], body, place, keys.authority)
+        body = signed_body(value[: 72 + len(filter)], body, place, keys.authority)
     decoded = decode_page(body, kind, number, steps)
     if kind == BY_AUDITOR and not may_be_of_auditor(decoded):
         raise Refused("Forged")
+    if not is_complete(filter, decoded, key, value[8:40]):
+        raise Refused("Malformed")
     return decoded
+
+
+def read_filter(value: bytes) -> bytes:
+    """Returns the filter's bytes, with the count."""
+    fields = Fields(value)
+    fields.take(72)
+    count = fields.u16()
+    if count == ANY_SUBJECT:
+        return value[72:74]
+    if count not in FILTER_COUNTS:
+        raise Refused("Malformed")
+    values = [fields.u16() for _ in range(count)]
+    if any(one >= next for one, next in zip(values, values[1:])):
+        raise Refused("Malformed")
+    return value[72 : fields.at]
+
+
+def filter_value(key: bytes, salt: bytes, jsub: bytes) -> bytes:
+    return expand(key, b"cl1/jflt" + salt + jsub, 2)
+
+
+def is_complete(filter: bytes, page: "Page", key: bytes, salt: bytes) -> bool:
+    """Returns true if the filter contains each value that it must contain."""
+    if filter == ANY_SUBJECT.to_bytes(2, "little"):
+        return True
+    jsubs = {jsub for _, jsub in page.subjects}
+    if page.seen or any(entry.operation in ABOUT_ALL for entry in page.entries):
+        jsubs.add(bytes(16))
+    values = {filter[at : at + 2] for at in range(2, len(filter), 2)}
+    return all(filter_value(key, salt, jsub) in values for jsub in jsubs)
 
 
 def signed_body(
@@ -237,7 +286,7 @@ def is_of_auditor(target: Target) -> bool:
 def decode_page(body: bytes, kind: int, key_number: int, steps: Steps) -> Page:
     fields = Fields(body)
     fields.schema()
-    previous, began = fields.take(32), fields.i64()
+    previous, began, latest = fields.take(32), fields.i64(), fields.i64()
     seen = fields.many(lambda: (read_page_id(fields), fields.take(32)))
     contexts = fields.many(lambda: read_context(fields))
     subjects = fields.many(lambda: (fields.take(16), fields.take(16)))
@@ -246,7 +295,7 @@ def decode_page(body: bytes, kind: int, key_number: int, steps: Steps) -> Page:
     entries = fields.many(lambda: read_entry(fields, began, contexts, subjects))
     fields.extensions(has_destroyed=False)
     fields.end()
-    return Page(previous, began, seen, entries, key_number, kind, steps)
+    return Page(previous, began, latest, subjects, seen, entries, key_number, kind, steps)
 
 
 def read_page_id(fields: Fields) -> PageId:
@@ -267,18 +316,20 @@ def read_entry(
         listed(fields.u8(), range(len(OUTCOMES))),
         fields.code(range(2)),
         read_target(fields, subjects),
-        fields.text(),
+        fields.option(fields.text),
+        fields.option(fields.text),
+        fields.option(fields.text),
     )
 
 
 def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
-    code = fields.code(range(11))
+    code = fields.code(TARGETS)
     read: dict[str, Any] = {}
     if code == 1:
         read = {"generation": fields.u64(), "digest": fields.take(32)}
-    if code in (2, 3, 4, 5, 10):
+    if code in (2, 3, 4, 5, 10, 11, 12, 13):
         read["chart"], read["jsub"] = at_place(subjects, fields.u16())
-    if code == 3:
+    if code == 3 or (code in (12, 13) and fields.flag()):
         read |= {"sequence": fields.u64(), "digest": fields.take(32)}
     if code in (4, 5, 10):
         read |= {"rtag": fields.take(16), "jnam": fields.take(16), "version": fields.u64()}
@@ -295,7 +346,20 @@ def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
         read = {"slot": fields.u16(), "kind": fields.u16()}
     if code == 9:
         read = {"master_key": fields.u32()}
+    if code == 11:
+        read["read"] = fields.many(lambda: read_version(fields))
+        if not 1 <= len(read["read"]) <= MOST_RECORDS:
+            raise Refused("Malformed")
+    if code == 12:
+        read["until"] = fields.option(fields.i64)
+    if code == 13:
+        read["hold"] = fields.u64()
     return Target(code, **read)
+
+
+def read_version(fields: Fields) -> dict[str, Any]:
+    rtag, jnam = fields.take(16).hex(), fields.take(16).hex()
+    return {"rtag": rtag, "jnam": jnam, "version": fields.u64()}
 
 
 def at_place(table: list, place: int):

@@ -121,6 +121,7 @@ fn records(vault: &Vault) {
     session.put(&formulary, "aspirin").unwrap();
     assert!(session.get(&record("MRN-1", "never")).unwrap().is_none());
     session.get_version(&note, 1).unwrap().unwrap();
+    assert!(session.get_all(&subject("MRN-1")).unwrap().count() > 3);
 }
 
 fn subjects(vault: &Vault) {
@@ -262,7 +263,9 @@ fn entry_json(entry: &AuditEntry) -> Value {
         "broke_glass": entry.under_break_glass,
         "operation": operation.unwrap() + 1,
         "outcome": outcome.unwrap(),
-        "note": entry.note.as_deref().unwrap_or_default(),
+        "reason": entry.reason,
+        "consent": entry.consent,
+        "note": entry.note,
         "jsub": subject.map(|subject| subject.tag.to_string()),
         "jnam": entry.record.as_ref().map(|record| record.tag.to_string()),
         "generation": entry.generation,

@@ -1,8 +1,8 @@
-"""Envelope of patient entries and journal pages."""
+"""Envelope of patient entries, journal pages and covered chain heads."""
 
 from dataclasses import dataclass
 
-from primitives import AEADS, FORMAT, TAG_LENGTH, Refused, equal, key_and_commitment, open_sealed
+from primitives import AEADS, FORMAT, TAG_LENGTH, Refused, equal, key_and_commitment, open_sealed, sha256
 
 HEAD_LENGTH = 8
 AROUND_BODY = 88
@@ -30,16 +30,21 @@ def key_number(value: bytes, kind: int) -> int:
     return int.from_bytes(value[4:8], "little")
 
 
-def check_length(value: bytes) -> None:
-    if not 0 <= len(value) - AROUND_BODY <= LONGEST_BODY:
+def check_length(value: bytes, filter_length: int = 0) -> None:
+    if not 0 <= len(value) - AROUND_BODY - filter_length <= LONGEST_BODY:
         raise Refused("Malformed")
 
 
-def open_body(value: bytes, key: bytes, label: bytes, place: bytes) -> Opened:
-    """Opens a value whose length was checked. In the HKDF info, `place` is between salt and head."""
-    salt, stored, sealed = value[8:40], value[40:72], value[72:]
+def open_body(
+    value: bytes, key: bytes, label: bytes, place: bytes, filter: bytes | None = None
+) -> Opened:
+    """Opens a value whose length was checked. In the HKDF info, `place` is between salt and head.
+    Only a journal page has a filter behind the commitment."""
+    salt, stored, sealed = value[8:40], value[40:72], value[72 + len(filter or b"") :]
     assert len(sealed) >= TAG_LENGTH
     info = label + salt + place + value[:HEAD_LENGTH]
+    if filter is not None:
+        info += sha256(filter)
     body_key, commitment = key_and_commitment(key, info)
     if not equal(commitment, stored):
         raise Refused("NotAuthentic")

@@ -125,9 +125,11 @@ class Walk:
         entries = [
             {"page_writer": id.writer.hex(), "page": id.sequence, "index": index}
             | entry.plain()
-            | names_of(entry.target, known)
+            | read
+            | names_of(entry.target, read, known)
             for id, page in sorted(journal.pages.items())
             for index, entry in enumerate(page.entries)
+            for read in each_record(entry.target)
         ]
         return {
             "chains": len({id.writer for id in journal.pages}),
@@ -138,9 +140,15 @@ class Walk:
         }
 
 
-def names_of(target: Target, known: dict[bytes, str]) -> Plain:
+def each_record(target: Target) -> list[Plain]:
+    """Returns the fields of each record that an entry lists, and no fields once if it lists none."""
+    return [{}] if target.read is None else target.read
+
+
+def names_of(target: Target, read: Plain, known: dict[bytes, str]) -> Plain:
     """Returns the identifier and the record name, if the vault contains them."""
-    tags = {"identifier": target.jsub, "name": target.jnam}
+    listed = bytes.fromhex(read["jnam"]) if "jnam" in read else None
+    tags = {"identifier": target.jsub, "name": target.jnam or listed}
     return {what: known[tag] for what, tag in tags.items() if tag in known}
 
 
@@ -175,10 +183,11 @@ def readable(plain: Plain) -> str:
     for entry in journal["entries"]:
         about = [str(entry[what]) for what in ("identifier", "name", "version") if what in entry]
         stage = ["", ", announced"][entry["stage"]]
+        texts = "; ".join(entry[text] for text in ("reason", "consent", "note") if entry.get(text))
         lines.append(
             f"  {time(entry['at'])} {entry['actor']} ({entry['purpose']})"
             f": {OPERATIONS[entry['operation']]} {' '.join(about)}"
-            f": {OUTCOMES[entry['outcome']]}{stage} {entry['note']}".rstrip()
+            f": {OUTCOMES[entry['outcome']]}{stage} {texts}".rstrip()
         )
     return "\n".join(lines + [f"PROBLEM: {problem}" for problem in plain["problems"]])
 

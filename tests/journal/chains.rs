@@ -84,7 +84,9 @@ fn foreign_page_at_next_position_starts_new_chain(stage: &Stage) {
     assert_eq!(chains.len(), before + 1);
     let copied = stage.journal().into_iter();
     assert_eq!(
-        copied.filter(|line| &*line.entry.note == "a copy").count(),
+        copied
+            .filter(|line| line.entry.note() == Some("a copy"))
+            .count(),
         1
     );
 }

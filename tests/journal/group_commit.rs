@@ -93,8 +93,9 @@ fn is_stored(stage: &Stage, key: &str) -> bool {
 
 fn notes(stage: &Stage) -> Vec<String> {
     let lines = stage.journal().into_iter();
-    let noted = lines.filter(|line| !line.entry.note.is_empty());
-    noted.map(|line| line.entry.note.into()).collect()
+    lines
+        .filter_map(|line| line.entry.note().map(Into::into))
+        .collect()
 }
 
 #[test]

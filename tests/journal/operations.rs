@@ -166,17 +166,17 @@ const ROWS: &[Row] = rows! {
     "Session::abandon_journal_fallback" "" ["end a journal fallback, refused, vault"] |at| {
         assert_eq!(at.clinician.abandon_journal_fallback("lost"), Err(Error::NoFallback));
     };
-    "Session::bring_journal_home" "" ["end a journal fallback, done, vault"] |at| {
+    "Session::bring_journal_home" "" ["bring journal pages home, done, vault"] |at| {
         at.clinician.bring_journal_home("restarted", &MemoryStorage::new()).unwrap();
     };
-    "Session::bring_journal_back" "" ["end a journal fallback, done, vault"] |at| {
+    "Session::bring_journal_back" "" ["bring journal pages home, done, vault"] |at| {
         at.clinician.bring_journal_back(&MemoryStorage::new(), because("meant")).unwrap();
     };
-    "Session::plan_restore" "" ["verify the vault, done, vault", "verify the vault, done, vault"] |at| {
+    "Session::plan_restore" "" ["verify the vault, done, vault", "plan a restore, done, vault"] |at| {
         at.clinician.plan_restore(None).unwrap();
     };
     "Session::accept_restore" "" [
-        "verify the vault, done, vault", "verify the vault, done, vault",
+        "verify the vault, done, vault", "plan a restore, done, vault",
         "verify the vault, done, vault", "verify the vault, done, vault",
         "accept a restore, done, vault"
     ] |at| {
@@ -254,16 +254,16 @@ const ROWS: &[Row] = rows! {
     "Session::reopen_chart" "p" ["reopen a chart, done, entry"] |at| {
         at.clinician.reopen_chart(&subject("MRN-2")).unwrap();
     };
-    "Session::place_hold" "p" ["place a legal hold, done, entry"] |at| {
+    "Session::place_hold" "p" ["place a legal hold, done, hold"] |at| {
         at.clinician.place_hold(at.id.subject(), "subpoena").unwrap();
     };
-    "Session::lift_hold" "" ["lift a legal hold, refused, subject"] |at| {
+    "Session::lift_hold" "" ["lift a legal hold, refused, hold"] |at| {
         assert_eq!(at.clinician.lift_hold(at.id.subject(), 7), Err(Error::NoSuchHold));
     };
     "Session::holds" "" ["inspect holds and retention, done, subject"] |at| {
         at.clinician.holds(at.id.subject()).unwrap();
     };
-    "Session::retain_until" "p" ["set a retention, done, entry"] |at| {
+    "Session::retain_until" "p" ["set a retention, done, retention"] |at| {
         let until = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
         at.clinician.retain_until(at.id.subject(), Some(until)).unwrap();
     };
@@ -277,7 +277,7 @@ const ROWS: &[Row] = rows! {
         at.clinician.disclose_record(&at.id, "insurer", "summary").unwrap();
     };
     "Auditor::open" "" ["read the journal, done, slot"] |at| drop(auditor(at));
-    "Auditor::open_read_only" "" ["read the journal, done, slot", "end a journal fallback, done, vault"] |at| {
+    "Auditor::open_read_only" "" ["read the journal, done, slot", "bring journal pages home, done, vault"] |at| {
         // The entry stays in the spool until it is brought home. Its time comes from the system's
         // clock.
         let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
@@ -432,6 +432,9 @@ fn target(line: &Line) -> &'static str {
         Target::Record { .. } => "record",
         Target::Version { .. } => "version",
         Target::Reencrypted { .. } => "re-encrypted version",
+        Target::Records { .. } => "records",
+        Target::Retention { .. } => "retention",
+        Target::Hold { .. } => "hold",
         Target::Finding(_) => "finding",
         Target::Slot(_) => "slot",
         Target::MasterKey(_) => "master key",

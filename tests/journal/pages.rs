@@ -72,16 +72,27 @@ fn open_as_auditor(value: &[u8]) -> Result<Page, PageError> {
     keys.open(value, &PLACE)
 }
 
+/// Length of the filter of a page about one subject: a count and four values.
+const FILTER: usize = 10;
+
 /// Returns a sealed page whose body ends with these extensions.
 fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
-    let (head, rest) = value.split_first_chunk::<8>().unwrap();
-    let (salt, rest) = rest.split_first_chunk::<32>().unwrap();
-    let (commitment, sealed) = rest.split_first_chunk::<32>().unwrap();
+    let (clear, sealed) = value.split_at(72 + FILTER);
+    let head = clear.first_chunk().unwrap();
+    let salt = clear[8..40].try_into().unwrap();
     let (body, tag) = sealed.split_last_chunk::<16>().unwrap();
     let position = (&PLACE.writer, PLACE.sequence);
-    let derived = page_key(CipherSuite::Aes256Gcm, &key(), salt, &VAULT, position, head);
+    let bound = (head, &clear[72..]);
+    let derived = page_key(
+        CipherSuite::Aes256Gcm,
+        &key(),
+        salt,
+        &VAULT,
+        position,
+        bound,
+    );
     let (sealing, derived) = derived.unwrap();
-    assert_eq!(&derived, commitment);
+    assert_eq!(derived, clear[40..72]);
     let mut body = body.to_vec();
     sealing.open(Nonce::ZERO, &mut body, tag).unwrap();
     body.truncate(body.len() - 36);
@@ -93,11 +104,11 @@ fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
         body.extend_from_slice(bytes);
     }
     body.extend(9_u32.to_le_bytes());
-    let digest = sha256(&[&value[..72], &body]);
+    let digest = sha256(&[clear, &body]);
     let authority = AuthorityKey::from_bytes(&[8; 32]);
     body.extend(authority_tag(&authority, &VAULT, position, &digest).unwrap());
     let tag = sealing.seal(Nonce::ZERO, &mut body).unwrap();
-    [&value[..72], &body, &tag].concat()
+    [clear, &body, &tag].concat()
 }
 
 #[test]

@@ -51,8 +51,9 @@ fn failing() -> (Stage, Arc<AtomicBool>, Arc<Faulty<Shared>>) {
 
 fn notes(stage: &Stage) -> Vec<Box<str>> {
     let lines = stage.journal().into_iter();
-    let noted = lines.filter(|line| !line.entry.note.is_empty());
-    noted.map(|line| line.entry.note).collect()
+    lines
+        .filter_map(|line| line.entry.note().map(Into::into))
+        .collect()
 }
 
 #[test]

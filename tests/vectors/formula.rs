@@ -153,13 +153,21 @@ pub fn page_key(
     salt: &[u8],
     vault: &[u8; 16],
     (writer, sequence): (&[u8; 16], u64),
-    head: &[u8],
+    (head, filter): (&[u8], &[u8]),
 ) -> (Key, Key) {
     let sequence = sequence.to_le_bytes();
+    let filter = sha256(&[filter]);
     both(
         journal_key,
-        &[b"cl1/jrnl", salt, vault, writer, &sequence, head],
+        &[b"cl1/jrnl", salt, vault, writer, &sequence, head, &filter],
     )
+}
+
+/// Derives the value of a subject in the filter of a journal page.
+pub fn filter_value(journal_key: &Key, salt: &[u8], jsub: &[u8; 16]) -> u16 {
+    // The first bytes of a longer output of HKDF-Expand are those of a shorter one.
+    let [first, second, ..]: Key = x(journal_key, &[b"cl1/jflt", salt, jsub]);
+    u16::from_le_bytes([first, second])
 }
 
 /// Derives the key that wraps a former journal key under its successor.

@@ -1,6 +1,8 @@
 //! Second implementation of the journal page of format.md. The module
 //! uses `wincode`, and no code of this crate.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -9,6 +11,7 @@ pub struct Page {
     pub schema: u16,
     pub previous: [u8; 32],
     pub began: i64,
+    pub latest: i64,
     pub seen: Vec<Seen>,
     pub contexts: Vec<Context>,
     pub subjects: Vec<Subject>,
@@ -57,7 +60,9 @@ pub struct Entry {
     pub outcome: u8,
     pub stage: u32,
     pub target: Target,
-    pub note: String,
+    pub reason: Option<String>,
+    pub consent: Option<String>,
+    pub note: Option<String>,
 }
 
 #[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
@@ -110,7 +115,33 @@ pub enum Target {
         before: [u8; 32],
         after: [u8; 32],
     },
+    Records {
+        subject: u16,
+        read: Vec<ReadVersion>,
+    },
+    Retention {
+        subject: u16,
+        written: Option<Written>,
+        until: Option<i64>,
+    },
+    Hold {
+        subject: u16,
+        written: Option<Written>,
+        hold: u64,
+    },
     Later,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, Copy, PartialEq)]
+pub struct ReadVersion {
+    pub record: Record,
+    pub version: u64,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, Copy, PartialEq)]
+pub struct Written {
+    pub sequence: u64,
+    pub digest: [u8; 32],
 }
 
 pub fn hex(bytes: &[u8]) -> String {
@@ -118,6 +149,14 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Page {
+    /// Returns the tags whose values the filter contains.
+    pub fn filtered_jsubs(&self) -> BTreeSet<[u8; 16]> {
+        let concerns_all = !self.seen.is_empty()
+            || (self.entries.iter()).any(|entry| matches!(entry.operation, 10 | 34));
+        let jsubs = self.subjects.iter().map(|subject| subject.jsub);
+        jsubs.chain(concerns_all.then_some([0; 16])).collect()
+    }
+
     /// Returns the page's content as JSON, in the form that the vectors contain.
     pub fn content_json(&self) -> Vec<u8> {
         let seen = self.seen.iter().map(|seen| {
@@ -130,6 +169,7 @@ impl Page {
         let fields = json!({
             "previous": hex(&self.previous),
             "began": self.began,
+            "latest": self.latest,
             "seen": seen.collect::<Value>(),
             "entries": self.entries.iter().map(|entry| self.entry(entry)).collect::<Value>(),
         });
@@ -148,9 +188,17 @@ impl Page {
             "operation": entry.operation,
             "outcome": entry.outcome,
             "stage": entry.stage,
-            "note": entry.note,
         });
-        joined([fields, self.target(&entry.target)])
+        let texts = [
+            ("reason", &entry.reason),
+            ("consent", &entry.consent),
+            ("note", &entry.note),
+        ];
+        let texts = texts
+            .into_iter()
+            .filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?))));
+        let texts = Value::Object(texts.collect());
+        joined([fields, texts, self.target(&entry.target)])
     }
 
     fn target(&self, target: &Target) -> Value {
@@ -222,9 +270,43 @@ impl Page {
                 let own = json!({ "target": 10, "version": version });
                 joined([own, digests, subject(of), record(at)])
             }
+            Target::Retention {
+                subject: of,
+                written,
+                until,
+            } => {
+                let mut own = json!({ "target": 12 });
+                if let Some(until) = until {
+                    own["until"] = json!(until);
+                }
+                joined([own, written_json(written), subject(of)])
+            }
+            Target::Hold {
+                subject: of,
+                written,
+                hold,
+            } => {
+                let own = json!({ "target": 13, "hold": hold });
+                joined([own, written_json(written), subject(of)])
+            }
+            Target::Records { subject: of, read } => {
+                let read = read.iter().map(|read| {
+                    let version = json!({ "version": read.version });
+                    joined([version, record(&read.record)])
+                });
+                let own = json!({ "target": 11, "read": read.collect::<Value>() });
+                joined([own, subject(of)])
+            }
             Target::Later => panic!("no page with such a target opens"),
         }
     }
+}
+
+fn written_json(written: &Option<Written>) -> Value {
+    written.map_or(
+        json!({}),
+        |Written { sequence, digest }| json!({ "sequence": sequence, "digest": hex(&digest) }),
+    )
 }
 
 /// Merges several JSON objects into one object.

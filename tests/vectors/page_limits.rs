@@ -102,7 +102,7 @@ fn journal_page_with_maximum_entries_opens() {
     let mut body = wincode::serialize(&page).unwrap();
     // The body ends with the number of entries, one entry, and the number of extensions.
     let end = body.len();
-    let (count, one) = (end - 8 - 24 - 8, end - 8 - 24..end - 8);
+    let (count, one) = (end - 8 - 19 - 8, end - 8 - 19..end - 8);
     let one = body[one].to_vec();
     let entries = (BODY_MAX - end) / one.len() + 1;
     body[count..count + 8].copy_from_slice(&(entries as u64).to_le_bytes());

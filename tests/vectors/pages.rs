@@ -3,8 +3,10 @@
 use crate::cases::{Files, file};
 use crate::formula::{Key, jnam, jsub, sha256};
 use crate::mirror::Head;
-use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target};
-use crate::writer::{NAME, NOW, World};
+use crate::page::{
+    Context, Entry, Page, Place, ReadVersion, Record, Seen, Subject, Target, Written,
+};
+use crate::writer::{Filter, NAME, NOW, World};
 
 /// Returns the id of a journal writer whose chain began `after` milliseconds after `NOW`.
 pub fn writer(world: &World, what: &str, after: i64) -> [u8; 16] {
@@ -52,7 +54,9 @@ pub fn entry(operation: u8, target: Target) -> Entry {
         outcome: 0,
         stage: 0,
         target,
-        note: String::new(),
+        reason: None,
+        consent: None,
+        note: None,
     }
 }
 
@@ -73,6 +77,7 @@ pub fn strict(world: &World, previous: Key) -> Page {
         schema: 1,
         previous,
         began: NOW,
+        latest: NOW - 1000,
         seen: Vec::new(),
         contexts: vec![context("dr.garcia")],
         subjects: vec![subject(world, 1, "MRN-1042")],
@@ -94,6 +99,10 @@ pub fn audited(world: &World, operation: u8) -> Page {
 fn full(world: &World) -> Page {
     let digest = |what: &str| world.draw(what);
     let record = record(world);
+    let written = Written {
+        sequence: 8,
+        digest: digest("digest of a later entry"),
+    };
     let targets = [
         Target::Vault,
         Target::Header {
@@ -148,8 +157,38 @@ fn full(world: &World) -> Page {
             before: digest("digest of a version"),
             after: digest("digest after a re-encryption"),
         },
+        Target::Records {
+            subject: 1,
+            read: vec![
+                ReadVersion {
+                    record,
+                    version: u64::MAX,
+                },
+                ReadVersion { record, version: 1 },
+            ],
+        },
+        Target::Retention {
+            subject: 0,
+            written: Some(written),
+            until: Some(-1),
+        },
+        Target::Retention {
+            subject: 1,
+            written: None,
+            until: None,
+        },
+        Target::Hold {
+            subject: 0,
+            written: Some(written),
+            hold: 1 << 52,
+        },
+        Target::Hold {
+            subject: 2,
+            written: None,
+            hold: u64::MAX,
+        },
     ];
-    let mut entries: Vec<_> = (1..=43)
+    let mut entries: Vec<_> = (1..=47)
         .zip(targets.iter().cycle())
         .map(|(operation, target)| entry(operation, target.clone()))
         .collect();
@@ -158,13 +197,12 @@ fn full(world: &World) -> Page {
         entry.context = u16::from(n) % 2;
         entry.outcome = n % 6;
         entry.stage = u32::from(n % 7 == 3);
-        entry.note = if n % 5 == 0 {
-            "sé".repeat(n.into())
-        } else {
-            String::new()
-        };
+        let text = |every: u8| (n % every == 0).then(|| "sé".repeat(n.into()));
+        entry.note = text(5);
+        entry.reason = text(3);
+        entry.consent = text(4);
     }
-    entries[42].after = u32::MAX;
+    entries[46].after = u32::MAX;
     Page {
         seen: vec![Seen {
             page: Place {
@@ -264,6 +302,7 @@ pub fn all() -> Files {
     let what = ("page-first-time", "a time before 1970");
     opens(&mut files, what, |world| Page {
         began: i64::MIN,
+        latest: i64::MIN,
         ..strict(world, [0; 32])
     });
     let what = ("page-key-inactive", "a page under an inactive journal key");
@@ -306,7 +345,9 @@ pub fn all() -> Files {
             kind: 0x8001,
         };
         page.entries.push(entry(35, slot));
-        world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
+        world.put_page_of_kind(at, 19, Filter::Of(&page), |_| {
+            wincode::serialize(&page).unwrap()
+        });
         world.about("content", &page.content_json());
     });
     let what = ("page-second", "the second page of a chain");
@@ -328,8 +369,70 @@ pub fn all() -> Files {
             world.header();
         },
     );
+    filters(&mut files);
+    let what = ("page-records-most", "an entry with 1,024 records");
+    opens(&mut files, what, |world| records(world, 1024));
     chains(&mut files);
     files
+}
+
+/// Returns a page with an entry that lists this many records.
+pub fn records(world: &World, count: u64) -> Page {
+    let record = record(world);
+    let read = (1..=count).map(|version| ReadVersion { record, version });
+    let target = Target::Records {
+        subject: 0,
+        read: read.collect(),
+    };
+    Page {
+        entries: vec![entry(7, target)],
+        ..strict(world, [0; 32])
+    }
+}
+
+/// Adds pages with filters of other lengths.
+fn filters(files: &mut Files) {
+    let what = (
+        "page-filter-long",
+        "a filter of eight values, for five subjects",
+    );
+    opens(files, what, |world| {
+        let mut page = strict(world, [0; 32]);
+        let others = (1..5).map(|n| subject(world, 1, &format!("MRN-{n}")));
+        page.subjects.extend(others);
+        page
+    });
+    let what = (
+        "page-filter-all-subjects",
+        "a page that concerns every subject, because subjects were listed",
+    );
+    opens(files, what, |world| {
+        let mut page = strict(world, [0; 32]);
+        page.entries.push(entry(10, Target::Vault));
+        page
+    });
+    let what = (
+        "page-filter-any",
+        "a filter without values, of a page about any subject",
+    );
+    page_file(files, what, "ok", |world, at| {
+        world.header();
+        let page = strict(world, [0; 32]);
+        world.put_page_with(at, &page, Filter::Any);
+        world.about("content", &page.content_json());
+    });
+    let what = (
+        "page-filter-longer",
+        "a filter that is longer than its subjects need",
+    );
+    page_file(files, what, "ok", |world, at| {
+        world.header();
+        let page = strict(world, [0; 32]);
+        let mut jsubs = page.filtered_jsubs();
+        jsubs.extend((0..30_u128).map(u128::to_le_bytes));
+        world.put_page_with(at, &page, Filter::Listing(&jsubs));
+        world.about("content", &page.content_json());
+    });
 }
 
 /// Stores a journal of two chains: three pages of one writer, then two pages of a second writer.

@@ -5,15 +5,18 @@ use crate::cases::Files;
 use crate::formula::{Key, sha256};
 use crate::page::{Page, Place, Seen, Target};
 use crate::pages::{
-    Heads, ask, audited, closed_file, entry, journal_file, page_file, strict, two_chains, writer,
+    self, Heads, ask, audited, closed_file, entry, journal_file, page_file, strict, two_chains,
+    writer,
 };
-use crate::writer::World;
+use crate::writer::{Filter, World};
 
 pub fn all() -> Files {
     let mut files = Files::new();
     values(&mut files);
+    filters(&mut files);
     storage_keys(&mut files);
     bodies(&mut files);
+    records(&mut files);
     body_bytes(&mut files);
     authority(&mut files);
     chains(&mut files);
@@ -24,7 +27,8 @@ pub fn all() -> Files {
 /// Adds pages that a holder of the journal key wrote without an authority key.
 fn authority(files: &mut Files) {
     let signed = |world: &mut World, at: &Place, number: u32, key: &Key, page: &Page| {
-        world.put_page_signed(at, &wincode::serialize(page).unwrap(), number, key);
+        let body = wincode::serialize(page).unwrap();
+        world.put_page_signed(at, &body, Filter::Of(page), (number, key));
     };
     let what = ("page-forged", "a tag under another authority key");
     page_file(files, what, "Forged", |world, at| {
@@ -57,7 +61,7 @@ fn authority(files: &mut Files) {
     let what = ("page-tail-short", "a body shorter than the tag");
     page_file(files, what, "Malformed", |world, at| {
         world.header();
-        world.put_page_of_kind(at, 18, |_| vec![0; 35]);
+        world.put_page_of_kind(at, 18, Filter::Any, |_| vec![0; 35]);
     });
     let cases = [("erasure", 11), ("restore", 34), ("read", 7)];
     for (name, operation) in cases {
@@ -69,7 +73,9 @@ fn authority(files: &mut Files) {
         page_file(files, what, "Forged", |world, at| {
             world.header();
             let page = audited(world, operation);
-            world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
+            world.put_page_of_kind(at, 19, Filter::Of(&page), |_| {
+                wincode::serialize(&page).unwrap()
+            });
         });
     }
     let cases = [
@@ -89,7 +95,9 @@ fn authority(files: &mut Files) {
             world.header();
             let mut page = audited(world, 35);
             page.entries[0].target = target;
-            world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
+            world.put_page_of_kind(at, 19, Filter::Of(&page), |_| {
+                wincode::serialize(&page).unwrap()
+            });
         });
     }
     let what = ("page-by-auditor-seen", "an auditor's page with heads");
@@ -100,7 +108,9 @@ fn authority(files: &mut Files) {
             page: *at,
             digest: [0; 32],
         });
-        world.put_page_of_kind(at, 19, |_| wincode::serialize(&page).unwrap());
+        world.put_page_of_kind(at, 19, Filter::Of(&page), |_| {
+            wincode::serialize(&page).unwrap()
+        });
     });
     let what = ("journal-forged", "a forged page at the end of a chain");
     journal_file(files, what, "Forged", |world, pages| {
@@ -126,14 +136,16 @@ fn authority(files: &mut Files) {
             sequence: 2,
             ..pages[4]
         };
-        world.put_page_of_kind(&at, 19, |_| wincode::serialize(&page).unwrap());
+        world.put_page_of_kind(&at, 19, Filter::Of(&page), |_| {
+            wincode::serialize(&page).unwrap()
+        });
     });
 }
 
 /// Adds vectors in which the bytes of a valid page are altered.
 fn values(files: &mut Files) {
     type Alter = fn(&mut Vec<u8>);
-    let cases: [(&str, &str, &str, Alter); 12] = [
+    let cases: [(&str, &str, &str, Alter); 13] = [
         ("page-short", "7 bytes", "Malformed", |v| v.truncate(7)),
         (
             "page-format",
@@ -168,8 +180,14 @@ fn values(files: &mut Files) {
         ("page-commitment", "the commitment", "NotAuthentic", |v| {
             v[40] ^= 1
         }),
+        (
+            "page-filter-value",
+            "one bit of a value in the filter",
+            "NotAuthentic",
+            |v| v[74] ^= 1,
+        ),
         ("page-body", "one bit of the body", "NotAuthentic", |v| {
-            v[72] ^= 1
+            v[82] ^= 1
         }),
         ("page-tag", "the tag", "NotAuthentic", |v| {
             *v.last_mut().unwrap() ^= 1
@@ -192,6 +210,93 @@ fn values(files: &mut Files) {
             alter(world.storage.get_mut(&at).unwrap());
         });
     }
+}
+
+/// Adds pages that are sealed with a filter that no writer uses.
+fn filters(files: &mut Files) {
+    let values = |count: u16, values: &[u16]| -> Vec<u8> {
+        let all = std::iter::once(count).chain(values.iter().copied());
+        all.flat_map(u16::to_le_bytes).collect()
+    };
+    let cases = [
+        ("page-filter-empty", "no values", values(0, &[])),
+        ("page-filter-short", "two values", values(2, &[1, 2])),
+        (
+            "page-filter-count",
+            "a count that is not a power of two",
+            values(5, &[1, 2, 3, 4, 5]),
+        ),
+        (
+            "page-filter-most",
+            "more values than a filter lists",
+            values(8192, &(0..8192).collect::<Vec<_>>()),
+        ),
+        (
+            "page-filter-order",
+            "values that descend",
+            values(4, &[1, 3, 2, 4]),
+        ),
+        (
+            "page-filter-twice",
+            "a value twice",
+            values(4, &[1, 2, 2, 4]),
+        ),
+        (
+            "page-filter-byte-order",
+            "values that ascend only as big-endian numbers",
+            values(4, &[0x0100, 0x0001, 0x0002, 0x0003]),
+        ),
+    ];
+    for (name, title, filter) in &cases {
+        page_file(files, (name, title), "Malformed", |world, at| {
+            world.header();
+            let page = strict(world, [0; 32]);
+            world.put_page_with(at, &page, Filter::Bytes(filter));
+        });
+    }
+    let what = ("page-filter-cut", "a value that ends in its filter");
+    page_file(files, what, "Malformed", |world, at| {
+        world.header();
+        let page = strict(world, [0; 32]);
+        world.put_page(at, &page);
+        let at = world.page_at(at);
+        world.storage.get_mut(&at).unwrap().truncate(81);
+    });
+    let what = (
+        "page-filter-lacks-subject",
+        "a filter without the page's subject",
+    );
+    page_file(files, what, "Malformed", |world, at| {
+        world.header();
+        let page = strict(world, [0; 32]);
+        world.put_page_with(at, &page, Filter::Listing(&Default::default()));
+    });
+    let what = (
+        "page-filter-lacks-all-subjects",
+        "a page with heads, and a filter without the value of all subjects",
+    );
+    page_file(files, what, "Malformed", |world, at| {
+        world.header();
+        let mut page = strict(world, [0; 32]);
+        let jsubs = page.filtered_jsubs();
+        page.seen.push(Seen {
+            page: *at,
+            digest: [0; 32],
+        });
+        world.put_page_with(at, &page, Filter::Listing(&jsubs));
+    });
+    let what = (
+        "page-filter-forged",
+        "a wrong tag, before a filter without the page's subject",
+    );
+    page_file(files, what, "Forged", |world, at| {
+        world.header();
+        let page = strict(world, [0; 32]);
+        let key = world.draw("forged authority key");
+        let body = wincode::serialize(&page).unwrap();
+        let filter = Filter::Listing(&Default::default());
+        world.put_page_signed(at, &body, filter, (1, &key));
+    });
 }
 
 /// Adds vectors in which a valid page is stored under another storage key.
@@ -386,7 +491,22 @@ fn bodies(files: &mut Files) {
 }
 
 /// Offset of the number of contexts in the body of a page without seen heads.
-const CONTEXTS: usize = 2 + 32 + 8 + 8;
+const CONTEXTS: usize = 2 + 32 + 8 + 8 + 8;
+
+/// Adds pages with entries of too few or too many records.
+fn records(files: &mut Files) {
+    let cases = [
+        ("page-records-none", "an entry with no record", 0),
+        ("page-records-over", "an entry with 1,025 records", 1025),
+    ];
+    for (name, title, count) in cases {
+        page_file(files, (name, title), "Malformed", |world, at| {
+            world.header();
+            let page = pages::records(world, count);
+            world.put_page(at, &page);
+        });
+    }
+}
 
 fn body_bytes(files: &mut Files) {
     type Alter = fn(&mut Vec<u8>);

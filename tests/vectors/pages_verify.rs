@@ -78,6 +78,7 @@ fn page_json(page: &Page) -> Value {
     json!({
         "previous": hex(&page.previous),
         "began": page.began,
+        "latest": page.latest,
         "seen": seen.collect::<Value>(),
         "entries": entries.collect::<Value>(),
     })
@@ -101,9 +102,17 @@ fn entry_json(page: &Page, entry: &Entry) -> Value {
         "operation": operation.unwrap() + 1,
         "outcome": outcome.unwrap(),
         "stage": u8::from(entry.stage == Stage::Announced),
-        "note": entry.note,
     });
-    joined([own, target_json(&entry.target)])
+    let texts = [
+        ("reason", entry.reason()),
+        ("consent", entry.consent()),
+        ("note", entry.note()),
+    ];
+    let texts = texts
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), json!(text?))));
+    let texts = Value::Object(texts.collect());
+    joined([own, texts, target_json(&entry.target)])
 }
 
 fn target_json(target: &Target) -> Value {
@@ -114,15 +123,17 @@ fn target_json(target: &Target) -> Value {
         |record| json!({ "rtag": hex(&record.tag), "jnam": hex(&record.name) }),
     );
     let of = target.subject().map_or(json!({}), subject);
+    let written = target.sealed_entry().map_or(
+        json!({}),
+        |written| json!({ "sequence": written.sequence, "digest": hex(&written.digest) }),
+    );
     let own = match target {
         Target::Vault => json!({ "target": 0 }),
         Target::Header { generation, digest } => {
             json!({ "target": 1, "generation": generation, "digest": hex(digest) })
         }
         Target::Subject(_) => json!({ "target": 2 }),
-        Target::Entry {
-            sequence, digest, ..
-        } => json!({ "target": 3, "sequence": sequence, "digest": hex(digest) }),
+        Target::Entry { .. } => json!({ "target": 3 }),
         Target::Record { version, .. } => json!({ "target": 4, "version": version }),
         Target::Version {
             version, digest, ..
@@ -143,6 +154,21 @@ fn target_json(target: &Target) -> Value {
             "digest": hex(after),
             "digest_before": hex(before),
         }),
+        Target::Records { read, .. } => {
+            let read = read.iter().map(|read| {
+                json!({
+                    "rtag": hex(&read.record.tag),
+                    "jnam": hex(&read.record.name),
+                    "version": read.version,
+                })
+            });
+            json!({ "target": 11, "read": read.collect::<Value>() })
+        }
+        Target::Retention { until, .. } => match until {
+            Some(until) => json!({ "target": 12, "until": until }),
+            None => json!({ "target": 12 }),
+        },
+        Target::Hold { hold, .. } => json!({ "target": 13, "hold": hold }),
         Target::Finding(finding) => json!({
             "target": 7,
             "fault": finding.fault,
@@ -151,7 +177,7 @@ fn target_json(target: &Target) -> Value {
             "pages": finding.pages,
         }),
     };
-    joined([own, of, record])
+    joined([own, written, of, record])
 }
 
 /// Returns the faults that `verify` and the audit trail find in the journal of a vector. Faults

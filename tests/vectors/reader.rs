@@ -1,5 +1,7 @@
 //! Second reader, written from format.md, which opens valid vectors and records every step.
 
+use std::collections::BTreeSet;
+
 use crate::container::{Objects, Vector};
 use crate::coverage::Covered;
 use crate::formula::*;
@@ -260,16 +262,26 @@ fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
     };
     let sequence = u64::from_be_bytes(array(asked, 16));
     let position = (&array(asked, 0), sequence);
+    let count = u16::from_le_bytes(array(value, 72));
+    let values = if count == 0xffff { 0 } else { count };
+    let (filter, sealed) = value[72..].split_at(2 + 2 * usize::from(values));
+    let clear = (&value[..8], filter);
     let (journal_key, page_key, commitment) = keys.iter().find_map(|key| {
-        let (page, commitment) = page_key(key, &value[8..40], &vault, position, &value[..8]);
+        let (page, commitment) = page_key(key, &value[8..40], &vault, position, clear);
         (commitment == value[40..72]).then_some((key, page, commitment))
     })?;
-    let body = open(value[1], &page_key, 0, &value[72..]);
+    let body = open(value[1], &page_key, 0, sealed);
     steps.note("journal key", journal_key);
     steps.note("page key", &page_key);
     steps.note("page commitment", &commitment);
     steps.note("page body", &body[..body.len().min(4096)]);
     let page: Page = wincode::deserialize_exact(&body[..body.len() - tail]).unwrap();
+    let listed: BTreeSet<u16> = (filter[2..].chunks_exact(2))
+        .map(|value| u16::from_le_bytes([value[0], value[1]]))
+        .collect();
+    assert_eq!(listed.len(), usize::from(values));
+    let lists = |jsub| listed.contains(&filter_value(journal_key, &value[8..40], jsub));
+    assert!(count == 0xffff || page.filtered_jsubs().iter().all(lists));
     Some(page.content_json())
 }
 

@@ -1,6 +1,8 @@
 //! Second writer, written from format.md. Keys, salts and ids are derived from fixed labels instead
 //! of random numbers.
 
+use std::collections::BTreeSet;
+
 use crate::container::{Objects, write};
 use crate::formula::*;
 use crate::mirror::{Chart, Closing, Entry, Head, Key as KeyVersion, Keyring, PatientKey, State};
@@ -28,6 +30,18 @@ pub struct World {
     pub journal_key: usize,
     pub storage: Objects,
     about: Objects,
+}
+
+/// The filter of a journal page.
+pub enum Filter<'a> {
+    /// The filter that lists the subjects of this page.
+    Of(&'a Page),
+    /// The filter that lists these subjects.
+    Listing(&'a BTreeSet<[u8; 16]>),
+    /// The filter that lists no values.
+    Any,
+    /// These bytes.
+    Bytes(&'a [u8]),
 }
 
 pub struct Slot {
@@ -486,20 +500,35 @@ impl World {
 
     /// Seals a journal page, stores it and returns its digest.
     pub fn put_page(&mut self, at: &Place, page: &Page) -> Key {
-        self.put_page_body(at, &wincode::serialize(page).unwrap())
+        self.put_page_with(at, page, Filter::Of(page))
+    }
+
+    /// Seals a page by a vault with another filter.
+    pub fn put_page_with(&mut self, at: &Place, page: &Page, filter: Filter<'_>) -> Key {
+        self.put_own_page(at, &wincode::serialize(page).unwrap(), filter)
     }
 
     /// Seals the body of a page by a vault, with the authority tag behind the body.
     pub fn put_page_body(&mut self, at: &Place, body: &[u8]) -> Key {
-        let number = self.keyring.authority_keys[self.journal_key].number;
-        let key = self.keyring.authority_keys[self.journal_key].key;
-        self.put_page_signed(at, body, number, &key)
+        self.put_own_page(at, body, Filter::Any)
+    }
+
+    fn put_own_page(&mut self, at: &Place, body: &[u8], filter: Filter<'_>) -> Key {
+        let authority = &self.keyring.authority_keys[self.journal_key];
+        let (number, key) = (authority.number, authority.key);
+        self.put_page_signed(at, body, filter, (number, &key))
     }
 
     /// Seals the body of a page by a vault, with a tag under this authority key.
-    pub fn put_page_signed(&mut self, at: &Place, body: &[u8], number: u32, key: &Key) -> Key {
+    pub fn put_page_signed(
+        &mut self,
+        at: &Place,
+        body: &[u8],
+        filter: Filter<'_>,
+        (number, key): (u32, &Key),
+    ) -> Key {
         let vault = self.vault;
-        self.put_page_of_kind(at, 18, |before| {
+        self.put_page_of_kind(at, 18, filter, |before| {
             let signed = [body, &number.to_le_bytes()].concat();
             let position = (&at.writer, at.sequence);
             let digest = sha256(&[before, &signed]);
@@ -513,20 +542,45 @@ impl World {
         &mut self,
         at: &Place,
         kind: u8,
+        filter: Filter<'_>,
         body: impl FnOnce(&[u8]) -> Vec<u8>,
     ) -> Key {
         let journal_key = &self.keyring.journal_keys[self.journal_key];
         let mut head = vec![1, self.suite, kind, 0];
         head.extend(journal_key.number.to_le_bytes());
         let salt = self.draw(&format!("page salt {}", hex(&self.page_at(at))));
+        let filter = match filter {
+            Filter::Of(page) => self.filter(at, &page.filtered_jsubs(), &salt),
+            Filter::Listing(jsubs) => self.filter(at, jsubs, &salt),
+            Filter::Any => vec![0xff; 2],
+            Filter::Bytes(bytes) => bytes.to_vec(),
+        };
         let position = (&at.writer, at.sequence);
-        let (key, commitment) = page_key(&journal_key.key, &salt, &self.vault, position, &head);
-        let before = [&head[..], &salt, &commitment].concat();
+        let clear = (&head[..], &filter[..]);
+        let (key, commitment) = page_key(&journal_key.key, &salt, &self.vault, position, clear);
+        let before = [&head[..], &salt, &commitment, &filter].concat();
         let sealed = seal(self.suite, &key, 0, &body(&before));
         let value = [before, sealed].concat();
         let digest = sha256(&[&value]);
         self.storage.insert(self.page_at(at), value);
         digest
+    }
+
+    /// Returns the filter that lists these subjects.
+    fn filter(&self, at: &Place, jsubs: &BTreeSet<[u8; 16]>, salt: &Key) -> Vec<u8> {
+        let key = &self.keyring.journal_keys[self.journal_key].key;
+        let count = jsubs.len().next_power_of_two().max(4);
+        let values = jsubs.iter().map(|jsub| filter_value(key, salt, jsub));
+        let mut values: BTreeSet<u16> = values.collect();
+        for n in 0.. {
+            if values.len() == count {
+                break;
+            }
+            let drawn = self.draw(&format!("filter value {n} {}", hex(&self.page_at(at))));
+            values.insert(u16::from_le_bytes([drawn[0], drawn[1]]));
+        }
+        let values = std::iter::once(count as u16).chain(values);
+        values.flat_map(u16::to_le_bytes).collect()
     }
 
     /// Returns the bytes of the vector's archive file.

@@ -84,7 +84,7 @@ fn user(entry: &AuditEntry, pattern: BalpPattern, application: &Application) -> 
         "who": { "identifier": who },
         "name": entry.actor,
         "requestor": true,
-        "purposeOfUse": purposes(entry),
+        "purposeOfUse": purposes(entry).collect::<Value>(),
     });
     if let (Some(kind), Some(user)) = (kind, user.as_object_mut()) {
         user.insert("type".into(), kind.concept());
@@ -106,19 +106,18 @@ fn recipient(entry: &AuditEntry) -> Value {
 
 /// Returns the purpose of use, with break-glass as a second purpose if the session had break-glass
 /// access.
-pub(super) fn purposes(entry: &AuditEntry) -> Value {
+pub(super) fn purposes(entry: &AuditEntry) -> impl Iterator<Item = Value> {
     const BREAK_THE_GLASS: &str = "BTG";
     let own = (!entry.purpose.is_empty()).then_some(&*entry.purpose);
     let glass =
         (entry.under_break_glass && own != Some(BREAK_THE_GLASS)).then_some(BREAK_THE_GLASS);
-    let each = own.into_iter().chain(glass).map(|code| {
+    own.into_iter().chain(glass).map(|code| {
         let mut coding = json!({ "system": ACT_REASON, "code": code });
         if let (Some(_), Some(coding)) = (display::purpose_of(code), coding.as_object_mut()) {
             coding.insert("display".into(), display::purpose(code).into());
         }
         json!({ "coding": [coding] })
-    });
-    each.collect()
+    })
 }
 
 pub(super) fn source(entry: &AuditEntry, application: &Application) -> Value {

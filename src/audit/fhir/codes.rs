@@ -95,6 +95,7 @@ pub(super) const DATABASE: Code = code(SOURCE, "5", "Database Server");
 
 pub(super) const PERSON: Code = code(ENTITY, "1", "Person");
 pub(super) const SYSTEM_OBJECT: Code = code(ENTITY, "2", "System Object");
+pub(super) const CONSENT: Code = code("http://hl7.org/fhir/resource-types", "Consent", "Consent");
 pub(super) const OTHER: Code = code(ENTITY, "4", "Other");
 pub(super) const REQUEST: Code = code(
     "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType",

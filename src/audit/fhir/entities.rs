@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::audit::disclosures::DisclosureNote;
-use crate::audit::entry::{AuditEntry, RecordMark, SubjectMark};
+use crate::audit::entry::{AuditEntry, RecordMark, RetentionMark, SubjectMark};
 use crate::audit::fhir::Application;
 use crate::audit::fhir::codes::*;
 use crate::audit::fhir::shape::{BalpPattern, Shape};
@@ -43,6 +43,12 @@ pub(super) fn all(entry: &AuditEntry, shape: &Shape, application: &Application) 
         BalpPattern::Disclosure => Some(disclosed(entry)),
         _ => data(entry).or_else(|| administered(entry)),
     });
+    if let Some(consent) = &entry.consent {
+        entities.push(json!({
+            "what": { "type": "Consent", "identifier": { "value": consent } },
+            "type": CONSENT.coding(),
+        }));
+    }
     if let Some(request) = &entry.request {
         entities.push(json!({
             "what": { "identifier": { "value": request } },
@@ -117,7 +123,12 @@ fn details(entry: &AuditEntry) -> Vec<Value> {
         ("header-generation", entry.generation),
         ("slot", entry.slot.map(|slot| slot.id.into())),
         ("master-key", entry.master_key.map(Into::into)),
+        ("hold", entry.hold),
     ];
+    let retention = entry.retention.map(|retention| match retention {
+        RetentionMark::Until(time) => ("retained-until", time.to_string()),
+        RetentionMark::Lifted => ("retention", "lifted".to_owned()),
+    });
     let numbers = numbers
         .into_iter()
         .filter_map(|(name, number)| Some((name, number?.to_string())));
@@ -128,7 +139,7 @@ fn details(entry: &AuditEntry) -> Vec<Value> {
     let digests = digests
         .into_iter()
         .filter_map(|(name, digest)| Some((name, digest?.to_string())));
-    let each = numbers.chain(digests);
+    let each = numbers.chain(digests).chain(retention);
     each.map(|(name, value)| json!({ "type": name, "valueString": value }))
         .collect()
 }

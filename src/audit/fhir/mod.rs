@@ -117,7 +117,7 @@ pub fn audit_event(entry: &AuditEntry, application: &Application) -> Value {
     if let Some(description) = outcome_description(entry) {
         event.insert("outcomeDesc".into(), description.into());
     }
-    event.insert("purposeOfEvent".into(), agents::purposes(entry));
+    event.insert("purposeOfEvent".into(), purposes_and_reason(entry));
     event.insert(
         "agent".into(),
         agents::all(entry, shape.pattern, application),
@@ -129,11 +129,22 @@ pub fn audit_event(entry: &AuditEntry, application: &Application) -> Value {
     Value::Object(event)
 }
 
+/// Returns the purposes of use and, as a further text, the reason that the app gave.
+fn purposes_and_reason(entry: &AuditEntry) -> Value {
+    let reason = entry.reason.as_ref();
+    let reason = reason.map(|reason| json!({ "text": reason }));
+    agents::purposes(entry).chain(reason).collect()
+}
+
 /// Returns the id of the resource. The id is the same in each export, and has at most 64
 /// characters, as FHIR requires.
 fn id(entry: &AuditEntry) -> String {
     let position = &entry.position;
-    format!("{}-{}-{}", position.writer, position.page, position.index)
+    let entry = format!("{}-{}-{}", position.writer, position.page, position.index);
+    match position.record {
+        0 => entry,
+        record => format!("{entry}-{record}"),
+    }
 }
 
 /// Returns the outcome code: 0 for success, 4 for minor failure, 8 for serious failure.

@@ -1,6 +1,6 @@
 //! Type, subtypes and action of a FHIR audit event.
 
-use crate::audit::entry::AuditEntry;
+use crate::audit::entry::{AuditEntry, RetentionMark};
 use crate::audit::fhir::codes::*;
 use crate::journal::FhirEvent;
 
@@ -38,6 +38,9 @@ impl Shape {
             History => (REST, &[HISTORY], "R", BalpPattern::Plain),
             Disclose => (EXPORT, &[DISCLOSE], "R", BalpPattern::Disclosure),
             Access => (ACCESS, &[], "R", BalpPattern::Plain),
+            Hold if entry.retention == Some(RetentionMark::Lifted) => {
+                (RELEASE, &[], "U", BalpPattern::Plain)
+            }
             Hold => (HOLD, &[], "U", BalpPattern::Plain),
             Unhold => (RELEASE, &[], "U", BalpPattern::Plain),
             Reactivate => (REACTIVATE, &[], "U", BalpPattern::Plain),

@@ -7,13 +7,50 @@ use smallvec::smallvec;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Subject;
-use crate::journal::{Act, JournaledChange};
+use crate::journal::{Act, JournaledChange, SealedEntry, SubjectRef, Target};
 use crate::keys::entry::PatientEntry;
 use crate::keys::sealed_entry::seal_entry;
 use crate::storage::{CommitError, Committed, Expect, Revision, Transaction};
 use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
+
+/// What a change did to a patient entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryChange {
+    /// Nothing, so the entry need not be written.
+    None,
+    /// A change that the operation of the journal entry describes in full.
+    Written,
+    /// The retention was set to this time, or lifted.
+    Retention(Option<i64>),
+    /// The legal hold with this id was placed or lifted.
+    Hold(u64),
+}
+
+impl EntryChange {
+    /// Returns the target of the journal entry; `written` is the patient entry that was written, if any.
+    pub(crate) fn target(self, subject: SubjectRef, written: Option<SealedEntry>) -> Target {
+        match (self, written) {
+            (Self::Retention(until), written) => Target::Retention {
+                subject,
+                written,
+                until,
+            },
+            (Self::Hold(hold), written) => Target::Hold {
+                subject,
+                written,
+                hold,
+            },
+            (Self::None | Self::Written, Some(SealedEntry { sequence, digest })) => Target::Entry {
+                subject,
+                sequence,
+                digest,
+            },
+            (Self::None | Self::Written, None) => Target::Subject(subject),
+        }
+    }
+}
 
 /// Put of a patient entry, sealed under the active master key of `header`. The commit also checks
 /// that the header is unchanged.
@@ -26,6 +63,8 @@ pub(crate) struct EntryPut<'a> {
     pub(crate) destroying: bool,
     /// Actor and operation of the journal entry.
     pub(crate) act: &'a Act,
+    /// Change that the journal entry describes.
+    pub(crate) what: EntryChange,
 }
 
 impl EntryPut<'_> {
@@ -39,7 +78,7 @@ impl EntryPut<'_> {
             header.generation(),
             &mut self.held.entry,
         )?;
-        let draft = vault.draft_of_entry(self.act, &self.held.entry, &value)?;
+        let draft = vault.draft_of_entry(self.act, self.what, &self.held.entry, &value)?;
         let key = self.held.key();
         let transaction = if self.destroying {
             Transaction::new().put_destroying(key, value, self.expect)
@@ -84,6 +123,23 @@ impl Vault {
         act: &Act,
         mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
     ) -> Result<Option<(Arc<CachedEntry>, bool)>> {
+        self.change_entry_as(subject, destroying, act, |entry| {
+            Ok(match change(entry)? {
+                true => EntryChange::Written,
+                false => EntryChange::None,
+            })
+        })
+    }
+
+    /// Changes the entry of a subject like [`Vault::change_entry`]. `change` returns the change that the
+    /// journal entry describes.
+    pub(crate) fn change_entry_as(
+        &self,
+        subject: &Subject,
+        destroying: bool,
+        act: &Act,
+        mut change: impl FnMut(&mut PatientEntry) -> Result<EntryChange>,
+    ) -> Result<Option<(Arc<CachedEntry>, bool)>> {
         self.require_writable()?;
         let mut deferred = false;
         for round in 0..ROUNDS {
@@ -101,13 +157,15 @@ impl Vault {
                 continue;
             }
             let stale = self.refresh_keys(&header, &mut cached)?;
-            if change(&mut cached.entry)? || stale {
+            let what = change(&mut cached.entry)?;
+            if what != EntryChange::None || stale {
                 let put = EntryPut {
                     header: &header,
                     expect: cached.expect(),
                     held: &mut cached,
                     destroying,
                     act,
+                    what,
                 };
                 match self.write_entry(put)? {
                     EntryPutResult::Done {

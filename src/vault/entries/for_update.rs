@@ -9,7 +9,7 @@ use crate::journal::{Act, Operation};
 use crate::keys::sealed_entry::EntryHead;
 use crate::storage::{CommitError, Expect};
 use crate::vault::entries::change::{EntryPut, EntryPutResult, put_result, sealed_under_newer};
-use crate::vault::entries::{CachedEntry, Freshness, NewSubject};
+use crate::vault::entries::{CachedEntry, EntryChange, Freshness, NewSubject};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 
@@ -182,6 +182,7 @@ impl Vault {
                     expect: expect.clone(),
                     destroying: false,
                     act,
+                    what: EntryChange::Written,
                 };
                 put.change(self)
             })

@@ -21,6 +21,7 @@ use crate::storage::{Expect, Revision, ScanItem, Stored};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 pub(crate) use cache::EntryCache;
+pub(crate) use change::EntryChange;
 pub(crate) use for_update::{EntryRequest, WritableEntry};
 pub(crate) use new_subject::NewSubject;
 

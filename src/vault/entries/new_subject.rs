@@ -10,8 +10,8 @@ use crate::journal::{Act, JournaledChange, Operation};
 use crate::keys::entry::PatientEntry;
 use crate::storage::{Committed, Expect, Revision};
 use crate::vault::Vault;
-use crate::vault::entries::CachedEntry;
 use crate::vault::entries::change::EntryPut;
+use crate::vault::entries::{CachedEntry, EntryChange};
 use crate::vault::header::OpenHeader;
 
 /// Sealed patient entry of a new subject, which no commit has confirmed yet.
@@ -80,6 +80,7 @@ impl Vault {
             expect: Expect::Absent,
             destroying: false,
             act: &act.to(Operation::Prepare),
+            what: EntryChange::Written,
         };
         Ok(NewSubject {
             change: put.change(self)?,

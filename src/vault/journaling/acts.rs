@@ -36,6 +36,17 @@ impl Vault {
         self.core.journal.append(act.draft(now, target, outcome))
     }
 
+    /// Journals one of many reads of one call before its result is released. Reads that wait for the same
+    /// page share an entry.
+    ///
+    /// # Errors
+    /// [`Error::Journal`]: the caller must not release the result.
+    pub(crate) fn journal_part_before_release(&self, act: &Act, target: Target) -> Result<()> {
+        let now = self.core.store.clock.now();
+        let draft = act.draft(now, target, AccessOutcome::Done);
+        self.core.journal.append(draft.as_part())
+    }
+
     /// Journals an operation that released nothing.
     pub(crate) fn journal_deferred(&self, act: &Act, target: Target, outcome: AccessOutcome) {
         let now = self.core.store.clock.now();

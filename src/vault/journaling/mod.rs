@@ -222,7 +222,11 @@ impl JournalHandle {
     /// # Errors
     /// [`Error::Journal`]: the caller must not release the result.
     fn append(&self, draft: EntryDraft) -> Result<()> {
-        self.append_or(draft, Writer::withdraw)
+        let part = draft.part();
+        self.append_or(draft, |writer, number| match part {
+            Some(part) => writer.withdraw_part(number, part),
+            None => writer.withdraw(number),
+        })
     }
 
     /// Appends an entry, and makes it durable if it must not wait. If that fails, `failed` receives the

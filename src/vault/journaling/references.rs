@@ -4,11 +4,13 @@ use crate::crypto::{self, ChartId, Digest, RecordTag, SubjectTag};
 use crate::error::Result;
 use crate::format::envelope::{self, Address};
 use crate::id::{RecordId, Subject};
-use crate::journal::{AccessOutcome, Act, EntryDraft, RecordRef, SlotRef, SubjectRef, Target};
+use crate::journal::{
+    AccessOutcome, Act, EntryDraft, RecordRef, SealedEntry, SlotRef, SubjectRef, Target,
+};
 use crate::keys::SlotInfo;
 use crate::keys::entry::{EntryState, PatientEntry};
 use crate::vault::Vault;
-use crate::vault::entries::CachedEntry;
+use crate::vault::entries::{CachedEntry, EntryChange};
 
 /// Returns the journal reference to a slot.
 pub(crate) fn slot_target(slot: &SlotInfo) -> Target {
@@ -146,6 +148,7 @@ impl Vault {
     pub(crate) fn draft_of_entry(
         &self,
         act: &Act,
+        what: EntryChange,
         entry: &PatientEntry,
         value: &[u8],
     ) -> Result<EntryDraft> {
@@ -155,11 +158,12 @@ impl Vault {
             EntryState::Erased => entry.dead_charts().last().copied(),
             EntryState::Alias(_) => None,
         };
-        let target = Target::Entry {
-            subject: self.refer_chart(entry.subject(), chart.unwrap_or_default())?,
+        let subject = self.refer_chart(entry.subject(), chart.unwrap_or_default())?;
+        let written = SealedEntry {
             sequence: entry.sequence(),
             digest: crypto::sha256(&[value]),
         };
+        let target = what.target(subject, Some(written));
         Ok(act.draft(self.core.store.clock.now(), target, AccessOutcome::Done))
     }
 

@@ -59,6 +59,10 @@ fn draft(
         under_break_glass: version > 1,
         ..(*act.context).clone()
     });
+    if version == 2 {
+        act.reason = "second opinion".into();
+        act.consent = "Consent/7".into();
+    }
     if operation == Operation::Disclose {
         act.note = "Health department, 1 Main Street\nmeasles notification".into();
     }
@@ -201,10 +205,15 @@ fn read_event_contains_actor_time_purpose_and_record() {
         .map(|one| &one["coding"][0]["code"])
         .collect();
     assert_eq!(codes, ["TREAT", "BTG"]);
-    assert_eq!(event["purposeOfEvent"], user["purposeOfUse"]);
+    let mut purposes = user["purposeOfUse"].as_array().unwrap().clone();
+    purposes.push(json!({ "text": "second opinion" }));
+    assert_eq!(event["purposeOfEvent"], json!(purposes));
     let details = event["entity"][1]["detail"].as_array().unwrap();
     assert_eq!(details[0], json!({ "type": "version", "valueString": "2" }));
-    let request = &event["entity"][2];
+    let consent = &event["entity"][2];
+    assert_eq!(consent["type"]["code"], "Consent");
+    assert_eq!(consent["what"]["identifier"]["value"], "Consent/7");
+    let request = &event["entity"][3];
     assert_eq!(request["what"]["identifier"]["value"], "76d148b6");
     assert_eq!(event["agent"][3]["who"]["display"], "Ward 3");
     let observer = &event["source"]["observer"];

@@ -46,7 +46,7 @@ fn backups(vault: &Vault) -> Vec<(Operation, String, String)> {
             Operation::BeginBackup | Operation::EndBackup => Some((
                 entry.operation,
                 entry.outcome.to_string(),
-                entry.note.unwrap().into(),
+                entry.note.or(entry.reason).unwrap().into(),
             )),
             _ => None,
         },
