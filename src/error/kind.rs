@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::error::{Error, StorageError};
+use ErrorKind as Kind;
 
 /// Kind of an [`Error`], for programs that treat several errors alike.
 ///
@@ -47,7 +48,6 @@ pub enum ErrorKind {
 impl Error {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
-        use ErrorKind as Kind;
         match self {
             Self::Malformed
             | Self::UnknownMasterKey
@@ -57,7 +57,8 @@ impl Error {
             | Self::CurrentMissing
             | Self::HistoryGap => Kind::Corrupt,
             Self::NotAuthentic | Self::HeaderRolledBack => Kind::Tampered,
-            Self::Unsupported | Self::ForeignKit | Self::ForeignCheckpoint => Kind::Unsupported,
+            Self::Unsupported | Self::ForeignCheckpoint => Kind::Unsupported,
+            Self::ForeignKit | Self::ForeignHeader => Kind::Unsupported,
             Self::WrongKey | Self::BadKeyFile | Self::KeyFileExposed | Self::KeyFileBesideData => {
                 Kind::Credential
             }

@@ -102,6 +102,11 @@ pub enum Error {
         "this recovery kit is older than the vault's last header, or belongs to another vault; find a newer kit, or see RecoveryKit::restore_anyway for what restoring this one loses"
     )]
     StaleKit,
+    /// The later header of a restore belongs to another vault.
+    #[error(
+        "this later header was not written by the vault in this storage, so nothing was restored from it; find the storage that the restore replaced"
+    )]
+    ForeignHeader,
     /// The findings or the items of a planned restore changed since the plan was made.
     #[error(
         "the findings changed since the restore was planned, so the restore was not accepted; call Session::plan_restore again, and review the new plan"

@@ -11,6 +11,7 @@
 pub(crate) mod accept_restore;
 mod baseline;
 mod checkpoint;
+mod closing_proof;
 mod compare;
 mod content;
 mod entries;
@@ -18,9 +19,12 @@ mod expectation;
 mod expected_state;
 mod gaps;
 mod header;
+mod header_plan;
 mod integrity;
+pub(crate) mod journal_copy;
 mod journal_fault;
 pub(crate) mod journal_scan;
+pub(crate) mod later_header;
 mod open_entry;
 mod order;
 mod page_findings;
@@ -47,11 +51,15 @@ use crate::id::Subject;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{Act, ClosedPages, Operation};
 use crate::vault::Vault;
+use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
-pub use accept_restore::{JournalCopyReport, RestoreReport};
+pub use accept_restore::RestoreReport;
+pub use header_plan::HeaderPlan;
 pub use integrity::StorageFindings;
+pub use journal_copy::JournalCopyReport;
 pub use journal_fault::{JournalFault, JournalFinding};
 use journal_scan::JournalScan;
+pub use later_header::LaterHeader;
 use position::END;
 pub use position::VerifyPosition;
 pub use report::{
@@ -89,6 +97,8 @@ pub struct Verification {
     act: Act,
     listener: Option<Arc<dyn ProgressListener>>,
     done: u64,
+    /// The joined header of a planned restore, whose keys open the journal; `None` for the stored header.
+    planned_header: Option<Arc<OpenHeader>>,
     closed_pages: Option<Arc<ClosedPages>>,
     walk: JournalWalk,
     scan: JournalScan,
@@ -172,6 +182,7 @@ impl Vault {
             act: self.system_act(Operation::Verify),
             listener: self.watcher(),
             done: 0,
+            planned_header: None,
             closed_pages: None,
             walk: JournalWalk::default(),
             scan: JournalScan::default(),

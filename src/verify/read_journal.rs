@@ -24,9 +24,13 @@ impl Verification {
         }
     }
 
-    /// Returns the header for the next step. Reads it again before the journal, because another process
-    /// may have rotated the journal keys. A header that cannot be read is a finding of a later step.
+    /// Returns the header for the next step, which is the joined header of a planned restore. Reads the
+    /// stored header again before the journal, because another process may have rotated the journal keys.
+    /// A header that cannot be read is a finding of a later step.
     pub(super) fn current_header(&self) -> Result<Arc<OpenHeader>> {
+        if let Some(header) = &self.planned_header {
+            return Ok(Arc::clone(header));
+        }
         match self.next {
             NextStep::Journal => self.vault.reload_header(),
             _ => self.vault.header_in_memory(),

@@ -306,6 +306,7 @@ fn every_error() -> Vec<Error> {
         HeaderPresent,
         ForeignKit,
         StaleKit,
+        ForeignHeader,
         PlanOutdated,
         Locked,
         ReadOnly,

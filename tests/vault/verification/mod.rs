@@ -13,6 +13,7 @@ mod heads;
 mod histories;
 mod journal_keys;
 mod journals;
+mod later_headers;
 mod patient_entries;
 mod planned_restores;
 mod records;

@@ -48,12 +48,14 @@ fn bring_back(stage: &Stage, snapshot: &Objects) -> Vault {
     let vault = stage.open();
     let session = session_on(&vault);
     let reason = because("the old disk");
-    session.bring_journal_back(&*later.storage, reason).unwrap();
+    session
+        .bring_journal_back(&*later.storage, None, reason)
+        .unwrap();
     vault
 }
 
 fn plan(session: &Session) -> RestorePlan {
-    session.plan_restore(None).unwrap()
+    session.plan_restore(None, None).unwrap()
 }
 
 fn item(plan: &RestorePlan, kind: RestoreItemKind) -> RestoreItem {
@@ -223,7 +225,7 @@ fn plan_with_checkpoint_lists_lost_page(stage: &Stage) {
     let vault = stage.open();
     let session = session_on(&vault);
     assert!(plan(&session).findings.is_clean());
-    let plan = session.plan_restore(Some(&checkpoint)).unwrap();
+    let plan = session.plan_restore(Some(&checkpoint), None).unwrap();
     assert!(!plan.findings.is_clean());
     session
         .accept_restore(&plan, because("disk failure"))
