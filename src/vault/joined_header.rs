@@ -126,8 +126,9 @@ impl Vault {
             let moment = self.core.journal.moment();
             let draft = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
             let pinned = heads.chunks(PINS_MAX);
-            let pinned =
-                pinned.map(|heads| writer.send_page(&[draft.clone()], heads.to_vec(), moment));
+            let pinned = pinned.map(|heads| {
+                writer.send_page(std::slice::from_ref(&draft), heads.to_vec(), moment)
+            });
             pinned.last().unwrap_or(Err(Error::NoSuchKey))
         })?;
         let by = match self.core.journal.writer() {
