@@ -74,6 +74,7 @@ impl Error {
             | Self::HeaderPresent
             | Self::StaleKit
             | Self::PlanOutdated
+            | Self::RecordRewritten
             | Self::Conflict
             | Self::NoFallback
             | Self::SpoolIncomplete
@@ -97,9 +98,8 @@ impl Error {
             | Self::TooLarge
             | Self::BeyondLimit
             | Self::Json => Kind::Invalid,
-            Self::Contended | Self::CredentialUnavailable | Self::Randomness | Self::Stretching => {
-                Kind::Unavailable
-            }
+            Self::Contended | Self::CredentialUnavailable => Kind::Unavailable,
+            Self::Randomness | Self::Stretching => Kind::Unavailable,
             // A file, source or archive fails for the same reasons as a storage.
             Self::KeyFile(kind) | Self::Source(kind) | Self::Archive(kind) => {
                 StorageError::from(*kind).kind()

@@ -94,8 +94,8 @@ impl Session {
     ///   time are `Late` from then on. The slots of the backup's time stay, unless the plan has
     ///   [`RestorePlan::with_later_slots`]. Therefore, call [`Vault::rotate_root_key`] next.
     /// - Repeats the erasures and expunges of the plan. An erasure applies to the chart that the plan
-    ///   names. A contested item, whose chart or record was written since the restore, is repeated
-    ///   only if [`RestorePlan::with_contested`] names it. Items that [`RestorePlan::without`] names
+    ///   names. A contested erasure, whose chart was written since the restore, is repeated only
+    ///   if [`RestorePlan::with_contested`] names it. Items that [`RestorePlan::without`] names
     ///   are left out, and the journal lists them.
     /// - Journals the remaining differences as accepted. Later verifications accept these
     ///   differences, even when they compare with an earlier checkpoint. A later rollback is still
@@ -107,7 +107,9 @@ impl Session {
     /// restore again, and call this method again.
     ///
     /// # Errors
-    /// [`Error::PlanOutdated`] when the findings or items changed; [`Error::Denied`],
+    /// [`Error::PlanOutdated`] when the findings or items changed; [`Error::RecordRewritten`] when the plan
+    /// names an expunge whose record was written since; [`Error::Storage`] when a range of keys cannot be
+    /// read, because nothing is accepted as missing then; [`Error::Denied`],
     /// [`Error::Contended`], [`Error::CommitUnknown`], [`Error::ReadOnly`], [`Error::Locked`], and
     /// errors of the storage.
     pub fn accept_restore(&self, plan: &RestorePlan, reason: Reason) -> Result<RestoreReport> {

@@ -23,6 +23,7 @@ use crate::journal::{
     self, AccessOutcome, Act, EntryDraft, Operation, RecordRef, SubjectRef, Target, WriterId,
 };
 use crate::keys::entry::EntryState;
+use crate::storage::StorageError;
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 use crate::verify::journal_fault::JournalFinding;
@@ -79,6 +80,17 @@ impl Vault {
         let (again, joined) = self.plan_restore(plan.checkpoint.as_ref(), plan.later.as_ref())?;
         if !plan.is_same(&again) {
             return Err(Error::PlanOutdated);
+        }
+        if again.findings.storage.unreadable_ranges > 0 {
+            // Nothing is accepted as missing that a damaged structure may only hide.
+            return Err(StorageError::Damaged.into());
+        }
+        if plan
+            .items
+            .iter()
+            .any(|item| plan.repeats(item) && is_rewritten(item))
+        {
+            return Err(Error::RecordRewritten);
         }
         let own = self.core.journal.writer().and_then(journal::Writer::tip);
         let own = own.map(|head| head.page.writer);
@@ -201,7 +213,7 @@ impl Vault {
         let draft = |target, outcome| entry_act.draft(moment.now, target, outcome);
         // A late page that came since, of another process than this one, stays a finding.
         let is_known = |finding: &&JournalFinding| {
-            plan.findings.journal.contains(finding)
+            plan.lists(finding)
                 || is_late(finding) && finding.writer.is_some() && finding.writer == own
         };
         let faults = verification.report().journal.iter().filter(is_known);
@@ -229,6 +241,14 @@ impl Vault {
         }
         Ok(Some(verification.report().clone()))
     }
+}
+
+/// Returns `true` for an expunge of a record with versions that the journal does not prove to be older.
+/// Version numbers begin anew after a restore, so that the number in the expunge's entry does not tell
+/// the expunged content from what was written since. An expunge cannot spare later versions either: its
+/// marker replaces the current one.
+fn is_rewritten(item: &RestoreItem) -> bool {
+    item.kind == RestoreItemKind::Expunge && item.contested
 }
 
 /// Returns the target by which the journal lists an item that was left out.

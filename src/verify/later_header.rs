@@ -20,8 +20,8 @@ use crate::vault::page_keys::read_closed_pages;
 /// header, [`Session::plan_restore`](crate::Session::plan_restore) reads these pages, and the accepted
 /// restore brings the later journal keys back.
 ///
-/// The header counts only if it continues the keys of the restored one. Whoever had the root key of the
-/// backup's time could have written such a header, unless the root key was rotated since. Therefore
+/// The header counts only if it continues the keys of the restored one. A person who had the root key
+/// of the backup's time could have written such a header, unless the root key was rotated since. Therefore
 /// take it from a storage or a recovery kit that you trust.
 ///
 /// The value keeps the later keys in memory, and wipes them when it and all plans with it are dropped.

@@ -50,6 +50,7 @@ use crate::error::Result;
 use crate::id::Subject;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{Act, ClosedPages, Operation};
+use crate::storage::past_ranges::PastRanges;
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
@@ -100,6 +101,7 @@ pub struct Verification {
     /// The joined header of a planned restore, whose keys open the journal; `None` for the stored header.
     planned_header: Option<Arc<OpenHeader>>,
     closed_pages: Option<Arc<ClosedPages>>,
+    storage: Arc<PastRanges>,
     walk: JournalWalk,
     scan: JournalScan,
     report: VerifyReport,
@@ -184,6 +186,7 @@ impl Vault {
             done: 0,
             planned_header: None,
             closed_pages: None,
+            storage: Arc::new(PastRanges::new(Arc::clone(&self.core.store.storage))),
             walk: JournalWalk::default(),
             scan: JournalScan::default(),
             report: VerifyReport::default(),
@@ -285,6 +288,7 @@ impl Verification {
                 NextStep::Charts(self.resume.charts.unwrap_or(0))
             }
             NextStep::Charts(END) => {
+                self.report.storage.unreadable_ranges = self.storage.count();
                 self.add_journal_faults();
                 NextStep::End
             }
@@ -318,9 +322,10 @@ impl Verification {
         from..END
     }
 
-    /// Returns `true` if the journal has no findings, so that an unjournaled write is an error.
+    /// Returns `true` if the journal has no findings, so that an unjournaled write is an error. A range
+    /// of keys that cannot be read can contain journal pages.
     fn is_journal_intact(&self) -> bool {
-        self.scan.findings.is_empty()
+        self.scan.findings.is_empty() && self.storage.count() == 0
     }
 
     /// Records that the storage mixes two copies of the vault, if `kind` is a fork.

@@ -47,7 +47,7 @@ impl Verification {
         }
         self.closed_pages = None;
         self.walk = JournalWalk::new(self.closed_pages(header)?);
-        let storage = &*self.vault.core.store.storage;
+        let storage = &*self.storage;
         let own_head = self.vault.core.journal.writer();
         let own_head = own_head.and_then(journal::Writer::tip);
         self.scan = JournalScan::default();
@@ -76,7 +76,7 @@ impl Verification {
         if let Some(closed_pages) = &self.closed_pages {
             return Ok(Arc::clone(closed_pages));
         }
-        let closed_pages = header.read_closed_pages(&*self.vault.core.store.storage)?;
+        let closed_pages = header.read_closed_pages(&*self.storage)?;
         Ok(Arc::clone(self.closed_pages.insert(Arc::new(closed_pages))))
     }
 }

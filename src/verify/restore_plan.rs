@@ -17,6 +17,7 @@ use crate::verify::expected_state::RecordKey;
 use crate::verify::header_plan::{HeaderPlan, PlannedHeader};
 use crate::verify::journal_fault::{JournalFault, JournalFinding};
 use crate::verify::later_header::LaterHeader;
+use crate::verify::page_findings::{accepted_finding, is_shrunk};
 use crate::verify::report::{Counts, RecordFinding, VerifyReport, hex, maybe_hex, subject};
 
 /// Kind of change that an accepted restore repeats.
@@ -96,10 +97,13 @@ pub struct RestoreItem {
     /// The journal page that records the erasure or expunge.
     pub proof: PageProof,
     /// `true` if the chart or record has a version that was written after the restore, or that the
-    /// journal does not prove to be older than the erasure or expunge; or if an accepted restore left the
-    /// item out. Accepting the restore repeats such an item only if the caller names it in
-    /// [`RestorePlan::with_contested`].
+    /// journal does not prove to be older than the erasure or expunge. Accepting the restore repeats a
+    /// contested erasure only if the caller names it in [`RestorePlan::with_contested`], and never
+    /// repeats a contested expunge.
     pub contested: bool,
+    /// `true` if an accepted restore left the item out. Such an item is also repeated only if the caller
+    /// names it.
+    pub left_out: bool,
     /// `true` if only pages under former keys record the erasure or expunge, and the later header does
     /// not prove that they were written before these keys were closed. A person who kept the keys could
     /// have forged them. Such an item is also repeated only if the caller names it.
@@ -140,8 +144,12 @@ pub struct RestorePlan {
 }
 
 impl RestorePlan {
-    /// Adds a contested or unproven item to those that are repeated. What was written to its chart or record since
-    /// the restore is destroyed, too.
+    /// Adds an item to those that are repeated although it is contested or unproven, or was left out by an
+    /// earlier restore. What was written to a contested chart since the restore is destroyed, too.
+    ///
+    /// A contested expunge is refused with [`Error::RecordRewritten`](crate::Error::RecordRewritten) when
+    /// the plan is accepted, because it would also destroy the versions that were written since. Leave it
+    /// out, and call [`Session::expunge`](crate::Session::expunge) if that is meant.
     ///
     /// Changes nothing if the plan does not contain the item.
     #[must_use]
@@ -181,7 +189,7 @@ impl RestorePlan {
 
     /// Returns `true` if accepting this plan repeats the item.
     pub fn repeats(&self, item: &RestoreItem) -> bool {
-        match item.contested || item.unproven {
+        match item.contested || item.unproven || item.left_out {
             true => self.named.contains(item),
             false => self.items.contains(item) && !self.left_out.contains(item),
         }
@@ -193,7 +201,21 @@ impl RestorePlan {
         let (before, now) = (&self.header, &again.header);
         (before.generation, before.later_generation) == (now.generation, now.later_generation)
             && self.items == again.items
+            && again
+                .findings
+                .journal
+                .iter()
+                .all(|found| is_late(found) || self.lists(found))
+            && number_of(&self.findings) == number_of(&again.findings)
             && findings(&self.findings) == findings(&again.findings)
+    }
+
+    /// Returns `true` if the plan lists a finding on the journal, or the same gap before the writer of the
+    /// chain went on.
+    pub(super) fn lists(&self, finding: &JournalFinding) -> bool {
+        let now = accepted_finding(finding);
+        let mut known = self.findings.journal.iter();
+        known.any(|known| known == finding || is_shrunk(&accepted_finding(known), &now))
     }
 
     /// Returns `true` if each object with a finding in `report` has a finding or an item in this plan.
@@ -222,7 +244,7 @@ impl RestorePlan {
             && report
                 .journal
                 .iter()
-                .all(|finding| is_late(finding) || self.findings.journal.contains(finding))
+                .all(|finding| is_late(finding) || self.lists(finding))
             && records.all(|(chart, record)| is_item(chart, Some(record)))
             && entries.all(|entry| {
                 let same = |other: &crate::verify::EntryFinding| {
@@ -253,11 +275,20 @@ pub(super) fn is_late(finding: &JournalFinding) -> bool {
     finding.fault == JournalFault::Late
 }
 
-/// Returns the findings of a report in ascending order, without what changes while the vault is in use.
+/// Returns the number of findings on the journal, without those that may differ.
+fn number_of(report: &VerifyReport) -> usize {
+    report
+        .journal
+        .iter()
+        .filter(|found| !is_late(found))
+        .count()
+}
+
+/// Returns the findings of a report in ascending order, without those on the journal and without
+/// what changes while the vault is in use.
 fn findings(report: &VerifyReport) -> VerifyReport {
-    let journal = report.journal.iter().filter(|finding| !is_late(finding));
     let mut findings = VerifyReport {
-        journal: journal.copied().collect(),
+        journal: Vec::new(),
         counts: Counts::default(),
         leftovers: Vec::new(),
         restores: Vec::new(),

@@ -74,7 +74,7 @@ impl Verification {
         let charts = || candidates.iter().map(|candidate| candidate.chart).collect();
         let header = self.current_header()?;
         let closed_pages = self.closed_pages(&header)?;
-        let storage = &*self.vault.core.store.storage;
+        let storage = &*self.storage;
         let mut walk = JournalWalk::new(closed_pages);
         let mut history = ChartHistory::new(charts());
         walk.advance(storage, &header, &mut history)?;
@@ -181,10 +181,10 @@ impl ChartHistory {
         };
         let mut unbelieved = self.unbelieved.iter();
         let mut left_out = self.left_out.iter();
-        let mut contested = unbelieved.any(|(of, version)| is_of_item(of, *version))
-            || left_out.any(|(other, tag, refusal)| {
-                (*other, *tag) == (chart, record) && !walk.is_before(refusal, &at)
-            });
+        let left_out = left_out.any(|(other, tag, refusal)| {
+            (*other, *tag) == (chart, record) && !walk.is_before(refusal, &at)
+        });
+        let mut contested = unbelieved.any(|(of, version)| is_of_item(of, *version));
         for (of, version, write) in &self.written {
             contested = contested || is_of_item(of, *version) && !journal.is_before(write, &at)?;
         }
@@ -208,6 +208,7 @@ impl ChartHistory {
                 page: at.sequence,
             },
             contested,
+            left_out,
             unproven: self.unproven.contains(&at),
         }))
     }

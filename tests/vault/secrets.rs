@@ -308,6 +308,7 @@ fn every_error() -> Vec<Error> {
         StaleKit,
         ForeignHeader,
         PlanOutdated,
+        RecordRewritten,
         Locked,
         ReadOnly,
         RootKeyChanged,

@@ -1,7 +1,7 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
 pub(crate) mod authority;
-mod bounds;
+pub(crate) mod bounds;
 mod checkpoints;
 mod classes;
 mod concurrent_changes;
