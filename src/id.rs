@@ -29,6 +29,21 @@ pub(crate) fn is_record_name(name: &str) -> bool {
     fits(name, NAME_MAX)
 }
 
+/// Returns `true` for a character that hides or reorders other characters where a text is shown: zero-width
+/// characters, separators of lines and paragraphs, marks and overrides of the writing direction.
+fn is_deceptive(character: char) -> bool {
+    matches!(
+        character,
+        '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// Returns `true` for a zero-width character that the spelling of Persian and of Indian languages needs.
+/// It reorders nothing.
+fn is_joiner(character: char) -> bool {
+    matches!(character, '\u{200C}' | '\u{200D}')
+}
+
 /// Checks a reason, request id or organization: 1 to 255 bytes without control characters.
 ///
 /// # Errors
@@ -37,7 +52,8 @@ pub(crate) fn check_reason(reason: &str) -> Result<()> {
     (fits(reason, REASON_MAX).then_some(())).ok_or(Error::InvalidMetadata)
 }
 
-/// Reason for an operation, as the app states it: 1 to 255 bytes without control characters.
+/// Reason for an operation, as the app states it: 1 to 255 bytes without control characters. Characters
+/// that reorder or break lines of a shown text, such as U+202E and U+2028, are also refused.
 ///
 /// The journal records the reason and never interprets it. `Debug` hides the text.
 ///
@@ -56,9 +72,13 @@ impl Reason {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the text is empty, exceeds 255 bytes or contains control
-    /// characters.
+    /// characters, or one of U+200B, U+200E, U+200F, U+2028 to U+202E, and U+2066 to U+2069.
     pub fn new(text: &str) -> Result<Self> {
         check_reason(text)?;
+        let mut characters = text.chars().filter(|character| !is_joiner(*character));
+        if characters.any(is_deceptive) {
+            return Err(Error::InvalidMetadata);
+        }
         Ok(Self(text.into()))
     }
 
@@ -228,7 +248,8 @@ impl fmt::Debug for RecordId {
 
 /// Person or system that accesses records, identified by the name that the app uses.
 ///
-/// A name has 1 to 255 bytes without control characters. The journal stores the name, but `Debug`
+/// A name has 1 to 255 bytes without control characters, and without invisible characters, so that no two
+/// actors look the same in a report. The journal stores the name, but `Debug`
 /// does not show the name.
 ///
 /// ```
@@ -244,8 +265,11 @@ impl Actor {
     ///
     /// # Errors
     /// [`Error::InvalidId`] when the name does not have 1 to 255 bytes, or contains control
-    /// characters.
+    /// characters, or one of U+200B to U+200F, U+2028 to U+202E, and U+2066 to U+2069.
     pub fn new(name: &str) -> Result<Self> {
+        if name.chars().any(is_deceptive) {
+            return Err(Error::InvalidId);
+        }
         text(name, IDENTIFIER_MAX).map(Self)
     }
 

@@ -110,7 +110,8 @@
 //!
 //! If the restored vault is to replace the original, call [`Session::plan_restore`], which lists what
 //! the restore rolled back and which erasures it undid. Then call [`Session::accept_restore`], which
-//! journals the restore and repeats these erasures. [`storage::SplitStorage`] describes the
+//! journals the restore and repeats these erasures. If keys were rotated since the backup, pass both the
+//! header of the storage that the backup replaces, as [`verify::LaterHeader`]. [`storage::SplitStorage`] describes the
 //! backup of keys and data.
 //!
 //! - A copy made by `FileStorage::backup` opens like the original, and opening it writes to it. To

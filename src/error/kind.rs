@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::error::{Error, StorageError};
+use ErrorKind as Kind;
 
 /// Kind of an [`Error`], for programs that treat several errors alike.
 ///
@@ -47,7 +48,6 @@ pub enum ErrorKind {
 impl Error {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
-        use ErrorKind as Kind;
         match self {
             Self::Malformed
             | Self::UnknownMasterKey
@@ -57,7 +57,8 @@ impl Error {
             | Self::CurrentMissing
             | Self::HistoryGap => Kind::Corrupt,
             Self::NotAuthentic | Self::HeaderRolledBack => Kind::Tampered,
-            Self::Unsupported | Self::ForeignKit | Self::ForeignCheckpoint => Kind::Unsupported,
+            Self::Unsupported | Self::ForeignCheckpoint => Kind::Unsupported,
+            Self::ForeignKit | Self::ForeignHeader => Kind::Unsupported,
             Self::WrongKey | Self::BadKeyFile | Self::KeyFileExposed | Self::KeyFileBesideData => {
                 Kind::Credential
             }
@@ -73,6 +74,7 @@ impl Error {
             | Self::HeaderPresent
             | Self::StaleKit
             | Self::PlanOutdated
+            | Self::RecordRewritten
             | Self::Conflict
             | Self::NoFallback
             | Self::SpoolIncomplete
@@ -96,9 +98,8 @@ impl Error {
             | Self::TooLarge
             | Self::BeyondLimit
             | Self::Json => Kind::Invalid,
-            Self::Contended | Self::CredentialUnavailable | Self::Randomness | Self::Stretching => {
-                Kind::Unavailable
-            }
+            Self::Contended | Self::CredentialUnavailable => Kind::Unavailable,
+            Self::Randomness | Self::Stretching => Kind::Unavailable,
             // A file, source or archive fails for the same reasons as a storage.
             Self::KeyFile(kind) | Self::Source(kind) | Self::Archive(kind) => {
                 StorageError::from(*kind).kind()

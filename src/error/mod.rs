@@ -102,11 +102,21 @@ pub enum Error {
         "this recovery kit is older than the vault's last header, or belongs to another vault; find a newer kit, or see RecoveryKit::restore_anyway for what restoring this one loses"
     )]
     StaleKit,
+    /// The later header of a restore belongs to another vault.
+    #[error(
+        "this later header was not written by the vault in this storage, so nothing was restored from it; find the storage that the restore replaced"
+    )]
+    ForeignHeader,
     /// The findings or the items of a planned restore changed since the plan was made.
     #[error(
         "the findings changed since the restore was planned, so the restore was not accepted; call Session::plan_restore again, and review the new plan"
     )]
     PlanOutdated,
+    /// The plan of a restore names an expunge whose record was written since the restore.
+    #[error(
+        "a record of the plan was written since the restore, and expunging it would destroy these versions too; leave the item out, then copy what is to stay and call Session::expunge"
+    )]
+    RecordRewritten,
     /// The vault was locked.
     #[error("the vault is locked; open it again with a credential")]
     Locked,
@@ -251,13 +261,13 @@ pub enum Error {
     // Input out of bounds.
     /// An identifier, record name or actor is empty, too long or contains control characters.
     #[error(
-        "the identifier, record name or actor is out of bounds; use 1 to 255 bytes (a record name: 1 to 1,024) without control characters"
+        "the identifier, record name or actor is out of bounds; use 1 to 255 bytes (a record name: 1 to 1,024) without control characters, and for an actor also without zero-width and direction characters such as U+200B and U+202E"
     )]
     InvalidId,
     /// A content type, label, reason, consent reference, time, expected version or duration is out
     /// of bounds.
     #[error(
-        "metadata is out of bounds; a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, a record at most 32 labels, a subject at most 64 holds, versions begin at 1, and break-glass access lasts at most 24 hours"
+        "metadata is out of bounds; a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, a reason also no line separators and direction characters such as U+2028 and U+202E, a record at most 32 labels, a subject at most 64 holds, versions begin at 1, and break-glass access lasts at most 24 hours"
     )]
     InvalidMetadata,
     /// The content exceeds the maximum size of one record.

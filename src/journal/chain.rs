@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::crypto::{self, Digest};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, COVERAGE, WriterId};
 use crate::journal::authority::{KeyNumbers, PageKind, Sealer};
@@ -16,7 +16,9 @@ use crate::journal::entry::EntryDraft;
 use crate::journal::page::{ChainHead, Page, Stage};
 use crate::journal::pins::{PINS_MAX, Pins};
 use crate::journal::writer::WriteTime;
-use crate::storage::{CommitError, Committed, Expect, Operation, Storage, Transaction};
+use crate::storage::{
+    CommitError, Committed, Expect, Operation, Storage, StorageError, Transaction,
+};
 
 /// Maximum number of attempts to resolve an unknown commit outcome before the caller gets the
 /// error.
@@ -171,7 +173,12 @@ impl Chain {
         if sealer.kind() == PageKind::Vault {
             // A walk before this chain has found all heads already.
             if self.covered.is_none() {
-                let found = Pins::at_start(&*self.storage, sealer, now)?;
+                let found = match Pins::at_start(&*self.storage, sealer, now) {
+                    // A damaged part of the journal must not end the journaling. A walk finds the
+                    // heads that can be read.
+                    Err(Error::Storage(StorageError::Damaged)) => Pins::default(),
+                    found => found?,
+                };
                 self.is_walk_due
                     .store(!found.is_complete, Ordering::Release);
                 self.add_pins(found, now);

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
 use crate::format::storage_keys::{ChainHead, PageId, WriterId, journal_chain, journal_page_of};
+use crate::journal::page::PageHead;
 use crate::journal::walk::{PageError, PageKeys};
 use crate::storage::{Projection, Scan, Storage, scan_page};
 
@@ -86,6 +87,17 @@ impl ClosedPages {
         let run = runs.get_mut(after.checked_sub(1)?)?;
         let index = usize::try_from(page.sequence - run.first).ok()?;
         (run.digests.get(index) == Some(digest)).then_some((run, index))
+    }
+
+    /// Returns `true` if a page is missing that the closings name, or that could name other pages.
+    pub fn is_incomplete(&self) -> bool {
+        self.is_incomplete
+    }
+
+    /// Returns `true` if a page is under a key that is not closed, or if a closing covers the page.
+    pub fn prove(&self, page: &PageId, value: &[u8]) -> bool {
+        let number = PageHead::parse(value).map(|head| head.number);
+        number.is_ok_and(|number| self.judge(number, page, value).is_ok())
     }
 
     /// Decides if a page may be believed that opens under the journal key `number`.

@@ -52,7 +52,7 @@ pub use page::{ChainHead, Entry, Page, PageHead, Stage};
 pub use pins::{PINS_MAX, open_heads};
 pub use queue::JournaledChange;
 pub(crate) use queue::{Answer, CombinedChange};
-pub use walk::{Cursor, PageFault, PageKeys};
 #[cfg(feature = "internals")]
-pub use walk::{OpenResult, PageError};
+pub use walk::OpenResult;
+pub use walk::{Cursor, PageError, PageFault, PageKeys};
 pub use writer::{WriteTime, Writer};

@@ -14,6 +14,7 @@ pub(crate) mod former_keys;
 pub(crate) mod header;
 mod hex;
 pub(crate) mod holds;
+mod join;
 mod key_file;
 pub(crate) mod keyring;
 mod passphrase;

@@ -103,8 +103,13 @@ impl Session {
     /// Ends a journal fallback: copies its pages from the spool into the vault's journal, and
     /// journals reads in the vault again.
     ///
+    /// If the keys of the spool's pages were rotated meanwhile, the header must then name these pages.
+    /// When the header cannot be written, the fallback has ended, and this method returns the error. Call
+    /// it again, or, after a restart, call [`Session::bring_journal_home`] with the spool: until then, a
+    /// verification reports these pages as `Late`.
+    ///
     /// # Errors
-    /// The fallback continues after an error.
+    /// The fallback continues after an error, except one of writing the header.
     /// - [`Error::NoFallback`] when this vault has no fallback to end. For the spool of an earlier
     ///   process, call [`Session::bring_journal_home`].
     /// - [`Error::SpoolIncomplete`] when pages that this vault wrote are not in the spool any more.
@@ -127,7 +132,6 @@ impl Session {
     }
 
     fn end_fallback(&self, reason: &str, missing: MissingPages) -> Result<JournalFallbackReport> {
-        let core = &self.vault.core;
         let mut act = self.act_because(Operation::EndJournalFallback, &Reason::new(reason)?);
         if missing == MissingPages::Pin {
             act.note = "without the pages that are missing".into();
@@ -136,17 +140,29 @@ impl Session {
         let act = self.permitted(act, on, None)?.act;
         let ended = self.switch_home(&act, missing);
         let report = ended.inspect_err(|error| self.failed(&act, on, error))?;
-        core.alarms.raise(&SecurityEvent::JournalFallbackEnded {
-            actor: self.actor.clone(),
-            missing_chains: report.missing_chains,
-        });
+        let covered = self.cover_spools(&act);
+        covered.inspect_err(|error| self.failed(&act, on, error))?;
         Ok(report)
+    }
+
+    /// Adds the heads of spools under closed keys to the header. Keeps them for the next call if the
+    /// header cannot be written, because the fallback has ended then.
+    fn cover_spools(&self, act: &Act) -> Result<()> {
+        let journal = &self.vault.core.journal;
+        let uncovered = journal.uncovered_spools();
+        self.vault.cover(act, uncovered.clone())?;
+        journal.spools_covered(&uncovered);
+        Ok(())
     }
 
     fn switch_home(&self, act: &Act, missing: MissingPages) -> Result<JournalFallbackReport> {
         let journal = &self.vault.core.journal;
         if !journal.is_in_fallback() {
-            return Err(Error::NoFallback);
+            // A former call ended the fallback, but could not write the header.
+            return match journal.uncovered_spools().is_empty() {
+                true => Err(Error::NoFallback),
+                false => Ok(JournalFallbackReport::default()),
+            };
         }
         let mut report = JournalFallbackReport::default();
         let end = act.draft(journal.moment().now, Target::Vault, AccessOutcome::Done);
@@ -154,8 +170,15 @@ impl Session {
         let lacking = journal.end_spool(&end, missing, &mut |spool| {
             self.vault.import_spool(spool, &mut report, &mut closed)
         })?;
-        self.vault.cover(act, closed.into_values().collect())?;
+        journal.keep_uncovered(closed.into_values());
         report.missing_chains = lacking.len() as u64;
+        self.vault
+            .core
+            .alarms
+            .raise(&SecurityEvent::JournalFallbackEnded {
+                actor: self.actor.clone(),
+                missing_chains: report.missing_chains,
+            });
         Ok(report)
     }
 
@@ -197,7 +220,8 @@ impl Vault {
         report: &mut JournalFallbackReport,
         closed: &mut ClosedHeads,
     ) -> Result<()> {
-        let header = self.header()?;
+        // Another process may have closed the keys of the spool's pages since the header was cached.
+        let header = self.reload_header()?;
         let mut after = Vec::new();
         loop {
             let page = scan_page(

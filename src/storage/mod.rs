@@ -19,6 +19,7 @@ mod integrity;
 mod limits;
 mod memory;
 mod object;
+pub(crate) mod past_ranges;
 #[cfg(feature = "conformance")]
 mod per_operation;
 pub(crate) mod read_only;

@@ -14,11 +14,13 @@ impl Vault {
     pub(crate) fn close_journal_keys(&self) -> Result<u64> {
         let act = self.system_act(Operation::CloseJournalKeys);
         let header = self.reload_header()?;
-        let closing = header.keyring.closing_journal_key();
-        if closing.is_none() {
+        let Some(number) = header.keyring.closing_journal_key() else {
             return Ok(0);
-        }
-        let found = UncoveredHeads::read(&*self.core.store.storage, &header)?;
+        };
+        let closing = Some(number);
+        let storage = &*self.core.store.storage;
+        let closed_pages = header.read_closed_pages(storage)?;
+        let found = UncoveredHeads::read(storage, &header, Some(&closed_pages), &[number])?;
         let heads = self.pinned(&act, found.heads)?;
         let closed = self.change_header(&act, |before| {
             let mut keyring = before.keyring_to_change()?;

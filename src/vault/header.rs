@@ -10,11 +10,12 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::journal::{
     AccessOutcome, Act, ClosedPages, CurrentKeys, EntryDraft, JournaledChange, KeySource,
-    Operation, PageKeys, Target,
+    Operation, PageKeys, Target, Writer,
 };
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Storage, Transaction};
+use crate::vault::journaling::Answer;
 use crate::vault::page_keys::{read_closed_pages, sealer, with_page_keys};
 use crate::vault::store::Store;
 use crate::vault::{CACHE_LIFETIME, ROUNDS, Vault};
@@ -207,6 +208,15 @@ impl HeaderChange {
     }
 }
 
+/// Journal writer whose page records a change of the header.
+#[derive(Clone, Copy)]
+pub(super) enum HeaderWriter<'a> {
+    /// The vault's own writer, under the keys of the header before the change.
+    Own,
+    /// Another writer.
+    Other(&'a Writer),
+}
+
 impl Vault {
     /// Returns the header, read at most 60 seconds ago.
     pub(crate) fn header(&self) -> Result<Arc<OpenHeader>> {
@@ -243,6 +253,16 @@ impl Vault {
     pub(crate) fn change_header_even_read_only(
         &self,
         act: &Act,
+        change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
+    ) -> Result<(Arc<OpenHeader>, bool)> {
+        self.change_header_by(act, HeaderWriter::Own, change)
+    }
+
+    /// Replaces the header like [`Vault::change_header`]. `by` writes the journal page of the change.
+    pub(super) fn change_header_by(
+        &self,
+        act: &Act,
+        by: HeaderWriter<'_>,
         mut change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
     ) -> Result<(Arc<OpenHeader>, bool)> {
         let _changing = self.core.header.lock_for_change();
@@ -253,7 +273,7 @@ impl Vault {
             let root = change.new_root.take();
             let root = root.map_or_else(|| Arc::clone(&before.root), Arc::new);
             *self.core.header.next_root() = Some(Arc::clone(&root));
-            match self.replace_header(act, &before, &change)? {
+            match self.replace_header(act, by, &before, &change)? {
                 Some((revision, deferred)) => {
                     let header = Header::parse(&change.value)?;
                     let opened = OpenHeader {
@@ -267,7 +287,8 @@ impl Vault {
                     *self.core.header.next_root() = None;
                     let number = |header: &OpenHeader| header.keyring.active_journal_key().number;
                     let rotated = number(&before) != number(&header);
-                    if rotated && !self.core.store.storage.is_transactional() {
+                    let is_own = matches!(by, HeaderWriter::Own);
+                    if is_own && rotated && !self.core.store.storage.is_transactional() {
                         // Settle the announced entry of this header under the former keys, because
                         // a reader that has only the former header must learn of this one.
                         let _ = self.core.journal.flush();
@@ -279,6 +300,18 @@ impl Vault {
             }
         }
         Err(Error::Contended)
+    }
+
+    fn commit_header(&self, by: HeaderWriter<'_>, change: JournaledChange) -> Result<Answer> {
+        match by {
+            HeaderWriter::Own => self.commit_one(change),
+            HeaderWriter::Other(writer) => {
+                let answer = writer
+                    .commit(vec![change], self.core.journal.moment())?
+                    .pop();
+                Ok(answer.unwrap_or(Err(CommitError::Unknown)))
+            }
+        }
     }
 
     /// Drafts the journal entries for the slots and master keys that a header change affects.
@@ -297,6 +330,7 @@ impl Vault {
     fn replace_header(
         &self,
         act: &Act,
+        by: HeaderWriter<'_>,
         before: &OpenHeader,
         change: &HeaderChange,
     ) -> Result<Option<(Revision, bool)>> {
@@ -318,7 +352,7 @@ impl Vault {
                 transaction,
                 drafts,
             };
-            let maybe_committed = match self.commit_one(journaled)? {
+            let maybe_committed = match self.commit_header(by, journaled)? {
                 Ok(done) => {
                     let revision = done.revisions.into_iter().next().flatten();
                     return Ok(Some((revision.ok_or(Error::CommitUnknown)?, done.deferred)));
@@ -327,13 +361,7 @@ impl Vault {
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(_) => true,
             };
-            let stored = self
-                .core
-                .store
-                .storage
-                .read(&[storage_keys::HEADER])?
-                .pop()
-                .flatten();
+            let stored = self.core.store.read_one(storage_keys::HEADER)?;
             let stored = stored.ok_or(Error::NoVault)?;
             if stored.value == value {
                 // The put succeeded, but the reply was lost. Assume that the backend deferred

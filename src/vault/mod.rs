@@ -10,6 +10,7 @@ pub(crate) mod clock;
 mod closing;
 pub(crate) mod entries;
 pub(crate) mod header;
+pub(crate) mod joined_header;
 pub(crate) mod journaling;
 mod kit_check;
 pub(crate) mod open;
@@ -20,7 +21,7 @@ pub(crate) mod recovery;
 pub(crate) mod scan;
 pub(crate) mod slots;
 pub(crate) mod store;
-mod uncovered_heads;
+pub(crate) mod uncovered_heads;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

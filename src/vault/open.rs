@@ -17,7 +17,7 @@ use crate::vault::options::VaultOptions;
 
 /// Increment of the generation when a rolled-back header becomes writable, so that the header is
 /// newer than every header of the lost timeline.
-const GENERATIONS_SKIPPED: u64 = 1 << 32;
+pub(super) const GENERATIONS_SKIPPED: u64 = 1 << 32;
 
 impl VaultOptions {
     /// Creates a vault with these options; see [`Vault::create`].

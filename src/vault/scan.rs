@@ -60,11 +60,20 @@ pub(crate) fn each_page(
     }
 }
 
+/// Passes each stored patient entry to `visit`.
+pub(crate) fn each_entry(
+    storage: &dyn Storage,
+    visit: &mut dyn FnMut(ScanItem) -> Result<()>,
+) -> Result<()> {
+    let entries = storage_keys::ENTRIES;
+    each_page(storage, entries, Projection::Values, &mut |items| {
+        items.into_iter().try_for_each(&mut *visit)
+    })
+}
+
 impl Vault {
     /// Passes each stored patient entry to `visit`.
     pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(ScanItem) -> Result<()>) -> Result<()> {
-        self.each_page(storage_keys::ENTRIES, Projection::Values, &mut |items| {
-            items.into_iter().try_for_each(&mut *visit)
-        })
+        each_entry(&*self.core.store.storage, visit)
     }
 }

@@ -1,4 +1,4 @@
-//! Search for the heads of chains under the keys that are closing, as far as no other page names them.
+//! Search for the heads of chains under closing or closed keys, as far as no other page names them.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -9,18 +9,21 @@ use crate::journal::{self, ChainHead, ClosedPages, Cursor, PageId, PageKeys, Wri
 use crate::storage::Storage;
 use crate::vault::header::OpenHeader;
 
-/// The heads that a closing must store, and the number of pages under the keys that are closing.
-pub(super) struct UncoveredHeads {
-    pub(super) heads: Vec<ChainHead>,
-    pub(super) pages: u64,
+/// The heads that a closing must store, and the number of pages under the keys that it closes.
+pub(crate) struct UncoveredHeads {
+    pub(crate) heads: Vec<ChainHead>,
+    pub(crate) pages: u64,
 }
 
 impl UncoveredHeads {
-    /// Reads all chains. A page that does not open, or that earlier closings do not cover, is neither
-    /// named nor believed.
-    pub(super) fn read(storage: &dyn Storage, header: &OpenHeader) -> Result<Self> {
-        let closed_pages = header.read_closed_pages(storage)?;
-        let closing = header.keyring.closing_journal_key();
+    /// Reads all chains for the pages under the journal keys `closing`. A page that does not open, or that
+    /// `closed_pages` does not contain, is neither named nor believed.
+    pub(crate) fn read(
+        storage: &dyn Storage,
+        header: &OpenHeader,
+        closed_pages: Option<&ClosedPages>,
+        closing: &[u32],
+    ) -> Result<Self> {
         let active = header.keyring.active_journal_key().number;
         let mut found = Self {
             heads: Vec::new(),
@@ -36,7 +39,7 @@ impl UncoveredHeads {
                 pages: &mut found.pages,
                 seen: &mut seen,
             };
-            chain.read(storage, header, &closed_pages, writer)?;
+            chain.read(storage, header, closed_pages, writer)?;
             for page in chain.ends.into_iter().chain(chain.last) {
                 // The page was just read. Without its head, honest pages would count as late.
                 let digest = journal::digest_of(storage, &page)?.ok_or(Error::Contended)?;
@@ -51,7 +54,7 @@ impl UncoveredHeads {
 /// Reader of one chain.
 struct ChainPages<'a> {
     active: u32,
-    closing: Option<u32>,
+    closing: &'a [u32],
     /// Pages under the keys that are closing, each before a page that is missing or does not open.
     /// These pages are named too, because no later page proves them.
     ends: Vec<PageId>,
@@ -67,7 +70,7 @@ impl ChainPages<'_> {
         &mut self,
         storage: &dyn Storage,
         header: &OpenHeader,
-        closed_pages: &ClosedPages,
+        closed_pages: Option<&ClosedPages>,
         writer: WriterId,
     ) -> Result<()> {
         let number = Cell::new(0);
@@ -80,7 +83,7 @@ impl ChainPages<'_> {
             vault: *header.header.vault(),
             key: &key,
             authority: Some(&authority),
-            closed_pages: Some(closed_pages),
+            closed_pages,
         };
         Cursor::new(writer).advance(storage, &keys, &mut |id, page, fault| {
             if fault.is_some() {
@@ -90,7 +93,7 @@ impl ChainPages<'_> {
                 return Ok(());
             };
             let number = number.get();
-            if Some(number) == self.closing {
+            if self.closing.contains(&number) {
                 *self.pages += 1;
                 self.last = Some(id);
             }

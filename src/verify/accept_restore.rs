@@ -4,9 +4,12 @@
 //! `architecture.md` explains the notation of these steps, under "Order of writes".
 //!
 //! ```text
-//! plan again ; erase again ; expunge again ;
+//! plan again ; (joined header: see `vault/joined_header.rs`) ; erase again ; expunge again ;
 //! verify ; [ put j: heads of all chains, actor, reason, what was left out ] ; [ put j: differing objects as stored ]*
 //! ```
+//! The header comes first: pages under the later keys, which prove the erasures to repeat, must open for
+//! every process before anything is destroyed on their word. If the process ends after any step, the
+//! differences stay findings, and the next plan lists what is left to do.
 
 use std::collections::BTreeSet;
 
@@ -14,47 +17,23 @@ use serde::Serialize;
 
 use crate::crypto::{self, ChartId};
 use crate::error::{Error, Result};
-use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
-    self, AccessOutcome, Act, EntryDraft, Operation, RecordRef, SubjectRef, Target,
+    self, AccessOutcome, Act, EntryDraft, Operation, RecordRef, SubjectRef, Target, WriterId,
 };
 use crate::keys::entry::EntryState;
-use crate::storage::{CommitError, Expect, Projection, Storage, Transaction};
+use crate::storage::StorageError;
 use crate::vault::header::OpenHeader;
-use crate::vault::{ROUNDS, Vault, scan};
+use crate::vault::{ROUNDS, Vault};
+use crate::verify::journal_fault::JournalFinding;
 use crate::verify::open_entry::tag_of;
 use crate::verify::page_findings::acceptance;
 use crate::verify::report::VerifyReport;
-use crate::verify::restore_plan::{RestoreItem, RestoreItemKind, RestorePlan};
+use crate::verify::restore_plan::{RestoreItem, RestoreItemKind, RestorePlan, is_late};
 
 /// Maximum number of entries per journal page of an acceptance, which keeps a page below its 1 MiB limit.
 const ENTRIES_PER_PAGE: usize = 2048;
-/// Maximum number of journal pages that are copied in one commit. The limit bounds the size of the
-/// commit, because a page can have 1 MiB.
-const PAGES_AT_ONCE: usize = 64;
-
-/// Report of journal pages that were copied back into the vault.
-///
-/// ```
-/// # use chartlock::{*, access::Reason};
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let later = storage::MemoryStorage::new();
-/// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
-/// let report = session.bring_journal_back(&later, Reason::new("disk failure on ward 3")?)?;
-/// assert_eq!(report.pages_put_back, 0); // the other storage has no page
-/// # Ok::<(), Error>(())
-/// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct JournalCopyReport {
-    /// Number of journal pages that were copied back from the later storage.
-    pub pages_put_back: u64,
-    /// Number of pages of the later storage that were not copied. Such a page does not open with
-    /// this vault's keys, or a different page is already stored at its storage key.
-    pub pages_passed_over: u64,
-}
 
 /// Report of an accepted restore: the repeated erasures and expunges, and the accepted differences.
 ///
@@ -62,7 +41,7 @@ pub struct JournalCopyReport {
 /// # use chartlock::{*, access::Reason};
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
-/// let plan = session.plan_restore(None)?;
+/// let plan = session.plan_restore(None, None)?;
 /// let report = session.accept_restore(&plan, Reason::new("disk failure on ward 3")?)?;
 /// assert!(report.differed.is_clean()); // nothing was rolled back
 /// # Ok::<(), Error>(())
@@ -86,6 +65,9 @@ pub struct RestoreReport {
     /// Differences between the storage and the journal. Differing objects that open are accepted,
     /// and later verifications report no finding on them.
     pub differed: VerifyReport,
+    /// `true` if slots of the backup's time open the vault, so that credentials removed since are valid
+    /// again. Call [`Vault::rotate_root_key`] next, and then [`Vault::rotate_master_key`].
+    pub root_rotation_due: bool,
 }
 
 impl Vault {
@@ -95,10 +77,31 @@ impl Vault {
     /// [`Error::PlanOutdated`] if the findings or items are no longer those of the plan.
     pub(crate) fn accept_restore(&self, act: &Act, plan: &RestorePlan) -> Result<RestoreReport> {
         self.require_writable()?;
-        if !self.plan_restore(plan.checkpoint.as_ref())?.is_same(plan) {
+        let (again, joined) = self.plan_restore(plan.checkpoint.as_ref(), plan.later.as_ref())?;
+        if !plan.is_same(&again) {
             return Err(Error::PlanOutdated);
         }
-        let mut report = RestoreReport::default();
+        if again.findings.storage.unreadable_ranges > 0 {
+            // Nothing is accepted as missing that a damaged structure may only hide.
+            return Err(StorageError::Damaged.into());
+        }
+        if plan
+            .items
+            .iter()
+            .any(|item| plan.repeats(item) && is_rewritten(item))
+        {
+            return Err(Error::RecordRewritten);
+        }
+        let own = self.core.journal.writer().and_then(journal::Writer::tip);
+        let own = own.map(|head| head.page.writer);
+        if let (Some(joined), Some(later)) = (joined, &plan.later) {
+            let slots = (later.header(), later.root());
+            self.write_joined_header(act, joined, plan.takes_later_slots.then_some(slots))?;
+        }
+        let mut report = RestoreReport {
+            root_rotation_due: plan.header.root_rotation_due,
+            ..RestoreReport::default()
+        };
         let (repeated, left_out): (Vec<_>, Vec<_>) =
             plan.items.iter().partition(|item| plan.repeats(item));
         for item in repeated {
@@ -107,56 +110,12 @@ impl Vault {
         report.left_out = left_out.len() as u64;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            if let Some(differed) = self.journal_acceptance(act, plan, &left_out)? {
+            if let Some(differed) = self.journal_acceptance(act, plan, own, &left_out)? {
                 report.differed = differed;
                 return Ok(report);
             }
         }
         Err(Error::Contended)
-    }
-
-    /// Copies journal pages of the later storage that this storage lacks. Never overwrites a page.
-    pub(crate) fn put_pages_back(&self, later: &dyn Storage) -> Result<JournalCopyReport> {
-        self.require_writable()?;
-        let mut report = JournalCopyReport::default();
-        let header = self.header()?;
-        scan::each_page(
-            later,
-            storage_keys::JOURNAL_PAGES,
-            Projection::Values,
-            &mut |entries| {
-                for entries in entries.chunks(PAGES_AT_ONCE) {
-                    let object_keys: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
-                    let stored_pages = self.core.store.read_each(&object_keys)?;
-                    let mut puts = Vec::new();
-                    for (entry, stored) in entries.iter().zip(stored_pages) {
-                        let id = storage_keys::journal_page_of(&entry.key);
-                        let opens = id.is_some_and(|id| {
-                            header.with_page_keys(None, |keys| keys.open(&entry.value, &id).is_ok())
-                        });
-                        match stored {
-                            Some(stored) if stored.value == entry.value => {}
-                            None if opens => puts.push(Transaction::new().put(
-                                &entry.key[..],
-                                &entry.value[..],
-                                Expect::Absent,
-                            )),
-                            _ => report.pages_passed_over += 1,
-                        }
-                    }
-                    for outcome in self.core.store.storage.commit(&puts) {
-                        match outcome {
-                            Ok(_) => report.pages_put_back += 1,
-                            Err(CommitError::Io(error)) => return Err(error.into()),
-                            Err(CommitError::Conflict { .. }) => report.pages_passed_over += 1,
-                            Err(_) => return Err(Error::CommitUnknown),
-                        }
-                    }
-                }
-                Ok(())
-            },
-        )?;
-        Ok(report)
     }
 
     /// Repeats an erasure or expunge.
@@ -227,6 +186,7 @@ impl Vault {
         &self,
         act: &Act,
         plan: &RestorePlan,
+        own: Option<WriterId>,
         left_out: &[&RestoreItem],
     ) -> Result<Option<VerifyReport>> {
         let header = self.header()?;
@@ -251,7 +211,12 @@ impl Vault {
         entry_act.reason = "".into();
         entry_act.consent = "".into();
         let draft = |target, outcome| entry_act.draft(moment.now, target, outcome);
-        let faults = verification.report().journal.iter();
+        // A late page that came since, of another process than this one, stays a finding.
+        let is_known = |finding: &&JournalFinding| {
+            plan.lists(finding)
+                || is_late(finding) && finding.writer.is_some() && finding.writer == own
+        };
+        let faults = verification.report().journal.iter().filter(is_known);
         let faults = faults.map(|finding| draft(acceptance(finding), AccessOutcome::Done));
         let mut entries: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
         for item in left_out {
@@ -278,6 +243,14 @@ impl Vault {
     }
 }
 
+/// Returns `true` for an expunge of a record with versions that the journal does not prove to be older.
+/// Version numbers begin anew after a restore, so that the number in the expunge's entry does not tell
+/// the expunged content from what was written since. An expunge cannot spare later versions either: its
+/// marker replaces the current one.
+fn is_rewritten(item: &RestoreItem) -> bool {
+    item.kind == RestoreItemKind::Expunge && item.contested
+}
+
 /// Returns the target by which the journal lists an item that was left out.
 fn left_out_target(header: &OpenHeader, item: &RestoreItem) -> Result<Target> {
     let tag = item.subject.as_ref().map(|subject| tag_of(header, subject));
@@ -288,7 +261,7 @@ fn left_out_target(header: &OpenHeader, item: &RestoreItem) -> Result<Target> {
     let Some(tag) = item.record else {
         return Ok(Target::Subject(subject));
     };
-    let key = &header.keyring.active_journal_key().key;
+    let key = header.keyring.first_journal_key();
     let name = item.name.as_ref().map(|name| crypto::name_tag(key, name));
     Ok(Target::Record {
         subject,

@@ -1,5 +1,7 @@
 //! Reading and opening of record values for verification.
 
+use std::sync::Arc;
+
 use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, CHUNK, Head};
@@ -8,6 +10,7 @@ use crate::records::download::{Ahead, Download, ReadExtent};
 use crate::records::version_ref::VersionRef;
 use crate::storage::{Projection, StorageError};
 use crate::vault::entries::CachedEntry;
+use crate::vault::scan;
 use crate::verify::Verification;
 use crate::verify::compare::{ContentCheck, OpenResult, StoredVersion};
 
@@ -85,21 +88,23 @@ impl Verification {
         let mut next = 0;
         let mut has_gap = false;
         let mut has_other_length = false;
-        self.vault
-            .each_page(&prefix, Projection::Keys, &mut |items| {
-                for item in items {
-                    // A key of another length belongs to no segment.
-                    let Some(index) = storage_keys::index_of(&item.key) else {
-                        continue;
-                    };
-                    read.segments += 1;
-                    has_gap |= index != next || self.missing_values.contains(&item.key);
-                    has_other_length |= item.length != download.sealed_length(index);
-                    next = index.saturating_add(1);
-                }
-                Ok(())
-            })?;
-        read.stored.content = if next < segments || has_gap && next == segments {
+        let storage = Arc::clone(&self.storage);
+        scan::each_page(&*storage, &prefix, Projection::Keys, &mut |items| {
+            for item in items {
+                // A key of another length belongs to no segment.
+                let Some(index) = storage_keys::index_of(&item.key) else {
+                    continue;
+                };
+                read.segments += 1;
+                has_gap |= index != next || self.missing_values.contains(&item.key);
+                has_other_length |= item.length != download.sealed_length(index);
+                next = index.saturating_add(1);
+            }
+            Ok(())
+        })?;
+        read.stored.content = if self.storage.hides(&prefix) {
+            ContentCheck::Altered
+        } else if next < segments || has_gap && next == segments {
             ContentCheck::Missing
         } else if next > segments || has_other_length {
             ContentCheck::Altered

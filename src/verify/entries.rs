@@ -7,8 +7,8 @@ use crate::crypto::{self, Digest, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::storage::Stored;
-use crate::vault::ROUNDS;
 use crate::vault::header::OpenHeader;
+use crate::vault::{ROUNDS, scan};
 use crate::verify::Verification;
 use crate::verify::open_entry::tag_of;
 use crate::verify::report::{EntryFinding, FindingKind};
@@ -34,14 +34,13 @@ struct OpenedEntry {
 
 impl Verification {
     pub(super) fn check_entries(&mut self, header: &OpenHeader) -> Result<()> {
-        let storage = Arc::clone(&self.vault.core.store.storage);
+        let storage = Arc::clone(&self.storage);
         let storage = &*storage;
         self.walk.advance(storage, header, &mut self.scan)?;
         let mut found_tags = HashSet::new();
         let mut mismatches = Vec::new();
-        let vault = self.vault.clone();
         self.stored_entries = 0;
-        vault.each_entry(&mut |entry| {
+        scan::each_entry(storage, &mut |entry| {
             self.stored_entries += 1;
             let Some(ptag) = storage_keys::entry_tag(&entry.key) else {
                 self.report
@@ -146,7 +145,7 @@ impl Verification {
         found_tags: &mut HashSet<SubjectTag>,
         unreadable: &mut Vec<(PatientTag, UnopenedEntry)>,
     ) -> Result<()> {
-        let storage = &*Arc::clone(&self.vault.core.store.storage);
+        let storage = &*Arc::clone(&self.storage);
         let mut remaining: HashMap<PatientTag, Option<Digest>> =
             mismatches.iter().map(|ptag| (*ptag, None)).collect();
         for round in 0..ROUNDS {
@@ -272,11 +271,13 @@ impl Verification {
         }
         missing.sort_unstable();
         let altered = std::mem::take(&mut self.altered);
+        // Entries in a range that cannot be read may be stored.
+        let is_hidden = self.storage.hides(storage_keys::ENTRIES);
         let all_altered = !missing.is_empty() && missing.len() <= altered.len();
         let is_pair = missing.len() == 1 && altered.len() == 1;
         for (tag, sequence) in &missing {
             self.report_entry(Some(EntryFinding {
-                kind: if all_altered {
+                kind: if all_altered || is_hidden {
                     FindingKind::Altered
                 } else {
                     FindingKind::Missing
@@ -300,7 +301,7 @@ impl Verification {
 
     fn stored_tags(&self, header: &OpenHeader) -> Result<HashSet<SubjectTag>> {
         let mut tags = HashSet::new();
-        self.vault.each_entry(&mut |entry| {
+        scan::each_entry(&*self.storage, &mut |entry| {
             let stored = Stored {
                 value: entry.value,
                 revision: entry.revision,

@@ -16,7 +16,7 @@ const FIRST: u64 = 1;
 
 impl Verification {
     pub(super) fn check_header(&mut self, opened: &OpenHeader) -> Result<()> {
-        let storage = &*self.vault.core.store.storage;
+        let storage = &*self.storage;
         let mut before = None;
         for round in 0..ROUNDS {
             self.vault.core.store.back_off(round);

@@ -25,12 +25,16 @@ pub struct StorageFindings {
     /// Number of objects whose values are stored outside the database, and are missing or cut. The
     /// report also has a finding for each record and journal page that is affected.
     pub missing_values: u64,
+    /// Number of ranges of keys that could not be read, because the structures are damaged. Objects in
+    /// them can be whole, and verification continues behind them. Journal pages in them appear as
+    /// missing.
+    pub unreadable_ranges: u64,
 }
 
 impl StorageFindings {
     /// Returns `true` if the storage found no fault.
     pub fn is_clean(&self) -> bool {
-        self.structure_faults == 0 && self.missing_values == 0
+        self.structure_faults == 0 && self.missing_values == 0 && self.unreadable_ranges == 0
     }
 }
 
@@ -49,6 +53,7 @@ impl Verification {
         self.report.storage = StorageFindings {
             structure_faults: integrity.structure_faults,
             missing_values: integrity.missing_values.len() as u64,
+            unreadable_ranges: 0,
         };
         self.missing_values = integrity.missing_values.into_iter().collect();
         Ok(())

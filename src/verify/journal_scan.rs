@@ -15,7 +15,7 @@ use crate::storage::{Projection, Storage};
 use crate::vault::scan;
 use crate::verify::expected_state::{Origin, RecordKey, bucket, fact_of};
 use crate::verify::journal_fault::{JournalFault, JournalFinding};
-use crate::verify::page_findings::{PageRanges, accepted_finding};
+use crate::verify::page_findings::{PageRanges, accepted_finding, is_shrunk};
 use crate::verify::report::{AcceptedRestore, Counts};
 use crate::verify::subjects::{HeaderFacts, SubjectFacts};
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition, is_restore};
@@ -111,6 +111,8 @@ impl JournalScan {
     /// existed then.
     pub(super) fn find_cuts(&mut self, storage: &dyn Storage, walk: &JournalWalk) -> Result<()> {
         let mut cuts: HashMap<_, Range<u64>> = HashMap::new();
+        // An accepted gap must not hide the loss of a page that was seen since.
+        self.drop_accepted();
         let reported = PageRanges::new(&self.findings);
         for (page, seen) in std::mem::take(&mut self.seen_pages) {
             let counts = |by: &WalkPosition| {
@@ -146,12 +148,19 @@ impl JournalScan {
         self.findings.extend(cuts);
         self.drop_contradictions_of_altered_pages();
         self.report_counted();
-        let accepted = std::mem::take(&mut self.accepted);
-        self.findings
-            .retain(|finding| !accepted.contains(&accepted_finding(finding)));
+        self.drop_accepted();
         self.findings
             .sort_unstable_by_key(|finding| (finding.writer, finding.page, finding.fault));
         Ok(())
+    }
+
+    /// Removes the findings that accepted restores cover.
+    fn drop_accepted(&mut self) {
+        let accepted = &self.accepted;
+        self.findings.retain(|finding| {
+            let finding = accepted_finding(finding);
+            !accepted.contains(&finding) && !accepted.iter().any(|it| is_shrunk(it, &finding))
+        });
     }
 
     /// Removes the finding that an altered page was seen with two digests, because a chain that

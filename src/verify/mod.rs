@@ -11,6 +11,7 @@
 pub(crate) mod accept_restore;
 mod baseline;
 mod checkpoint;
+mod closing_proof;
 mod compare;
 mod content;
 mod entries;
@@ -18,9 +19,12 @@ mod expectation;
 mod expected_state;
 mod gaps;
 mod header;
+mod header_plan;
 mod integrity;
+pub(crate) mod journal_copy;
 mod journal_fault;
 pub(crate) mod journal_scan;
+pub(crate) mod later_header;
 mod open_entry;
 mod order;
 mod page_findings;
@@ -46,12 +50,17 @@ use crate::error::Result;
 use crate::id::Subject;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{Act, ClosedPages, Operation};
+use crate::storage::past_ranges::PastRanges;
 use crate::vault::Vault;
+use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
-pub use accept_restore::{JournalCopyReport, RestoreReport};
+pub use accept_restore::RestoreReport;
+pub use header_plan::HeaderPlan;
 pub use integrity::StorageFindings;
+pub use journal_copy::JournalCopyReport;
 pub use journal_fault::{JournalFault, JournalFinding};
 use journal_scan::JournalScan;
+pub use later_header::LaterHeader;
 use position::END;
 pub use position::VerifyPosition;
 pub use report::{
@@ -89,7 +98,10 @@ pub struct Verification {
     act: Act,
     listener: Option<Arc<dyn ProgressListener>>,
     done: u64,
+    /// The joined header of a planned restore, whose keys open the journal; `None` for the stored header.
+    planned_header: Option<Arc<OpenHeader>>,
     closed_pages: Option<Arc<ClosedPages>>,
+    storage: Arc<PastRanges>,
     walk: JournalWalk,
     scan: JournalScan,
     report: VerifyReport,
@@ -172,7 +184,9 @@ impl Vault {
             act: self.system_act(Operation::Verify),
             listener: self.watcher(),
             done: 0,
+            planned_header: None,
             closed_pages: None,
+            storage: Arc::new(PastRanges::new(Arc::clone(&self.core.store.storage))),
             walk: JournalWalk::default(),
             scan: JournalScan::default(),
             report: VerifyReport::default(),
@@ -274,6 +288,7 @@ impl Verification {
                 NextStep::Charts(self.resume.charts.unwrap_or(0))
             }
             NextStep::Charts(END) => {
+                self.report.storage.unreadable_ranges = self.storage.count();
                 self.add_journal_faults();
                 NextStep::End
             }
@@ -307,9 +322,10 @@ impl Verification {
         from..END
     }
 
-    /// Returns `true` if the journal has no findings, so that an unjournaled write is an error.
+    /// Returns `true` if the journal has no findings, so that an unjournaled write is an error. A range
+    /// of keys that cannot be read can contain journal pages.
     fn is_journal_intact(&self) -> bool {
-        self.scan.findings.is_empty()
+        self.scan.findings.is_empty() && self.storage.count() == 0
     }
 
     /// Records that the storage mixes two copies of the vault, if `kind` is a fork.

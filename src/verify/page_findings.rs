@@ -52,6 +52,20 @@ pub(super) fn accepted_finding(finding: &JournalFinding) -> Finding {
     }
 }
 
+/// Returns `true` if two findings are about the same missing pages, of which the writer of the chain has
+/// written the first ones since.
+///
+/// Anyone who writes the storage can store an object above the end of a growing chain. The gap below it
+/// then begins later with each new page, and an acceptance of the gap must still match.
+pub(super) fn is_shrunk(before: &Finding, now: &Finding) -> bool {
+    let end = |finding: &Finding| finding.page.checked_add(finding.pages);
+    let missing = code(JournalFault::Missing);
+    (before.fault, now.fault) == (missing, missing)
+        && before.writer == now.writer
+        && before.page < now.page
+        && end(before) == end(now)
+}
+
 /// Returns the number that a journal entry stores for a kind of fault. `format.md` lists the numbers.
 fn code(fault: JournalFault) -> u8 {
     match fault {

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::keys::entry::EntryState;
-use crate::storage::{Projection, Scan, Stored};
+use crate::storage::{Projection, Scan, Stored, scan_page};
 use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
+use crate::vault::scan;
 use crate::verify::Verification;
 use crate::verify::compare::ChartPhase;
 use crate::verify::expected_state::{RecordFacts, bucket};
@@ -20,7 +22,7 @@ use crate::verify::walk::JournalWalk;
 impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
         let walk = JournalWalk::new(self.closed_pages(header)?);
-        let storage = &*self.vault.core.store.storage;
+        let storage = &*self.storage;
         let at_once = self.rechecked_at_once();
         let counts = charts.start as usize..charts.end as usize;
         let counts = self.scan.facts_per_bucket.get(counts).unwrap_or_default();
@@ -64,12 +66,15 @@ impl Verification {
             let [_, _, first @ ..] = charts.start.to_be_bytes();
             let mut after = [&[class], &first[..]].concat();
             loop {
-                let page = self.vault.core.store.scan(Scan {
-                    prefix: &[class],
-                    after: Some(&after),
-                    limit: 1,
-                    projection: Projection::Keys,
-                })?;
+                let page = scan_page(
+                    &*self.storage,
+                    Scan {
+                        prefix: &[class],
+                        after: Some(&after),
+                        limit: 1,
+                        projection: Projection::Keys,
+                    },
+                )?;
                 let Some(entry) = page.items.into_iter().next() else {
                     break;
                 };
@@ -95,7 +100,8 @@ impl Verification {
         remaining: &mut BTreeSet<ChartId>,
     ) -> Result<()> {
         let vault = self.vault.clone();
-        vault.each_entry(&mut |entry| {
+        let storage = Arc::clone(&self.storage);
+        scan::each_entry(&*storage, &mut |entry| {
             let Some(tag) = storage_keys::entry_tag(&entry.key) else {
                 return Ok(());
             };

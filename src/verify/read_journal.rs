@@ -24,9 +24,13 @@ impl Verification {
         }
     }
 
-    /// Returns the header for the next step. Reads it again before the journal, because another process
-    /// may have rotated the journal keys. A header that cannot be read is a finding of a later step.
+    /// Returns the header for the next step, which is the joined header of a planned restore. Reads the
+    /// stored header again before the journal, because another process may have rotated the journal keys.
+    /// A header that cannot be read is a finding of a later step.
     pub(super) fn current_header(&self) -> Result<Arc<OpenHeader>> {
+        if let Some(header) = &self.planned_header {
+            return Ok(Arc::clone(header));
+        }
         match self.next {
             NextStep::Journal => self.vault.reload_header(),
             _ => self.vault.header_in_memory(),
@@ -43,7 +47,7 @@ impl Verification {
         }
         self.closed_pages = None;
         self.walk = JournalWalk::new(self.closed_pages(header)?);
-        let storage = &*self.vault.core.store.storage;
+        let storage = &*self.storage;
         let own_head = self.vault.core.journal.writer();
         let own_head = own_head.and_then(journal::Writer::tip);
         self.scan = JournalScan::default();
@@ -72,7 +76,7 @@ impl Verification {
         if let Some(closed_pages) = &self.closed_pages {
             return Ok(Arc::clone(closed_pages));
         }
-        let closed_pages = header.read_closed_pages(&*self.vault.core.store.storage)?;
+        let closed_pages = header.read_closed_pages(&*self.storage)?;
         Ok(Arc::clone(self.closed_pages.insert(Arc::new(closed_pages))))
     }
 }

@@ -15,6 +15,7 @@ use crate::records::version_ref::VersionRef;
 use crate::storage::{Projection, Revision, Stored};
 use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
+use crate::vault::scan;
 use crate::verify::Verification;
 use crate::verify::compare::{self, ChartPhase, OpenResult, Problem, ProblemKind, StoredRecord};
 use crate::verify::expectation::of_version;
@@ -67,7 +68,7 @@ impl Verification {
         partition: &mut Partition,
         mismatches: &[Mismatch],
     ) -> Result<()> {
-        let storage = Arc::clone(&self.vault.core.store.storage);
+        let storage = Arc::clone(&self.storage);
         let storage = &*storage;
         let mut cases: Vec<_> = mismatches
             .iter()
@@ -122,7 +123,7 @@ impl Verification {
         if wanted.is_empty() {
             return Ok(());
         }
-        self.vault.each_entry(&mut |entry| {
+        scan::each_entry(&*self.storage, &mut |entry| {
             let stored = Stored {
                 value: entry.value,
                 revision: entry.revision,
@@ -226,9 +227,9 @@ impl Verification {
             snapshot.name = read.name;
             snapshot.record.current = Some(read.stored);
         }
-        let vault = self.vault.clone();
+        let storage = Arc::clone(&self.storage);
         let prefix = storage_keys::earlier_versions(&address);
-        vault.each_page(&prefix, Projection::Values, &mut |entries| {
+        scan::each_page(&*storage, &prefix, Projection::Values, &mut |entries| {
             for entry in entries {
                 let Some(object) = VersionRef::at(&mismatch.chart, Place::Earlier, entry.key)
                 else {
@@ -244,8 +245,18 @@ impl Verification {
 
     fn report_record(&mut self, mismatch: &Mismatch, snapshot: &RecordSnapshot, found: &[Problem]) {
         let suspect = self.suspect_charts.get(&mismatch.chart).cloned();
+        let address = Address {
+            chart: mismatch.chart,
+            record: mismatch.record,
+        };
+        // Versions in a range that cannot be read may be stored.
+        let is_hidden = self.storage.hides(&storage_keys::current(&address))
+            || self
+                .storage
+                .hides(&storage_keys::earlier_versions(&address));
         for problem in found {
             let kind = match problem.kind {
+                ProblemKind::Finding(FindingKind::Missing) if is_hidden => FindingKind::Altered,
                 ProblemKind::Finding(kind) => kind,
                 ProblemKind::Leftover => FindingKind::Unexpected,
                 ProblemKind::ReencryptedUnnamed => FindingKind::ReencryptedTampered,

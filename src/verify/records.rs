@@ -7,7 +7,7 @@ use crate::crypto::{ChartId, PatientTag, Place, RecordTag};
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::records::version_ref::VersionRef;
-use crate::storage::{Projection, Scan, ScanItem, ScanPage};
+use crate::storage::{Projection, Scan, ScanItem, ScanPage, scan_page};
 use crate::vault::entries::CachedEntry;
 use crate::verify::Verification;
 use crate::verify::compare::{self, StoredRecord};
@@ -84,12 +84,15 @@ impl Verification {
     }
 
     fn values(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<ScanPage> {
-        let page = self.vault.core.store.scan(Scan {
-            prefix: &storage_keys::chart(class, chart),
-            after,
-            limit: PAGE,
-            projection: Projection::Values,
-        })?;
+        let page = scan_page(
+            &*self.storage,
+            Scan {
+                prefix: &storage_keys::chart(class, chart),
+                after,
+                limit: PAGE,
+                projection: Projection::Values,
+            },
+        )?;
         Ok(page)
     }
 

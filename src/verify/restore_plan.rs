@@ -2,16 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
 use crate::crypto::{ChartId, RecordTag};
 use crate::error::Result;
 use crate::id::{RecordId, Subject};
-use crate::journal::WriterId;
 use crate::journal::checkpoint::Checkpoint;
+use crate::journal::{PageId, WriterId};
 use crate::vault::Vault;
+use crate::vault::joined_header::JoinedHeader;
 use crate::verify::expected_state::RecordKey;
+use crate::verify::header_plan::{HeaderPlan, PlannedHeader};
+use crate::verify::journal_fault::{JournalFault, JournalFinding};
+use crate::verify::later_header::LaterHeader;
+use crate::verify::page_findings::{accepted_finding, is_shrunk};
 use crate::verify::report::{Counts, RecordFinding, VerifyReport, hex, maybe_hex, subject};
 
 /// Kind of change that an accepted restore repeats.
@@ -30,7 +36,7 @@ pub enum RestoreItemKind {
     Expunge,
 }
 
-/// Journal page that proves an item of a plan.
+/// Journal page that a plan names, for example because it proves an item.
 ///
 /// ```
 /// # use chartlock::verify::PageProof;
@@ -46,6 +52,15 @@ pub struct PageProof {
     pub writer: WriterId,
     /// Sequence number of the page.
     pub page: u64,
+}
+
+impl From<PageId> for PageProof {
+    fn from(page: PageId) -> Self {
+        Self {
+            writer: page.writer,
+            page: page.sequence,
+        }
+    }
 }
 
 /// Erasure or expunge that the restore undid, and that accepting the restore repeats.
@@ -82,9 +97,17 @@ pub struct RestoreItem {
     /// The journal page that records the erasure or expunge.
     pub proof: PageProof,
     /// `true` if the chart or record has a version that was written after the restore, or that the
-    /// journal does not prove to be older than the erasure or expunge. Accepting the restore repeats
-    /// such an item only if the caller names it in [`RestorePlan::with_contested`].
+    /// journal does not prove to be older than the erasure or expunge. Accepting the restore repeats a
+    /// contested erasure only if the caller names it in [`RestorePlan::with_contested`], and never
+    /// repeats a contested expunge.
     pub contested: bool,
+    /// `true` if an accepted restore left the item out. Such an item is also repeated only if the caller
+    /// names it.
+    pub left_out: bool,
+    /// `true` if only pages under former keys record the erasure or expunge, and the later header does
+    /// not prove that they were written before these keys were closed. A person who kept the keys could
+    /// have forged them. Such an item is also repeated only if the caller names it.
+    pub unproven: bool,
 }
 
 /// Findings that an accepted restore accepts, and erasures and expunges that it repeats.
@@ -94,7 +117,7 @@ pub struct RestoreItem {
 /// # use chartlock::{*, access::Reason};
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
-/// let plan = session.plan_restore(None)?;
+/// let plan = session.plan_restore(None, None)?;
 /// assert!(plan.findings.is_clean() && plan.items.is_empty());
 /// session.accept_restore(&plan, Reason::new("disk failure on ward 3")?)?;
 /// # Ok::<(), Error>(())
@@ -106,7 +129,13 @@ pub struct RestorePlan {
     pub findings: VerifyReport,
     /// Erasures and expunges that the restore undid.
     pub items: Vec<RestoreItem>,
-    /// Contested items that the caller named.
+    /// Keys and slots that the restore put back.
+    pub header: HeaderPlan,
+    #[serde(skip)]
+    pub(super) later: Option<LaterHeader>,
+    /// `true` if the slots of the later header replace the stored ones.
+    pub(super) takes_later_slots: bool,
+    /// Contested and unproven items that the caller named.
     named: BTreeSet<RestoreItem>,
     /// Items that the caller left out.
     left_out: BTreeSet<RestoreItem>,
@@ -115,8 +144,12 @@ pub struct RestorePlan {
 }
 
 impl RestorePlan {
-    /// Adds a contested item to those that are repeated. What was written to its chart or record since
-    /// the restore is destroyed, too.
+    /// Adds an item to those that are repeated although it is contested or unproven, or was left out by an
+    /// earlier restore. What was written to a contested chart since the restore is destroyed, too.
+    ///
+    /// A contested expunge is refused with [`Error::RecordRewritten`](crate::Error::RecordRewritten) when
+    /// the plan is accepted, because it would also destroy the versions that were written since. Leave it
+    /// out, and call [`Session::expunge`](crate::Session::expunge) if that is meant.
     ///
     /// Changes nothing if the plan does not contain the item.
     #[must_use]
@@ -136,21 +169,53 @@ impl RestorePlan {
         self
     }
 
+    /// Replaces the slots of the stored header by those of the later one, so that credentials which were
+    /// removed since the backup stay removed. Only credentials of the later header open the vault then.
+    /// Other processes must open it again.
+    ///
+    /// Changes nothing if accepting the plan writes no header.
+    #[must_use]
+    pub fn with_later_slots(mut self) -> Self {
+        if self.header.writes_header {
+            self.takes_later_slots = true;
+            self.header.root_rotation_due = false;
+        }
+        self
+    }
+
     fn planned(&self, item: &RestoreItem) -> Option<RestoreItem> {
         self.items.contains(item).then(|| item.clone())
     }
 
     /// Returns `true` if accepting this plan repeats the item.
     pub fn repeats(&self, item: &RestoreItem) -> bool {
-        match item.contested {
+        match item.contested || item.unproven || item.left_out {
             true => self.named.contains(item),
             false => self.items.contains(item) && !self.left_out.contains(item),
         }
     }
 
-    /// Returns `true` if both plans have the same findings and items, whatever their counts.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.items == other.items && findings(&self.findings) == findings(&other.findings)
+    /// Returns `true` if `again` has the same findings and items, whatever its counts. Late pages have no
+    /// consequence, so they may differ.
+    pub(super) fn is_same(&self, again: &Self) -> bool {
+        let (before, now) = (&self.header, &again.header);
+        (before.generation, before.later_generation) == (now.generation, now.later_generation)
+            && self.items == again.items
+            && again
+                .findings
+                .journal
+                .iter()
+                .all(|found| is_late(found) || self.lists(found))
+            && number_of(&self.findings) == number_of(&again.findings)
+            && findings(&self.findings) == findings(&again.findings)
+    }
+
+    /// Returns `true` if the plan lists a finding on the journal, or the same gap before the writer of the
+    /// chain went on.
+    pub(super) fn lists(&self, finding: &JournalFinding) -> bool {
+        let now = accepted_finding(finding);
+        let mut known = self.findings.journal.iter();
+        known.any(|known| known == finding || is_shrunk(&accepted_finding(known), &now))
     }
 
     /// Returns `true` if each object with a finding in `report` has a finding or an item in this plan.
@@ -179,7 +244,7 @@ impl RestorePlan {
             && report
                 .journal
                 .iter()
-                .all(|finding| self.findings.journal.contains(finding))
+                .all(|finding| is_late(finding) || self.lists(finding))
             && records.all(|(chart, record)| is_item(chart, Some(record)))
             && entries.all(|entry| {
                 let same = |other: &crate::verify::EntryFinding| {
@@ -206,31 +271,72 @@ impl Objects {
     }
 }
 
-/// Returns the findings of a report, without what changes while the vault is in use.
+pub(super) fn is_late(finding: &JournalFinding) -> bool {
+    finding.fault == JournalFault::Late
+}
+
+/// Returns the number of findings on the journal, without those that may differ.
+fn number_of(report: &VerifyReport) -> usize {
+    report
+        .journal
+        .iter()
+        .filter(|found| !is_late(found))
+        .count()
+}
+
+/// Returns the findings of a report in ascending order, without those on the journal and without
+/// what changes while the vault is in use.
 fn findings(report: &VerifyReport) -> VerifyReport {
-    VerifyReport {
+    let mut findings = VerifyReport {
+        journal: Vec::new(),
         counts: Counts::default(),
         leftovers: Vec::new(),
         restores: Vec::new(),
         ..report.clone()
+    };
+    // A report lists the findings in no certain order.
+    for entries in [&mut findings.entries, &mut findings.unattested_entries] {
+        entries.sort_unstable_by_key(|found| (found.tag, found.entry, found.kind));
     }
+    for records in [&mut findings.records, &mut findings.unattested] {
+        records.sort_unstable_by_key(|found| (found.record_key(), found.version, found.kind));
+    }
+    findings
 }
 
 impl Vault {
-    /// Makes the plan of a restore. Writes only journal entries.
-    pub(crate) fn plan_restore(&self, checkpoint: Option<&Checkpoint>) -> Result<RestorePlan> {
+    /// Makes the plan of a restore. Writes only journal entries. Also returns the header that accepting
+    /// the plan writes, if any.
+    pub(crate) fn plan_restore(
+        &self,
+        checkpoint: Option<&Checkpoint>,
+        later: Option<&LaterHeader>,
+    ) -> Result<(RestorePlan, Option<JoinedHeader>)> {
+        // Write the waiting entries, so that the new header can name their page, and so that announced
+        // changes of this process are settled in every plan alike.
+        self.core.journal.flush()?;
+        let PlannedHeader {
+            plan,
+            joined,
+            proof,
+        } = self.plan_header(later)?;
         let mut verification = self.verification();
         verification.checkpoint = checkpoint.copied();
+        verification.planned_header = joined.as_ref().map(|joined| Arc::clone(&joined.open));
         while verification.step()? {}
         let candidates = verification.candidates()?;
-        let items = verification.items(candidates)?;
-        Ok(RestorePlan {
+        let items = verification.items(candidates, proof.as_ref())?;
+        let plan = RestorePlan {
             findings: verification.report,
             items,
+            header: plan,
+            later: later.cloned(),
+            takes_later_slots: false,
             named: BTreeSet::new(),
             left_out: BTreeSet::new(),
             checkpoint: checkpoint.copied(),
-        })
+        };
+        Ok((plan, joined))
     }
 }
 

@@ -1,12 +1,15 @@
 //! Search for erasures and expunges that a restore undid, and for the journal pages that prove them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::crypto::{ChartId, RecordTag};
 use crate::error::Result;
 use crate::id::Subject;
-use crate::journal::{AccessOutcome, Entry, Operation, Page, Target};
+use crate::journal::{AccessOutcome, Entry, Operation, Page, PageId, Target};
+use crate::storage::Storage;
 use crate::verify::Verification;
+use crate::verify::closing_proof::ClosingProof;
 use crate::verify::expected_state::{Origin, RecordKey, fact_of};
 use crate::verify::restore_plan::{PageProof, RestoreItem, RestoreItemKind};
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
@@ -58,21 +61,40 @@ impl Verification {
 
     /// Reads the journal again, and returns an item for each candidate whose erasure or expunge is
     /// certain.
-    pub(super) fn items(&mut self, candidates: Vec<Candidate>) -> Result<Vec<RestoreItem>> {
+    ///
+    /// `proof` is that of the later header; `None` if every page that is believed counts as proven.
+    pub(super) fn items(
+        &mut self,
+        candidates: Vec<Candidate>,
+        proof: Option<&ClosingProof>,
+    ) -> Result<Vec<RestoreItem>> {
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
-        let mut history = ChartHistory {
-            charts: candidates.iter().map(|candidate| candidate.chart).collect(),
-            ..ChartHistory::default()
+        let charts = || candidates.iter().map(|candidate| candidate.chart).collect();
+        let header = self.current_header()?;
+        let closed_pages = self.closed_pages(&header)?;
+        let storage = &*self.storage;
+        let mut walk = JournalWalk::new(closed_pages);
+        let mut history = ChartHistory::new(charts());
+        walk.advance(storage, &header, &mut history)?;
+        // Pages that are not believed prove nothing, but the records that they wrote may be there. So
+        // they protect a chart or a record from being destroyed unasked.
+        let mut any_walk = JournalWalk::new(Arc::default());
+        let mut any_history = ChartHistory::new(charts());
+        if header.keyring.closed_journal_keys().next().is_some() {
+            any_walk.advance(storage, &header, &mut any_history)?;
+        }
+        history.add_unbelieved(&walk, &any_walk, any_history);
+        let journal = JournalProof {
+            walk: &walk,
+            storage,
+            proof,
         };
-        let header = self.vault.header_in_memory()?;
-        let mut walk = JournalWalk::new(self.closed_pages(&header)?);
-        walk.advance(&*self.vault.core.store.storage, &header, &mut history)?;
+        history.find_unproven(&journal)?;
         let items = candidates.into_iter();
-        let items: BTreeSet<_> = items
-            .filter_map(|candidate| history.item(&walk, candidate))
-            .collect();
+        let items = items.map(|candidate| history.item(&journal, candidate));
+        let items: BTreeSet<_> = items.filter_map(Result::transpose).collect::<Result<_>>()?;
         Ok(items.into_iter().collect())
     }
 }
@@ -84,34 +106,94 @@ struct ChartHistory {
     erased: Vec<(ChartId, WalkPosition)>,
     expunged: Vec<(RecordKey, u64, WalkPosition)>,
     written: Vec<(RecordKey, u64, WalkPosition)>,
+    /// Versions that only pages record which are not believed.
+    unbelieved: Vec<(RecordKey, u64)>,
+    /// Items that an accepted restore left out.
+    left_out: Vec<(ChartId, Option<RecordTag>, WalkPosition)>,
+    /// Erasures and expunges on pages that no closing proves.
+    unproven: BTreeSet<WalkPosition>,
 }
 
 impl ChartHistory {
-    fn item(&self, walk: &JournalWalk, candidate: Candidate) -> Option<RestoreItem> {
+    fn new(charts: BTreeSet<ChartId>) -> Self {
+        Self {
+            charts,
+            ..Self::default()
+        }
+    }
+
+    /// Adds the versions that `any` contains, in a walk over all pages, but this history does not.
+    fn add_unbelieved(&mut self, walk: &JournalWalk, any_walk: &JournalWalk, any: Self) {
+        let entry =
+            |walk: &JournalWalk, at: &WalkPosition| (walk.writer(at.chain), at.sequence, at.index);
+        let believed = self.written.iter().map(|(_, _, at)| entry(walk, at));
+        let believed: BTreeSet<_> = believed.collect();
+        let others = any.written.iter();
+        let others = others.filter(|(_, _, at)| !believed.contains(&entry(any_walk, at)));
+        (self.unbelieved).extend(others.map(|(record, version, _)| (*record, *version)));
+    }
+
+    fn find_unproven(&mut self, journal: &JournalProof<'_>) -> Result<()> {
+        let erased = self.erased.iter().map(|(_, at)| at);
+        for at in erased.chain(self.expunged.iter().map(|(_, _, at)| at)) {
+            if !journal.proves(at)? {
+                self.unproven.insert(*at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the erasure or expunge to repeat, and the version up to which it applies. Prefers those
+    /// that are proven, so that a forged page cannot hide them.
+    fn change(
+        &self,
+        walk: &JournalWalk,
+        (chart, record): (ChartId, Option<RecordTag>),
+    ) -> Option<(WalkPosition, Option<u64>)> {
+        let is_proven = |at: &WalkPosition| !self.unproven.contains(at);
+        let Some(record) = record else {
+            let erased = self.erased.iter().filter(|(other, _)| *other == chart);
+            let mut certain = erased.filter(|(_, at)| walk.is_certain(at));
+            let proven = certain.clone().find(|(_, at)| is_proven(at));
+            return proven.or(certain.next()).map(|(_, at)| (*at, None));
+        };
+        let expunged = self.expunged.iter();
+        let certain =
+            expunged.filter(|(other, _, at)| *other == (chart, record) && walk.is_certain(at));
+        let last = certain.max_by_key(|(_, version, at)| (is_proven(at), *version));
+        last.map(|(_, version, at)| (*at, Some(*version)))
+    }
+
+    fn item(
+        &self,
+        journal: &JournalProof<'_>,
+        candidate: Candidate,
+    ) -> Result<Option<RestoreItem>> {
         let Candidate { chart, record, .. } = candidate;
-        let (at, until) = match record {
-            None => {
-                let mut erased = self.erased.iter().filter(|(other, _)| *other == chart);
-                let (_, at) = erased.find(|(_, at)| walk.is_certain(at))?;
-                (*at, None)
-            }
-            Some(record) => {
-                let expunged = self.expunged.iter();
-                let certain = expunged
-                    .filter(|(other, _, at)| *other == (chart, record) && walk.is_certain(at));
-                let (_, version, at) = certain.max_by_key(|(_, version, _)| *version)?;
-                (*at, Some(*version))
-            }
+        let walk = journal.walk;
+        let Some((at, until)) = self.change(walk, (chart, record)) else {
+            return Ok(None);
         };
         // A version above that of the marker was written by a process that knew the marker.
-        let contested = self.written.iter().any(|((other, tag), version, write)| {
-            let is_of_item = *other == chart && record.is_none_or(|record| record == *tag);
-            let knew_marker = until.is_some_and(|until| *version > until);
-            is_of_item && !knew_marker && !walk.is_before(write, &at)
+        let is_of_item = |(other, tag): &RecordKey, version: u64| {
+            let knew_marker = until.is_some_and(|until| version > until);
+            *other == chart && record.is_none_or(|record| record == *tag) && !knew_marker
+        };
+        let mut unbelieved = self.unbelieved.iter();
+        let mut left_out = self.left_out.iter();
+        let left_out = left_out.any(|(other, tag, refusal)| {
+            (*other, *tag) == (chart, record) && !walk.is_before(refusal, &at)
         });
+        let mut contested = unbelieved.any(|(of, version)| is_of_item(of, *version));
+        for (of, version, write) in &self.written {
+            contested = contested || is_of_item(of, *version) && !journal.is_before(write, &at)?;
+        }
         let is_undone =
             until.is_none_or(|until| candidate.stored.is_some_and(|stored| stored < until));
-        (is_undone || contested).then_some(RestoreItem {
+        let Some(writer) = walk.writer(at.chain).filter(|_| is_undone || contested) else {
+            return Ok(None);
+        };
+        Ok(Some(RestoreItem {
             kind: match record {
                 None => RestoreItemKind::Erase,
                 Some(_) => RestoreItemKind::Expunge,
@@ -122,11 +204,49 @@ impl ChartHistory {
             subject: candidate.subject,
             name: candidate.name,
             proof: PageProof {
-                writer: walk.writer(at.chain)?,
+                writer,
                 page: at.sequence,
             },
             contested,
-        })
+            left_out,
+            unproven: self.unproven.contains(&at),
+        }))
+    }
+}
+
+/// A walk of the journal, with the proof of the later header.
+struct JournalProof<'a> {
+    walk: &'a JournalWalk,
+    storage: &'a dyn Storage,
+    proof: Option<&'a ClosingProof>,
+}
+
+impl JournalProof<'_> {
+    fn page(&self, at: &WalkPosition) -> Option<PageId> {
+        let writer = self.walk.writer(at.chain)?;
+        let sequence = at.sequence;
+        Some(PageId { writer, sequence })
+    }
+
+    fn proves(&self, at: &WalkPosition) -> Result<bool> {
+        match (self.proof, self.page(at)) {
+            (Some(proof), Some(page)) => proof.proves(self.storage, &page),
+            _ => Ok(true),
+        }
+    }
+
+    /// Returns `true` if one entry was certainly written before another one. Pages under newer keys do
+    /// not record the ends of chains under closed keys, so that here the closings prove the order.
+    fn is_before(&self, earlier: &WalkPosition, later: &WalkPosition) -> Result<bool> {
+        if self.walk.is_before(earlier, later) {
+            return Ok(true);
+        }
+        match (self.proof, self.page(earlier), self.page(later)) {
+            (Some(proof), Some(earlier), Some(later)) => {
+                proof.is_before(self.storage, &earlier, &later)
+            }
+            _ => Ok(false),
+        }
     }
 }
 
@@ -136,6 +256,13 @@ impl JournalVisitor for ChartHistory {
         let Some(subject) = subject.filter(|subject| self.charts.contains(&subject.chart)) else {
             return false;
         };
+        if (entry.operation, entry.outcome) == (Operation::AcceptRestore, AccessOutcome::Refused) {
+            let record = match entry.target {
+                Target::Record { record, .. } => Some(record.tag),
+                _ => None,
+            };
+            self.left_out.push((subject.chart, record, at));
+        }
         if entry.outcome != AccessOutcome::Done {
             return false;
         }

@@ -59,7 +59,7 @@ impl Verification {
             found: HashMap::new(),
         };
         let mut walk = JournalWalk::new(self.closed_pages(header)?);
-        walk.advance(&*self.vault.core.store.storage, header, &mut lookup)?;
+        walk.advance(&*self.storage, header, &mut lookup)?;
         for (ptag, UnopenedEntry { digest, .. }) in unreadable {
             let Some((tag, sequence)) = lookup.found.get(&digest).copied() else {
                 self.altered.push(ptag);

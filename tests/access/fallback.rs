@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chartlock::MemoryStorage;
 use chartlock::access::{AccessOutcome, SecurityEvent};
 use chartlock::audit::Auditor;
+use chartlock::storage::Operation::Put;
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, StorageError};
 use chartlock::{Error, Operation, Precondition, Purpose, Vault};
 
@@ -297,4 +298,57 @@ fn spool_of_another_vault_is_refused() {
     assert_eq!(home, Err(Error::NotAuthentic));
     // Only the refusal itself is journaled.
     assert_eq!(keys_of(&*scene.storage, b"j").len(), before + 1);
+}
+
+/// The keys of the spool were closed, and the header cannot name its pages when the fallback ends.
+#[test]
+fn fallback_that_ended_without_its_header_is_completed_by_another_call() {
+    let (storage, flags) = (memory(), [(); 2].map(|()| Arc::new(AtomicBool::new(false))));
+    let [full, header_fails] = flags.clone();
+    let faulty = Faulty::new(Arc::clone(&storage), move |_, point: &FaultPoint<'_>| {
+        let FaultPoint::Commit(operations) = point else {
+            return FaultAction::Proceed;
+        };
+        let has_header = operations
+            .iter()
+            .any(|operation| matches!(operation, Put { key, .. } if key[..] == b"v"[..]));
+        let fails =
+            full.load(Ordering::SeqCst) || has_header && header_fails.load(Ordering::SeqCst);
+        match fails {
+            true => FaultAction::Fail(StorageError::Full),
+            false => FaultAction::Proceed,
+        }
+    });
+    let [full, header_fails] = flags;
+    let (options, events) = recording(options());
+    let vault = options.create(faulty, &Fixed(1)).unwrap();
+    by(&vault, "dr.garcia").put(&id("note"), b"{}").unwrap();
+    let it = by(&vault, "it");
+    full.store(true, Ordering::SeqCst);
+    let spool = memory();
+    it.begin_journal_fallback("disk full", Arc::clone(&spool))
+        .unwrap();
+    by(&vault, "reader").get(&id("note")).unwrap();
+    let other = Vault::open(Arc::clone(&storage), &Fixed(1)).unwrap();
+    other.rotate_journal_keys(&[], &[]).unwrap();
+    full.store(false, Ordering::SeqCst);
+    header_fails.store(true, Ordering::SeqCst);
+    let ended = || {
+        let events = events.lock().unwrap();
+        let is_end =
+            |event: &&SecurityEvent| matches!(event, SecurityEvent::JournalFallbackEnded { .. });
+        events.iter().filter(is_end).count()
+    };
+    for _ in 0..2 {
+        let failed = it.end_journal_fallback("more disk");
+        assert_eq!(failed, Err(Error::Storage(StorageError::Full)));
+        assert_eq!(ended(), 1);
+    }
+    by(&vault, "reader").get(&id("note")).unwrap();
+    header_fails.store(false, Ordering::SeqCst);
+    assert!(it.end_journal_fallback("more disk").is_ok());
+    assert_eq!(it.end_journal_fallback("once more"), Err(Error::NoFallback));
+    assert_eq!(ended(), 1);
+    let report = vault.verify(None).unwrap();
+    assert!(report.is_clean(), "{report:#?}");
 }

@@ -53,12 +53,12 @@ const REQUESTS: [(&str, Request); 14] = [
         session.accept_restore(plan, Reason::new(text)?).map(drop)
     }),
     ("plan a restore", |session, _, _| {
-        session.plan_restore(None).map(drop)
+        session.plan_restore(None, None).map(drop)
     }),
     ("bring pages back", |session, _, text| {
         let later = chartlock::MemoryStorage::new();
         session
-            .bring_journal_back(&later, Reason::new(text)?)
+            .bring_journal_back(&later, None, Reason::new(text)?)
             .map(drop)
     }),
     ("bring pages home", |session, _, text| {
@@ -167,7 +167,7 @@ fn denied_texts_change_no_finding_and_no_object(stage: &Stage) {
         reset(&stage.storage, &objects);
         let vault = open_with_policy(stage);
         let before = fixture.verify(&vault).map(|report| findings(&report));
-        let plan = session(&vault).plan_restore(None).unwrap();
+        let plan = session(&vault).plan_restore(None, None).unwrap();
         let kept = stored(stage);
         for text in TEXTS {
             let name = if text == "dr.garcia" {

@@ -4,11 +4,11 @@
 use chartlock::internals::journal::Sealer;
 use chartlock::internals::keys::Header;
 use chartlock::internals::vault;
-use chartlock::verify::{FindingKind, JournalFault};
+use chartlock::verify::{FindingKind, JournalFault, LaterHeader, RestorePlan};
 use chartlock::{Error, Vault};
 
 use crate::common::objects::Objects;
-use crate::common::{Stage, record, session, subject};
+use crate::common::{Fixed, Stage, because, record, session, subject};
 use crate::exceptions::assert_allowed;
 use crate::fixture::{Fixture, INSIDER, Id, objects, reset};
 use crate::forgeries::{self, ForgedPlace};
@@ -22,6 +22,7 @@ everywhere!(
     page_under_former_keys_hides_no_rollback,
     every_graft_is_found,
     work_under_the_former_header_is_found,
+    page_under_former_keys_is_late_after_a_restore,
 );
 
 /// Returns the journal and authority keys that the insider copied.
@@ -137,7 +138,7 @@ fn work(stage: &Stage, state: &Objects) -> Option<Objects> {
     let _ = session.put(&record("MRN-2", "new"), b"of the insider");
     let _ = session.retract(&record("MRN-2", "amended"));
     let _ = session.erase_subject(&subject("MRN-1"), "spite");
-    let _ = vault.add_slot(&crate::common::Fixed(9));
+    let _ = vault.add_slot(&Fixed(9));
     drop((session, vault));
     Some(objects(&stage.storage))
 }
@@ -195,4 +196,67 @@ fn work_under_the_former_header_is_found(stage: &Stage) {
         }
     }
     assert!(worked > 0);
+}
+
+/// Puts a state back, and accepts it with the later header. Returns the accepted plan.
+fn restore(stage: &Stage, fixture: &Fixture, state: &Objects) -> RestorePlan {
+    let later = Stage::memory();
+    reset(&later.storage, &fixture.now);
+    let header = LaterHeader::read(&*later.storage, &Fixed(1)).unwrap();
+    reset(&stage.storage, state);
+    let vault = crate::fixture::open(stage);
+    let session = session(&vault);
+    session
+        .bring_journal_back(&*later.storage, Some(&header), because("the old disk"))
+        .unwrap();
+    let plan = session.plan_restore(None, Some(&header)).unwrap();
+    let accepted = session.accept_restore(&plan, because("disk failure"));
+    assert_eq!(accepted.unwrap().erased_again, 0);
+    plan
+}
+
+/// The backup of the time before the rotations is put back. The insider forges pages under its keys.
+fn page_under_former_keys_is_late_after_a_restore(stage: &Stage) {
+    let fixture = Fixture::new(stage);
+    let forgeries = forgeries::all(&fixture, stage, &sealer(&fixture));
+    let backup = &fixture.copied.objects;
+    restore(stage, &fixture, backup);
+    let restored = objects(&stage.storage);
+    let records = |objects: &Objects| -> Vec<Vec<u8>> {
+        let keys = objects.keys();
+        let keys = keys.filter(|key| b"prhs".contains(&key[0]));
+        keys.cloned().collect()
+    };
+    let new = |forgery: &&forgeries::Forgery| !restored.contains_key(&forgery.key);
+    for forgery in forgeries.iter().step_by(crate::stride(stage)).filter(new) {
+        reset(&stage.storage, &forgery.added_to(&restored));
+        let vault = crate::fixture::open(stage);
+        let report = vault.verify(None).unwrap();
+        assert_eq!(
+            faults(&report),
+            [JournalFault::Late],
+            "{forgery}: {report:#?}"
+        );
+        assert!(report.header.is_none() && report.entries.is_empty() && report.records.is_empty());
+        let plan = session(&vault).plan_restore(None, None).unwrap();
+        assert!(plan.items.is_empty(), "{forgery}");
+    }
+    for forgery in forgeries
+        .iter()
+        .step_by(7 * crate::stride(stage))
+        .filter(new)
+    {
+        let plan = restore(stage, &fixture, &forgery.added_to(backup));
+        assert!(
+            plan.items.iter().all(|item| !plan.repeats(item)),
+            "{forgery}"
+        );
+        assert_eq!(
+            records(&objects(&stage.storage)),
+            records(&restored),
+            "{forgery}"
+        );
+        let report = crate::fixture::open(stage).verify(None).unwrap();
+        assert!(report.is_clean(), "{forgery}: {report:#?}");
+    }
 }

@@ -161,7 +161,7 @@ fn read_all(fixture: &Fixture, vault: &Vault, gain: &mut Gain, name: &dyn fmt::D
 fn accept(stage: &Stage, vault: &Vault, name: &dyn fmt::Display) -> Vec<RestoreItem> {
     let session = session(vault);
     let before = objects(&stage.storage);
-    let plan = session.plan_restore(None).unwrap();
+    let plan = session.plan_restore(None, None).unwrap();
     let accepted = session.accept_restore(&plan, because("the suite accepts what it did"));
     if let Err(error) = accepted {
         assert!(is_stated(&error), "{name}: {error:?}");

@@ -23,6 +23,6 @@ pub(crate) fn because(text: &str) -> Reason {
 
 /// Plans a restore, and accepts the plan unchanged.
 pub(crate) fn accept_restore(session: &Session, reason: &str) -> Result<RestoreReport, Error> {
-    let plan = session.plan_restore(None)?;
+    let plan = session.plan_restore(None, None)?;
     session.accept_restore(&plan, because(reason))
 }

@@ -170,17 +170,17 @@ const ROWS: &[Row] = rows! {
         at.clinician.bring_journal_home("restarted", &MemoryStorage::new()).unwrap();
     };
     "Session::bring_journal_back" "" ["bring journal pages home, done, vault"] |at| {
-        at.clinician.bring_journal_back(&MemoryStorage::new(), because("meant")).unwrap();
+        at.clinician.bring_journal_back(&MemoryStorage::new(), None, because("meant")).unwrap();
     };
     "Session::plan_restore" "" ["verify the vault, done, vault", "plan a restore, done, vault"] |at| {
-        at.clinician.plan_restore(None).unwrap();
+        at.clinician.plan_restore(None, None).unwrap();
     };
     "Session::accept_restore" "" [
         "verify the vault, done, vault", "plan a restore, done, vault",
         "verify the vault, done, vault", "verify the vault, done, vault",
         "accept a restore, done, vault"
     ] |at| {
-        let plan = at.clinician.plan_restore(None).unwrap();
+        let plan = at.clinician.plan_restore(None, None).unwrap();
         at.clinician.accept_restore(&plan, because("meant")).unwrap();
     };
     "Session::archive" "" ["begin a backup, done, vault", "end a backup, done, vault"] |at| {

@@ -15,6 +15,7 @@ mod damage;
 mod entry;
 mod fixtures;
 mod header;
+mod join;
 mod key_file;
 mod mirror;
 mod passphrase;

@@ -1,5 +1,6 @@
 //! Invalid input: each case returns a typed error and leaves the storage unchanged.
 
+use chartlock::access::Reason;
 use chartlock::keys::Credential;
 use chartlock::storage::{FaultAction, FaultPoint, StorageError};
 use chartlock::{Actor, CipherSuite, Error, Precondition, RecordId, Subject, Vault};
@@ -11,6 +12,7 @@ use crate::stage::{Stage, content, record, session_on, subject};
 
 everywhere!(
     hostile_names_are_stored_like_any_other,
+    deceptive_characters_in_reasons_and_actors_are_refused,
     open_with_wrong_credential_is_refused,
     open_without_vault_and_create_over_vault_are_refused,
     open_with_damaged_header_is_refused,
@@ -60,6 +62,28 @@ fn names_beyond_limits_return_invalid_id() {
         Subject::patient(&"é".repeat(128)).unwrap_err(),
         Error::InvalidId
     );
+}
+
+fn deceptive_characters_in_reasons_and_actors_are_refused(_: &Stage) {
+    let ranges = [0x200b..=0x200f, 0x2028..=0x202e, 0x2066..=0x2069];
+    for character in ranges.into_iter().flatten() {
+        let character = char::from_u32(character).unwrap();
+        let text = format!("dr.garcia{character}");
+        assert_eq!(Actor::new(&text), Err(Error::InvalidId), "{text:?}");
+        let is_joiner = matches!(character, '\u{200c}' | '\u{200d}');
+        let reason = Reason::new(&text).map(drop);
+        let expected = is_joiner.then_some(()).ok_or(Error::InvalidMetadata);
+        assert_eq!(reason, expected, "{text:?}");
+    }
+    let (actor, reason) = (
+        Error::InvalidId.to_string(),
+        Error::InvalidMetadata.to_string(),
+    );
+    assert!(actor.contains("an actor also") && actor.contains("U+202E"));
+    assert!(reason.contains("a reason also") && reason.contains("U+2028"));
+    for text in ["Müller-Lüdenscheidt", "山田", "عمر", "e\u{301}", "👩"] {
+        assert!(Actor::new(text).is_ok() && Reason::new(text).is_ok());
+    }
 }
 
 fn hostile_names_are_stored_like_any_other(stage: &Stage) {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::keys::credential::Credential;
 use crate::keys::former_keys::JournalKeys;
 use crate::keys::header::{Header, SLOTS_MAX};
-use crate::keys::slot::{Slot, SlotKey};
+use crate::keys::slot::{Slot, SlotInfo, SlotKey};
 
 impl Header {
     /// Returns the journal keys, which the auditor slot of `credential` unlocks, and the slot's id.
@@ -106,6 +106,31 @@ impl Header {
             *slot = Slot::enrol(vault, id, credential, SlotKey::Root(root))?;
         }
         Ok(())
+    }
+
+    /// Replaces the auditor slots by those of `later`, which wrap the later journal key. Leaves out
+    /// those for which the header has no place, or whose id another slot has.
+    pub fn take_auditor_slots(&mut self, later: &Self) {
+        self.frame.slots.retain(|slot| !slot.is_journal_only());
+        let auditors = later.frame.slots.iter();
+        for slot in auditors.filter(|slot| slot.is_journal_only()) {
+            if self.frame.slots.len() < SLOTS_MAX && self.frame.place(slot.id).is_err() {
+                self.frame.slots.push(slot.clone());
+            }
+        }
+    }
+
+    /// Returns the slots that `other` does not contain, byte for byte.
+    pub fn slots_missing_in(&self, other: &Self) -> Vec<SlotInfo> {
+        let encoded = |slot: &Slot| {
+            let mut bytes = Vec::new();
+            slot.encode(&mut bytes);
+            bytes
+        };
+        let known: Vec<_> = other.frame.slots.iter().map(encoded).collect();
+        let slots = self.frame.slots.iter();
+        let missing = slots.filter(|slot| !known.contains(&encoded(slot)));
+        missing.map(Slot::info).collect()
     }
 
     /// Draws a new root key and returns it. Wraps the new root key, or `journal` in an auditor slot, in

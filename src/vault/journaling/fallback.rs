@@ -1,6 +1,6 @@
 //! Journal fallback of a vault, while its own storage cannot be written.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::journal::{ChainHead, EntryDraft, MissingPages};
@@ -37,6 +37,26 @@ impl JournalHandle {
     /// Returns `true` while entries go to a spool.
     pub(crate) fn is_in_fallback(&self) -> bool {
         self.writer().is_some_and(|writer| writer.is_in_fallback())
+    }
+
+    /// Returns the heads of spools under closed keys that the header does not name yet.
+    pub(crate) fn uncovered_spools(&self) -> Vec<ChainHead> {
+        self.uncovered().clone()
+    }
+
+    /// Adds heads that the header is to name.
+    pub(crate) fn keep_uncovered(&self, heads: impl Iterator<Item = ChainHead>) {
+        self.uncovered().extend(heads);
+    }
+
+    /// Removes heads that the header names now.
+    pub(crate) fn spools_covered(&self, heads: &[ChainHead]) {
+        self.uncovered().retain(|head| !heads.contains(head));
+    }
+
+    fn uncovered(&self) -> MutexGuard<'_, Vec<ChainHead>> {
+        let heads = self.uncovered_spools.lock();
+        heads.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends entries to the vault's own storage again, beginning with `end`.

@@ -13,8 +13,8 @@ mod fallback;
 mod references;
 mod release;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::access::alarms::Alarms;
@@ -78,6 +78,8 @@ pub(crate) struct JournalHandle {
     clock_watch: ClockWatch,
     system_actor: Arc<Context>,
     alarms: Arc<Alarms>,
+    /// Heads of spools under closed keys that came home, and that the header does not name yet.
+    uncovered_spools: Mutex<Vec<ChainHead>>,
 }
 
 struct Journal {
@@ -125,6 +127,7 @@ impl JournalHandle {
         Self {
             alarms: Arc::clone(alarms),
             journal: None,
+            uncovered_spools: Mutex::default(),
             storage,
             clock,
             clock_watch: ClockWatch::new(),

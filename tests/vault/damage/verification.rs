@@ -1,11 +1,15 @@
 //! Verification of a vault with unreadable objects, or on a storage that reports faults.
 
-use chartlock::verify::{CheckpointState, FindingKind, VerifyReport};
+use chartlock::verify::{CheckpointState, FindingKind, RecordFinding, VerifyReport};
 
-use chartlock::storage::Integrity;
+use chartlock::Error;
+use chartlock::storage::{Integrity, StorageError, UnreadableRange};
 
+use super::unreadable::WithRange;
 use super::{NAMES, PATIENTS, Scene};
-use crate::stage::{Stage, subject};
+use crate::common::{Fixed, because};
+use crate::raw;
+use crate::stage::{Stage, session_on, subject};
 
 everywhere!(
     verify_reports_each_unreadable_version,
@@ -14,6 +18,7 @@ everywhere!(
     verify_reports_unreadable_page_of_checkpoint,
     verify_reports_faults_of_storage,
     verify_reports_name_of_record_with_missing_value,
+    verify_goes_on_behind_unreadable_range,
 );
 
 /// Asserts that all findings on records concern the first patient, and returns their kinds and
@@ -84,7 +89,7 @@ fn verify_reports_unreadable_entry_and_header(stage: &Stage) {
 fn verify_reports_unreadable_page_of_checkpoint(stage: &Stage) {
     let scene = Scene::new(stage);
     let checkpoint = scene.vault.checkpoint().unwrap();
-    let pages = crate::raw::objects_of(&stage.storage, b"j");
+    let pages = raw::objects_of(&stage.storage, b"j");
     let page = pages.last_key_value().unwrap().0;
     scene.damage(page);
     let report = scene.vault.verify(Some(&checkpoint)).unwrap();
@@ -102,7 +107,8 @@ fn verify_reports_faults_of_storage(stage: &Stage) {
     let report = scene.vault.verify(None).unwrap();
     assert!(!report.is_clean());
     let json = serde_json::to_value(&report).unwrap();
-    let storage = serde_json::json!({ "structure_faults": 2, "missing_values": 1 });
+    let storage =
+        serde_json::json!({ "structure_faults": 2, "missing_values": 1, "unreadable_ranges": 0 });
     assert_eq!(json["storage"], storage);
     scene.storage.set_integrity(Integrity::default());
     scene.assert_whole();
@@ -121,5 +127,61 @@ fn verify_reports_name_of_record_with_missing_value(stage: &Stage) {
         [(FindingKind::ContentMissing, Some(NAMES[1]))]
     );
     scene.storage.set_integrity(Integrity::default());
+    scene.assert_whole();
+}
+
+/// The structures of the storage hide a range of keys of each class. Nothing in it is taken for absent.
+fn verify_goes_on_behind_unreadable_range(stage: &Stage) {
+    let scene = Scene::new(stage);
+    let other = raw::objects_of(&stage.storage, b"r")
+        .into_keys()
+        .last()
+        .unwrap();
+    for class in *b"prhsj" {
+        let keys: Vec<_> = raw::objects_of(&stage.storage, &[class])
+            .into_keys()
+            .collect();
+        let (first, last) = (keys[0].clone(), keys[keys.len().min(3) - 1].clone());
+        if first == last {
+            continue;
+        }
+        let before = raw::all_objects(&stage.storage);
+        // A record behind the range is damaged too.
+        raw::put(&stage.storage, &other, &[1; 200]);
+        let storage = WithRange {
+            inner: stage.shared(),
+            range: UnreadableRange { first, last },
+        };
+        let vault = stage.options().open(storage, &Fixed(1)).unwrap();
+        let report = vault.verify(None).unwrap();
+        let class = char::from(class);
+        assert_eq!(report.storage.unreadable_ranges, 1, "{class}: {report:#?}");
+        assert!(!report.is_clean());
+        let damaged = |found: &RecordFinding| found.record[..] == other[17..33];
+        assert!(report.records.iter().any(damaged), "{class}: {report:#?}");
+        assert!(
+            report
+                .records
+                .iter()
+                .all(|found| found.kind != FindingKind::Missing)
+        );
+        assert!(
+            report
+                .entries
+                .iter()
+                .all(|found| found.kind != FindingKind::Missing)
+        );
+        let session = session_on(&vault);
+        let accepted = session
+            .plan_restore(None, None)
+            .and_then(|plan| session.accept_restore(&plan, because("a damaged disk")));
+        assert_eq!(
+            accepted,
+            Err(Error::Storage(StorageError::Damaged)),
+            "{class}"
+        );
+        drop((session, vault));
+        raw::reset(&stage.storage, &before);
+    }
     scene.assert_whole();
 }

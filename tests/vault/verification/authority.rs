@@ -151,7 +151,7 @@ fn denied_text_hides_no_finding(stage: &Stage) {
     let options = stage.options().policy(policy);
     let vault = options.open(stage.shared(), &Fixed(1)).unwrap();
     let nosy = vault.session(Actor::new("nosy").unwrap(), Purpose::Operations);
-    let plan = session_on(&vault).plan_restore(None).unwrap();
+    let plan = session_on(&vault).plan_restore(None, None).unwrap();
     let accepted = nosy.accept_restore(&plan, because(&text));
     assert_eq!(accepted.err(), Some(Error::Denied));
     drop(vault);

@@ -96,7 +96,9 @@ fn accepted_restore_repeats_expunge(stage: &Stage) {
     let id = record("MRN-1", "Allergy/1");
     assert!(session.get(&id).unwrap().is_some());
     let reason = because("disk failure");
-    session.bring_journal_back(&*later.storage, reason).unwrap();
+    session
+        .bring_journal_back(&*later.storage, None, reason)
+        .unwrap();
     let report = accept_restore(&session, "disk failure").unwrap();
     assert_eq!((report.expunged_again, report.not_expunged_again), (1, 0));
     assert!(session.get(&id).unwrap().is_none());

@@ -36,7 +36,7 @@ everywhere!(
 );
 
 /// Returns the keys that a person has who opened the vault now.
-fn keys_of(storage: &Shared) -> (Sealer, Keyring) {
+pub(super) fn keys_of(storage: &Shared) -> (Sealer, Keyring) {
     let (header, unlocked) = unlocked(&**storage);
     let keyring = unlocked.keyring;
     let sealer = vault::sealer(header.suite(), header.vault(), &keyring);
@@ -45,7 +45,7 @@ fn keys_of(storage: &Shared) -> (Sealer, Keyring) {
 
 /// Stores a page about the erasure of a live chart, sealed and signed with all former keys. The page
 /// continues the chain of `after`, or begins a chain.
-fn forge(storage: &Shared, sealer: &Sealer, after: Option<&[u8]>) {
+pub(super) fn forge(storage: &Shared, sealer: &Sealer, after: Option<&[u8]>) {
     let context = Context {
         actor: "dr.garcia".into(),
         purpose: "TREAT".into(),
@@ -87,7 +87,7 @@ fn rotate(stage: &Stage) -> u64 {
 }
 
 /// Returns the storage keys of the pages that `sealer` can have sealed, chain by chain.
-fn chains_under(storage: &Shared, sealer: &Sealer) -> Vec<Vec<Vec<u8>>> {
+pub(super) fn chains_under(storage: &Shared, sealer: &Sealer) -> Vec<Vec<Vec<u8>>> {
     let pages = raw::objects_of(storage, b"j");
     let mut chains = chains(storage);
     for chain in &mut chains {

@@ -1,7 +1,7 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
 pub(crate) mod authority;
-mod bounds;
+pub(crate) mod bounds;
 mod checkpoints;
 mod classes;
 mod concurrent_changes;
@@ -13,6 +13,7 @@ mod heads;
 mod histories;
 mod journal_keys;
 mod journals;
+mod later_headers;
 mod patient_entries;
 mod planned_restores;
 mod records;

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use chartlock::access::{AccessOutcome, SecurityEvent};
 use chartlock::internals::journal::Target;
-use chartlock::verify::{RestoreItem, RestoreItemKind, RestorePlan};
+use chartlock::verify::{JournalFault, RestoreItem, RestoreItemKind, RestorePlan};
 use chartlock::{Error, Operation, Session, Vault};
 
-use super::{assert_clean, clinic, put_back, record_key, verify};
+use super::bounds::planted_page;
+use super::{assert_clean, chains, clinic, faults, put_back, record_key, remove, verify};
 use crate::common::journal::pages;
 use crate::common::{accept_restore, because};
 use crate::raw::{self, Objects};
@@ -18,7 +19,8 @@ everywhere!(
     plan_with_other_findings_is_outdated,
     plan_stays_valid_after_journaled_changes,
     chart_written_after_restore_is_erased_only_if_named,
-    record_written_after_restore_is_expunged_only_if_named,
+    expunge_of_record_written_after_restore_is_refused,
+    gap_below_planted_page_stays_accepted_while_the_chain_grows,
     put_after_plan_makes_plan_outdated,
     item_left_out_is_journaled_and_planned_again,
     plan_with_checkpoint_lists_lost_page,
@@ -48,12 +50,14 @@ fn bring_back(stage: &Stage, snapshot: &Objects) -> Vault {
     let vault = stage.open();
     let session = session_on(&vault);
     let reason = because("the old disk");
-    session.bring_journal_back(&*later.storage, reason).unwrap();
+    session
+        .bring_journal_back(&*later.storage, None, reason)
+        .unwrap();
     vault
 }
 
 fn plan(session: &Session) -> RestorePlan {
-    session.plan_restore(None).unwrap()
+    session.plan_restore(None, None).unwrap()
 }
 
 fn item(plan: &RestorePlan, kind: RestoreItemKind) -> RestoreItem {
@@ -157,7 +161,7 @@ fn chart_written_after_restore_is_erased_only_if_named(stage: &Stage) {
     assert_clean(stage);
 }
 
-fn record_written_after_restore_is_expunged_only_if_named(stage: &Stage) {
+fn expunge_of_record_written_after_restore_is_refused(stage: &Stage) {
     for puts in [1, 4] {
         raw::reset(&stage.storage, &Objects::new());
         let vault = restored(stage);
@@ -172,7 +176,55 @@ fn record_written_after_restore_is_expunged_only_if_named(stage: &Stage) {
         let report = session.accept_restore(&first, because("disk failure"));
         assert_eq!(report.unwrap().expunged_again, 0);
         assert_eq!(&session.get(&id).unwrap().unwrap()[..], b"written since");
+        let second = plan(&session);
+        let contested = item(&second, RestoreItemKind::Expunge);
+        assert!(contested.contested && contested.left_out);
+        let restores = verify(stage).restores.len();
+        let named = second.with_contested(&contested);
+        let refused = session.accept_restore(&named, because("disk failure"));
+        assert_eq!(refused, Err(Error::RecordRewritten));
+        assert_eq!(verify(stage).restores.len(), restores);
+        assert_eq!(&session.get(&id).unwrap().unwrap()[..], b"written since");
+        let left_out = named.without(&contested);
+        session
+            .accept_restore(&left_out, because("disk failure"))
+            .unwrap();
     }
+}
+
+/// An object is planted at the last possible place of a chain that its writer extends.
+fn gap_below_planted_page_stays_accepted_while_the_chain_grows(stage: &Stage) {
+    let vault = stage.create();
+    clinic(&vault);
+    let session = session_on(&vault);
+    let chain = chains(&stage.storage).remove(0);
+    for sequence in [u64::MAX, 1 << 40] {
+        let key = [&chain[0][..17], &sequence.to_be_bytes()].concat();
+        raw::put(&stage.storage, &key, &planted_page(&stage.storage));
+        let first = plan(&session);
+        assert!(faults(&first.findings).contains(&JournalFault::Missing));
+        session
+            .put(&record("MRN-1", "Observation/1"), b"1")
+            .unwrap();
+        session
+            .accept_restore(&first, because("a planted object"))
+            .unwrap();
+        for _ in 0..3 {
+            session
+                .put(&record("MRN-1", "Observation/1"), b"2")
+                .unwrap();
+            let report = vault.verify(None).unwrap();
+            assert!(report.is_clean(), "{report:#?}");
+        }
+    }
+    let seen = vault.checkpoint().unwrap();
+    drop((session, vault));
+    clinic(&stage.open());
+    let chain = chains(&stage.storage).into_iter();
+    let chain = chain.max_by_key(Vec::len).unwrap();
+    remove(&stage.storage, &chain[chain.len() - 4..chain.len() - 2]);
+    let report = stage.open().verify(Some(&seen)).unwrap();
+    assert!(faults(&report).contains(&JournalFault::Cut), "{report:#?}");
 }
 
 fn put_after_plan_makes_plan_outdated(stage: &Stage) {
@@ -223,7 +275,7 @@ fn plan_with_checkpoint_lists_lost_page(stage: &Stage) {
     let vault = stage.open();
     let session = session_on(&vault);
     assert!(plan(&session).findings.is_clean());
-    let plan = session.plan_restore(Some(&checkpoint)).unwrap();
+    let plan = session.plan_restore(Some(&checkpoint), None).unwrap();
     assert!(!plan.findings.is_clean());
     session
         .accept_restore(&plan, because("disk failure"))

@@ -28,7 +28,9 @@ fn accept(stage: &Stage, later: Option<&Stage>) -> RestoreReport {
     let session = session_on(&vault);
     if let Some(later) = later {
         let reason = because("the old disk");
-        let copied = session.bring_journal_back(&*later.storage, reason).unwrap();
+        let copied = session
+            .bring_journal_back(&*later.storage, None, reason)
+            .unwrap();
         assert!(copied.pages_put_back > 0);
         assert_eq!(copied.pages_passed_over, 0);
     }
