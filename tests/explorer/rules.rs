@@ -14,7 +14,7 @@ const NEW: Record = (1, 0);
 const ONE: &[Verb] = &[Put(X)];
 
 const PUT_PUT: Scenario = Scenario::new("put, put", ONE, &[&[Put(X)], &[Put(X)]]);
-const ERASE_PUT: Scenario = Scenario::new("erase, put", ONE, &[&[Erase(0)], &[Put(Y)]]);
+pub(crate) const ERASE_PUT: Scenario = Scenario::new("erase, put", ONE, &[&[Erase(0)], &[Put(Y)]]);
 const ROTATE_PUT: Scenario = Scenario::new(
     "rotate subject, put",
     ONE,
@@ -66,11 +66,11 @@ const SWEEP_MOVED: Scenario = Scenario::new(
     &[&[Put(X)], &[CollectGarbage]],
 );
 
-fn explore_mutated(mutation: Mutation, scenario: Scenario) -> Outcome {
+pub(crate) fn explore_mutated(mutation: Mutation, scenario: Scenario) -> Outcome {
     report(&scenario.mutation(mutation).most(50_000))
 }
 
-fn assert_detected(mutation: Mutation, scenario: Scenario) {
+pub(crate) fn assert_detected(mutation: Mutation, scenario: Scenario) {
     let outcome = explore_mutated(mutation, scenario);
     assert!(outcome.violation.is_some(), "{mutation:?} is not detected");
 }

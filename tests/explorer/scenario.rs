@@ -12,13 +12,15 @@ use chartlock::storage::{
 };
 use chartlock::{Checkpoint, Error, Journaling, Vault, access::SecurityEvent};
 
+use crate::attacker::active_keys;
 use crate::clock::{DAYS, LoneClock, ProcessClock};
-use crate::common::objects::scan_all;
+use crate::common::objects::{keys_of, scan_all};
 use crate::common::{Fixed, session};
+use crate::equipment::{Equipment, Moves, Spool};
 use crate::final_state::{FinalState, commitments};
 use crate::footprint::Roles;
 use crate::model::{Call, Model};
-use crate::mutation::{Mutant, Mutation};
+use crate::mutation::{Around, Mutant, Mutation};
 use crate::scheduler::{Ended, Scheduler};
 use crate::search::{Figures, Search};
 use crate::state::{Faults, Stalls};
@@ -28,7 +30,7 @@ use crate::verbs::{Verb, open, options};
 /// Number of the first step after the setup.
 pub(crate) const SETUP_STEPS: u64 = 100;
 /// Process number of the setup's calls.
-const SETUP: usize = 9;
+pub(crate) const SETUP: usize = 9;
 
 /// Scenario to explore: a setup, the operations of each process, and the faults that may occur.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +104,7 @@ struct StartState {
     checkpoint: Option<Checkpoint>,
     patients: BTreeSet<u8>,
     commitments: BTreeSet<Vec<u8>>,
+    moves: Option<Moves>,
 }
 
 impl StartState {
@@ -126,14 +129,26 @@ impl StartState {
         options(scenario.journal, Arc::new(LoneClock::default()))
             .create(Arc::clone(&memory), &Fixed(1))
             .unwrap();
+        let first_keys = active_keys(&*memory);
         let mut calls = Vec::new();
+        let mut backup = (0, Vec::new());
         for (index, verb) in scenario.setup.iter().enumerate() {
             let last = index + 1 == scenario.setup.len();
             let stop = scenario.interrupted.filter(|_| last).unwrap_or(u64::MAX);
-            calls.push(prepare(&memory, scenario, *verb, index, stop));
+            match verb {
+                Verb::TakeBackup => {
+                    backup = (calls.len(), scan_all(&*memory, b"", Projection::Values));
+                }
+                Verb::RestoreBackup => {
+                    let (kept, objects) = &backup;
+                    restore(&memory, objects);
+                    calls.truncate(*kept);
+                }
+                _ => calls.push(prepare(&memory, scenario, *verb, index, stop)),
+            }
         }
         let checkpoint = scenario.journal.map(|mode| {
-            let begun = Duration::from_millis(calls.len() as u64 + 1);
+            let begun = Duration::from_millis(scenario.setup.len() as u64 + 1);
             let clock = Arc::new(LoneClock::after(begun));
             let vault = open(Arc::clone(&memory), clock, Some(mode)).unwrap();
             vault.checkpoint().unwrap()
@@ -147,6 +162,8 @@ impl StartState {
             roles.role(key);
         }
         let verbs = scenario.setup.iter().flat_map(|verb| verb.records());
+        let mut acts = scenario.processes.iter().copied().flatten();
+        let is_attacked = acts.any(|verb| verb.is_attack());
         Self {
             objects,
             calls,
@@ -157,6 +174,7 @@ impl StartState {
             checkpoint,
             patients: verbs.map(|record| record.0).collect(),
             commitments: commitments(&memory),
+            moves: is_attacked.then(|| Moves::new(&*memory, &first_keys)),
         }
     }
 
@@ -169,6 +187,23 @@ impl StartState {
         memory.commit(&[transaction]).pop().unwrap().unwrap();
         Arc::new(memory)
     }
+}
+
+/// Puts back all objects except those of the journal.
+fn restore(memory: &MemoryStorage, objects: &[(Vec<u8>, Vec<u8>)]) {
+    let is_journal = |key: &[u8]| matches!(key[0], b'j' | b'a');
+    let mut transaction = Transaction::new();
+    for key in keys_of(memory, b"") {
+        if !is_journal(&key) {
+            transaction = transaction.delete(key);
+        }
+    }
+    memory.commit(&[transaction]).pop().unwrap().unwrap();
+    let mut transaction = Transaction::new();
+    for (key, value) in objects.iter().filter(|(key, _)| !is_journal(key)) {
+        transaction = transaction.put(&key[..], &value[..], Expect::Absent);
+    }
+    memory.commit(&[transaction]).pop().unwrap().unwrap();
 }
 
 fn prepare(
@@ -190,8 +225,16 @@ fn prepare(
     );
     let begun = Duration::from_millis(index as u64 + 1);
     let clock = Arc::new(LoneClock::after(begun));
-    let vault = open(storage, clock, scenario.journal).unwrap();
-    let answer = verb.run(&vault, None, SETUP, index);
+    let storage = Arc::new(storage);
+    let vault = open(Arc::clone(&storage), clock, scenario.journal).unwrap();
+    let equipment = Equipment {
+        local: Arc::default(),
+        spool: Arc::new(Spool::new(Arc::default(), SETUP, None, Arc::default())),
+        storage,
+        moves: None,
+        plan: Mutex::default(),
+    };
+    let answer = verb.run(&vault, None, (SETUP, index), &equipment);
     let at = index as u64 + 1;
     Call {
         process: SETUP,
@@ -211,6 +254,7 @@ struct Job {
     calls: Arc<Mutex<Vec<Call>>>,
     applied: Arc<Mutex<Vec<AppliedPut>>>,
     forked: Arc<AtomicBool>,
+    spool: Arc<MemoryStorage>,
     /// Number of processes that opened their vaults.
     opened: Arc<(Mutex<usize>, Condvar)>,
 }
@@ -292,14 +336,16 @@ fn execute(
     let applied = Arc::default();
     let forked = Arc::<AtomicBool>::default();
     let opened = Arc::default();
-    let calls: Vec<_> = (workers.iter())
-        .map(|worker| {
+    let spools: Vec<Arc<MemoryStorage>> = workers.iter().map(|_| Arc::default()).collect();
+    let calls: Vec<_> = (workers.iter().zip(&spools))
+        .map(|(worker, spool)| {
             let calls = Arc::default();
             let job = Job {
                 memory: Arc::clone(&memory),
                 calls: Arc::clone(&calls),
                 applied: Arc::clone(&applied),
                 forked: Arc::clone(&forked),
+                spool: Arc::clone(spool),
                 opened: Arc::clone(&opened),
             };
             worker.send(job).unwrap();
@@ -327,6 +373,8 @@ fn execute(
         applied: std::mem::take(&mut *applied.lock().unwrap()),
         dead: scheduler.dead(),
         forked: forked.load(Ordering::SeqCst),
+        spools,
+        is_restored: scenario.setup.contains(&Verb::RestoreBackup),
         setup_keys: &start.commitments,
         model: Model {
             calls: &all,
@@ -368,12 +416,28 @@ fn run(
         deciding.decide_step(process, moment)
     }));
     scheduler.attach(process, Arc::clone(&storage));
-    let mutant = Mutant {
-        inner: Arc::clone(&storage),
-        mutation: scenario.mutation,
-        early: Mutex::default(),
-        delayed_page: Mutex::default(),
+    let spool = Spool::new(
+        Arc::clone(&job.spool),
+        process,
+        Some(Arc::clone(scheduler)),
+        Arc::clone(&job.applied),
+    );
+    let equipment = Equipment {
+        local: Arc::default(),
+        spool: Arc::new(spool),
+        storage: Arc::clone(&storage) as Arc<dyn Storage>,
+        moves: start.moves.clone(),
+        plan: Mutex::default(),
     };
+    let mutant = Mutant::new(
+        Arc::clone(&storage),
+        scenario.mutation,
+        Around {
+            local: Arc::clone(&equipment.local),
+            spool: Arc::clone(&job.spool),
+            memory: Arc::clone(&job.memory),
+        },
+    );
     let clock = Arc::new(ProcessClock {
         scheduler: Arc::clone(scheduler),
         process,
@@ -410,7 +474,8 @@ fn run(
         if *verb == Verb::Wait {
             scheduler.wait_days(process);
         }
-        let answer = verb.run(&vault, start.inactive_master, process, index);
+        equipment.local.begin(*verb);
+        let answer = verb.run(&vault, start.inactive_master, (process, index), &equipment);
         let Marks {
             first_read,
             last_change,
