@@ -178,7 +178,7 @@ impl FinalState<'_> {
                 continue;
             };
             let operation = journaled.entry.operation;
-            // An acceptance names stored objects, whoever wrote them.
+            // An acceptance names stored objects, which other processes may have written.
             if operation == Operation::AcceptRestore {
                 continue;
             }

@@ -102,6 +102,13 @@ impl Outdated {
 
     /// Applies the process's own change to the snapshot.
     fn after_commit(&self, transaction: &Transaction) {
+        let is_erasure = transaction
+            .operations()
+            .iter()
+            .any(|operation| matches!(operation, Operation::Put { key, .. } if key[0] == b'p'));
+        if is_erasure {
+            self.plan.lock().unwrap().clear();
+        }
         let snapshot = self.snapshot.lock().unwrap();
         let Some(snapshot) = &*snapshot else {
             return;
@@ -116,7 +123,6 @@ impl Outdated {
             };
             snapshot.commit(&[change]);
         }
-        self.plan.lock().unwrap().clear();
     }
 
     /// Commits a transaction through `send`, or answers for the storage.
@@ -198,7 +204,7 @@ impl Outdated {
         }
     }
 
-    /// Returns what the planned restore read, until the acceptance has changed something.
+    /// Returns what the planned restore read, until the acceptance erases a subject.
     fn planned<T>(&self, find: impl FnOnce(&PlanReads) -> Option<T>) -> Option<T> {
         let is_acceptance =
             self.mutation == Mutation::PlanNotRepeated && self.runs(Verb::AcceptRestore);

@@ -28,11 +28,6 @@ pub(crate) const RESTORES: &[Pair] = &[
         &[ACCEPT, &[Put(NEW)]],
     ),
     (
-        "restore put: accept, put (next)",
-        UNDONE_PUT,
-        &[ACCEPT, &[Put(X)]],
-    ),
-    (
         "restore put: accept, delete record",
         UNDONE_PUT,
         &[ACCEPT, &[DeleteRecord]],
@@ -69,26 +64,33 @@ pub(crate) const RESTORES: &[Pair] = &[
     ),
 ];
 
+/// The other process writes the version that the restore undid.
+pub(crate) const RESTORE_AND_PUT: &[Pair] = &[(
+    "restore put: accept, put (next)",
+    UNDONE_PUT,
+    &[ACCEPT, &[Put(X)]],
+)];
+
 impl Model<'_> {
     fn acceptances(&self) -> impl Iterator<Item = &Call> {
         (self.calls.iter()).filter(|call| call.verb == AcceptRestore)
     }
 
-    /// Returns the end of the plan that an acceptance uses.
-    fn planned(&self, acceptance: &Call) -> Option<u64> {
+    /// Returns the plan that an acceptance uses.
+    fn plan_of(&self, acceptance: &Call) -> Option<&Call> {
         let mut plans = self.calls.iter().filter(|call| {
             call.verb == PlanRestore
                 && call.process == acceptance.process
                 && call.index < acceptance.index
         });
-        plans.next_back().map(|plan| plan.ended)
+        plans.next_back()
     }
 
     /// Returns `Some(true)` if an acceptance erased the patient of the setup again, and `Some(false)` if
     /// an acceptance without a result may have done so.
     pub(crate) fn is_erased_again(&self, patient: u8) -> Option<bool> {
         let of = |call: &Call| match call.answer {
-            Some(Answer::Accepted(erased)) => (erased > 0).then_some(true),
+            Some(Answer::Accepted { erased, .. }) => (erased > 0).then_some(true),
             _ => Some(false),
         };
         // Only patient 0 is erased in a setup.
@@ -102,16 +104,18 @@ impl Model<'_> {
     pub(crate) fn may_be_erased_again(&self, call: &Call) -> bool {
         let mut acceptances = self.acceptances();
         acceptances.any(|acceptance| {
-            let is_destroyed = !matches!(acceptance.answer, Some(Answer::Accepted(0)));
+            let is_destroyed =
+                !matches!(acceptance.answer, Some(Answer::Accepted { erased: 0, .. }));
             is_destroyed
                 && (call.process == SETUP
                     || call.ended >= acceptance.begun && call.begun <= acceptance.ended)
         })
     }
 
-    /// Returns `true` if another process changed something since the plan of an acceptance.
+    /// Returns `true` if another process may have changed something since the plan of an acceptance
+    /// began.
     pub(crate) fn has_change_since_plan(&self, acceptance: &Call) -> bool {
-        let planned = self.planned(acceptance).unwrap_or_default();
+        let planned = (self.plan_of(acceptance)).map_or(0, |plan| plan.begun);
         self.calls.iter().any(|call| {
             call.process != acceptance.process
                 && !matches!(call.verb, Get(_) | PlanRestore)
@@ -121,7 +125,7 @@ impl Model<'_> {
 
     /// Checks that no record was deleted between the plan of an acceptance and the acceptance.
     pub(crate) fn check_acceptance(&self, acceptance: &Call, violations: &mut Vec<String>) {
-        let planned = self.planned(acceptance).unwrap_or_default();
+        let planned = (self.plan_of(acceptance)).map_or(0, |plan| plan.ended);
         let outdated = self.calls.iter().any(|call| {
             call.verb == DeleteRecord && call.begun > planned && call.ended < acceptance.begun
         });
@@ -132,11 +136,12 @@ impl Model<'_> {
 }
 
 impl FinalState<'_> {
-    /// Returns `true` if the restore of the setup was accepted, or if there was none.
+    /// Returns `true` if the whole restore of the setup was accepted, or if there was none.
     pub(crate) fn is_accepted(&self) -> bool {
         let mut acceptances = self.model.acceptances();
-        !self.is_restored
-            || acceptances.any(|call| matches!(call.answer, Some(Answer::Accepted(_))))
+        let is_whole =
+            |call: &Call| matches!(call.answer, Some(Answer::Accepted { left_out: 0, .. }));
+        !self.is_restored || acceptances.any(is_whole)
     }
 
     /// Returns `true` if an attacker deleted the record after an acceptance began.
@@ -150,15 +155,18 @@ impl FinalState<'_> {
         })
     }
 
-    /// Plans and accepts the restore again, as after a crash.
+    /// Plans and accepts the restore again, as after a crash. Names all contested items, because an item
+    /// that is left out stays a finding.
     pub(crate) fn accept_again(&self, vault: &Vault, violations: &mut Vec<String>) {
         if self.is_accepted() && !self.is_deleted_late() {
             return;
         }
         let session = session(vault);
-        let accepted = session
-            .plan_restore(None)
-            .and_then(|plan| session.accept_restore(&plan, because("disk failure")));
+        let accepted = session.plan_restore(None).and_then(|plan| {
+            let items = plan.items.clone();
+            let plan = (items.iter()).fold(plan, |plan, item| plan.with_contested(item));
+            session.accept_restore(&plan, because("disk failure"))
+        });
         if let Err(error) = accepted {
             violations.push(format!("the restore cannot be accepted: {error:?}"));
         }

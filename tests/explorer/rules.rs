@@ -66,13 +66,22 @@ const SWEEP_MOVED: Scenario = Scenario::new(
     &[&[Put(X)], &[CollectGarbage]],
 );
 
-pub(crate) fn explore_mutated(mutation: Mutation, scenario: Scenario) -> Outcome {
+fn explore_mutated(mutation: Mutation, scenario: Scenario) -> Outcome {
     report(&scenario.mutation(mutation).most(50_000))
 }
 
-pub(crate) fn assert_detected(mutation: Mutation, scenario: Scenario) {
-    let outcome = explore_mutated(mutation, scenario);
-    assert!(outcome.violation.is_some(), "{mutation:?} is not detected");
+fn assert_detected(mutation: Mutation, scenario: Scenario) {
+    assert_detected_as(mutation, scenario, "");
+}
+
+/// Asserts that the explorer detects a mutation by a violation whose first line contains `text`.
+pub(crate) fn assert_detected_as(mutation: Mutation, scenario: Scenario, text: &str) {
+    let violation = explore_mutated(mutation, scenario).violation;
+    let violation = violation.unwrap_or_else(|| panic!("{mutation:?} is not detected"));
+    assert!(
+        violation.lines().next().unwrap().contains(text),
+        "{mutation:?}: {violation}"
+    );
 }
 
 #[test]

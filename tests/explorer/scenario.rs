@@ -7,25 +7,21 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use chartlock::internals::clock::Clock;
-use chartlock::storage::{
-    Expect, FaultAction, Faulty, MemoryStorage, Projection, Storage, Transaction,
-};
-use chartlock::{Checkpoint, Error, Journaling, Vault, access::SecurityEvent};
+use chartlock::storage::{Faulty, MemoryStorage, Storage};
+use chartlock::{Error, Journaling, Vault, access::SecurityEvent};
 
-use crate::attacker::active_keys;
-use crate::clock::{DAYS, LoneClock, ProcessClock};
-use crate::common::objects::{keys_of, scan_all};
+use crate::clock::{DAYS, ProcessClock};
 use crate::common::{Fixed, session};
-use crate::equipment::{Equipment, Moves, Spool};
-use crate::final_state::{FinalState, commitments};
-use crate::footprint::Roles;
+use crate::equipment::{Equipment, Spool};
+use crate::final_state::FinalState;
 use crate::model::{Call, Model};
 use crate::mutation::{Around, Mutant, Mutation};
 use crate::scheduler::{Ended, Scheduler};
 use crate::search::{Figures, Search};
+use crate::start_state::StartState;
 use crate::state::{Faults, Stalls};
-use crate::tap::{AppliedPut, Boxed, Marks, Tap, shared};
-use crate::verbs::{Verb, open, options};
+use crate::tap::{AppliedPut, Marks, Tap, shared};
+use crate::verbs::{Verb, options};
 
 /// Number of the first step after the setup.
 pub(crate) const SETUP_STEPS: u64 = 100;
@@ -93,159 +89,6 @@ pub(crate) struct Outcome {
     /// Every combination of operation results that an execution produced.
     pub(crate) answers: BTreeSet<String>,
     pub(crate) took: Duration,
-}
-
-/// The state in which the processes begin.
-struct StartState {
-    objects: Vec<(Vec<u8>, Vec<u8>)>,
-    calls: Vec<Call>,
-    inactive_master: Option<u32>,
-    roles: Roles,
-    checkpoint: Option<Checkpoint>,
-    patients: BTreeSet<u8>,
-    commitments: BTreeSet<Vec<u8>>,
-    moves: Option<Moves>,
-}
-
-impl StartState {
-    fn new(scenario: &Scenario) -> Self {
-        loop {
-            let mut start = Self::draw(scenario);
-            let mut verbs = scenario.processes.iter().copied().flatten();
-            let listed = verbs.any(|verb| {
-                matches!(
-                    verb,
-                    Verb::CollectGarbage | Verb::CollectGarbageAhead | Verb::Verify
-                )
-            });
-            if start.roles.begin(listed) {
-                return start;
-            }
-        }
-    }
-
-    fn draw(scenario: &Scenario) -> Self {
-        let memory = Arc::new(MemoryStorage::new());
-        options(scenario.journal, Arc::new(LoneClock::default()))
-            .create(Arc::clone(&memory), &Fixed(1))
-            .unwrap();
-        let first_keys = active_keys(&*memory);
-        let mut calls = Vec::new();
-        let mut backup = (0, Vec::new());
-        for (index, verb) in scenario.setup.iter().enumerate() {
-            let last = index + 1 == scenario.setup.len();
-            let stop = scenario.interrupted.filter(|_| last).unwrap_or(u64::MAX);
-            match verb {
-                Verb::TakeBackup => {
-                    backup = (calls.len(), scan_all(&*memory, b"", Projection::Values));
-                }
-                Verb::RestoreBackup => {
-                    let (kept, objects) = &backup;
-                    restore(&memory, objects);
-                    calls.truncate(*kept);
-                }
-                _ => calls.push(prepare(&memory, scenario, *verb, index, stop)),
-            }
-        }
-        let checkpoint = scenario.journal.map(|mode| {
-            let begun = Duration::from_millis(scenario.setup.len() as u64 + 1);
-            let clock = Arc::new(LoneClock::after(begun));
-            let vault = open(Arc::clone(&memory), clock, Some(mode)).unwrap();
-            vault.checkpoint().unwrap()
-        });
-        // Open the vault without a journal, because the number of keys must not write an entry.
-        let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
-        let usage = vault.key_usage().unwrap();
-        let objects = scan_all(&*memory, b"", Projection::Values);
-        let mut roles = Roles::default();
-        for (key, _) in &objects {
-            roles.role(key);
-        }
-        let verbs = scenario.setup.iter().flat_map(|verb| verb.records());
-        let mut acts = scenario.processes.iter().copied().flatten();
-        let is_attacked = acts.any(|verb| verb.is_attack());
-        Self {
-            objects,
-            calls,
-            inactive_master: (usage.masters.iter())
-                .find(|master| !master.active)
-                .map(|master| master.number),
-            roles,
-            checkpoint,
-            patients: verbs.map(|record| record.0).collect(),
-            commitments: commitments(&memory),
-            moves: is_attacked.then(|| Moves::new(&*memory, &first_keys)),
-        }
-    }
-
-    fn memory(&self) -> Arc<MemoryStorage> {
-        let memory = MemoryStorage::new();
-        let mut transaction = Transaction::new();
-        for (key, value) in &self.objects {
-            transaction = transaction.put(&key[..], &value[..], Expect::Absent);
-        }
-        memory.commit(&[transaction]).pop().unwrap().unwrap();
-        Arc::new(memory)
-    }
-}
-
-/// Puts back all objects except those of the journal.
-fn restore(memory: &MemoryStorage, objects: &[(Vec<u8>, Vec<u8>)]) {
-    let is_journal = |key: &[u8]| matches!(key[0], b'j' | b'a');
-    let mut transaction = Transaction::new();
-    for key in keys_of(memory, b"") {
-        if !is_journal(&key) {
-            transaction = transaction.delete(key);
-        }
-    }
-    memory.commit(&[transaction]).pop().unwrap().unwrap();
-    let mut transaction = Transaction::new();
-    for (key, value) in objects.iter().filter(|(key, _)| !is_journal(key)) {
-        transaction = transaction.put(&key[..], &value[..], Expect::Absent);
-    }
-    memory.commit(&[transaction]).pop().unwrap().unwrap();
-}
-
-fn prepare(
-    memory: &Arc<MemoryStorage>,
-    scenario: &Scenario,
-    verb: Verb,
-    index: usize,
-    stop: u64,
-) -> Call {
-    let storage = Faulty::new(
-        Boxed(shared(memory, scenario.transactional)),
-        move |step, _| {
-            if step < stop {
-                FaultAction::Proceed
-            } else {
-                FaultAction::Stop
-            }
-        },
-    );
-    let begun = Duration::from_millis(index as u64 + 1);
-    let clock = Arc::new(LoneClock::after(begun));
-    let storage = Arc::new(storage);
-    let vault = open(Arc::clone(&storage), clock, scenario.journal).unwrap();
-    let equipment = Equipment {
-        local: Arc::default(),
-        spool: Arc::new(Spool::new(Arc::default(), SETUP, None, Arc::default())),
-        storage,
-        moves: None,
-        plan: Mutex::default(),
-    };
-    let answer = verb.run(&vault, None, (SETUP, index), &equipment);
-    let at = index as u64 + 1;
-    Call {
-        process: SETUP,
-        index,
-        verb,
-        begun: at,
-        ended: at,
-        answer: (stop == u64::MAX).then_some(answer),
-        first_read: Some(at),
-        last_change: Some(at),
-    }
 }
 
 /// Execution that the worker threads run, with shared buffers for the results.

@@ -83,8 +83,11 @@ pub(crate) enum Answer {
     Rotated(u64, u64),
     Collected(GarbageReport),
     Verified(Box<VerifyReport>),
-    /// The number of subjects that an accepted restore erased again.
-    Accepted(u64),
+    /// The numbers of items of an accepted restore: subjects erased again, and items left out.
+    Accepted {
+        erased: u64,
+        left_out: u64,
+    },
     Done,
     Failed(Error),
 }
@@ -240,7 +243,10 @@ impl Verb {
         }
         let plan = plan.as_ref().ok_or(Error::PlanOutdated)?;
         let report = session.accept_restore(plan, because("disk failure"))?;
-        Ok(Answer::Accepted(report.erased_again))
+        Ok(Answer::Accepted {
+            erased: report.erased_again,
+            left_out: report.left_out,
+        })
     }
 }
 
