@@ -179,7 +179,11 @@ impl Case {
                 } = &plan.findings;
                 let is_ordered = entries.len().max(unattested_entries.len()) < 2;
                 assert!(!is_ordered || !is_same(&plan, &now), "{plan:#?}");
-                assert!(before == after, "a refused acceptance changes objects");
+                assert!(
+                    before == after,
+                    "a refused acceptance changes objects: {plan:#?} {:#?}",
+                    session.plan_restore(None)
+                );
             }
             Err(error) => panic!("{error:?}: {plan:#?}"),
         }
