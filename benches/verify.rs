@@ -93,8 +93,8 @@ struct Figures {
     processor: f64,
     /// Peak memory in KiB.
     memory: f64,
-    /// Number of stored objects and journal entries.
-    work: f64,
+    /// Number of stored objects.
+    objects: f64,
 }
 
 /// Verifies the vault and prints the figures. Runs in a child process, because the memory used for
@@ -109,9 +109,9 @@ fn verify(directory: &Path) {
     let processor = processor_time() - before;
     let findings = report.journal.len() + report.records.len() + report.unattested.len();
     println!(
-        "{seconds} {processor} {} {} {findings}",
+        "{seconds} {processor} {} {objects} {} {findings}",
         peak_memory(),
-        objects + report.counts.entries
+        report.counts.entries
     );
 }
 
@@ -145,25 +145,25 @@ fn measure(name: &str, directory: &Path, honest: Option<&Figures>) -> Figures {
         .split_whitespace()
         .map(|number| number.parse().unwrap())
         .collect();
-    let [seconds, processor, memory, work, findings] = numbers[..] else {
-        unreachable!("the child process prints five numbers");
+    let [seconds, processor, memory, objects, entries, findings] = numbers[..] else {
+        unreachable!("the child process prints six numbers");
     };
     let figures = Figures {
         seconds,
         processor,
         memory,
-        work,
+        objects,
     };
     print!(
-        "  {name:<9} {work:>9} objects and entries, {findings:>7} findings: {seconds:>6.1} s, {processor:>6.1} s of processor time, {:>5.0} MiB",
+        "  {name:<9} {objects:>8} objects, {entries:>8} entries, {findings:>7} findings: {seconds:>6.1} s, {processor:>6.1} s of processor time, {:>5.0} MiB",
         memory / 1024.0,
     );
     match honest {
-        // The attacked vault has more objects or entries.
+        // An honest vault of as many objects has entries in proportion.
         Some(honest) => {
-            let share = work / honest.work;
+            let share = objects / honest.objects;
             println!(
-                "; for the same work, {:.2} times the time, {:.2} times the processor time, {:.2} times the memory",
+                "; for as many objects, {:.2} times the time, {:.2} times the processor time, {:.2} times the memory",
                 seconds / honest.seconds / share,
                 processor / honest.processor / share,
                 memory / honest.memory / share,
