@@ -41,6 +41,9 @@ const JUNK: usize = 200;
 /// Clock ticks of processor time in a second, as Linux reports them.
 const TICKS: f64 = 100.0;
 
+/// Attack on a number of objects of a storage.
+type Attack = fn(&dyn Storage, usize);
+
 fn name(record: usize) -> String {
     format!("Observation/{record:08}")
 }
@@ -388,16 +391,16 @@ fn main() {
     storage.close().unwrap();
     drop(storage);
     let figures = measure("honest", &honest, None);
-    let attacks: [(&str, &dyn Fn(&dyn Storage)); 3] = [
-        ("versions", &|storage| claim_versions(storage, records)),
-        ("lengths", &|storage| claim_lengths(storage, records)),
-        ("planted", &|storage| plant(storage, planted)),
+    let attacks: [(&str, Attack, usize); 3] = [
+        ("versions", claim_versions, records),
+        ("lengths", claim_lengths, records),
+        ("planted", plant, planted),
     ];
-    for (name, attack) in attacks {
+    for (name, attack, objects) in attacks {
         let directory = scratch.path().join(name);
         copy(&honest, &directory);
         let storage = FileStorage::open(&directory).unwrap();
-        attack(&storage);
+        attack(&storage, objects);
         storage.close().unwrap();
         drop(storage);
         measure(name, &directory, Some(&figures));

@@ -68,7 +68,7 @@ impl Model<'_> {
         let before = self.calls.iter().filter(|other| {
             other.process == call.process && other.index < call.index && verbs.contains(&other.verb)
         });
-        before.last().map(|call| call.verb)
+        before.map(|call| call.verb).next_back()
     }
 
     /// Returns `true` if a process did not end a fallback.
@@ -76,7 +76,8 @@ impl Model<'_> {
         let calls = self.calls.iter().filter(|call| call.process == process);
         let done = calls.filter(|call| matches!(call.answer, Some(Answer::Done)));
         let last = done.filter(|call| matches!(call.verb, BeginFallback | EndFallback));
-        last.last().is_none_or(|call| call.verb == BeginFallback)
+        let last = last.map(|call| call.verb).next_back();
+        last.is_none_or(|verb| verb == BeginFallback)
     }
 }
 

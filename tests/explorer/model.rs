@@ -202,10 +202,10 @@ impl Model<'_> {
                     violations.push(format!("garbage collection reports {report:?}"));
                 }
                 Some(Answer::Accepted { .. }) => self.check_acceptance(call, violations),
-                Some(Answer::Done) if call.verb == Verb::BeginFallback => {
-                    if !self.is_disk_full(call) {
-                        violations.push("a fallback begins on a healthy vault".into());
-                    }
+                Some(Answer::Done)
+                    if call.verb == Verb::BeginFallback && !self.is_disk_full(call) =>
+                {
+                    violations.push("a fallback begins on a healthy vault".into());
                 }
                 Some(Answer::Verified(report)) if !report.is_clean() => {
                     violations.push(format!(
