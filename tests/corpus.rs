@@ -10,8 +10,8 @@
 mod fuzz;
 
 use fuzz::{
-    archive, coverage, entry, header, intent, journal, key_file, record, seek, segment, vault,
-    verify,
+    archive, auditor_page, coverage, entry, header, intent, journal, key_file, record, restore,
+    seek, segment, vault, verify,
 };
 
 use std::fs;
@@ -92,4 +92,14 @@ fn key_file_fuzz_corpus_runs_without_failure() {
 #[test]
 fn coverage_fuzz_corpus_runs_without_failure() {
     replay("coverage", coverage::run);
+}
+
+#[test]
+fn restore_fuzz_corpus_runs_without_failure() {
+    replay("restore", restore::run);
+}
+
+#[test]
+fn auditor_page_fuzz_corpus_runs_without_failure() {
+    replay("auditor_page", auditor_page::run);
 }

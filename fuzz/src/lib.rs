@@ -3,16 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod archive;
+pub mod auditor_page;
 pub mod clock;
 pub mod coverage;
 pub mod entry;
 pub mod fixed;
 pub mod header;
+pub mod history;
 pub mod input;
 pub mod intent;
 pub mod journal;
 pub mod key_file;
 pub mod record;
+pub mod restore;
 pub mod seek;
 pub mod segment;
 pub mod vault;

@@ -1,45 +1,31 @@
 //! Fuzz target for tampering with a vault's history: `verify` must report each change, and nothing
 //! for an unchanged vault.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chartlock::storage::{
-    Expect, MemoryStorage, PerOperation, Projection, Scan, Storage, Transaction,
-};
-use chartlock::{
-    Actor, Purpose, RecordId, Subject, Vault, VaultOptions,
-    verify::{JournalFault, VerifyReport},
-};
+use chartlock::verify::{JournalFault, VerifyReport};
 
 use super::clock::{SimulatedClock, options};
 use super::fixed::{Fixed, suite};
+use super::history::{Objects, apply, disk, objects, reset, run_operations};
 use super::input::Input;
 
-/// The maximum number of operations in one run; longer runs are slow and find no further bugs.
-const OPERATIONS: usize = 48;
 const TAMPERINGS: usize = 4;
-
-type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
-type Disk = Arc<dyn Storage>;
 
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let Some(what) = input.next() else {
         return;
     };
-    let disk: Disk = match what & 2 {
-        0 => Arc::new(MemoryStorage::new()),
-        _ => Arc::new(PerOperation::new(MemoryStorage::new())),
-    };
+    let disk = disk(what);
     let clock = Arc::new(SimulatedClock::default());
     let options = options().cipher_suite(suite(what)).clock(clock.clone());
     let vault = options
         .clone()
         .create(Arc::clone(&disk), &Fixed(7))
         .unwrap();
-    let snapshots = run_operations(&disk, (&options, &clock), vault, &mut input);
+    let snapshots = run_operations(&disk, (&options, &clock), vault, &mut input, apply);
     let open = || options.clone().open(Arc::clone(&disk), &Fixed(7));
     let verify = || open().unwrap().verify(None).unwrap();
     let report = verify();
@@ -70,63 +56,6 @@ pub fn run(data: &[u8]) {
     }
     let report = verify();
     assert!(report.is_clean(), "{report:#?}");
-}
-
-/// Runs operations until the input ends them. Returns a storage snapshot from each restart of the
-/// process.
-fn run_operations(
-    disk: &Disk,
-    (options, clock): (&VaultOptions, &SimulatedClock),
-    mut vault: Vault,
-    input: &mut Input<'_>,
-) -> Vec<Objects> {
-    let mut snapshots = Vec::new();
-    for turn in 0..OPERATIONS {
-        let operation = match input.next() {
-            None | Some(0xff) => break,
-            Some(operation) => operation,
-        };
-        if operation & 15 == 15 {
-            drop(vault);
-            snapshots.push(objects(disk));
-            vault = options.clone().open(Arc::clone(disk), &Fixed(7)).unwrap();
-        } else {
-            apply(&vault, clock, operation, turn);
-        }
-    }
-    snapshots
-}
-
-/// Runs one operation. The vault may refuse the operation, which then changes nothing.
-fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
-    let session = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
-    let subject =
-        Subject::patient(["MRN-1", "é", "MRN-3", "MRN-4"][usize::from(operation >> 4 & 3)]);
-    let subject = subject.unwrap();
-    let name = ["Observation/bp", "n"][usize::from(operation >> 6 & 1)];
-    let id = RecordId::new(subject.clone(), name).unwrap();
-    let content = turn.to_le_bytes();
-    let _ = match operation & 15 {
-        0 => vault.rotate_master_key().map(drop),
-        1 => vault.rotate_subject_key(&subject).map(drop),
-        2 => vault.reencrypt_subject(&subject).map(drop),
-        3 => session.erase_subject(&subject, "asked for").map(drop),
-        4 => session.reopen_chart(&subject),
-        5 => session.retract(&id).map(drop),
-        6 => vault.checkpoint().map(drop),
-        7 => session.get(&id).map(drop),
-        8 => vault.collect_garbage().map(drop),
-        9 => session.put(&id, &[7; 70_000]).map(drop),
-        10 => session.expunge(&id, "asked for").map(drop),
-        // Choose a time below or above the lifetime of cached entries. The longest time also
-        // exceeds the upload timeout.
-        11 => {
-            let seconds = [1, 61, 3600, 8 * 24 * 3600][usize::from(operation >> 4 & 3)];
-            clock.pass(Duration::from_secs(seconds));
-            Ok(())
-        }
-        _ => session.put(&id, &content).map(drop),
-    };
 }
 
 fn tamper(how: u8, input: &mut Input<'_>, snapshots: &[Objects], before: &Objects) -> Objects {
@@ -284,39 +213,5 @@ impl Expected {
             faults.all(|fault| fault == JournalFault::Incomplete),
             "{report:#?}"
         );
-    }
-}
-
-fn objects(disk: &Disk) -> Objects {
-    let mut objects = Objects::new();
-    loop {
-        let after = objects.last_key_value().map(|(key, _)| key.clone());
-        let scan = Scan {
-            prefix: b"",
-            after: after.as_deref(),
-            limit: 1000,
-            projection: Projection::Values,
-        };
-        let page = disk.scan(scan).unwrap();
-        let items = page.items.into_iter();
-        objects.extend(items.map(|item| (item.key, item.value.into())));
-        if !page.more {
-            return objects;
-        }
-    }
-}
-
-fn reset(disk: &Disk, to: &Objects) {
-    let present = objects(disk);
-    let removed = present.keys().filter(|key| !to.contains_key(*key));
-    let deletes = removed.map(|key| Transaction::new().delete(&key[..]));
-    let changed = to
-        .iter()
-        .filter(|(key, value)| present.get(*key) != Some(value));
-    let puts =
-        changed.map(|(key, value)| Transaction::new().put(&key[..], &value[..], Expect::Any));
-    let transactions: Vec<_> = deletes.chain(puts).collect();
-    for result in disk.commit(&transactions) {
-        result.unwrap();
     }
 }

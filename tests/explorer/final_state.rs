@@ -31,6 +31,10 @@ pub(crate) struct FinalState<'a> {
     pub(crate) dead: Vec<bool>,
     /// `true` if a process raised the event `JournalForked`.
     pub(crate) forked: bool,
+    /// The spools of the processes.
+    pub(crate) spools: Vec<Arc<MemoryStorage>>,
+    /// `true` if the setup put back a backup.
+    pub(crate) is_restored: bool,
     /// Commitments to the data keys of the setup: bytes `16..48` of each stored version.
     pub(crate) setup_keys: &'a BTreeSet<Vec<u8>>,
     pub(crate) model: Model<'a>,
@@ -43,8 +47,14 @@ impl FinalState<'_> {
         let mut violations = Vec::new();
         self.model.check_answers(&mut violations);
         if self.journal.is_some() {
+            match self.open(self.uptime) {
+                Ok(vault) => self.bring_home(&vault, &mut violations),
+                Err(error) => violations.push(format!("the vault does not open: {error:?}")),
+            }
             self.check_journal(&mut violations);
-            self.check_verification(&mut violations);
+            if self.is_accepted() && !self.is_deleted_late() {
+                self.check_verification(&mut violations);
+            }
         }
         match self.open(self.uptime) {
             Ok(vault) => self.check(&vault, &mut violations),
@@ -79,6 +89,7 @@ impl FinalState<'_> {
         self.check_contents(vault, &records, violations);
         self.model.check_holds(vault, violations);
         if self.journal.is_some() {
+            self.accept_again(vault, violations);
             self.check_verification(violations);
         }
         for violation in violations {
@@ -87,6 +98,10 @@ impl FinalState<'_> {
     }
 
     fn check_contents(&self, vault: &Vault, records: &[Record], violations: &mut Vec<String>) {
+        if self.record_deleted().is_some() {
+            // An attacker deleted the only record.
+            return;
+        }
         for record in records {
             if let Err(violation) = self.check_record(vault, *record) {
                 violations.push(format!("{record:?}: {violation}"));
@@ -239,6 +254,9 @@ impl FinalState<'_> {
                 Err(error) => violations.push(format!("a rotation cannot be finished: {error:?}")),
             }
         }
+        if self.journal.is_some() {
+            self.repeat_journal_rotation(vault, violations);
+        }
         match vault.rotate_master_key() {
             Ok(report) if report.entries_blocking == 0 => {}
             other => violations.push(format!("the master rotation ends with {other:?}")),
@@ -253,6 +271,20 @@ impl FinalState<'_> {
             violations.push(format!(
                 "{left} objects of erased charts are left after the last erasure"
             ));
+        }
+    }
+}
+
+impl FinalState<'_> {
+    /// Checks that another rotation of the journal keys ends, and finishes an interrupted one.
+    fn repeat_journal_rotation(&self, vault: &Vault, violations: &mut Vec<String>) {
+        let rotates = |call: &Call| call.verb == Verb::RotateJournal;
+        if !self.model.calls.iter().any(rotates) {
+            return;
+        }
+        match vault.rotate_journal_keys(&[], &[]) {
+            Ok(report) if report.pages.is_some() => {}
+            other => violations.push(format!("the journal rotation ends with {other:?}")),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use chartlock::{Error, report::GarbageReport};
 
+use crate::scenario::SETUP;
 use crate::state::Stalls;
 use crate::verbs::{Answer, Record, Verb, content};
 
@@ -132,7 +133,12 @@ impl Model<'_> {
                 _ => {}
             }
         }
-        fate
+        match self.is_erased_again(patient) {
+            // A restored version, which the plan names.
+            Some(true) if call.process == SETUP => Fate::Gone,
+            Some(_) if self.may_be_erased_again(call) && fate == Fate::Must => Fate::May,
+            _ => fate,
+        }
     }
 
     /// Returns the erasures that read the patient entry and found no legal hold.
@@ -150,6 +156,9 @@ impl Model<'_> {
     /// Returns `Some(true)` if a complete erasure covers the patient's newest chart, and `None`
     /// otherwise.
     pub(crate) fn erased(&self, patient: u8) -> Option<bool> {
+        if self.is_erased_again(patient) == Some(true) {
+            return Some(true);
+        }
         let reopened = self.chart_of(patient, u64::MAX);
         let mut since = (self.erasures(patient))
             .filter(|erasure| erasure.first_read.unwrap_or(0) > reopened)
@@ -163,7 +172,8 @@ impl Model<'_> {
     /// Returns `true` if an erasure of the patient can explain missing records.
     pub(crate) fn may_be_erased(&self, patient: u8) -> bool {
         let reopened = self.chart_of(patient, u64::MAX);
-        (self.erasures(patient)).any(|erasure| erasure.first_read.unwrap_or(0) > reopened)
+        self.is_erased_again(patient).is_some()
+            || (self.erasures(patient)).any(|erasure| erasure.first_read.unwrap_or(0) > reopened)
     }
 
     /// Checks the results against each other, without the storage.
@@ -191,6 +201,12 @@ impl Model<'_> {
                 {
                     violations.push(format!("garbage collection reports {report:?}"));
                 }
+                Some(Answer::Accepted { .. }) => self.check_acceptance(call, violations),
+                Some(Answer::Done)
+                    if call.verb == Verb::BeginFallback && !self.is_disk_full(call) =>
+                {
+                    violations.push("a fallback begins on a healthy vault".into());
+                }
                 Some(Answer::Verified(report)) if !report.is_clean() => {
                     violations.push(format!(
                         "verification beside other processes finds {report:?}"
@@ -204,7 +220,8 @@ impl Model<'_> {
     }
 
     fn check_failure(&self, call: &Call, error: &Error, violations: &mut Vec<String>) {
-        let erasing = (self.calls.iter()).any(|other| matches!(other.verb, Verb::Erase(_)));
+        let erasing = (self.calls.iter())
+            .any(|other| matches!(other.verb, Verb::Erase(_) | Verb::AcceptRestore));
         let days_pass = (self.calls.iter()).any(|other| other.verb == Verb::Wait);
         let reopenings = (self.calls.iter())
             .filter(|other| matches!(other.verb, Verb::ReopenChart(_)))
@@ -220,6 +237,8 @@ impl Model<'_> {
             (Verb::Erase(_), Error::OnHold) => self.may_have_found_hold(call),
             (Verb::ReopenChart(_), Error::Conflict) => reopenings > 1,
             (Verb::RotateSubject(_) | Verb::Reencrypt(_), Error::UnknownSubject) => true,
+            (Verb::BeginFallback, Error::NoFallback) => !self.is_disk_full(call),
+            (Verb::AcceptRestore, Error::PlanOutdated) => self.has_change_since_plan(call),
             (Verb::PutLarge(_), Error::UploadExpired | Error::CommitUnknown) => days_pass,
             (Verb::Erase(_), Error::Erased) => false,
             (_, Error::Erased) => erasing,

@@ -8,6 +8,9 @@ use chartlock::storage::{
     Stored, Transaction,
 };
 
+pub(crate) use crate::outdated::Around;
+use crate::outdated::Outdated;
+
 /// Rule of the order of writes that a mutant breaks (see `src/architecture.md` for the rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
@@ -55,22 +58,37 @@ pub(crate) enum Mutation {
     PageLast,
     /// The journal page is committed separately, before its changes, and records them as done.
     PageFirst,
+    /// The check of the header in the transaction of a journal page accepts any stored value.
+    PageHeaderUnchecked,
+    /// A rotation of the journal keys walks the chains before it writes the header with the new keys.
+    WalkFirst,
+    /// A rotation of the journal keys lets the header name pages under closed keys that no closing named.
+    LateNamed,
+    /// A journal fallback begins although the vault's own storage can be written.
+    FallbackOnHealthy,
+    /// A journal fallback ends without the pages of its spool.
+    SpoolForgotten,
+    /// An erasure lists the chart before it writes the tombstone.
+    ListedFirst,
+    /// The acceptance of a restore does not make the plan again.
+    PlanNotRepeated,
 }
 
 /// Storage wrapper that breaks one rule in the transactions and scans that it forwards.
 #[derive(Debug)]
 pub(crate) struct Mutant<S> {
-    pub(crate) inner: S,
-    pub(crate) mutation: Mutation,
+    inner: S,
+    mutation: Mutation,
     /// Scan pages that the mutation fetched too early, by prefix.
-    pub(crate) early: Mutex<HashMap<Vec<u8>, ScanPage>>,
+    early: Mutex<HashMap<Vec<u8>, ScanPage>>,
     /// A journal page whose commit is delayed until its changes are committed.
-    pub(crate) delayed_page: Mutex<Option<Transaction>>,
+    delayed_page: Mutex<Option<Transaction>>,
+    outdated: Outdated,
 }
 
 impl<S: Storage> Storage for Mutant<S> {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        self.inner.read(keys)
+        self.outdated.read(keys, || self.inner.read(keys))
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
@@ -78,13 +96,42 @@ impl<S: Storage> Storage for Mutant<S> {
         if self.mutation == Mutation::HistoryUnlisted && chart && scan.prefix[0] == b'h' {
             return Ok(ScanPage::default());
         }
-        self.early(scan)?.map_or_else(|| self.inner.scan(scan), Ok)
+        self.outdated.scan(scan, || {
+            self.early(scan)?.map_or_else(|| self.inner.scan(scan), Ok)
+        })
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        if self.mutation == Mutation::None {
+        if self.mutation == Mutation::None && !self.outdated.is_disk_full() {
             return self.inner.commit(transactions);
         }
+        let send = |transaction: &Transaction| {
+            let results = self.send(std::slice::from_ref(transaction));
+            results.into_iter().next().unwrap()
+        };
+        let transactions = transactions.iter();
+        let results = transactions.map(|transaction| self.outdated.commit(transaction, send));
+        results.collect()
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.inner.is_transactional()
+    }
+}
+
+impl<S: Storage> Mutant<S> {
+    pub(crate) fn new(inner: S, mutation: Mutation, around: Around) -> Self {
+        Self {
+            inner,
+            mutation,
+            early: Mutex::default(),
+            delayed_page: Mutex::default(),
+            outdated: Outdated::new(around, mutation),
+        }
+    }
+
+    /// Sends the mutated transactions.
+    fn send(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         if let ([transaction], Mutation::PageLast | Mutation::PageFirst) =
             (transactions, self.mutation)
         {
@@ -101,12 +148,6 @@ impl<S: Storage> Storage for Mutant<S> {
             .collect()
     }
 
-    fn is_transactional(&self) -> bool {
-        self.inner.is_transactional()
-    }
-}
-
-impl<S: Storage> Mutant<S> {
     /// Commits a transaction and its journal page separately.
     fn commit_separately(&self, transaction: &Transaction) -> Result<Committed, CommitError> {
         let commit_one = |transaction| self.inner.commit(&[transaction]).pop().unwrap();
@@ -207,7 +248,17 @@ impl Mutation {
             .map(|operation| self.weaken(operation))
             .enumerate()
             .collect();
+        let is_page = |operation: &Operation| operation.key()[0] == b'j';
         match self {
+            Self::PageHeaderUnchecked if transaction.operations().iter().any(is_page) => {
+                for (_, operation) in &mut operations {
+                    if let Operation::Check { key, expect } = operation
+                        && key[0] == b'v'
+                    {
+                        *expect = Expect::Any;
+                    }
+                }
+            }
             Self::EntryCheckedFirst => operations.sort_by_key(|(_, operation)| {
                 !matches!(operation, Operation::Check { key, .. } if key.starts_with(b"p"))
             }),

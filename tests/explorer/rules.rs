@@ -14,7 +14,7 @@ const NEW: Record = (1, 0);
 const ONE: &[Verb] = &[Put(X)];
 
 const PUT_PUT: Scenario = Scenario::new("put, put", ONE, &[&[Put(X)], &[Put(X)]]);
-const ERASE_PUT: Scenario = Scenario::new("erase, put", ONE, &[&[Erase(0)], &[Put(Y)]]);
+pub(crate) const ERASE_PUT: Scenario = Scenario::new("erase, put", ONE, &[&[Erase(0)], &[Put(Y)]]);
 const ROTATE_PUT: Scenario = Scenario::new(
     "rotate subject, put",
     ONE,
@@ -71,8 +71,17 @@ fn explore_mutated(mutation: Mutation, scenario: Scenario) -> Outcome {
 }
 
 fn assert_detected(mutation: Mutation, scenario: Scenario) {
-    let outcome = explore_mutated(mutation, scenario);
-    assert!(outcome.violation.is_some(), "{mutation:?} is not detected");
+    assert_detected_as(mutation, scenario, "");
+}
+
+/// Asserts that the explorer detects a mutation by a violation whose first line contains `text`.
+pub(crate) fn assert_detected_as(mutation: Mutation, scenario: Scenario, text: &str) {
+    let violation = explore_mutated(mutation, scenario).violation;
+    let violation = violation.unwrap_or_else(|| panic!("{mutation:?} is not detected"));
+    assert!(
+        violation.lines().next().unwrap().contains(text),
+        "{mutation:?}: {violation}"
+    );
 }
 
 #[test]

@@ -7,28 +7,26 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use chartlock::internals::clock::Clock;
-use chartlock::storage::{
-    Expect, FaultAction, Faulty, MemoryStorage, Projection, Storage, Transaction,
-};
-use chartlock::{Checkpoint, Error, Journaling, Vault, access::SecurityEvent};
+use chartlock::storage::{Faulty, MemoryStorage, Storage};
+use chartlock::{Error, Journaling, Vault, access::SecurityEvent};
 
-use crate::clock::{DAYS, LoneClock, ProcessClock};
-use crate::common::objects::scan_all;
+use crate::clock::{DAYS, ProcessClock};
 use crate::common::{Fixed, session};
-use crate::final_state::{FinalState, commitments};
-use crate::footprint::Roles;
+use crate::equipment::{Equipment, Spool};
+use crate::final_state::FinalState;
 use crate::model::{Call, Model};
-use crate::mutation::{Mutant, Mutation};
+use crate::mutation::{Around, Mutant, Mutation};
 use crate::scheduler::{Ended, Scheduler};
 use crate::search::{Figures, Search};
+use crate::start_state::StartState;
 use crate::state::{Faults, Stalls};
-use crate::tap::{AppliedPut, Boxed, Marks, Tap, shared};
-use crate::verbs::{Verb, open, options};
+use crate::tap::{AppliedPut, Marks, Tap, shared};
+use crate::verbs::{Verb, options};
 
 /// Number of the first step after the setup.
 pub(crate) const SETUP_STEPS: u64 = 100;
 /// Process number of the setup's calls.
-const SETUP: usize = 9;
+pub(crate) const SETUP: usize = 9;
 
 /// Scenario to explore: a setup, the operations of each process, and the faults that may occur.
 #[derive(Debug, Clone, Copy)]
@@ -93,124 +91,13 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
 }
 
-/// The state in which the processes begin.
-struct StartState {
-    objects: Vec<(Vec<u8>, Vec<u8>)>,
-    calls: Vec<Call>,
-    inactive_master: Option<u32>,
-    roles: Roles,
-    checkpoint: Option<Checkpoint>,
-    patients: BTreeSet<u8>,
-    commitments: BTreeSet<Vec<u8>>,
-}
-
-impl StartState {
-    fn new(scenario: &Scenario) -> Self {
-        loop {
-            let mut start = Self::draw(scenario);
-            let mut verbs = scenario.processes.iter().copied().flatten();
-            let listed = verbs.any(|verb| {
-                matches!(
-                    verb,
-                    Verb::CollectGarbage | Verb::CollectGarbageAhead | Verb::Verify
-                )
-            });
-            if start.roles.begin(listed) {
-                return start;
-            }
-        }
-    }
-
-    fn draw(scenario: &Scenario) -> Self {
-        let memory = Arc::new(MemoryStorage::new());
-        options(scenario.journal, Arc::new(LoneClock::default()))
-            .create(Arc::clone(&memory), &Fixed(1))
-            .unwrap();
-        let mut calls = Vec::new();
-        for (index, verb) in scenario.setup.iter().enumerate() {
-            let last = index + 1 == scenario.setup.len();
-            let stop = scenario.interrupted.filter(|_| last).unwrap_or(u64::MAX);
-            calls.push(prepare(&memory, scenario, *verb, index, stop));
-        }
-        let checkpoint = scenario.journal.map(|mode| {
-            let begun = Duration::from_millis(calls.len() as u64 + 1);
-            let clock = Arc::new(LoneClock::after(begun));
-            let vault = open(Arc::clone(&memory), clock, Some(mode)).unwrap();
-            vault.checkpoint().unwrap()
-        });
-        // Open the vault without a journal, because the number of keys must not write an entry.
-        let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
-        let usage = vault.key_usage().unwrap();
-        let objects = scan_all(&*memory, b"", Projection::Values);
-        let mut roles = Roles::default();
-        for (key, _) in &objects {
-            roles.role(key);
-        }
-        let verbs = scenario.setup.iter().flat_map(|verb| verb.records());
-        Self {
-            objects,
-            calls,
-            inactive_master: (usage.masters.iter())
-                .find(|master| !master.active)
-                .map(|master| master.number),
-            roles,
-            checkpoint,
-            patients: verbs.map(|record| record.0).collect(),
-            commitments: commitments(&memory),
-        }
-    }
-
-    fn memory(&self) -> Arc<MemoryStorage> {
-        let memory = MemoryStorage::new();
-        let mut transaction = Transaction::new();
-        for (key, value) in &self.objects {
-            transaction = transaction.put(&key[..], &value[..], Expect::Absent);
-        }
-        memory.commit(&[transaction]).pop().unwrap().unwrap();
-        Arc::new(memory)
-    }
-}
-
-fn prepare(
-    memory: &Arc<MemoryStorage>,
-    scenario: &Scenario,
-    verb: Verb,
-    index: usize,
-    stop: u64,
-) -> Call {
-    let storage = Faulty::new(
-        Boxed(shared(memory, scenario.transactional)),
-        move |step, _| {
-            if step < stop {
-                FaultAction::Proceed
-            } else {
-                FaultAction::Stop
-            }
-        },
-    );
-    let begun = Duration::from_millis(index as u64 + 1);
-    let clock = Arc::new(LoneClock::after(begun));
-    let vault = open(storage, clock, scenario.journal).unwrap();
-    let answer = verb.run(&vault, None, SETUP, index);
-    let at = index as u64 + 1;
-    Call {
-        process: SETUP,
-        index,
-        verb,
-        begun: at,
-        ended: at,
-        answer: (stop == u64::MAX).then_some(answer),
-        first_read: Some(at),
-        last_change: Some(at),
-    }
-}
-
 /// Execution that the worker threads run, with shared buffers for the results.
 struct Job {
     memory: Arc<MemoryStorage>,
     calls: Arc<Mutex<Vec<Call>>>,
     applied: Arc<Mutex<Vec<AppliedPut>>>,
     forked: Arc<AtomicBool>,
+    spool: Arc<MemoryStorage>,
     /// Number of processes that opened their vaults.
     opened: Arc<(Mutex<usize>, Condvar)>,
 }
@@ -292,14 +179,16 @@ fn execute(
     let applied = Arc::default();
     let forked = Arc::<AtomicBool>::default();
     let opened = Arc::default();
-    let calls: Vec<_> = (workers.iter())
-        .map(|worker| {
+    let spools: Vec<Arc<MemoryStorage>> = workers.iter().map(|_| Arc::default()).collect();
+    let calls: Vec<_> = (workers.iter().zip(&spools))
+        .map(|(worker, spool)| {
             let calls = Arc::default();
             let job = Job {
                 memory: Arc::clone(&memory),
                 calls: Arc::clone(&calls),
                 applied: Arc::clone(&applied),
                 forked: Arc::clone(&forked),
+                spool: Arc::clone(spool),
                 opened: Arc::clone(&opened),
             };
             worker.send(job).unwrap();
@@ -327,6 +216,8 @@ fn execute(
         applied: std::mem::take(&mut *applied.lock().unwrap()),
         dead: scheduler.dead(),
         forked: forked.load(Ordering::SeqCst),
+        spools,
+        is_restored: scenario.setup.contains(&Verb::RestoreBackup),
         setup_keys: &start.commitments,
         model: Model {
             calls: &all,
@@ -368,12 +259,28 @@ fn run(
         deciding.decide_step(process, moment)
     }));
     scheduler.attach(process, Arc::clone(&storage));
-    let mutant = Mutant {
-        inner: Arc::clone(&storage),
-        mutation: scenario.mutation,
-        early: Mutex::default(),
-        delayed_page: Mutex::default(),
+    let spool = Spool::new(
+        Arc::clone(&job.spool),
+        process,
+        Some(Arc::clone(scheduler)),
+        Arc::clone(&job.applied),
+    );
+    let equipment = Equipment {
+        local: Arc::default(),
+        spool: Arc::new(spool),
+        storage: Arc::clone(&storage) as Arc<dyn Storage>,
+        moves: start.moves.clone(),
+        plan: Mutex::default(),
     };
+    let mutant = Mutant::new(
+        Arc::clone(&storage),
+        scenario.mutation,
+        Around {
+            local: Arc::clone(&equipment.local),
+            spool: Arc::clone(&job.spool),
+            memory: Arc::clone(&job.memory),
+        },
+    );
     let clock = Arc::new(ProcessClock {
         scheduler: Arc::clone(scheduler),
         process,
@@ -410,7 +317,8 @@ fn run(
         if *verb == Verb::Wait {
             scheduler.wait_days(process);
         }
-        let answer = verb.run(&vault, start.inactive_master, process, index);
+        equipment.local.begin(*verb);
+        let answer = verb.run(&vault, start.inactive_master, (process, index), &equipment);
         let Marks {
             first_read,
             last_change,

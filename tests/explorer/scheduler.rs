@@ -221,6 +221,11 @@ impl Scheduler {
         self.lock().processes[process].yields = true;
     }
 
+    /// Records that a process changed a storage of its own, so that a crash before its next step matters.
+    pub(crate) fn note_write(&self, process: usize) {
+        self.lock().processes[process].wrote = true;
+    }
+
     /// Marks a process as ended.
     pub(crate) fn end(&self, process: usize) {
         let mut state = self.lock();

@@ -9,6 +9,9 @@ use chartlock::{
     report::GarbageReport, verify::VerifyReport,
 };
 
+use crate::common::because;
+use crate::equipment::Equipment;
+
 /// Record identifier: the number of the patient and the number of the record.
 pub(crate) type Record = (u8, u8);
 
@@ -41,6 +44,26 @@ pub(crate) enum Verb {
     Verify,
     /// Lets days pass, so that uploads in progress become abandoned.
     Wait,
+    RotateJournal,
+    /// From now on the process cannot write the vault's storage.
+    FillDisk,
+    /// The process can write the vault's storage again.
+    FreeDisk,
+    BeginFallback,
+    EndFallback,
+    /// Plans a restore, for the next acceptance of this process.
+    PlanRestore,
+    AcceptRestore,
+    /// Part of a setup: remembers all objects.
+    TakeBackup,
+    /// Part of a setup: puts back all objects except the journal.
+    RestoreBackup,
+    /// Move of a former insider: stores a journal page under the vault's first keys.
+    PlantLate,
+    /// Move of an auditor: stores a journal page in the name of the vault.
+    PlantForged,
+    /// Move of a storage writer: deletes a record.
+    DeleteRecord,
 }
 
 /// Outcomes of puts and retractions. A success contains the new version, or `None` if there was
@@ -60,6 +83,11 @@ pub(crate) enum Answer {
     Rotated(u64, u64),
     Collected(GarbageReport),
     Verified(Box<VerifyReport>),
+    /// The numbers of items of an accepted restore: subjects erased again, and items left out.
+    Accepted {
+        erased: u64,
+        left_out: u64,
+    },
     Done,
     Failed(Error),
 }
@@ -94,6 +122,14 @@ impl Verb {
         )
     }
 
+    /// Returns `true` if the operation is a move of an attacker.
+    pub(crate) fn is_attack(self) -> bool {
+        matches!(
+            self,
+            Self::PlantLate | Self::PlantForged | Self::DeleteRecord
+        )
+    }
+
     /// Returns the records that the operation writes.
     pub(crate) fn records(self) -> Vec<Record> {
         match self {
@@ -110,8 +146,8 @@ impl Verb {
         self,
         vault: &Vault,
         inactive_master: Option<u32>,
-        process: usize,
-        index: usize,
+        (process, index): (usize, usize),
+        equipment: &Equipment,
     ) -> Answer {
         let session = crate::common::session(vault);
         let content = |record, large| content(process, index, record, large);
@@ -144,6 +180,30 @@ impl Verb {
             Self::History(record) => (session.history(&id(record)))
                 .map(|versions| Answer::History(record, versions.len())),
             Self::List(patient) => list(&session, patient),
+            Self::Erase(patient) => {
+                (session.erase_subject(&subject(patient), "asked for")).map(|_| Answer::Done)
+            }
+            Self::ReopenChart(patient) => {
+                (session.reopen_chart(&subject(patient))).map(|()| Answer::Done)
+            }
+            Self::Hold(patient) => {
+                (session.place_hold(&subject(patient), "subpoena")).map(|_| Answer::Done)
+            }
+            Self::FillDisk | Self::FreeDisk | Self::BeginFallback | Self::EndFallback => {
+                self.run_fallback(&session, equipment)
+            }
+            Self::PlanRestore | Self::AcceptRestore => self.run_restore(&session, equipment),
+            Self::PlantLate => equipment.plant(|moves| &moves.late).map(|()| Answer::Done),
+            Self::PlantForged => (equipment.plant(|moves| &moves.forged)).map(|()| Answer::Done),
+            Self::DeleteRecord => equipment.delete_record().map(|()| Answer::Done),
+            Self::Wait | Self::TakeBackup | Self::RestoreBackup => Ok(Answer::Done),
+            _ => self.run_maintenance(vault, inactive_master),
+        };
+        answer.unwrap_or_else(Answer::Failed)
+    }
+
+    fn run_maintenance(self, vault: &Vault, inactive_master: Option<u32>) -> Result<Answer, Error> {
+        match self {
             Self::RotateSubject(patient) => vault
                 .rotate_subject_key(&subject(patient))
                 .map(|report| Answer::Rotated(report.blocking, report.orphaned)),
@@ -155,22 +215,38 @@ impl Verb {
             Self::DestroyMaster => vault
                 .destroy_master_key(inactive_master.unwrap())
                 .map(|report| Answer::Rotated(report.entries_blocking, report.entries_orphaned)),
-            Self::Erase(patient) => {
-                (session.erase_subject(&subject(patient), "asked for")).map(|_| Answer::Done)
-            }
-            Self::ReopenChart(patient) => {
-                (session.reopen_chart(&subject(patient))).map(|()| Answer::Done)
-            }
-            Self::Hold(patient) => {
-                (session.place_hold(&subject(patient), "subpoena")).map(|_| Answer::Done)
-            }
+            Self::RotateJournal => (vault.rotate_journal_keys(&[], &[])).map(|_| Answer::Done),
             Self::CollectGarbage | Self::CollectGarbageAhead => {
                 vault.collect_garbage().map(Answer::Collected)
             }
             Self::Verify => (vault.verify(None)).map(|report| Answer::Verified(report.into())),
-            Self::Wait => Ok(Answer::Done),
-        };
-        answer.unwrap_or_else(Answer::Failed)
+            other => unreachable!("{other:?} needs more than the vault"),
+        }
+    }
+
+    fn run_fallback(self, session: &Session, equipment: &Equipment) -> Result<Answer, Error> {
+        match self {
+            Self::BeginFallback => {
+                session.begin_journal_fallback("disk full", Arc::clone(&equipment.spool))?;
+            }
+            Self::EndFallback => drop(session.end_journal_fallback("disk free")?),
+            _ => equipment.local.set_disk_full(self == Self::FillDisk),
+        }
+        Ok(Answer::Done)
+    }
+
+    fn run_restore(self, session: &Session, equipment: &Equipment) -> Result<Answer, Error> {
+        let mut plan = equipment.plan.lock().unwrap();
+        if self == Self::PlanRestore {
+            *plan = Some(session.plan_restore(None)?);
+            return Ok(Answer::Done);
+        }
+        let plan = plan.as_ref().ok_or(Error::PlanOutdated)?;
+        let report = session.accept_restore(plan, because("disk failure"))?;
+        Ok(Answer::Accepted {
+            erased: report.erased_again,
+            left_out: report.left_out,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 """Independent reader of chartlock's storage, written from the two pages in src/format alone.
 
     python3 tests/independent vectors tests/vectors/files
+    python3 tests/independent attack target/tmp/independent/*
     python3 tests/independent read STORAGE --key-file FILE [--json]
     python3 tests/independent read STORAGE --passphrase-file FILE --patient ID [--record NAME]
     python3 tests/independent read STORAGE --key-file FILE --patient ID --record NAME --extract FILE
@@ -13,6 +14,7 @@ import json
 import sys
 from pathlib import Path
 
+import attack
 import fresh
 import vectors
 from archive import read_archive
@@ -46,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("fresh", help="check vaults from tests/independent/main.rs")
     command.add_argument("directories", type=Path, nargs="+")
     command.set_defaults(run=check_fresh)
+    command = commands.add_parser("attack", help="write attacks on vaults from tests/independent/main.rs")
+    command.add_argument("directories", type=Path, nargs="+")
+    command.set_defaults(run=write_attacks)
     command = commands.add_parser("read", help="read a vault from an archive or a directory")
     command.add_argument("storage", type=Path)
     credential = command.add_mutually_exclusive_group(required=True)
@@ -76,6 +81,12 @@ def check_fresh(arguments: argparse.Namespace) -> int:
     ]
     print("\n".join(wrong + [f"{len(arguments.directories)} vaults, {len(wrong)} differences"]))
     return 1 if wrong else 0
+
+
+def write_attacks(arguments: argparse.Namespace) -> int:
+    count = sum(attack.write_moves(directory) for directory in arguments.directories)
+    print(f"{len(arguments.directories)} vaults, {count} attacks")
+    return 0 if count else 1
 
 
 def read(arguments: argparse.Namespace) -> int:

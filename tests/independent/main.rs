@@ -2,9 +2,11 @@
 //!
 //! This build writes archives and directories with every kind of object, so that a difference
 //! between the library and format.md or directory.md becomes visible. The test needs no Python; CI
-//! runs `python3 tests/independent fresh` on its output.
+//! runs `python3 tests/independent fresh` on its output, then `python3 tests/independent attack`, and
+//! verifies the attacked vaults.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod attacked;
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -69,6 +71,17 @@ fn fill(vault: &Vault, credentials: &Credentials) {
     ];
     vault.rotate_root_key(&stay, &[leaves]).unwrap();
     vault.checkpoint().unwrap();
+}
+
+/// Changes objects of each kind, so that earlier ones differ.
+fn change(vault: &Vault, credentials: &Credentials) {
+    let session = session(vault);
+    session
+        .put(&record("MRN-4", "Note/2"), "back again, amended")
+        .unwrap();
+    session.place_hold(&subject("MRN-1"), "audit").unwrap();
+    let stay: [&dyn chartlock::keys::Credential; 1] = [&credentials.auditor];
+    vault.rotate_journal_keys(&stay, &[]).unwrap();
 }
 
 fn records(vault: &Vault) {
@@ -296,6 +309,9 @@ fn write(name: &str, suite: CipherSuite, storage: Arc<dyn Storage>) {
         .create(Arc::clone(&storage), &credentials.key_file)
         .unwrap();
     fill(&vault, &credentials);
+    let mut earlier = Vec::new();
+    archive::write(&storage, &mut earlier).unwrap();
+    change(&vault, &credentials);
     drop(vault);
     // Open the vault again to start a second chain, whose first page records the head of the first
     // chain.
@@ -311,8 +327,9 @@ fn write(name: &str, suite: CipherSuite, storage: Arc<dyn Storage>) {
     fs::create_dir_all(&directory).unwrap();
     let key_file = credentials.key_file.to_text();
     let auditor = credentials.auditor.to_text();
-    let files: [(&str, &[u8]); 5] = [
+    let files: [(&str, &[u8]); 6] = [
         ("vault.clarchive", &archived),
+        ("earlier.clarchive", &earlier),
         ("key file", key_file.as_bytes()),
         ("auditor", auditor.as_bytes()),
         ("passphrase", PASSPHRASE.as_bytes()),

@@ -8,6 +8,7 @@ mod common;
 #[macro_use]
 mod stage;
 
+mod background_walk;
 mod chains;
 mod concurrency;
 mod faults;

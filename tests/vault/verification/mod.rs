@@ -1,5 +1,6 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
+mod acceptance_defects;
 pub(crate) mod authority;
 pub(crate) mod bounds;
 mod checkpoints;
