@@ -15,6 +15,8 @@ use super::fixed::{choice, keyring, seal, suite};
 
 const VAULT: [u8; 16] = [5; 16];
 const WRITER: [u8; 16] = [6; 16];
+/// The filter of a page that may be about any subject.
+const ANY_SUBJECT: [u8; 2] = [0xff; 2];
 /// The maximum number of pages of a chain.
 const PAGES: usize = 6;
 
@@ -79,8 +81,8 @@ fn page_of(kind: PageKind, suite: CipherSuite, keyring: &Keyring, body: &[u8]) -
     head[4..].copy_from_slice(&journal.number.to_le_bytes());
     let salt = [9; 32];
     let at = (&WRITER, 7);
-    let (sealing, commitment) = page_key(suite, &journal.key, &salt, &VAULT, at, &head).unwrap();
-    let before = [&head[..], &salt, &commitment].concat();
+    let (sealing, commitment) = page_key(suite, &journal.key, &salt, &VAULT, at, (&head, &ANY_SUBJECT)).unwrap();
+    let before = [&head[..], &salt, &commitment, &ANY_SUBJECT].concat();
     let mut body = body.to_vec();
     if kind == PageKind::Vault {
         let authority = keyring.active_authority_key();

@@ -103,7 +103,7 @@ impl Case {
             let copy = disk(0);
             reset(&copy, &later);
             session(&vault)
-                .bring_journal_back(&*copy, reason())
+                .bring_journal_back(&*copy, None, reason())
                 .unwrap();
         }
         self.accept(&vault, how, input);
@@ -146,7 +146,7 @@ impl Case {
     fn accept(&self, vault: &Vault, how: u8, input: &mut Input<'_>) {
         let session = session(vault);
         let before = records_of(&objects(&self.disk));
-        let mut plan = session.plan_restore(None).unwrap();
+        let mut plan = session.plan_restore(None, None).unwrap();
         assert!(
             records_of(&objects(&self.disk)) == before,
             "a plan changes objects"
@@ -160,7 +160,7 @@ impl Case {
         }
         self.change_since(&session, how, input);
         let before = records_of(&objects(&self.disk));
-        let now = session.plan_restore(None).unwrap();
+        let now = session.plan_restore(None, None).unwrap();
         let accepted = session.accept_restore(&plan, reason());
         let after = records_of(&objects(&self.disk));
         match accepted {
@@ -182,7 +182,7 @@ impl Case {
                 assert!(
                     before == after,
                     "a refused acceptance changes objects: {plan:#?} {:#?}",
-                    session.plan_restore(None)
+                    session.plan_restore(None, None)
                 );
             }
             Err(error) => panic!("{error:?}: {plan:#?}"),

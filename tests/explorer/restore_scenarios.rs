@@ -162,7 +162,7 @@ impl FinalState<'_> {
             return;
         }
         let session = session(vault);
-        let accepted = session.plan_restore(None).and_then(|plan| {
+        let accepted = session.plan_restore(None, None).and_then(|plan| {
             let items = plan.items.clone();
             let plan = (items.iter()).fold(plan, |plan, item| plan.with_contested(item));
             session.accept_restore(&plan, because("disk failure"))

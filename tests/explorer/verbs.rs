@@ -238,7 +238,7 @@ impl Verb {
     fn run_restore(self, session: &Session, equipment: &Equipment) -> Result<Answer, Error> {
         let mut plan = equipment.plan.lock().unwrap();
         if self == Self::PlanRestore {
-            *plan = Some(session.plan_restore(None)?);
+            *plan = Some(session.plan_restore(None, None)?);
             return Ok(Answer::Done);
         }
         let plan = plan.as_ref().ok_or(Error::PlanOutdated)?;

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from journal import AUTHORITY_TAIL, BY_AUDITOR, BY_VAULT, PageId
+from journal import ANY_SUBJECT, AUTHORITY_TAIL, BY_AUDITOR, BY_VAULT, PageId, read_filter
 from primitives import AEADS, expand, key_and_commitment, sha256, u16, u32, u64
 from sealed import open_body
 
@@ -27,8 +27,10 @@ class Sealer:
         head = bytes([1, self.suite, kind, 0]) + u32(self.number)
         salt = os.urandom(32)
         place = self.vault + page.writer + u64(page.sequence)
-        key, commitment = key_and_commitment(self.key, b"cl1/jrnl" + salt + place + head)
-        before = head + salt + commitment
+        filter = u16(ANY_SUBJECT)
+        info = b"cl1/jrnl" + salt + place + head + sha256(filter)
+        key, commitment = key_and_commitment(self.key, info)
+        before = head + salt + commitment + filter
         if kind == BY_VAULT and self.authority:
             number, authority = self.authority
             signed = body + u32(number)
@@ -41,7 +43,7 @@ def open_raw(value: bytes, vault: bytes, keys: dict[int, bytes], page: PageId) -
     """Opens a page of a vault without a check of its authority. Returns its body and its authority tail."""
     key = keys[int.from_bytes(value[4:8], "little")]
     place = vault + page.writer + u64(page.sequence)
-    body = open_body(value, key, b"cl1/jrnl", place).body
+    body = open_body(value, key, b"cl1/jrnl", place, read_filter(value)).body
     return body[:-AUTHORITY_TAIL], body[-AUTHORITY_TAIL:]
 
 

@@ -87,7 +87,7 @@ fn item_left_out_after_rotation_has_tag_of_first_journal_key() {
     put_back(&stage.storage, &earlier, |key| b"rhs".contains(&key[0]));
     let vault = stage.open();
     let session = session_on(&vault);
-    let plan = session.plan_restore(None).unwrap();
+    let plan = session.plan_restore(None, None).unwrap();
     let item = plan.items[0].clone();
     assert_eq!(item.kind, RestoreItemKind::Expunge);
     let plan = plan.without(&item);
