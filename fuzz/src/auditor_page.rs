@@ -81,7 +81,15 @@ fn page_of(kind: PageKind, suite: CipherSuite, keyring: &Keyring, body: &[u8]) -
     head[4..].copy_from_slice(&journal.number.to_le_bytes());
     let salt = [9; 32];
     let at = (&WRITER, 7);
-    let (sealing, commitment) = page_key(suite, &journal.key, &salt, &VAULT, at, (&head, &ANY_SUBJECT)).unwrap();
+    let (sealing, commitment) = page_key(
+        suite,
+        &journal.key,
+        &salt,
+        &VAULT,
+        at,
+        (&head, &ANY_SUBJECT),
+    )
+    .unwrap();
     let before = [&head[..], &salt, &commitment, &ANY_SUBJECT].concat();
     let mut body = body.to_vec();
     if kind == PageKind::Vault {

@@ -34,7 +34,9 @@ impl Verification {
     }
 
     fn header_target(&self) -> Result<Option<Target>> {
-        if self.report.header.is_none() {
+        // A missing page may have named the header, so that nothing is reported on it now. Once the
+        // missing page is accepted, nothing would explain the header.
+        if self.report.header.is_none() && self.is_journal_intact() {
             return Ok(None);
         }
         let stored = self.vault.core.store.read_damaged(storage_keys::HEADER)?;

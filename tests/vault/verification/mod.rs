@@ -1,6 +1,5 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
-mod acceptance_defects;
 pub(crate) mod authority;
 pub(crate) mod bounds;
 mod checkpoints;
@@ -10,6 +9,7 @@ mod costs;
 mod every_object;
 mod expunged_records;
 mod false_alarms;
+mod found_by_fuzzing;
 mod heads;
 mod histories;
 mod journal_keys;
