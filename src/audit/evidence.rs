@@ -24,7 +24,7 @@ use crate::journal::checkpoint::Checkpoint;
 const MEANS: [&str; 4] = [
     "each sealing names the SHA-256 digest of the stored value from byte 96 on; for a segmented record the digest covers the stream key and the length, not the content's chunks",
     "times are from the clock of the machine that wrote the entry",
-    "a person who holds the journal key and can write the storage could have forged the page; a checkpoint kept elsewhere proves that the page existed when the checkpoint was made",
+    "a person who opened the vault and can write the storage could have forged the page, and where an auditor made the evidence, every holder of the journal key could; a checkpoint kept elsewhere proves that the page existed when the checkpoint was made",
     "a version that was re-encrypted has one sealing for each encryption, each with its own digest",
 ];
 
