@@ -44,7 +44,21 @@ fn is_joiner(character: char) -> bool {
     matches!(character, '\u{200C}' | '\u{200D}')
 }
 
-/// Checks a reason, request id or organization: 1 to 255 bytes without control characters.
+/// Checks a text that reports show, such as a reason, a consent reference, a request id or an
+/// organization: 1 to 255 bytes without control characters and deceptive characters.
+///
+/// # Errors
+/// [`Error::InvalidMetadata`] when the text is out of these bounds.
+pub(crate) fn check_shown(text: &str) -> Result<()> {
+    check_reason(text)?;
+    let mut characters = text.chars().filter(|character| !is_joiner(*character));
+    match characters.any(is_deceptive) {
+        true => Err(Error::InvalidMetadata),
+        false => Ok(()),
+    }
+}
+
+/// Checks a label, or the reason of a stored legal hold: 1 to 255 bytes without control characters.
 ///
 /// # Errors
 /// [`Error::InvalidMetadata`] when the text is out of these bounds.
@@ -74,11 +88,7 @@ impl Reason {
     /// [`Error::InvalidMetadata`] when the text is empty, exceeds 255 bytes or contains control
     /// characters, or one of U+200B, U+200E, U+200F, U+2028 to U+202E, and U+2066 to U+2069.
     pub fn new(text: &str) -> Result<Self> {
-        check_reason(text)?;
-        let mut characters = text.chars().filter(|character| !is_joiner(*character));
-        if characters.any(is_deceptive) {
-            return Err(Error::InvalidMetadata);
-        }
+        check_shown(text)?;
         Ok(Self(text.into()))
     }
 

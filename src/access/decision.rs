@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use crate::error::Result;
-use crate::id::{Reason, check_reason};
+use crate::id::{Reason, check_shown};
 
 /// The decision of an access policy on one request.
 ///
@@ -117,9 +117,9 @@ impl ConsentReference {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) if `text` is empty, too long or
-    /// has control characters.
+    /// has control characters, or characters that [`Reason::new`] refuses.
     pub fn new(text: &str) -> Result<Self> {
-        check_reason(text)?;
+        check_shown(text)?;
         Ok(Self {
             text: text.into(),
             ends: None,

@@ -267,7 +267,7 @@ pub enum Error {
     /// A content type, label, reason, consent reference, time, expected version or duration is out
     /// of bounds.
     #[error(
-        "metadata is out of bounds; a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, a reason also no line separators and direction characters such as U+2028 and U+202E, a record at most 32 labels, a subject at most 64 holds, versions begin at 1, and break-glass access lasts at most 24 hours"
+        "metadata is out of bounds; a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, a reason also without line separators and direction characters such as U+2028 and U+202E, a record at most 32 labels, a subject at most 64 holds, versions begin at 1, and break-glass access lasts at most 24 hours"
     )]
     InvalidMetadata,
     /// The content exceeds the maximum size of one record.

@@ -104,7 +104,7 @@ impl Session {
     /// Objects that do not open are not accepted. Lost version numbers are assigned again.
     /// Therefore, update every external system that stores such numbers. `reason` appears in every
     /// later verification report. Raises [`SecurityEvent::RestoreAccepted`]. After an error, plan the
-    /// restore again, and call this method again.
+    /// restore again, with the same later header, and call this method again.
     ///
     /// # Errors
     /// [`Error::PlanOutdated`] when the findings or items changed; [`Error::RecordRewritten`] when the plan

@@ -91,12 +91,13 @@ impl Session {
     }
 
     /// Sets the id of the app's request for which this session is used. Every journal entry of the
-    /// session contains the id, which has 1 to 255 bytes without control characters.
+    /// session contains the id, which has 1 to 255 bytes without control characters, and without those
+    /// that [`Reason::new`](crate::access::Reason::new) refuses.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the id is out of these bounds.
     pub fn with_request_id(mut self, request: &str) -> Result<Self> {
-        id::check_reason(request)?;
+        id::check_shown(request)?;
         self.context = Arc::new(Context {
             request: request.into(),
             ..Context::clone(&self.context)
@@ -105,12 +106,13 @@ impl Session {
     }
 
     /// Sets the organization that the actor works for. Every journal entry of the session contains
-    /// the organization's name, which has 1 to 255 bytes without control characters.
+    /// the organization's name, which has 1 to 255 bytes without control characters, and without those
+    /// that [`Reason::new`](crate::access::Reason::new) refuses.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the name is out of these bounds.
     pub fn on_behalf_of(mut self, organization: &str) -> Result<Self> {
-        id::check_reason(organization)?;
+        id::check_shown(organization)?;
         self.context = Arc::new(Context {
             organization: organization.into(),
             ..Context::clone(&self.context)

@@ -21,8 +21,9 @@ use crate::vault::header::{HeaderChange, HeaderWriter, OpenHeader};
 use crate::vault::open::GENERATIONS_SKIPPED;
 use crate::vault::page_keys::sealer;
 
-/// First generation that counts as damaged.
-pub(crate) const GENERATIONS: u64 = 1 << 63;
+/// First generation that counts as damaged. No vault reaches it, and a generation above it could leave no
+/// room for later changes of the header.
+pub(super) const FIRST_IMPOSSIBLE_GENERATION: u64 = 1 << 63;
 
 /// Header that joins the keys of two headers, before it is written.
 pub(crate) struct JoinedHeader {
@@ -53,14 +54,19 @@ impl JoinedHeader {
         }
         let mut keyring = before.keyring_to_change()?;
         let unclosed = keyring.join(keys)?;
-        if before.keyring.has_same_journal_keys(&keyring)
-            && later.generation() <= header.generation()
-        {
+        let is_newer = match before.keyring.has_same_journal_keys(&keyring) {
+            // A header with former keys only is older, whatever generation it claims.
+            true => {
+                keys.has_same_journal_keys(&keyring) && later.generation() > header.generation()
+            }
+            false => true,
+        };
+        if !is_newer {
             return Ok(None);
         }
         let generation = later.generation().max(header.generation());
         let generation = generation.checked_add(GENERATIONS_SKIPPED);
-        let generation = generation.filter(|generation| *generation < GENERATIONS);
+        let generation = generation.filter(|generation| *generation < FIRST_IMPOSSIBLE_GENERATION);
         let generation = generation.ok_or(Error::CounterExhausted)?;
         let mut slots = header.clone();
         // The restored auditors' slots contain a former journal key, unless the keys are the same.

@@ -11,13 +11,10 @@ use crate::keys::header::{Header, Unlocked};
 use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::storage::{CommitError, Expect, Projection, ScanItem, Storage, Stored, Transaction};
 use crate::vault::clock::{Clock, SystemClock};
+use crate::vault::joined_header::FIRST_IMPOSSIBLE_GENERATION;
 use crate::vault::journaling::{slot_target, system_context};
 use crate::vault::page_keys::{read_closed_pages, sealer, with_page_keys};
 use crate::vault::scan;
-
-/// The lowest generation that counts as damaged. No vault reaches it, and after it there may be no room
-/// for further headers.
-const FIRST_IMPOSSIBLE_GENERATION: u64 = 1 << 63;
 
 /// Recovery kit whose header and keyring are open.
 pub(super) struct OpenKit {

@@ -1,5 +1,6 @@
 //! Proof by the closings of a later header: which pages were written before former keys were closed.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::error::Result;
@@ -13,6 +14,17 @@ pub(super) struct ClosingProof {
     closed: ClosedPages,
     /// Age of each journal key; 0 for the active one.
     ages: HashMap<u32, usize>,
+    /// The pages that were read, because many entries are on the same page.
+    read: RefCell<HashMap<PageId, ReadPage>>,
+}
+
+/// What the closings tell about a page.
+#[derive(Clone, Copy)]
+struct ReadPage {
+    /// Age of the page's key; `None` for a key that the later header does not contain.
+    age: Option<usize>,
+    /// `true` if the page is under a key that is not closed, or if a closing covers the page.
+    is_proven: bool,
 }
 
 impl ClosingProof {
@@ -23,13 +35,13 @@ impl ClosingProof {
         Ok(Self {
             closed: later.read_closed_pages(storage)?,
             ages: numbers.zip(0..).collect(),
+            read: RefCell::default(),
         })
     }
 
     /// Returns `true` if a page is under a key that is not closed, or if a closing covers the page.
     pub(super) fn proves(&self, storage: &dyn Storage, page: &PageId) -> Result<bool> {
-        let value = read(storage, page)?;
-        Ok(value.is_some_and(|value| self.closed.prove(page, &value)))
+        Ok(self.page(storage, page)?.is_proven)
     }
 
     /// Returns `true` if the closings prove that one page was written before another one, because its
@@ -40,24 +52,36 @@ impl ClosingProof {
         earlier: &PageId,
         later: &PageId,
     ) -> Result<bool> {
-        let (Some(first), Some(second)) = (read(storage, earlier)?, read(storage, later)?) else {
-            return Ok(false);
+        let (earlier, later) = (self.page(storage, earlier)?, self.page(storage, later)?);
+        let is_older = match (earlier.age, later.age) {
+            (Some(earlier), Some(later)) => earlier > later,
+            _ => false,
         };
-        let (Some(first_age), Some(second_age)) = (self.age(&first), self.age(&second)) else {
-            return Ok(false);
-        };
-        Ok(first_age > second_age && self.closed.prove(earlier, &first))
+        Ok(is_older && earlier.is_proven)
     }
 
-    /// Returns the age of the key of a page; `None` for a key that the later header does not contain.
+    fn page(&self, storage: &dyn Storage, page: &PageId) -> Result<ReadPage> {
+        if let Some(read) = self.read.borrow().get(page) {
+            return Ok(*read);
+        }
+        let stored = read_each(storage, &[&storage_keys::journal_page(page)])?;
+        let stored = stored.into_iter().flatten().next();
+        let read = stored.map_or(
+            ReadPage {
+                age: None,
+                is_proven: false,
+            },
+            |stored| ReadPage {
+                age: self.age(&stored.value),
+                is_proven: self.closed.prove(page, &stored.value),
+            },
+        );
+        self.read.borrow_mut().insert(*page, read);
+        Ok(read)
+    }
+
     fn age(&self, value: &[u8]) -> Option<usize> {
         let head = PageHead::parse(value).ok()?;
         self.ages.get(&head.number).copied()
     }
-}
-
-fn read(storage: &dyn Storage, page: &PageId) -> Result<Option<Vec<u8>>> {
-    let stored = read_each(storage, &[&storage_keys::journal_page(page)])?;
-    let stored = stored.into_iter().flatten().next();
-    Ok(stored.map(|stored| stored.value.to_vec()))
 }

@@ -111,8 +111,9 @@ impl JournalScan {
     /// existed then.
     pub(super) fn find_cuts(&mut self, storage: &dyn Storage, walk: &JournalWalk) -> Result<()> {
         let mut cuts: HashMap<_, Range<u64>> = HashMap::new();
-        // An accepted gap must not hide the loss of a page that was seen since.
-        self.drop_accepted();
+        // An accepted gap must not hide the loss of a page that was written and seen since.
+        self.findings
+            .retain(|finding| !is_accepted_gap(&self.accepted, finding));
         let reported = PageRanges::new(&self.findings);
         for (page, seen) in std::mem::take(&mut self.seen_pages) {
             let counts = |by: &WalkPosition| {
@@ -148,19 +149,12 @@ impl JournalScan {
         self.findings.extend(cuts);
         self.drop_contradictions_of_altered_pages();
         self.report_counted();
-        self.drop_accepted();
+        let accepted = std::mem::take(&mut self.accepted);
+        self.findings
+            .retain(|finding| !accepted.contains(&accepted_finding(finding)));
         self.findings
             .sort_unstable_by_key(|finding| (finding.writer, finding.page, finding.fault));
         Ok(())
-    }
-
-    /// Removes the findings that accepted restores cover.
-    fn drop_accepted(&mut self) {
-        let accepted = &self.accepted;
-        self.findings.retain(|finding| {
-            let finding = accepted_finding(finding);
-            !accepted.contains(&finding) && !accepted.iter().any(|it| is_shrunk(it, &finding))
-        });
     }
 
     /// Removes the finding that an altered page was seen with two digests, because a chain that
@@ -322,6 +316,13 @@ impl JournalVisitor for JournalScan {
         }
         self.headers.add(at, entry) || self.subjects.add(at, entry)
     }
+}
+
+/// Returns `true` if a restore accepted a gap of which the writer of the chain has written the first pages
+/// since.
+fn is_accepted_gap(accepted: &HashSet<Finding>, finding: &JournalFinding) -> bool {
+    let now = accepted_finding(finding);
+    accepted.iter().any(|before| is_shrunk(before, &now))
 }
 
 /// Returns `true` if a finding concerns altered pages. An altered byte can also show as another suite or

@@ -193,7 +193,7 @@ pub enum CheckpointState {
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
-/// let plan = session.plan_restore(None)?;
+/// let plan = session.plan_restore(None, None)?;
 /// session.accept_restore(&plan, access::Reason::new("disk failure on ward 3")?)?;
 /// let report = vault.verify(None)?;
 /// assert_eq!(&*report.restores[0].reason, "disk failure on ward 3");

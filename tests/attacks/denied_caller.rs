@@ -29,8 +29,8 @@ const TEXTS: [&str; 14] = [
     "authority not checked",
     "chartlock checkpoint 1 0000 0000 0000 0000",
     "{\"fault\":\"missing\",\"page\":2,\"pages\":1}",
-    "MRN-1\u{2028}erase a subject",
-    "\u{202e}denied",
+    "MRN-1, erase a subject",
+    "denied",
     "dr.garcia",
 ];
 
@@ -196,6 +196,13 @@ fn denied_texts_change_no_finding_and_no_object(stage: &Stage) {
     }
 }
 
+/// Texts that would look like another text in a report.
+const DECEPTIVE: [&str; 3] = [
+    "MRN-1\u{2028}erase a subject",
+    "\u{202e}denied",
+    "dr.garcia\u{200b}",
+];
+
 fn texts_with_control_characters_are_refused(stage: &Stage) {
     let fixture = Fixture::new(stage);
     let vault = open_with_policy(stage);
@@ -228,6 +235,17 @@ fn texts_with_control_characters_are_refused(stage: &Stage) {
             [const { Some(Error::InvalidMetadata) }; 4],
             "{text:?}"
         );
+    }
+    for text in DECEPTIVE {
+        let refused = [
+            Reason::new(text).err(),
+            session.expunge(&id, text).err(),
+            session.place_hold(&subject("MRN-1"), text).err(),
+            session.clone().with_request_id(text).err(),
+        ];
+        let metadata = [const { Some(Error::InvalidMetadata) }; 4];
+        assert_eq!(refused, metadata, "{text:?}");
+        assert_eq!(Actor::new(text).err(), Some(Error::InvalidId), "{text:?}");
     }
     drop((session, vault));
     assert_eq!(stored(stage), kept);

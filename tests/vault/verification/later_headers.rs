@@ -18,6 +18,7 @@ use crate::stage::{Fixed, Stage, record, session_on, subject};
 
 everywhere!(
     erasures_under_rotated_keys_are_repeated,
+    late_page_of_later_storage_is_not_brought_back,
     accepted_header_has_keys_of_both_sides,
     page_under_restored_keys_has_no_consequence,
     lost_heads_are_replaced,
@@ -150,6 +151,26 @@ fn erasures_under_rotated_keys_are_repeated(stage: &Stage) {
     vault.rotate_master_key().unwrap();
     drop(vault);
     assert_clean(stage);
+}
+
+/// The insider plants a page into the later storage, after the keys were closed.
+fn late_page_of_later_storage_is_not_brought_back(stage: &Stage) {
+    let incident = Incident::new(stage);
+    let (former, _) = keys_of(&stage.storage);
+    let all = raw::objects_of(&incident.later.storage, b"j").len() as u64;
+    let copied = raw::objects_of(&stage.storage, b"j").len() as u64;
+    forge(&stage.storage, &former, None);
+    let planted = [&b"j"[..], &[9; 16], &[0; 8]].concat();
+    let page = raw::objects_of(&stage.storage, &planted).remove(&planted);
+    raw::put(&incident.later.storage, &planted, &page.unwrap());
+    remove(&stage.storage, &[planted]);
+    let session = session_on(&stage.open());
+    let later = &*incident.later.storage;
+    let header = incident.header();
+    let report = session.bring_journal_back(later, Some(&header), because("the old disk"));
+    let report = report.unwrap();
+    assert_eq!(report.pages_passed_over, 1);
+    assert!(report.pages_put_back > 0 && report.pages_put_back <= all - copied);
 }
 
 fn clinic_of_others(vault: &Vault) {
@@ -621,7 +642,10 @@ fn later_header_is_joined_once(stage: &Stage) {
     let plan = plan(&session, &incident);
     accept(&session, &plan);
     let written = raw::header_value(&stage.storage);
-    for later in [incident.header(), old] {
+    let (header, keyring) = raw::header(&incident.backup[&b"v"[..]], &Fixed(1));
+    let root = header.unlock(&Fixed(1)).unwrap().root;
+    let inflated = at(&header, &root, &keyring, 1 << 50);
+    for later in [incident.header(), old, inflated] {
         let plan = session.plan_restore(None, Some(&later)).unwrap();
         assert!(plan.findings.is_clean() && !plan.header.writes_header);
         accept(&session, &plan);
