@@ -124,13 +124,22 @@ fn body(what: u8, body: &[u8]) {
         return;
     };
     match header.open_keyring(&root()) {
-        Ok(keyring) => {
+        Ok(mut keyring) => {
             let again = header.sealed_with(&root(), &keyring, 1).unwrap();
             assert_eq!(
                 keyring_body(suite, &again),
                 body,
                 "the keyring body was encoded differently"
             );
+            let slots = keyring.with_slot_names(header.slots()).unwrap();
+            let id = slots[0].id;
+            keyring.name_slot(id, None, 7).unwrap();
+            keyring.keep_slot_names(&slots).unwrap();
+            let named = header.sealed_with(&root(), &keyring, 2).unwrap();
+            let named = Header::parse(&named).unwrap().open_keyring(&root());
+            let named = named.unwrap().with_slot_names(header.slots()).unwrap();
+            assert_eq!(named[0].created(), Some(7));
+            assert_eq!(named[0].label(), slots[0].label());
         }
         Err(error) => assert!(matches!(error, Error::Malformed | Error::Unsupported)),
     }

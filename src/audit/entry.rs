@@ -216,7 +216,7 @@ pub struct AuditEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<RetentionMark>,
     /// The id of the legal hold that was placed or lifted, as in
-    /// [`HoldInfo::id`](crate::HoldInfo::id).
+    /// [`HoldInfo::id`](crate::report::HoldInfo::id).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<u64>,
     /// The SHA-256 digest of the written object; for a record, the digest of its stored value from

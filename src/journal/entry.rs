@@ -293,7 +293,7 @@ pub struct EntryDraft {
 impl EntryDraft {
     /// Lets the entry join a waiting entry of the same call, which reads many records of one subject.
     #[must_use]
-    pub fn as_part(self) -> Self {
+    pub fn into_part(self) -> Self {
         Self {
             is_part: true,
             ..self

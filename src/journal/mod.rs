@@ -34,9 +34,10 @@ pub use authority::{Authority, FormerPageKeys, Sealer};
 pub use closed_pages::ClosedPages;
 #[cfg(feature = "internals")]
 pub use coverage::{Coverage, CoveredHeads};
+#[cfg(feature = "internals")]
+pub use entry::ReadVersion;
 pub use entry::{
-    Act, Context, EntryDraft, Finding, ReadVersion, RecordRef, SealedEntry, SlotRef, SubjectRef,
-    Target,
+    Act, Context, EntryDraft, Finding, RecordRef, SealedEntry, SlotRef, SubjectRef, Target,
 };
 pub use fallback::MissingPages;
 #[cfg(feature = "internals")]

@@ -152,7 +152,8 @@ impl<C> Decode<C> for Keyring {
         let journal = keyring.journal_keys.inactive_count();
         let authority = keyring.authority_keys.inactive_count();
         Closing::check(&keyring.closings, journal, authority).map_err(refused)?;
-        keyring.extensions = Decode::decode(decoder)?;
+        let extensions = Decode::decode(decoder)?;
+        keyring.extensions = Extensions::of_keyring(extensions).map_err(refused)?;
         Ok(keyring)
     }
 }

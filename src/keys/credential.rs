@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use crate::crypto::{CipherSuite, SlotSecret, VaultId};
 use crate::error::Error;
+use crate::keys::slot_names::SlotLabel;
 
 /// A source of the 32-byte secret that opens a slot: a passphrase, a key file, a device or a key
 /// service.
@@ -77,6 +78,12 @@ pub trait Credential: Debug + Send + Sync {
     /// if no slot opens.
     fn secret(&self, parameters: &[u8], context: &SlotContext)
     -> Result<Option<SlotSecret>, Error>;
+
+    /// Returns a label for a slot that is enrolled with this credential. The default has none; see
+    /// [`Labelled`](crate::keys::Labelled).
+    fn label(&self) -> Option<SlotLabel> {
+        None
+    }
 }
 
 /// The vault and slot for which a credential creates or recovers a secret.

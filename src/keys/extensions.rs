@@ -6,12 +6,15 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::keys::slot_names::SlotNames;
 
 /// The first critical extension number. A reader refuses a body with an unknown critical extension,
 /// but preserves unknown extensions below this number.
 const CRITICAL: u16 = 0x8000;
 /// The extension that lists the numbers of destroyed keys, as u32 values with the newest last.
 const DESTROYED: u16 = 1;
+/// The extension of a keyring that contains labels and creation times of slots.
+pub(super) const SLOT_NAMES: u16 = 2;
 /// The maximum length of the list of destroyed key numbers. A longer list loses its oldest numbers.
 const DESTROYED_MAX: usize = 1024;
 
@@ -53,6 +56,33 @@ impl Extensions {
             .ok_or(Error::Unsupported)
     }
 
+    /// Validates decoded extensions of a keyring.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for extension 2 with another content; otherwise the errors of
+    /// [`Extensions::from_stored`].
+    pub(super) fn of_keyring(stored: Vec<Extension>) -> Result<Self> {
+        let names = stored.iter().find(|it| it.number == SLOT_NAMES);
+        let names = names.map(|it| SlotNames::parse(&it.bytes));
+        match (Self::from_stored(stored), names.transpose()) {
+            (Err(Error::Unsupported), Err(malformed)) => Err(malformed),
+            (extensions, names) => {
+                let extensions = extensions?;
+                names.map(|_| extensions)
+            }
+        }
+    }
+
+    /// Returns the names of slots in the extensions of a keyring.
+    pub(super) fn slot_names(&self) -> Result<SlotNames> {
+        SlotNames::parse(self.get(SLOT_NAMES))
+    }
+
+    /// Replaces the names of slots in the extensions of a keyring.
+    pub(super) fn set_slot_names(&mut self, names: &SlotNames) {
+        self.set(SLOT_NAMES, names.encode());
+    }
+
     pub(super) fn as_stored(&self) -> &Vec<Extension> {
         &self.0
     }
@@ -72,19 +102,29 @@ impl Extensions {
         let mut bytes = self.destroyed_numbers().to_vec();
         bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         bytes.drain(..bytes.len().saturating_sub(4 * DESTROYED_MAX));
-        self.0.retain(|extension| extension.number != DESTROYED);
-        let place = self.0.partition_point(|other| other.number < DESTROYED);
-        let extension = Extension {
-            number: DESTROYED,
-            bytes: Zeroizing::new(bytes),
-        };
-        self.0.insert(place, extension);
+        self.set(DESTROYED, bytes);
     }
 
     fn destroyed_numbers(&self) -> &[u8] {
+        self.get(DESTROYED)
+    }
+
+    /// Returns the bytes of an extension; empty if there is none with this number.
+    fn get(&self, number: u16) -> &[u8] {
         (self.0.iter())
-            .find(|extension| extension.number == DESTROYED)
+            .find(|extension| extension.number == number)
             .map_or(&[], |extension| &extension.bytes)
+    }
+
+    /// Replaces an extension. Removes the extension if there are no bytes.
+    fn set(&mut self, number: u16, bytes: Vec<u8>) {
+        self.0.retain(|extension| extension.number != number);
+        if bytes.is_empty() {
+            return;
+        }
+        let place = self.0.partition_point(|other| other.number < number);
+        let bytes = Zeroizing::new(bytes);
+        self.0.insert(place, Extension { number, bytes });
     }
 }
 

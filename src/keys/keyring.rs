@@ -6,6 +6,8 @@ use crate::format::storage_keys::ChainHead;
 use crate::keys::closing::{Closing, HEADS_MAX};
 use crate::keys::extensions::Extensions;
 use crate::keys::ring::{KeyVersion, Ring};
+use crate::keys::slot::SlotInfo;
+use crate::keys::slot_names::SlotLabel;
 
 /// The rings of all roles. Each ring has one active key.
 #[derive(Debug)]
@@ -76,6 +78,43 @@ impl Keyring {
     /// Returns `true` if a master key of this number existed and was destroyed.
     pub fn was_destroyed(&self, number: u32) -> bool {
         self.extensions.was_destroyed(number)
+    }
+
+    /// Records the creation of a slot, or its replacement, at `now` (milliseconds since 1970). Without a
+    /// label, a slot keeps the label that it has.
+    ///
+    /// # Errors
+    /// None in practice, because the names were checked when they were decoded.
+    pub fn name_slot(&mut self, id: u16, label: Option<SlotLabel>, now: i64) -> Result<()> {
+        let mut names = self.extensions.slot_names()?;
+        names.set(id, now, label);
+        self.extensions.set_slot_names(&names);
+        Ok(())
+    }
+
+    /// Removes the labels and creation times of all slots that are not in `slots`.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Keyring::name_slot`].
+    pub fn keep_slot_names(&mut self, slots: &[SlotInfo]) -> Result<()> {
+        let mut names = self.extensions.slot_names()?;
+        names.retain(slots);
+        self.extensions.set_slot_names(&names);
+        Ok(())
+    }
+
+    /// Adds labels and creation times to the slots of a header.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Keyring::name_slot`].
+    pub fn with_slot_names(&self, mut slots: Vec<SlotInfo>) -> Result<Vec<SlotInfo>> {
+        let names = self.extensions.slot_names()?;
+        for slot in &mut slots {
+            let name = names.get(slot.id);
+            slot.created = name.map(|name| name.created);
+            slot.label = name.and_then(|name| name.label);
+        }
+        Ok(slots)
     }
 
     /// Returns the name key that derives the tags of new subjects.

@@ -21,6 +21,7 @@ mod passphrase;
 pub(crate) mod ring;
 pub(crate) mod sealed_entry;
 mod slot;
+mod slot_names;
 pub(crate) mod wrap;
 
 pub use crate::crypto::{Cost, SlotSecret};
@@ -28,3 +29,4 @@ pub use credential::{Credential, SlotContext};
 pub use key_file::{KeyFile, KeyFileOptions};
 pub use passphrase::Passphrase;
 pub use slot::SlotInfo;
+pub use slot_names::{Labelled, SlotLabel};

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::codec::{take, take_slice};
 use crate::keys::credential::{Credential, SlotContext};
 use crate::keys::passphrase;
+use crate::keys::slot_names::SlotLabel;
 use crate::keys::wrap::{Wrapped, open_key, seal_key};
 
 /// The maximum length of a slot's body, in bytes.
@@ -37,6 +38,23 @@ pub struct SlotInfo {
     pub kind: u16,
     /// `true` for an auditor slot, which opens the journal and no record.
     pub journal_only: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) created: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) label: Option<SlotLabel>,
+}
+
+impl SlotInfo {
+    /// Returns the time at which the slot got its credential, in milliseconds since the Unix epoch, by
+    /// the clock of the machine that wrote it. `None` if the vault does not contain it.
+    pub fn created(&self) -> Option<i64> {
+        self.created
+    }
+
+    /// Returns the label of the slot, if it has one; see [`Labelled`](crate::keys::Labelled).
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_ref().map(SlotLabel::text)
+    }
 }
 
 /// The key that a slot wraps: the root key, or the journal key in an auditor slot.
@@ -205,6 +223,8 @@ impl Slot {
             id: self.id,
             kind: self.kind & !JOURNAL_ONLY,
             journal_only: self.is_journal_only(),
+            created: None,
+            label: None,
         }
     }
 }

@@ -67,6 +67,7 @@ impl Vault {
                 let mut keyring = before.keyring_to_change()?;
                 keyring.rotate_journal_keys(self.core.store.clock.now())?;
                 header.rotate_journal(keep, drop, &keyring.active_journal_key().key)?;
+                keyring.keep_slot_names(&header.slots())?;
                 Ok(HeaderChange {
                     value: header.sealed_with(&before.root, &keyring, before.next_generation()?)?,
                     new_root: None,

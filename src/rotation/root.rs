@@ -52,6 +52,7 @@ impl Vault {
             keyring.rotate_journal_keys(self.core.store.clock.now())?;
             let journal_key = &keyring.active_journal_key().key;
             let root = header.rotate_root(keep, drop, journal_key)?;
+            keyring.keep_slot_names(&header.slots())?;
             Ok(HeaderChange {
                 value: header.sealed_with(&root, &keyring, before.next_generation()?)?,
                 new_root: Some(root),

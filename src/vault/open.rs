@@ -120,8 +120,14 @@ fn create(
     if !is_empty(&*storage)? {
         return Err(Error::NotEmpty);
     }
-    let keyring = Keyring::new(options.clock.now())?;
+    let mut keyring = Keyring::new(options.clock.now())?;
     let (value, root) = Header::create(options.suite, &keyring, credential)?;
+    // Seal again with the name of the slot, whose id is known only now.
+    let header = Header::parse(&value)?;
+    for slot in header.slots() {
+        keyring.name_slot(slot.id, credential.label(), options.clock.now())?;
+    }
+    let value = header.sealed_with(&root, &keyring, header.generation())?;
     let transaction = Transaction::new().put(storage_keys::HEADER, &value[..], Expect::Absent);
     let revision = match storage.commit(&[transaction]).pop() {
         Some(Ok(done)) => done.revisions.into_iter().next().flatten(),

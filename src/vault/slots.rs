@@ -9,14 +9,15 @@ use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::journaling::slot_target;
 
 impl Vault {
-    /// Returns the slots of the header: their ids, their kinds, and whether each opens only the
-    /// journal. The list does not identify the credentials.
+    /// Returns the slots of the header: their ids, their kinds, whether each opens only the journal,
+    /// and their labels and creation times. Only labels identify the credentials.
     ///
     /// # Errors
     /// [`Error::Locked`](crate::Error::Locked) and errors of the storage.
     pub fn slots(&self) -> Result<Vec<SlotInfo>> {
         self.journaled_read(Operation::ListSlots, || {
-            Ok(self.reload_header()?.header.slots())
+            let header = self.reload_header()?;
+            header.keyring.with_slot_names(header.header.slots())
         })
     }
 
@@ -27,7 +28,9 @@ impl Vault {
     /// errors of the credential and of the storage. After
     /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), list the slots to learn the outcome.
     pub fn add_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        self.add(|header, before| header.add_slot(&before.root, credential))
+        self.add(credential, |header, before| {
+            header.add_slot(&before.root, credential)
+        })
     }
 
     /// Adds a slot for an auditor: `credential` opens the journal and no record. Returns the id of
@@ -54,7 +57,7 @@ impl Vault {
     /// # Errors
     /// Returns the errors of [`Vault::add_slot`].
     pub fn add_auditor_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        self.add(|header, before| {
+        self.add(credential, |header, before| {
             let journal = &before.keyring.active_journal_key().key;
             header.add_auditor_slot(journal, credential)
         })
@@ -71,9 +74,12 @@ impl Vault {
     /// [`Error::AuditorSlot`](crate::Error::AuditorSlot) for an auditor's slot, and errors of the
     /// credential and of the storage.
     pub fn replace_slot(&self, id: u16, credential: &dyn Credential) -> Result<()> {
-        self.change_slot(Operation::ReplaceSlot, id, |header, before| {
-            header.replace_slot(&before.root, id, credential)
-        })
+        self.change_slot(
+            Operation::ReplaceSlot,
+            id,
+            Some(credential),
+            |header, before| header.replace_slot(&before.root, id, credential),
+        )
     }
 
     /// Removes a slot, but never the last one that opens the vault. The limits of
@@ -85,16 +91,20 @@ impl Vault {
     /// [`Error::LastSlot`](crate::Error::LastSlot) for the last slot that opens the vault, and
     /// errors of the storage.
     pub fn remove_slot(&self, id: u16) -> Result<()> {
-        self.change_slot(Operation::RemoveSlot, id, |header, _| {
+        self.change_slot(Operation::RemoveSlot, id, None, |header, _| {
             header.remove_slot(id)
         })
     }
 
     /// Adds a slot, then journals the operation, because the journal entry contains the id of the
     /// new slot.
-    fn add(&self, add: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>) -> Result<u16> {
+    fn add(
+        &self,
+        credential: &dyn Credential,
+        add: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>,
+    ) -> Result<u16> {
         let act = self.system_act(Operation::AddSlot);
-        let added = self.change_slots(&act, add);
+        let added = self.change_slots(&act, Some(credential), add);
         if let Err(error) = &added {
             self.journal_deferred(&act, Target::Vault, AccessOutcome::of(error));
         }
@@ -105,10 +115,11 @@ impl Vault {
         &self,
         operation: Operation,
         id: u16,
+        credential: Option<&dyn Credential>,
         mut change: impl FnMut(&mut Header, &OpenHeader) -> Result<()>,
     ) -> Result<()> {
         let act = self.system_act(operation);
-        let changed = self.change_slots(&act, |header, before| {
+        let changed = self.change_slots(&act, credential, |header, before| {
             change(header, before)?;
             Ok(id)
         });
@@ -119,10 +130,11 @@ impl Vault {
     }
 
     /// Replaces the header by one with other slots. `change` returns the id of the slot that it added,
-    /// replaced or removed.
+    /// replaced or removed. `credential` is the new credential of that slot, if any.
     fn change_slots(
         &self,
         act: &Act,
+        credential: Option<&dyn Credential>,
         mut change: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>,
     ) -> Result<u16> {
         let mut changed = 0;
@@ -132,12 +144,15 @@ impl Vault {
             // Only the header before contains a removed slot.
             let slots = header.slots().into_iter().chain(before.header.slots());
             let slot = slots.into_iter().find(|slot| slot.id == changed);
+            let mut keyring = before.keyring_to_change()?;
+            if let Some(credential) = credential {
+                let now = self.core.store.clock.now();
+                keyring.name_slot(changed, credential.label(), now)?;
+            }
+            keyring.keep_slot_names(&header.slots())?;
+            let generation = before.next_generation()?;
             Ok(HeaderChange {
-                value: header.sealed_with(
-                    &before.root,
-                    &before.keyring_to_change()?,
-                    before.next_generation()?,
-                )?,
+                value: header.sealed_with(&before.root, &keyring, generation)?,
                 new_root: None,
                 destroying: false,
                 keys: (slot.iter())

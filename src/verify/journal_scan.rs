@@ -208,6 +208,10 @@ impl JournalScan {
             PageFault::Unlinked if after_broken => return,
             PageFault::Unlinked => JournalFault::Unlinked,
         };
+        if fault == JournalFault::UnknownJournalKey {
+            // The page does not open, so nothing shows that the next page continues another one.
+            self.broken.insert(chain, id.sequence);
+        }
         if let JournalFault::Unproven | JournalFault::UnknownJournalKey = fault {
             *self.counted.entry(fault).or_default() += 1;
             return;

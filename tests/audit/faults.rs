@@ -3,7 +3,9 @@
 use chartlock::Operation;
 use chartlock::audit::{AuditItem, FaultKind};
 use chartlock::internals::journal::{Page, PageId, Stage as EntryStage, WriterId};
+use chartlock::verify::JournalFault;
 
+use crate::common::Stage;
 use crate::stage::*;
 
 const PAGES: u64 = 9;
@@ -145,4 +147,23 @@ fn reports_count_unreadable_journal_pages() {
         report.unreadable.first[0].after.unwrap().millis(),
         NOON + MINUTE
     );
+}
+
+/// The page after a page under an unknown key is not called unlinked, because nothing shows that.
+#[test]
+fn altered_key_number_of_page_is_the_only_finding_of_verify() {
+    let stage = Stage::memory();
+    let vault = stage.create();
+    for _ in 0..4 {
+        let id = record("MRN-1", "Observation/1");
+        session(&vault).put(&id, b"120/80").unwrap();
+    }
+    vault.close().unwrap();
+    let key = &keys_of(&*stage.storage, b"j")[2];
+    let mut value = value_of(&*stage.storage, key).unwrap();
+    value[5] ^= 0x40;
+    objects::put(&*stage.storage, key, &value);
+    let report = stage.open().verify(None).unwrap();
+    let faults: Vec<_> = report.journal.iter().map(|found| found.fault).collect();
+    assert_eq!(faults, [JournalFault::UnknownJournalKey]);
 }

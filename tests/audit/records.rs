@@ -142,7 +142,7 @@ fn reads_of_two_actors_or_subjects_do_not_share_an_entry() {
     let writer = stage.writer();
     let part = |patient: &str, actor: &str, at: i64, version| {
         let act = by(actor, Purpose::Treatment, Operation::Read);
-        done(act, at, stage.record(patient, "a", version)).as_part()
+        done(act, at, stage.record(patient, "a", version)).into_part()
     };
     let drafts = [
         part("MRN-1", "dr.a", NOON, 1),

@@ -86,14 +86,24 @@ class Fields:
             raise Refused("Malformed")
         return [read() for _ in range(count)]
 
-    def extensions(self, has_destroyed: bool = True) -> list[int]:
-        """Returns the numbers of destroyed keys from extension 1, and ignores other extensions below 0x8000."""
-        found = self.many(lambda: (self.u16(), self.take(self.u64())))
-        numbers = [number for number, _ in found]
-        destroyed = dict(found).get(DESTROYED_KEYS, b"") if has_destroyed else b""
+    def extensions(
+        self,
+        has_destroyed: bool = True,
+        found: dict[int, bytes] | None = None,
+        checks: dict[int, Callable[[bytes], object]] | None = None,
+    ) -> list[int]:
+        """Returns the numbers of destroyed keys from extension 1. Adds all extensions to `found`, and
+        passes those with a number in `checks` to its function."""
+        stored = self.many(lambda: (self.u16(), self.take(self.u64())))
+        numbers = [number for number, _ in stored]
+        destroyed = dict(stored).get(DESTROYED_KEYS, b"") if has_destroyed else b""
         is_ascending = all(one < next for one, next in zip(numbers, numbers[1:]))
         if not is_ascending or len(destroyed) % 4:
             raise Refused("Malformed")
+        for number, check in (checks or {}).items():
+            check(dict(stored).get(number, b""))
+        if found is not None:
+            found.update(stored)
         if any(number >= CRITICAL for number in numbers):
             raise Refused("Unsupported")
         starts = range(0, len(destroyed), 4)

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from fields import Fields
-from primitives import Refused
+from primitives import Refused, has_control
 
 ACTIVE, INACTIVE = 0, 1
 MOST_HEADS = 64
+SLOT_NAMES = 2
+LONGEST_LABEL = 64
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Keyring:
     authority_keys: list[NumberedKey]
     closings: list[Closing]
     destroyed_masters: list[int]
+    # Creation time and label by slot id.
+    slot_names: dict[int, tuple[int, str]]
 
 
 def decode_keyring(body: bytes) -> Keyring:
@@ -42,9 +46,27 @@ def decode_keyring(body: bytes) -> Keyring:
     closings = read_closings(fields)
     if not len(closings) == len(journal) - 1 == len(authority) - 1:
         raise Refused("Malformed")
-    keyring = Keyring(*(keys for _, keys in rings[:4]), closings, fields.extensions())
+    found = {}
+    destroyed = fields.extensions(found=found, checks={SLOT_NAMES: read_slot_names})
+    names = read_slot_names(found.get(SLOT_NAMES, b""))
+    keyring = Keyring(*(keys for _, keys in rings[:4]), closings, destroyed, names)
     fields.end()
     return keyring
+
+
+def read_slot_names(value: bytes) -> dict[int, tuple[int, str]]:
+    """Reads extension 2."""
+    fields = Fields(value)
+    names: dict[int, tuple[int, str]] = {}
+    while fields.left():
+        id, created, length = fields.u16(), fields.i64(), fields.u8()
+        if length > LONGEST_LABEL or (names and id <= max(names)):
+            raise Refused("Malformed")
+        label = fields.utf8(length)
+        if has_control(label):
+            raise Refused("Malformed")
+        names[id] = created, label
+    return names
 
 
 def read_closings(fields: Fields) -> list[Closing]:

@@ -208,7 +208,11 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
     entries.sort_by_key(|entry| entry.position);
     let unsettled = entries.iter().filter(|entry| !entry.settled).count();
     json!({
-        "vault": { "in_journal": true, "slot_kinds": [2, 1, 0x8002] },
+        "vault": {
+            "in_journal": true,
+            "slot_kinds": [2, 1, 0x8002],
+            "slot_names": slot_names(&vault),
+        },
         "patients": patients,
         "journal": {
             "chains": before.len(),
@@ -216,6 +220,15 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
             "entries": entries.iter().map(entry_json).collect::<Value>(),
         },
     })
+}
+
+fn slot_names(vault: &Vault) -> Value {
+    let mut slots = vault.slots().unwrap();
+    slots.sort_by_key(|slot| slot.id);
+    let names = slots.iter().map(
+        |slot| json!({ "id": slot.id, "created": slot.created().unwrap(), "label": slot.label() }),
+    );
+    names.collect()
 }
 
 fn records_of(session: &Session, subject: &Subject) -> Value {

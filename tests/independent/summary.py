@@ -41,7 +41,9 @@ class Walk:
         entries = self.entries(self.vault) if self.vault else []
         patients = [self.patient(sha256(value), entry) for value, entry in entries]
         self.plain: Plain = {
-            "vault": plain_header(header) | self.in_journal(sha256(storage[b"v"])),
+            "vault": plain_header(header)
+            | self.in_journal(sha256(storage[b"v"]))
+            | {"slot_names": plain_slot_names(self.vault)},
             "patients": sorted(patients, key=lambda patient: patient["identifier"]),
             "journal": self.journal(journal, keys.first(), [entry for _, entry in entries]),
             "problems": self.problems,
@@ -163,6 +165,15 @@ def plain_header(header: Header) -> Plain:
         "generation": header.generation,
         "slot_kinds": [slot.kind for slot in header.slots],
     }
+
+
+def plain_slot_names(vault: Vault | None) -> list[Plain]:
+    """Returns the slots with a creation time, by id. An auditor sees none."""
+    names = vault.keyring.slot_names if vault else {}
+    return [
+        {"id": id, "created": created, "label": label or None}
+        for id, (created, label) in sorted(names.items())
+    ]
 
 
 def readable(plain: Plain) -> str:

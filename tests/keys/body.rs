@@ -147,7 +147,7 @@ fn second_implementation_reads_patient_entry() {
 fn unknown_body_extensions_are_kept_below_0x8000_and_refused_above() {
     let mut vault = vault(SUITES[0]);
     let mut keyring = read_keyring(&vault);
-    keyring.extensions = vec![(0, vec![]), (2, vec![7; 9]), (0x7fff, vec![1])];
+    keyring.extensions = vec![(0, vec![]), (3, vec![7; 9]), (0x7fff, vec![1])];
     vault.header = header_of(&vault, &wincode::serialize(&keyring).unwrap());
     vault.keyring = vault.header.unlock(&Fixed(1)).unwrap().keyring;
     let former = vault.keyring.active_master().number;

@@ -21,4 +21,5 @@ mod mirror;
 mod passphrase;
 mod print;
 mod reseal;
+mod slot_names;
 mod wrap;

@@ -30,6 +30,15 @@ pub fn opens(files: &mut Files, what: (&str, &str), content: &[u8], make: impl F
     });
 }
 
+/// Returns the name of a slot, as extension 2 of a keyring contains it.
+pub fn slot_name(id: u16, created: i64, label: &str) -> Vec<u8> {
+    let mut name = id.to_le_bytes().to_vec();
+    name.extend(created.to_le_bytes());
+    name.push(label.len() as u8);
+    name.extend(label.as_bytes());
+    name
+}
+
 pub fn all() -> Files {
     let mut files = Files::new();
     inline(&mut files);
@@ -334,6 +343,22 @@ fn rings(files: &mut Files) {
             ..world.version(1, body(&Meta::of(NAME).encode(), JSON))
         };
         world.put(&version);
+    });
+    let what = (
+        "keyring-slot-names",
+        "labels and creation times of slots, one of them of a slot that is gone",
+    );
+    opens(files, what, JSON, |world| {
+        let id = world.slots[0].id;
+        let other = if id == 0 { 1 } else { id - 1 };
+        let mut names = [
+            slot_name(id, NOW, &"é".repeat(32)),
+            slot_name(other, i64::MIN, ""),
+        ];
+        names.sort_by_key(|name| [name[1], name[0]]);
+        world.keyring.extensions = vec![(2, names.concat())];
+        world.base();
+        world.put_inline(JSON);
     });
     let what = ("extensions", "extensions that are not known are carried");
     opens(files, what, JSON, |world| {

@@ -1,6 +1,6 @@
 //! Vectors that the library must refuse: at least one for each check, in the order of format.md.
 
-use crate::cases::{Files, bytes, file};
+use crate::cases::{Files, bytes, file, slot_name};
 use crate::container::{MAGIC, finish, object, write};
 use crate::key_files;
 use crate::markers;
@@ -15,6 +15,7 @@ pub fn all() -> Files {
     headers(&mut files);
     unlocking(&mut files);
     keyrings(&mut files);
+    slot_names(&mut files);
     entries(&mut files);
     entry_bodies(&mut files);
     heads(&mut files);
@@ -303,6 +304,35 @@ fn keyrings(files: &mut Files) {
         body.push(0);
         world.header_with(&body);
     });
+}
+
+/// Adds keyrings with labels and creation times of slots that no writer writes.
+fn slot_names(files: &mut Files) {
+    let name = |id, label: &str| slot_name(id, 0, label);
+    let cut = |length| name(1, "ward 3")[..length].to_vec();
+    let mut text = name(1, "é");
+    text[11] = 0xff;
+    let cases = [
+        (
+            "order",
+            "ids that descend",
+            [name(2, ""), name(1, "")].concat(),
+        ),
+        ("twice", "an id twice", [name(1, ""), name(1, "")].concat()),
+        ("length", "a label of 65 bytes", name(1, &"x".repeat(65))),
+        ("control", "a control character", name(1, "a\u{85}")),
+        ("text", "a label that is not UTF-8", text),
+        ("cut", "a label that ends early", cut(16)),
+        ("cut-time", "a time that ends early", cut(9)),
+    ];
+    for (name, title, names) in &cases {
+        let name = format!("keyring-slot-names-{name}");
+        file(files, (&name, title), "Malformed", |world| {
+            // An extension that must be known comes second.
+            world.keyring.extensions = vec![(2, names.clone()), (0x8000, vec![])];
+            world.header();
+        });
+    }
 }
 
 fn entries(files: &mut Files) {

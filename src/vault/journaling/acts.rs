@@ -44,7 +44,7 @@ impl Vault {
     pub(crate) fn journal_part_before_release(&self, act: &Act, target: Target) -> Result<()> {
         let now = self.core.store.clock.now();
         let draft = act.draft(now, target, AccessOutcome::Done);
-        self.core.journal.append(draft.as_part())
+        self.core.journal.append(draft.into_part())
     }
 
     /// Journals an operation that released nothing.
