@@ -49,13 +49,14 @@ pub(crate) const FALLBACKS: &[Pair] = &[
         &[&[BeginFallback, Get(X)], &[Put(X)]],
     ),
     ("fallback: two, two", ONE, &[FALLBACK, FALLBACK]),
-    (
-        "fallback: read end, rotate journal",
-        ONE,
-        &[FALLBACK, &[RotateJournal]],
-    ),
     ("fallback: read end, erase", ONE, &[FALLBACK, &[Erase(0)]]),
 ];
+
+pub(crate) const FALLBACK_AND_ROTATION: &[Pair] = &[(
+    "fallback: read end, rotate journal",
+    ONE,
+    &[FALLBACK, &[RotateJournal]],
+)];
 
 impl Model<'_> {
     /// Returns `true` if the process could not write the vault's storage during a call.

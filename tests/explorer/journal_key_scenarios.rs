@@ -46,12 +46,13 @@ pub(crate) const JOURNAL_KEYS: &[Pair] = &[
         ONE,
         &[&[RotateJournal], &[RotateJournal]],
     ),
-    (
-        "rotate journal, verify",
-        ONE,
-        &[&[RotateJournal], &[Verify]],
-    ),
 ];
+
+pub(crate) const ROTATION_AND_VERIFICATION: &[Pair] = &[(
+    "rotate journal, verify",
+    ONE,
+    &[&[RotateJournal], &[Verify]],
+)];
 
 pub(crate) const ATTACKED_KEYS: &[Pair] = &[
     (

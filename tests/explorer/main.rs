@@ -62,11 +62,12 @@ mod tap;
 mod verbs;
 
 use chartlock::Journaling;
-use fallback_scenarios::FALLBACKS;
+use fallback_scenarios::{FALLBACK_AND_ROTATION, FALLBACKS};
 use garbage_scenarios::{ABANDONED_UPLOADS, CLOCK_AHEAD, GARBAGE, GARBAGE_TRIOS};
 use hold_scenarios::{HOLD_TRIOS, HOLDS};
 use journal_key_scenarios::{
     ATTACKED_KEYS, INTERRUPTED_JOURNAL_KEYS, JOURNAL_KEY_TRIOS, JOURNAL_KEYS,
+    ROTATION_AND_VERIFICATION,
 };
 use journal_scenarios::{JOURNALED, JOURNALED_TRIOS};
 use report::report;
@@ -164,7 +165,13 @@ fn two_journaled_processes_with_transactions_keep_invariants() {
 
 /// Explores scenarios of the journal itself: its keys, fallbacks, restores and attackers.
 fn explore_journal(pairs: &[Pair]) {
-    let most = if is_long() { DEEP } else { SHORT / 10 };
+    explore_journal_up_to(SHORT / 10, pairs);
+}
+
+/// Explores like [`explore_journal`], with at most `short` executions of each scenario without faults in
+/// the short scope.
+fn explore_journal_up_to(short: u64, pairs: &[Pair]) {
+    let most = if is_long() { DEEP } else { short };
     let mut scope = Vec::new();
     for scenario in scenarios(pairs) {
         let scenario = scenario.journaled(Journaling::Strict).bound(2).most(most);
@@ -207,10 +214,24 @@ fn accepted_restores_keep_invariants() {
     explore_journal(RESTORES);
 }
 
-#[test]
-#[ignore = "an acceptance accepts no record whose finding changes while the acceptance reads it"]
-fn accepted_restore_beside_a_put_of_the_undone_version_keeps_invariants() {
-    explore_journal(RESTORE_AND_PUT);
+/// Declares ignored tests of scenarios in which the explorer finds known defects.
+macro_rules! known_defects {
+    ($($name:ident: $pairs:expr, $defect:literal;)*) => {$(
+        #[test]
+        #[ignore = $defect]
+        fn $name() {
+            explore_journal_up_to(2 * SHORT, $pairs);
+        }
+    )*};
+}
+
+known_defects! {
+    acceptance_beside_a_put_of_the_undone_version_keeps_invariants: RESTORE_AND_PUT,
+        "an acceptance accepts no record whose finding changes while the acceptance reads it";
+    end_of_a_fallback_beside_a_rotation_keeps_invariants: FALLBACK_AND_ROTATION,
+        "no closing covers pages that come home between the walk of a rotation and its second header";
+    verification_beside_a_rotation_of_journal_keys_finds_nothing: ROTATION_AND_VERIFICATION,
+        "a verification that began before the rotation reports the second header as unexpected";
 }
 
 /// Crashes after each step of a rotation of the journal keys, between both headers included.

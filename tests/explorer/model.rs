@@ -226,6 +226,9 @@ impl Model<'_> {
         let reopenings = (self.calls.iter())
             .filter(|other| matches!(other.verb, Verb::ReopenChart(_)))
             .count();
+        let rotations = (self.calls.iter())
+            .filter(|other| other.verb == Verb::RotateJournal)
+            .count();
         let expected = match (call.verb, error) {
             (Verb::PutIf(..), Error::Conflict) => true,
             (Verb::DestroyMaster, Error::KeyInUse | Error::NoSuchKey) => true,
@@ -237,6 +240,11 @@ impl Model<'_> {
             (Verb::Erase(_), Error::OnHold) => self.may_have_found_hold(call),
             (Verb::ReopenChart(_), Error::Conflict) => reopenings > 1,
             (Verb::RotateSubject(_) | Verb::Reencrypt(_), Error::UnknownSubject) => true,
+            // The storage loses the reply to an attacker, too.
+            (verb, Error::CommitUnknown) if verb.is_attack() => true,
+            // The fallback continues, and its pages come home later.
+            (Verb::EndFallback, Error::CommitUnknown) => true,
+            (Verb::RotateJournal, Error::Contended) => rotations > 1,
             (Verb::BeginFallback, Error::NoFallback) => !self.is_disk_full(call),
             (Verb::AcceptRestore, Error::PlanOutdated) => self.has_change_since_plan(call),
             (Verb::PutLarge(_), Error::UploadExpired | Error::CommitUnknown) => days_pass,

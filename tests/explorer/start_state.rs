@@ -41,7 +41,11 @@ impl StartState {
             let listed = verbs.any(|verb| {
                 matches!(
                     verb,
-                    Verb::CollectGarbage | Verb::CollectGarbageAhead | Verb::Verify
+                    Verb::CollectGarbage
+                        | Verb::CollectGarbageAhead
+                        | Verb::Verify
+                        | Verb::PlanRestore
+                        | Verb::AcceptRestore
                 )
             });
             if start.roles.begin(listed) {
