@@ -112,14 +112,19 @@ impl Model<'_> {
         })
     }
 
-    /// Returns `true` if another process may have changed something since the plan of an acceptance
-    /// began.
+    /// Returns `true` if there is no plan for an acceptance, or if another process may have changed
+    /// something since the plan began.
     pub(crate) fn has_change_since_plan(&self, acceptance: &Call) -> bool {
-        let planned = (self.plan_of(acceptance)).map_or(0, |plan| plan.begun);
+        let plan = self.plan_of(acceptance);
+        let plan = plan.filter(|plan| matches!(plan.answer, Some(Answer::Done)));
+        let Some(planned) = plan.map(|plan| plan.begun) else {
+            return true;
+        };
+        // In an outage, a page can land after its call ended.
         self.calls.iter().any(|call| {
             call.process != acceptance.process
                 && !matches!(call.verb, Get(_) | PlanRestore)
-                && call.ended >= planned
+                && (call.ended >= planned || self.outage)
         })
     }
 

@@ -32,12 +32,15 @@ fn read_all(session: &Session) -> Contents {
     contents.map(name_and_content).collect()
 }
 
-/// Puts more records than fit on one scan page.
+/// More records than fit on one scan page.
+const RECORDS: u64 = 1100;
+
+/// Puts [`RECORDS`] records.
 fn fill(session: &Session) -> Contents {
-    let names: Vec<_> = (0..200).map(|index| format!("record {index:03}")).collect();
+    let names: Vec<_> = (0..RECORDS).map(|index| format!("record {index:04}")).collect();
     let ids: Vec<_> = names.iter().map(|name| record("MRN-1", name)).collect();
-    let bodies: Vec<_> = (0..200)
-        .map(|seed| content(seed, 40 + seed as usize))
+    let bodies: Vec<_> = (0..RECORDS)
+        .map(|seed| content(seed, 40 + seed as usize % 200))
         .collect();
     let documents = bodies.iter().map(Document::from);
     let outcomes = session.put_many(ids.iter().zip(documents)).unwrap();
