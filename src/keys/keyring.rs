@@ -103,6 +103,27 @@ impl Keyring {
         Ok(())
     }
 
+    /// Adds the labels and creation times in another keyring of slots that this keyring does not name.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Keyring::name_slot`].
+    pub fn add_slot_names(&mut self, other: &Self) -> Result<()> {
+        let mut names = other.extensions.slot_names()?;
+        names.extend(self.extensions.slot_names()?);
+        self.extensions.set_slot_names(&names);
+        Ok(())
+    }
+
+    /// Replaces all labels and creation times of slots by those in another keyring.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Keyring::name_slot`].
+    pub fn replace_slot_names(&mut self, other: &Self) -> Result<()> {
+        let names = other.extensions.slot_names()?;
+        self.extensions.set_slot_names(&names);
+        Ok(())
+    }
+
     /// Adds labels and creation times to the slots of a header.
     ///
     /// # Errors

@@ -162,6 +162,11 @@ impl SlotNames {
         self.0.insert(id, SlotName { created, label });
     }
 
+    /// Adds all names of `other`, and replaces those of the same slots.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Removes the names of slots that are not in `slots`.
     pub(super) fn retain(&mut self, slots: &[SlotInfo]) {
         let is_stored = |id: &u16| slots.iter().any(|slot| slot.id == *id);

@@ -54,6 +54,7 @@ impl JoinedHeader {
         }
         let mut keyring = before.keyring_to_change()?;
         let unclosed = keyring.join(keys)?;
+        keyring.add_slot_names(keys)?;
         let is_newer = match before.keyring.has_same_journal_keys(&keyring) {
             // A header with former keys only is older, whatever generation it claims.
             true => {
@@ -108,7 +109,8 @@ fn copy(root: &RootKey) -> Result<RootKey> {
 }
 
 impl Vault {
-    /// Replaces the stored header by a joined one. `later` replaces its slots and its root key.
+    /// Replaces the stored header by a joined one. `later` replaces its slots, with their labels, and its
+    /// root key.
     ///
     /// # Errors
     /// [`Error::PlanOutdated`] if another header is stored than the one that was joined.
@@ -116,7 +118,7 @@ impl Vault {
         &self,
         act: &Act,
         mut joined: JoinedHeader,
-        later: Option<(&Header, &RootKey)>,
+        later: Option<(&Header, &RootKey, &Keyring)>,
     ) -> Result<()> {
         let act = act.to(Operation::MakeWritable);
         let storage = Arc::clone(&self.core.store.storage);
@@ -137,6 +139,15 @@ impl Vault {
             });
             pinned.last().unwrap_or(Err(Error::NoSuchKey))
         })?;
+        let (slots, root) = match later {
+            Some((slots, root, keyring)) => {
+                open.keyring.replace_slot_names(keyring)?;
+                (slots, root)
+            }
+            None => (&joined.slots, &*open.root),
+        };
+        open.keyring.keep_slot_names(&slots.slots())?;
+        let root = copy(root)?;
         let by = match self.core.journal.writer() {
             Some(_) => HeaderWriter::Other(&writer),
             None => HeaderWriter::Own,
@@ -145,11 +156,10 @@ impl Vault {
             if before.revision != joined.open.revision {
                 return Err(Error::PlanOutdated);
             }
-            let (slots, root) = later.unwrap_or((&joined.slots, &joined.open.root));
             let keyring = &joined.open.keyring;
             Ok(HeaderChange {
-                value: slots.sealed_with(root, keyring, joined.generation)?,
-                new_root: later.map(|(_, root)| copy(root)).transpose()?,
+                value: slots.sealed_with(&root, keyring, joined.generation)?,
+                new_root: later.map(|(_, root, _)| copy(root)).transpose()?,
                 // The restored slots must not stay readable once they are replaced.
                 destroying: later.is_some(),
                 keys: Vec::new(),

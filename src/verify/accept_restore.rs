@@ -95,7 +95,7 @@ impl Vault {
         let own = self.core.journal.writer().and_then(journal::Writer::tip);
         let own = own.map(|head| head.page.writer);
         if let (Some(joined), Some(later)) = (joined, &plan.later) {
-            let slots = (later.header(), later.root());
+            let slots = (later.header(), later.root(), later.keyring());
             self.write_joined_header(act, joined, plan.takes_later_slots.then_some(slots))?;
         }
         let mut report = RestoreReport {

@@ -81,7 +81,7 @@ impl Vault {
             return Ok(PlannedHeader {
                 plan: HeaderPlan {
                     generation: header.header.generation(),
-                    slots_back: header.header.slots(),
+                    slots_back: header.keyring.with_slot_names(header.header.slots())?,
                     master_keys_back: masters.map(|master| master.number).collect(),
                     root_rotation_due: true,
                     ..HeaderPlan::default()
@@ -94,6 +94,7 @@ impl Vault {
         let mut joined = JoinedHeader::new(&before, later.header(), later.keyring())?;
         let masters = before.keyring.masters().map(|master| master.number);
         let slots_back = before.header.slots_missing_in(later.header());
+        let slots_back = before.keyring.with_slot_names(slots_back)?;
         let mut plan = HeaderPlan {
             generation: before.header.generation(),
             later_generation: Some(later.header().generation()),
@@ -107,7 +108,8 @@ impl Vault {
         };
         let storage = &*self.core.store.storage;
         if let Some(joined) = &mut joined {
-            plan.slots_dropped = before.header.slots_missing_in(joined.slots());
+            let dropped = before.header.slots_missing_in(joined.slots());
+            plan.slots_dropped = before.keyring.with_slot_names(dropped)?;
             name_heads(storage, joined, later, &mut plan)?;
         }
         Ok(PlannedHeader {
