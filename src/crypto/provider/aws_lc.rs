@@ -94,11 +94,18 @@ impl KeyType for Length {
 pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
     // No wiping is needed here, because `Prk` wipes its key copy on drop and `HKDF_expand` wipes
     // its state.
-    ExpandKey::new(key)?.expand(info, out)
+    expand_with(&Prk::new_less_safe(HKDF_SHA256, key), info, out)
 }
 
-/// A key of HKDF-Expand-SHA-256 for many computations.
-pub struct ExpandKey(Prk);
+fn expand_with(key: &Prk, info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+    let expanded = key.expand(info, Length(out.len()));
+    let filled = expanded.and_then(|okm| okm.fill(out));
+    filled.map_err(|_| Error::Malformed)
+}
+
+/// A key of HKDF-Expand-SHA-256 for many computations. It is boxed, because moving it would leave a copy of
+/// the key on the stack.
+pub struct ExpandKey(Box<Prk>);
 
 impl ExpandKey {
     /// Prepares the key.
@@ -106,7 +113,7 @@ impl ExpandKey {
     /// # Errors
     /// None with this provider; other providers can fail.
     pub fn new(key: &[u8; 32]) -> Result<Self> {
-        Ok(Self(Prk::new_less_safe(HKDF_SHA256, key)))
+        Ok(Self(Box::new(Prk::new_less_safe(HKDF_SHA256, key))))
     }
 
     /// Computes HKDF-Expand-SHA-256 of this key and the concatenated parts of `info`.
@@ -114,9 +121,7 @@ impl ExpandKey {
     /// # Errors
     /// [`Error::Malformed`] if `out` is longer than 255 blocks of 32 bytes.
     pub fn expand(&self, info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-        let expanded = self.0.expand(info, Length(out.len()));
-        let filled = expanded.and_then(|okm| okm.fill(out));
-        filled.map_err(|_| Error::Malformed)
+        expand_with(&self.0, info, out)
     }
 }
 
