@@ -7,8 +7,10 @@ from journal import ANY_SUBJECT, AUTHORITY_TAIL, BY_AUDITOR, BY_VAULT, PageId, r
 from primitives import AEADS, expand, key_and_commitment, sha256, u16, u32, u64
 from sealed import open_body
 
-# Schema, previous page, time, and four empty lists: pages seen, contexts, subjects, entries. Then no extensions.
+# Four empty lists: pages seen, contexts, subjects, entries. Then no extensions.
 EMPTY_LISTS = 5 * u64(0)
+# The latest time before a page, -2^63 if there is none.
+NO_TIME = u64(1 << 63)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def linked(body: bytes, previous: bytes) -> bytes:
 
 def empty(previous: bytes, began: int) -> bytes:
     """Returns the body of a page without entries."""
-    return u16(1) + previous + u64(began) + EMPTY_LISTS
+    return u16(1) + previous + u64(began) + NO_TIME + EMPTY_LISTS
 
 
 def new_chain(began: int, number: int) -> PageId:
