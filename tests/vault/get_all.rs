@@ -37,7 +37,9 @@ const RECORDS: u64 = 1100;
 
 /// Puts [`RECORDS`] records.
 fn fill(session: &Session) -> Contents {
-    let names: Vec<_> = (0..RECORDS).map(|index| format!("record {index:04}")).collect();
+    let names: Vec<_> = (0..RECORDS)
+        .map(|index| format!("record {index:04}"))
+        .collect();
     let ids: Vec<_> = names.iter().map(|name| record("MRN-1", name)).collect();
     let bodies: Vec<_> = (0..RECORDS)
         .map(|seed| content(seed, 40 + seed as usize % 200))
