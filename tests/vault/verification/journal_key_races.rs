@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use chartlock::audit::AuditItem;
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, Operation, Storage, StorageError};
 use chartlock::{Error, MemoryStorage, Vault};
 
@@ -18,6 +19,7 @@ everywhere!(
     spool_under_older_keys_is_believed_while_other_keys_are_closing,
     spool_that_ends_with_a_foreign_page_is_believed_up_to_it,
     pages_brought_back_beside_a_rotation_are_believed,
+    report_beside_a_rotation_at_any_step_has_no_fault,
 );
 
 /// Returns a spool with the reads of a standby.
@@ -43,8 +45,9 @@ fn puts_header(point: &FaultPoint<'_>) -> bool {
     operations.iter().any(is_header)
 }
 
-/// Another process rotates the keys, and writes under the new ones, before one step of a verification.
-fn verification_beside_a_rotation_at_any_step_is_clean(stage: &Stage) {
+/// Runs `check` again and again. Each time, another process rotates the keys, and writes under the new
+/// ones, before another storage step since `check` called the function that it receives.
+fn rotate_at_any_step(stage: &Stage, check: impl Fn(&Vault, &dyn Fn(), u64)) {
     clinic(&stage.create());
     let before = raw::all_objects(&stage.storage);
     for due in (0..).step_by(3) {
@@ -58,20 +61,37 @@ fn verification_beside_a_rotation_at_any_step_is_clean(stage: &Stage) {
             }
             FaultAction::Proceed
         });
+        check(&vault, &|| steps.store(0, Ordering::SeqCst), due);
+        if steps.load(Ordering::SeqCst) <= due {
+            assert!(due > 3);
+            return;
+        }
+        drop(vault);
+        raw::reset(&stage.storage, &before);
+    }
+}
+
+fn verification_beside_a_rotation_at_any_step_is_clean(stage: &Stage) {
+    rotate_at_any_step(stage, |vault, begin, due| {
         let mut verification = vault.verification();
         // The first step journals the verification.
         assert!(verification.step().unwrap());
-        steps.store(0, Ordering::SeqCst);
+        begin();
         while verification.step().unwrap() {}
         let report = verification.report();
         assert!(report.is_clean(), "{due}: {report:#?}");
-        if steps.load(Ordering::SeqCst) <= due {
-            assert!(due > 10);
-            return;
+    });
+}
+
+fn report_beside_a_rotation_at_any_step_has_no_fault(stage: &Stage) {
+    rotate_at_any_step(stage, |vault, begin, due| {
+        let trail = session_on(vault).audit().unwrap();
+        begin();
+        for item in trail.entries(..).unwrap() {
+            let item = item.unwrap();
+            assert!(matches!(item, AuditItem::Entry(_)), "{due}: {item:?}");
         }
-        drop((verification, vault));
-        raw::reset(&stage.storage, &before);
-    }
+    });
 }
 
 fn spool_that_comes_home_before_the_second_header_is_believed(stage: &Stage) {
