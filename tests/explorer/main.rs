@@ -211,12 +211,12 @@ fn journal_fallbacks_keep_invariants() {
 
 #[test]
 fn end_of_a_fallback_beside_a_rotation_keeps_invariants() {
-    explore_journal_up_to(2 * SHORT, FALLBACK_AND_ROTATION);
+    explore_journal_up_to(SHORT, FALLBACK_AND_ROTATION);
 }
 
 #[test]
 fn verification_beside_a_rotation_of_journal_keys_finds_nothing() {
-    explore_journal_up_to(2 * SHORT, ROTATION_AND_VERIFICATION);
+    explore_journal_up_to(SHORT, ROTATION_AND_VERIFICATION);
 }
 
 #[test]
