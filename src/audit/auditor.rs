@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::audit::AuditTrail;
 use crate::audit::exposure::Exposed;
-use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject, target};
+use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject, SourceKeys, target};
 use crate::audit::time::Timestamp;
 use crate::crypto::{JournalKey, VaultId};
 use crate::error::{Error, Result};
@@ -18,7 +18,6 @@ use crate::journal::{
 use crate::keys::Credential;
 use crate::keys::former_keys::JournalKeys;
 use crate::keys::header::Header;
-use crate::keys::keyring::Keyring;
 use crate::storage::{Revision, Storage};
 use crate::vault::clock::Clock;
 use crate::vault::journaling::slot_target;
@@ -265,16 +264,12 @@ impl JournalSource for AuditorSource {
         self.vault
     }
 
-    fn key(&self, number: u32) -> Option<&JournalKey> {
-        self.keys.find(number)
+    fn page_keys(&self) -> SourceKeys<'_> {
+        SourceKeys::Auditor(&self.keys)
     }
 
     fn tag_key(&self) -> &JournalKey {
         self.keys.first()
-    }
-
-    fn keyring(&self) -> Option<&Keyring> {
-        None
     }
 
     fn check(&self) -> Result<()> {

@@ -43,7 +43,7 @@ impl AuditTrail {
     /// Returns whether the entries and reports of this trail are checked for forged pages. Each
     /// report contains the same statement.
     pub fn authority(&self) -> PageAuthority {
-        match self.source.keyring() {
+        match self.source.page_keys().keyring() {
             Some(_) => PageAuthority::Checked,
             None => PageAuthority::NotChecked,
         }

@@ -58,7 +58,9 @@ impl Settlements {
             unsettled,
             settled_early,
         } = self;
-        for writer in journal::writers(source.storage(), None)? {
+        let writers = journal::writers(source.storage(), None)?;
+        source.renew_keys()?;
+        for writer in writers {
             let begin = || Cursor::about(writer, *subject);
             let cursor = cursors.entry(writer).or_insert_with(begin);
             source.with_keys(|keys| {

@@ -1,27 +1,37 @@
 //! Journal source: access to the journal, from an open vault or through an auditor's slot.
 
+use std::sync::Arc;
+
 use crate::audit::exposure::Exposed;
 use crate::audit::time::Timestamp;
 use crate::crypto::{JournalKey, SubjectTag, VaultId};
 use crate::error::Result;
 use crate::id::Subject;
 use crate::journal::{PageKeys, Target};
+use crate::keys::former_keys::JournalKeys;
 use crate::keys::keyring::Keyring;
 use crate::storage::Storage;
+use crate::vault::header::OpenHeader;
 
 pub(crate) trait JournalSource: Send + Sync {
     fn storage(&self) -> &dyn Storage;
 
     fn vault(&self) -> VaultId;
 
-    /// Returns the journal key with this number, if available.
-    fn key(&self, number: u32) -> Option<&JournalKey>;
+    /// Returns the keys that open journal pages.
+    fn page_keys(&self) -> SourceKeys<'_>;
+
+    /// Reads the keys again after the caller listed chains, because another process may have rotated the
+    /// journal keys.
+    ///
+    /// # Errors
+    /// [`crate::Error::Locked`] if the vault is locked.
+    fn renew_keys(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Returns the vault's first journal key, which derives the tags of subjects and names.
     fn tag_key(&self) -> &JournalKey;
-
-    /// Returns the keyring, whose authority keys reveal forged pages; `None` for an auditor.
-    fn keyring(&self) -> Option<&Keyring>;
 
     /// Checks that entries may still be released.
     ///
@@ -48,6 +58,31 @@ pub(crate) trait JournalSource: Send + Sync {
     fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>>;
 }
 
+/// Keys that open journal pages.
+pub(crate) enum SourceKeys<'a> {
+    /// The keyring of a header, whose authority keys reveal forged pages.
+    Vault(Arc<OpenHeader>),
+    /// The journal keys of an auditor's slot.
+    Auditor(&'a JournalKeys),
+}
+
+impl SourceKeys<'_> {
+    fn key(&self, number: u32) -> Option<&JournalKey> {
+        match self {
+            Self::Vault(header) => Some(&header.keyring.journal_key(number)?.key),
+            Self::Auditor(keys) => keys.find(number),
+        }
+    }
+
+    /// Returns the keyring; `None` for an auditor.
+    pub(crate) fn keyring(&self) -> Option<&Keyring> {
+        match self {
+            Self::Vault(header) => Some(&header.keyring),
+            Self::Auditor(_) => None,
+        }
+    }
+}
+
 /// The records of a subject that the vault stores now.
 #[derive(Default)]
 pub(crate) struct KnownRecords {
@@ -68,8 +103,9 @@ pub(crate) struct KnownSubject {
 impl dyn JournalSource + '_ {
     /// Passes the keys of journal pages to `with`.
     pub(crate) fn with_keys<T>(&self, with: impl FnOnce(&PageKeys<'_>) -> T) -> T {
-        let key = |number| self.key(number);
-        let keyring = self.keyring();
+        let page_keys = self.page_keys();
+        let key = |number| page_keys.key(number);
+        let keyring = page_keys.keyring();
         let authority = |number| Some(&keyring?.authority_key(number)?.key);
         with(&PageKeys {
             vault: self.vault(),

@@ -131,7 +131,8 @@ impl AuditTrail {
     /// Journals a query. The caller must journal a query before reading any entry for the answer.
     fn ask(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
         self.source.check()?;
-        self.source.note(subject, question)
+        self.source.note(subject, question)?;
+        self.source.renew_keys()
     }
 
     fn walk(&self, names: Names, between: TimeRange) -> Result<AuditEntries> {

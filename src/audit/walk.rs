@@ -106,6 +106,7 @@ impl AuditEntries {
             |subject: &Subject| crypto::subject_tag(key, subject.kind(), subject.identifier());
         let subject = subject.map(tag).transpose()?;
         let pending = journal::writers(source.storage(), None)?.into();
+        source.renew_keys()?;
         Ok(Self {
             source,
             tags,

@@ -120,11 +120,7 @@ impl Keyring {
         }
         let known: Vec<_> = self.closed_heads().copied().collect();
         let new = found.iter().filter(|head| !known.contains(head));
-        let mut closings = self.closings.iter_mut();
-        let newest = closings.find_map(|closing| match closing {
-            Closing::Closed(heads) => Some(heads),
-            Closing::Open => None,
-        });
+        let newest = self.newest_closed();
         newest
             .into_iter()
             .for_each(|heads| heads.extend(new.clone()));

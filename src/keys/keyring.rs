@@ -192,13 +192,34 @@ impl Keyring {
         Ok(())
     }
 
-    /// Returns the heads with which the newest former keys were closed; `None` if no keys were closed,
-    /// or if they are closing.
+    /// Returns the heads of the newest closing that is not open; `None` if no keys were closed.
     pub fn newest_closed_heads(&self) -> Option<&[ChainHead]> {
-        match self.closings.first() {
-            Some(Closing::Closed(heads)) => Some(heads),
-            Some(Closing::Open) | None => None,
+        let mut closings = self.closings.iter();
+        closings.find_map(|closing| match closing {
+            Closing::Closed(heads) => Some(&heads[..]),
+            Closing::Open => None,
+        })
+    }
+
+    /// Replaces the heads of the newest closing that is not open.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for more than 64 heads; [`Error::NoSuchKey`] if no keys were closed.
+    pub fn replace_newest_closed_heads(&mut self, heads: Vec<ChainHead>) -> Result<()> {
+        if heads.len() > HEADS_MAX {
+            return Err(Error::TooLarge);
         }
+        *self.newest_closed().ok_or(Error::NoSuchKey)? = heads;
+        Ok(())
+    }
+
+    /// Returns the heads of the newest closing that is not open, to be changed.
+    pub(super) fn newest_closed(&mut self) -> Option<&mut Vec<ChainHead>> {
+        let mut closings = self.closings.iter_mut();
+        closings.find_map(|closing| match closing {
+            Closing::Closed(heads) => Some(heads),
+            Closing::Open => None,
+        })
     }
 
     /// Returns all chain heads with which former keys were closed.

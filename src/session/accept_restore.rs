@@ -31,8 +31,8 @@ impl Session {
     /// [`Session::bring_journal_home`].
     ///
     /// # Errors
-    /// [`Error::Denied`], [`Error::CommitUnknown`], [`Error::ReadOnly`], [`Error::Locked`], and errors
-    /// of both storages. With a header also [`Error::ForeignHeader`] and [`Error::CounterExhausted`], as
+    /// [`Error::Denied`], [`Error::CommitUnknown`], [`Error::Contended`], [`Error::ReadOnly`],
+    /// [`Error::Locked`], and errors of both storages. With a header also [`Error::ForeignHeader`] and [`Error::CounterExhausted`], as
     /// for [`Session::plan_restore`].
     pub fn bring_journal_back(
         &self,
@@ -43,7 +43,7 @@ impl Session {
         let mut act = self.act_because(Operation::BringJournalHome, &reason);
         act.note = "pages of a later storage brought back".into();
         self.audited_write(act, AuditTarget::Vault, |act| {
-            let report = self.vault.put_pages_back(later, header)?;
+            let report = self.vault.put_pages_back(act, later, header)?;
             self.journal_deferred(act, AuditTarget::Vault, AccessOutcome::Done);
             self.vault.core.journal.flush()?;
             Ok(report)

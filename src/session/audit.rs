@@ -1,10 +1,10 @@
 //! Session methods on the journal: audit reports, and the entry for a disclosure.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::audit::exposure::Exposed;
-use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject};
+use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject, SourceKeys};
 use crate::audit::time::Timestamp;
 use crate::audit::{AuditTrail, disclosures};
 use crate::crypto::{self, JournalKey, VaultId};
@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::{RecordId, Subject};
 use crate::journal::{AccessOutcome, Operation};
-use crate::keys::keyring::Keyring;
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::session::handle::HandleGuard;
@@ -44,8 +43,10 @@ impl Session {
     /// # Errors
     /// [`Error::Locked`]; errors of the storage.
     pub fn audit(&self) -> Result<AuditTrail> {
+        let header = self.vault.header()?;
         Ok(AuditTrail::new(Arc::new(VaultSource {
-            header: self.vault.header()?,
+            current: Mutex::new(Arc::clone(&header)),
+            header,
             session: self.clone(),
             queries: Mutex::default(),
         })))
@@ -107,6 +108,9 @@ impl Session {
 /// Journal source of a session that has the vault open.
 struct VaultSource {
     session: Session,
+    /// The header that was read last.
+    current: Mutex<Arc<OpenHeader>>,
+    /// The header when the trail was created. Its id and its first journal key never change.
     header: Arc<OpenHeader>,
     /// Guards of the queries, by subject. If the policy denies one of them later, all queries of the
     /// trail end.
@@ -114,6 +118,10 @@ struct VaultSource {
 }
 
 impl VaultSource {
+    fn current(&self) -> MutexGuard<'_, Arc<OpenHeader>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the subject of a patient entry; `None` for an alias or an entry that does not open.
     fn known_subject(&self, entry: ScanItem) -> Option<KnownSubject> {
         let cached = self.session.vault.open_listed(entry).ok().flatten()?;
@@ -140,17 +148,22 @@ impl JournalSource for VaultSource {
         *self.header.header.vault()
     }
 
-    fn key(&self, number: u32) -> Option<&JournalKey> {
-        let found = self.header.keyring.journal_key(number);
-        found.map(|numbered| &numbered.key)
+    fn page_keys(&self) -> SourceKeys<'_> {
+        SourceKeys::Vault(Arc::clone(&self.current()))
+    }
+
+    fn renew_keys(&self) -> Result<()> {
+        match self.session.vault.reload_header() {
+            Ok(header) => *self.current() = header,
+            Err(Error::Locked) => return Err(Error::Locked),
+            // Keep the keys. The report lists the pages that do not open.
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     fn tag_key(&self) -> &JournalKey {
         self.header.keyring.first_journal_key()
-    }
-
-    fn keyring(&self) -> Option<&Keyring> {
-        Some(&self.header.keyring)
     }
 
     fn check(&self) -> Result<()> {
@@ -222,7 +235,8 @@ impl JournalSource for VaultSource {
         let created = match exposed {
             Exposed::Slot(_) => None,
             Exposed::MasterKey(number) => {
-                let key = self.header.keyring.master(*number);
+                let current = self.current();
+                let key = current.keyring.master(*number);
                 key.map(|key| key.created)
             }
             Exposed::PatientKey(subject, number) => {

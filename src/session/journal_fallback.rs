@@ -12,18 +12,22 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Reason;
 use crate::journal::{
-    AccessOutcome, Act, ChainHead, MissingPages, Operation, PageHead, Target, WriterId,
+    AccessOutcome, Act, ChainHead, MissingPages, Operation, PageError, PageHead, Target, WriterId,
 };
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
-use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction, scan_page};
+use crate::storage::{
+    CommitError, Expect, Projection, Scan, ScanItem, Storage, Transaction, scan_page,
+};
 use crate::vault::Vault;
+use crate::vault::closing::HomeHead;
+use crate::vault::header::OpenHeader;
 
 /// Maximum number of journal pages in one scan page. The limit bounds memory, because a journal page
 /// can have 1 MiB.
 const PAGE_SIZE: usize = 16;
-/// The last pages of the chains under closed keys that a spool contains.
-type ClosedHeads = BTreeMap<WriterId, ChainHead>;
+/// The last pages of the chains that came home from spools.
+type HomeHeads = BTreeMap<WriterId, HomeHead>;
 
 /// Report of [`Session::end_journal_fallback`] and [`Session::bring_journal_home`].
 ///
@@ -104,12 +108,12 @@ impl Session {
     /// journals reads in the vault again.
     ///
     /// If the keys of the spool's pages were rotated meanwhile, the header must then name these pages.
-    /// When the header cannot be written, the fallback has ended, and this method returns the error. Call
-    /// it again, or, after a restart, call [`Session::bring_journal_home`] with the spool: until then, a
-    /// verification reports these pages as `Late`.
+    /// When the header cannot be read or written, the fallback has ended, and this method returns the
+    /// error. Call it again, or, after a restart, call [`Session::bring_journal_home`] with the spool:
+    /// until then, a verification reports these pages as `Late`.
     ///
     /// # Errors
-    /// The fallback continues after an error, except one of writing the header.
+    /// The fallback continues after an error, except one of reading or writing the header.
     /// - [`Error::NoFallback`] when this vault has no fallback to end. For the spool of an earlier
     ///   process, call [`Session::bring_journal_home`].
     /// - [`Error::SpoolIncomplete`] when pages that this vault wrote are not in the spool any more.
@@ -140,18 +144,18 @@ impl Session {
         let act = self.permitted(act, on, None)?.act;
         let ended = self.switch_home(&act, missing);
         let report = ended.inspect_err(|error| self.failed(&act, on, error))?;
-        let covered = self.cover_spools(&act);
+        let covered = self.cover_home_heads(&act);
         covered.inspect_err(|error| self.failed(&act, on, error))?;
         Ok(report)
     }
 
-    /// Adds the heads of spools under closed keys to the header. Keeps them for the next call if the
-    /// header cannot be written, because the fallback has ended then.
-    fn cover_spools(&self, act: &Act) -> Result<()> {
+    /// Lets the header name the spools that came home. Keeps their heads for the next call if the header
+    /// cannot be read or written, because the fallback has ended then.
+    fn cover_home_heads(&self, act: &Act) -> Result<()> {
         let journal = &self.vault.core.journal;
-        let uncovered = journal.uncovered_spools();
-        self.vault.cover(act, uncovered.clone())?;
-        journal.spools_covered(&uncovered);
+        let heads = journal.home_heads();
+        self.vault.cover(act, &heads)?;
+        journal.drop_home_heads(&heads);
         Ok(())
     }
 
@@ -159,18 +163,18 @@ impl Session {
         let journal = &self.vault.core.journal;
         if !journal.is_in_fallback() {
             // A former call ended the fallback, but could not write the header.
-            return match journal.uncovered_spools().is_empty() {
+            return match journal.home_heads().is_empty() {
                 true => Err(Error::NoFallback),
                 false => Ok(JournalFallbackReport::default()),
             };
         }
         let mut report = JournalFallbackReport::default();
         let end = act.draft(journal.moment().now, Target::Vault, AccessOutcome::Done);
-        let mut closed = ClosedHeads::new();
+        let mut heads = HomeHeads::new();
         let lacking = journal.end_spool(&end, missing, &mut |spool| {
-            self.vault.import_spool(spool, &mut report, &mut closed)
+            self.vault.import_spool(spool, &mut report, &mut heads)
         })?;
-        journal.keep_uncovered(closed.into_values());
+        journal.keep_home_heads(heads.into_values());
         report.missing_chains = lacking.len() as u64;
         self.vault
             .core
@@ -201,9 +205,12 @@ impl Session {
         let act = self.act_because(Operation::BringJournalHome, &Reason::new(reason)?);
         self.audited_write(act, AuditTarget::Vault, |act| {
             let mut report = JournalFallbackReport::default();
-            let mut closed = ClosedHeads::new();
-            self.vault.import_spool(spool, &mut report, &mut closed)?;
-            self.vault.cover(act, closed.into_values().collect())?;
+            let mut heads = HomeHeads::new();
+            let imported = self.vault.import_spool(spool, &mut report, &mut heads);
+            // Pages before one that does not open are home, too.
+            let heads: Vec<_> = heads.into_values().collect();
+            let covered = self.vault.cover(act, &heads);
+            imported.and(covered)?;
             self.journal_deferred(act, AuditTarget::Vault, AccessOutcome::Done);
             self.vault.core.journal.flush()?;
             Ok(report)
@@ -213,15 +220,15 @@ impl Session {
 
 impl Vault {
     /// Copies the pages of the spool into the vault, and replaces no stored page. Stops with an
-    /// error at a page that does not open. Adds the heads of chains under closed keys to `closed`.
+    /// error at a page that does not open. Adds the last copied page of each chain to `heads`, which the
+    /// caller passes to [`Vault::cover`].
     fn import_spool(
         &self,
         spool: &dyn Storage,
         report: &mut JournalFallbackReport,
-        closed: &mut ClosedHeads,
+        heads: &mut HomeHeads,
     ) -> Result<()> {
-        // Another process may have closed the keys of the spool's pages since the header was cached.
-        let header = self.reload_header()?;
+        let mut header = self.reload_header()?;
         let mut after = Vec::new();
         loop {
             let page = scan_page(
@@ -237,25 +244,19 @@ impl Vault {
                 return Err(Error::Contended);
             }
             for entry in page.items {
-                let place = storage_keys::journal_page_of(&entry.key).ok_or(Error::NotAuthentic)?;
-                header.with_page_keys(None, |keys| keys.open(&entry.value, &place))?;
-                let number = PageHead::parse(&entry.value)?.number;
-                if header
-                    .keyring
-                    .closed_journal_keys()
-                    .any(|key| key == number)
-                {
-                    let digest = crypto::sha256(&[&entry.value]);
-                    let head = ChainHead {
-                        page: place,
-                        digest,
-                    };
-                    closed.insert(place.writer, head);
-                }
+                let home = match open_head(&header, &entry) {
+                    // The spool's writer may use keys of a rotation since the header was read.
+                    Err(PageError::UnknownKey) => {
+                        header = self.reload_header()?;
+                        open_head(&header, &entry)?
+                    }
+                    home => home?,
+                };
                 match self.import_page(&entry.key, &entry.value)? {
                     true => report.pages += 1,
                     false => report.known += 1,
                 }
+                heads.insert(home.head.page.writer, home);
                 after = entry.key;
             }
             if !page.more {
@@ -277,4 +278,17 @@ impl Vault {
             None => Err(Error::CommitUnknown),
         }
     }
+}
+
+/// Opens a page of a spool, to check that this vault sealed it.
+fn open_head(header: &OpenHeader, entry: &ScanItem) -> std::result::Result<HomeHead, PageError> {
+    let page = storage_keys::journal_page_of(&entry.key).ok_or(Error::NotAuthentic)?;
+    header.with_page_keys(None, |keys| keys.open(&entry.value, &page))?;
+    Ok(HomeHead {
+        head: ChainHead {
+            page,
+            digest: crypto::sha256(&[&entry.value]),
+        },
+        number: PageHead::parse(&entry.value)?.number,
+    })
 }

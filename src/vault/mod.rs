@@ -7,7 +7,7 @@
 //! storage is transactional.
 
 pub(crate) mod clock;
-mod closing;
+pub(crate) mod closing;
 pub(crate) mod entries;
 pub(crate) mod header;
 pub(crate) mod joined_header;

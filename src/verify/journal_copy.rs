@@ -1,11 +1,15 @@
 //! Copy of journal pages from the storage that a restore replaced.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
+use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{ClosedPages, PageError};
+use crate::journal::{Act, ChainHead, ClosedPages, PageError, PageHead, PageKeys, WriterId};
 use crate::storage::{CommitError, Expect, Projection, ScanItem, Storage, Transaction};
+use crate::vault::closing::HomeHead;
 use crate::vault::header::OpenHeader;
 use crate::vault::joined_header::JoinedHeader;
 use crate::vault::{Vault, scan};
@@ -36,56 +40,78 @@ pub struct JournalCopyReport {
     pub pages_passed_over: u64,
 }
 
+/// Copy of the pages of a later storage, with the keys that open them.
+struct PageCopy<'a> {
+    /// The stored header, or the header that joins it with the later one.
+    header: &'a OpenHeader,
+    /// The pages under closed keys that the later header believes.
+    closed: Option<&'a ClosedPages>,
+    /// Numbers of the journal keys that were active or closing when the copy began.
+    unclosed: Vec<u32>,
+    /// The last copied page of each chain under these keys.
+    heads: BTreeMap<WriterId, HomeHead>,
+    report: JournalCopyReport,
+}
+
 impl Vault {
     /// Copies journal pages of the later storage that this storage lacks. Never overwrites a page.
     pub(crate) fn put_pages_back(
         &self,
+        act: &Act,
         later: &dyn Storage,
         header: Option<&LaterHeader>,
     ) -> Result<JournalCopyReport> {
         self.require_writable()?;
-        let mut report = JournalCopyReport::default();
-        let (mut stored, mut closed) = (self.header()?, None);
+        let (stored, mut closed) = (self.reload_header()?, None);
+        let mut joined = None;
         if let Some(header) = header {
-            stored = self.reload_header()?;
-            let joined = JoinedHeader::new(&stored, header.header(), header.keyring())?;
-            stored = joined.map_or(stored, |joined| joined.open);
+            joined = JoinedHeader::new(&stored, header.header(), header.keyring())?;
             closed = Some(header.read_closed_pages(later)?);
         }
-        let keys = (&*stored, closed.as_ref());
+        let joined = joined.map(|joined| joined.open);
+        let active = stored.keyring.active_journal_key().number;
+        let mut copy = PageCopy {
+            header: joined.as_deref().unwrap_or(&stored),
+            closed: closed.as_ref(),
+            unclosed: [Some(active), stored.keyring.closing_journal_key()]
+                .into_iter()
+                .flatten()
+                .collect(),
+            heads: BTreeMap::new(),
+            report: JournalCopyReport::default(),
+        };
         let pages = storage_keys::JOURNAL_PAGES;
-        scan::each_page(later, pages, Projection::Values, &mut |items| {
+        let copied = scan::each_page(later, pages, Projection::Values, &mut |items| {
             let mut items = items.chunks(PAGES_AT_ONCE);
-            items.try_for_each(|items| self.put_back(items, keys, &mut report))
-        })?;
-        Ok(report)
+            items.try_for_each(|items| self.put_back(items, &mut copy))
+        });
+        // A rotation beside this copy may have closed keys without these pages.
+        let heads: Vec<_> = copy.heads.into_values().collect();
+        let covered = self.cover(act, &heads);
+        copied.and(covered)?;
+        Ok(copy.report)
     }
 
-    fn put_back(
-        &self,
-        items: &[ScanItem],
-        keys: (&OpenHeader, Option<&ClosedPages>),
-        report: &mut JournalCopyReport,
-    ) -> Result<()> {
+    fn put_back(&self, items: &[ScanItem], copy: &mut PageCopy<'_>) -> Result<()> {
         let object_keys: Vec<_> = items.iter().map(|item| &item.key[..]).collect();
         let stored_pages = self.core.store.read_each(&object_keys)?;
         let mut puts = Vec::new();
         for (item, stored) in items.iter().zip(stored_pages) {
             match stored {
                 Some(stored) if stored.value == item.value => {}
-                None if is_page(item, keys) => puts.push(Transaction::new().put(
-                    &item.key[..],
-                    &item.value[..],
-                    Expect::Absent,
-                )),
-                _ => report.pages_passed_over += 1,
+                None if copy.is_page(item) => puts.push(item),
+                _ => copy.report.pages_passed_over += 1,
             }
         }
-        for outcome in self.core.store.storage.commit(&puts) {
+        let transactions: Vec<_> = (puts.iter())
+            .map(|item| Transaction::new().put(&item.key[..], &item.value[..], Expect::Absent))
+            .collect();
+        let outcomes = self.core.store.storage.commit(&transactions);
+        for (item, outcome) in puts.into_iter().zip(outcomes) {
             match outcome {
-                Ok(_) => report.pages_put_back += 1,
+                Ok(_) => copy.add(item)?,
                 Err(CommitError::Io(error)) => return Err(error.into()),
-                Err(CommitError::Conflict { .. }) => report.pages_passed_over += 1,
+                Err(CommitError::Conflict { .. }) => copy.report.pages_passed_over += 1,
                 Err(_) => return Err(Error::CommitUnknown),
             }
         }
@@ -93,13 +119,33 @@ impl Vault {
     }
 }
 
-/// Returns `true` if an object is a page that opens. A page that was late in the later storage is not
-/// copied, because a person who kept former keys could have planted it. A page that was unproven there is
-/// copied, because it stays unproven.
-fn is_page(item: &ScanItem, (header, closed): (&OpenHeader, Option<&ClosedPages>)) -> bool {
-    let id = storage_keys::journal_page_of(&item.key);
-    id.is_some_and(|id| {
-        let opened = header.with_page_keys(closed, |keys| keys.open(&item.value, &id));
-        matches!(opened, Ok(_) | Err(PageError::Unproven))
-    })
+impl PageCopy<'_> {
+    /// Adds a page that was copied.
+    fn add(&mut self, item: &ScanItem) -> Result<()> {
+        self.report.pages_put_back += 1;
+        let number = PageHead::parse(&item.value)?.number;
+        let Some(page) = storage_keys::journal_page_of(&item.key) else {
+            return Ok(());
+        };
+        // All other pages are believed only if a closing names them already.
+        let is_proven = |closed: &ClosedPages| closed.prove(&page, &item.value);
+        if self.unclosed.contains(&number) && self.closed.is_none_or(is_proven) {
+            let digest = crypto::sha256(&[&item.value]);
+            let head = ChainHead { page, digest };
+            self.heads.insert(page.writer, HomeHead { head, number });
+        }
+        Ok(())
+    }
+
+    /// Returns `true` if an object is a page that opens. A page that was late in the later storage is not
+    /// copied, because a person who kept former keys could have planted it. A page that was unproven there is
+    /// copied, because it stays unproven.
+    fn is_page(&self, item: &ScanItem) -> bool {
+        let id = storage_keys::journal_page_of(&item.key);
+        id.is_some_and(|id| {
+            let open = |keys: &PageKeys<'_>| keys.open(&item.value, &id);
+            let opened = self.header.with_page_keys(self.closed, open);
+            matches!(opened, Ok(_) | Err(PageError::Unproven))
+        })
+    }
 }

@@ -40,6 +40,7 @@ mod subjects;
 mod undone_changes;
 mod unopened_entries;
 mod walk;
+mod walk_keys;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

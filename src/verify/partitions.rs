@@ -17,11 +17,10 @@ use crate::verify::Verification;
 use crate::verify::compare::ChartPhase;
 use crate::verify::expected_state::{RecordFacts, bucket};
 use crate::verify::records::{ChartScan, Partition};
-use crate::verify::walk::JournalWalk;
 
 impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
-        let walk = JournalWalk::new(self.closed_pages(header)?);
+        let walk = self.new_walk(header)?;
         let storage = &*self.storage;
         let at_once = self.rechecked_at_once();
         let counts = charts.start as usize..charts.end as usize;

@@ -7,6 +7,7 @@ use crate::journal::{self, AccessOutcome, ClosedPages, Target};
 use crate::vault::header::OpenHeader;
 use crate::verify::journal_scan::JournalScan;
 use crate::verify::walk::{JournalWalk, WalkPosition};
+use crate::verify::walk_keys::WalkKeys;
 use crate::verify::{NextStep, Verification};
 
 impl Verification {
@@ -46,7 +47,7 @@ impl Verification {
             return Err(Error::ForeignCheckpoint);
         }
         self.closed_pages = None;
-        self.walk = JournalWalk::new(self.closed_pages(header)?);
+        self.walk = self.new_walk(header)?;
         let storage = &*self.storage;
         let own_head = self.vault.core.journal.writer();
         let own_head = own_head.and_then(journal::Writer::tip);
@@ -69,6 +70,14 @@ impl Verification {
         self.report.journal = self.scan.findings.clone();
         self.progress(self.report.counts.pages);
         self.check_checkpoint()
+    }
+
+    /// Returns a walk over the journal. Unless the verification is that of a planned header, the walk uses
+    /// the newer keys of a header that another process writes meanwhile.
+    pub(super) fn new_walk(&mut self, header: &OpenHeader) -> Result<JournalWalk> {
+        let closed_pages = self.closed_pages(header)?;
+        let vault = self.planned_header.is_none().then(|| self.vault.clone());
+        Ok(JournalWalk::with_keys(WalkKeys::new(closed_pages, vault)))
     }
 
     /// Returns the covered pages under closed keys, which are read once for all walks.

@@ -8,7 +8,7 @@ use crate::journal::{Entry, Page};
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::report::{EntryFinding, FindingKind};
-use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
+use crate::verify::walk::{JournalVisitor, WalkPosition};
 
 /// Patient entry that does not open.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Verification {
             wanted: unreadable.iter().map(|(_, it)| it.digest).collect(),
             found: HashMap::new(),
         };
-        let mut walk = JournalWalk::new(self.closed_pages(header)?);
+        let mut walk = self.new_walk(header)?;
         walk.advance(&*self.storage, header, &mut lookup)?;
         for (ptag, UnopenedEntry { digest, .. }) in unreadable {
             let Some((tag, sequence)) = lookup.found.get(&digest).copied() else {

@@ -13,6 +13,7 @@ use crate::journal::{
 use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 use crate::vault::header::OpenHeader;
 use crate::verify::order::{ChainOrder, SeenHeads};
+use crate::verify::walk_keys::WalkKeys;
 
 /// Maximum number of journal pages per read. The limit bounds memory, because a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 32;
@@ -75,15 +76,19 @@ pub(super) struct JournalWalk {
     unsettled: HashSet<WalkPosition>,
     /// Entries whose settling page was read before their own page.
     settled_early: HashSet<(PageId, u32)>,
-    closed_pages: Arc<ClosedPages>,
+    keys: WalkKeys,
     order: ChainOrder,
 }
 
 impl JournalWalk {
     /// Returns a walk that believes the pages under closed keys that `closed_pages` contains.
     pub(super) fn new(closed_pages: Arc<ClosedPages>) -> Self {
+        Self::with_keys(WalkKeys::new(closed_pages, None))
+    }
+
+    pub(super) fn with_keys(keys: WalkKeys) -> Self {
         Self {
-            closed_pages,
+            keys,
             ..Self::default()
         }
     }
@@ -100,7 +105,9 @@ impl JournalWalk {
         for ids in self.new_pages(storage)?.chunks(PAGES_AT_ONCE) {
             let keys: Vec<_> = ids.iter().map(storage_keys::journal_page).collect();
             let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-            for (id, stored) in ids.iter().zip(read_each(storage, &keys)?) {
+            let values = read_each(storage, &keys)?;
+            self.keys.renew(storage, header, values.iter().flatten())?;
+            for (id, stored) in ids.iter().zip(values) {
                 if let Some(stored) = stored {
                     self.read_page(*id, &stored.value, header, visitor)?;
                 }
@@ -160,14 +167,18 @@ impl JournalWalk {
         let tail = tail.filter(|tail| tail.next <= id.sequence);
         let mut cursor = tail.unwrap_or(chain.cursor);
         let mut is_open = false;
-        let closed_pages = Arc::clone(&self.closed_pages);
-        header.with_page_keys(Some(&closed_pages), |keys| {
+        let mut visited = Vec::new();
+        let (header, closed_pages) = self.keys.current(header);
+        header.with_page_keys(Some(closed_pages), |keys| {
             cursor.read(id, value, keys, &mut |id, page, fault| {
-                is_open |= page.is_some();
-                self.visit(chain_index, id, page.as_ref(), fault, visitor);
+                visited.push((id, page, fault));
                 Ok(())
             })
         })?;
+        for (id, page, fault) in visited {
+            is_open |= page.is_some();
+            self.visit(chain_index, id, page.as_ref(), fault, visitor);
+        }
         self.pages += 1;
         if !is_open {
             self.unopened.insert(id);

@@ -52,11 +52,18 @@ pub(crate) const FALLBACKS: &[Pair] = &[
     ("fallback: read end, erase", ONE, &[FALLBACK, &[Erase(0)]]),
 ];
 
-pub(crate) const FALLBACK_AND_ROTATION: &[Pair] = &[(
-    "fallback: read end, rotate journal",
-    ONE,
-    &[FALLBACK, &[RotateJournal]],
-)];
+pub(crate) const FALLBACK_AND_ROTATION: &[Pair] = &[
+    (
+        "fallback: read end, rotate journal",
+        ONE,
+        &[FALLBACK, &[RotateJournal]],
+    ),
+    (
+        "fallback: read end, rotate journal twice",
+        ONE,
+        &[FALLBACK, &[RotateJournal, RotateJournal]],
+    ),
+];
 
 impl Model<'_> {
     /// Returns `true` if the process could not write the vault's storage during a call.

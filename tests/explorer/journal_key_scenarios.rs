@@ -48,11 +48,18 @@ pub(crate) const JOURNAL_KEYS: &[Pair] = &[
     ),
 ];
 
-pub(crate) const ROTATION_AND_VERIFICATION: &[Pair] = &[(
-    "rotate journal, verify",
-    ONE,
-    &[&[RotateJournal], &[Verify]],
-)];
+pub(crate) const ROTATION_AND_VERIFICATION: &[Pair] = &[
+    (
+        "rotate journal, verify",
+        ONE,
+        &[&[RotateJournal], &[Verify]],
+    ),
+    (
+        "rotate journal put, verify",
+        ONE,
+        &[&[RotateJournal, Put(X)], &[Verify]],
+    ),
+];
 
 pub(crate) const ATTACKED_KEYS: &[Pair] = &[
     (

@@ -3,7 +3,7 @@
 
 use chartlock::Journaling;
 
-use crate::fallback_scenarios::FALLBACKS;
+use crate::fallback_scenarios::{FALLBACK_AND_ROTATION, FALLBACKS};
 use crate::journal_key_scenarios::{ATTACKED_KEYS, JOURNAL_KEYS};
 use crate::mutation::Mutation;
 use crate::report::report;
@@ -63,6 +63,17 @@ fn header_of_journal_keys_without_precondition_is_detected() {
     assert_detected_as(Mutation::HeaderAny, scenario, "UnknownKey");
     let scenario = named(JOURNAL_KEYS, "rotate journal, rotate master").transactional();
     assert_detected_as(Mutation::HeaderAny, scenario, "kind: RolledBack");
+}
+
+/// The process that ends a fallback replaces the header while keys are closing, so that the closing walks
+/// again.
+#[test]
+fn closing_without_precondition_beside_the_end_of_a_fallback_is_detected() {
+    let scenario = named(FALLBACK_AND_ROTATION, "fallback: read end, rotate journal");
+    assert_detected_as(Mutation::HeaderAny, scenario, LATE);
+    // In one transaction, the page of the header that was overwritten is stored, too.
+    let scenario = scenario.transactional();
+    assert_detected_as(Mutation::HeaderAny, scenario, "kind: Forked");
 }
 
 #[test]

@@ -232,7 +232,9 @@ impl Outdated {
             return;
         };
         let named = [named, &[head]].concat();
-        unlocked.keyring.close_journal_keys(named).unwrap();
+        (unlocked.keyring)
+            .replace_newest_closed_heads(named)
+            .unwrap();
         let generation = header.generation();
         let altered = header.sealed_with(&unlocked.root, &unlocked.keyring, generation);
         stored.value = altered.unwrap().into();

@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use crate::error::{Error, Result};
 use crate::journal::{ChainHead, EntryDraft, MissingPages};
 use crate::storage::Storage;
+use crate::vault::closing::HomeHead;
 use crate::vault::journaling::JournalHandle;
 use crate::vault::journaling::release::journal_error;
 
@@ -39,23 +40,23 @@ impl JournalHandle {
         self.writer().is_some_and(|writer| writer.is_in_fallback())
     }
 
-    /// Returns the heads of spools under closed keys that the header does not name yet.
-    pub(crate) fn uncovered_spools(&self) -> Vec<ChainHead> {
-        self.uncovered().clone()
+    /// Returns the heads of spools that came home, and whose keys were not checked since.
+    pub(crate) fn home_heads(&self) -> Vec<HomeHead> {
+        self.unchecked_heads().clone()
     }
 
-    /// Adds heads that the header is to name.
-    pub(crate) fn keep_uncovered(&self, heads: impl Iterator<Item = ChainHead>) {
-        self.uncovered().extend(heads);
+    /// Adds heads of spools that came home.
+    pub(crate) fn keep_home_heads(&self, heads: impl Iterator<Item = HomeHead>) {
+        self.unchecked_heads().extend(heads);
     }
 
-    /// Removes heads that the header names now.
-    pub(crate) fn spools_covered(&self, heads: &[ChainHead]) {
-        self.uncovered().retain(|head| !heads.contains(head));
+    /// Removes heads that the header names now, or need not name.
+    pub(crate) fn drop_home_heads(&self, heads: &[HomeHead]) {
+        self.unchecked_heads().retain(|head| !heads.contains(head));
     }
 
-    fn uncovered(&self) -> MutexGuard<'_, Vec<ChainHead>> {
-        let heads = self.uncovered_spools.lock();
+    fn unchecked_heads(&self) -> MutexGuard<'_, Vec<HomeHead>> {
+        let heads = self.home_heads.lock();
         heads.unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -27,6 +27,7 @@ use crate::journal::{
 };
 use crate::storage::{CommitError, Committed, Storage};
 use crate::vault::clock::Clock;
+use crate::vault::closing::HomeHead;
 pub(crate) use background::Upkeep;
 pub(crate) use references::slot_target;
 
@@ -78,8 +79,8 @@ pub(crate) struct JournalHandle {
     clock_watch: ClockWatch,
     system_actor: Arc<Context>,
     alarms: Arc<Alarms>,
-    /// Heads of spools under closed keys that came home, and that the header does not name yet.
-    uncovered_spools: Mutex<Vec<ChainHead>>,
+    /// Heads of spools that came home. The header must name them if their keys are closed.
+    home_heads: Mutex<Vec<HomeHead>>,
 }
 
 struct Journal {
@@ -127,7 +128,7 @@ impl JournalHandle {
         Self {
             alarms: Arc::clone(alarms),
             journal: None,
-            uncovered_spools: Mutex::default(),
+            home_heads: Mutex::default(),
             storage,
             clock,
             clock_watch: ClockWatch::new(),

@@ -12,6 +12,7 @@ mod false_alarms;
 mod found_by_fuzzing;
 mod heads;
 mod histories;
+mod journal_key_races;
 mod journal_keys;
 mod journals;
 mod later_headers;
