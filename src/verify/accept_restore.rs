@@ -29,8 +29,9 @@ use crate::vault::{ROUNDS, Vault};
 use crate::verify::journal_fault::JournalFinding;
 use crate::verify::open_entry::tag_of;
 use crate::verify::page_findings::acceptance;
+use crate::verify::plan_match::is_late;
 use crate::verify::report::VerifyReport;
-use crate::verify::restore_plan::{RestoreItem, RestoreItemKind, RestorePlan, is_late};
+use crate::verify::restore_plan::{RestoreItem, RestoreItemKind, RestorePlan};
 
 /// Maximum number of entries per journal page of an acceptance, which keeps a page below its 1 MiB limit.
 const ENTRIES_PER_PAGE: usize = 2048;

@@ -29,6 +29,7 @@ mod open_entry;
 mod order;
 mod page_findings;
 mod partitions;
+mod plan_match;
 mod position;
 mod read_journal;
 mod recheck;
