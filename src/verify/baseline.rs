@@ -12,9 +12,9 @@ use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::compare::{OpenResult, StoredVersion};
 use crate::verify::open_entry::tag_of;
-use crate::verify::recheck::RecordSnapshot;
 use crate::verify::records::Mismatch;
 use crate::verify::report::{EntryFinding, RecordFinding};
+use crate::verify::snapshot::RecordSnapshot;
 
 impl Verification {
     /// Returns the stored state of every object that has a finding and opens. An object that does
@@ -107,20 +107,22 @@ impl Verification {
             record,
             entry: None,
         };
-        self.find_entry_of(header, &mut mismatch)?;
-        let RecordSnapshot {
-            record: stored,
-            subject,
-            name,
-            ..
-        } = self.snapshot(header, Vec::new(), &mismatch)?;
+        self.find_entries(header, &mut [&mut mismatch])?;
+        let snapshot = self.snapshots(header, &[(mismatch, None)])?.pop();
+        let Some(RecordSnapshot {
+            reading, subject, ..
+        }) = snapshot
+        else {
+            return Ok(());
+        };
+        let stored = reading.record;
         let tag = subject.map(|subject| tag_of(header, &subject));
         let subject = SubjectRef {
             chart,
             tag: tag.transpose()?.unwrap_or_default(),
         };
         let key = header.keyring.first_journal_key();
-        let name = name.map(|name| crypto::name_tag(key, &name));
+        let name = reading.name.map(|name| crypto::name_tag(key, &name));
         let record = RecordRef {
             tag: record,
             name: name.transpose()?.unwrap_or_default(),

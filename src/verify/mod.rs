@@ -37,6 +37,7 @@ mod records;
 mod reencryption;
 mod report;
 pub(crate) mod restore_plan;
+mod snapshot;
 mod subjects;
 mod undone_changes;
 mod unopened_entries;
