@@ -9,6 +9,7 @@
 //! read must be stored; changes journaled afterwards may be stored.
 
 pub(crate) mod accept_restore;
+mod announced;
 mod baseline;
 mod checkpoint;
 mod closing_proof;
