@@ -21,7 +21,7 @@ use crate::verify::snapshot::{Reading, RecordSnapshot};
 const ROUNDS: u32 = 16;
 
 /// Minimum of [`Verification::rechecked_at_once`].
-const RECHECKED_AT_ONCE: usize = 512;
+const RECHECKED_AT_ONCE: usize = 1024;
 
 /// State of the recheck of one record, across its readings.
 pub(super) struct RecheckCase {
