@@ -119,8 +119,9 @@ fn put_in_charts(vault: &Vault, records: u64) {
     }
 }
 
+/// Each object of an altered record is read twice, and some keys of the journal are listed again.
 #[test]
-fn altered_records_cost_at_most_twice_as_much_as_honest_ones() {
+fn altered_records_cost_about_twice_as_much_as_honest_ones() {
     for versions in 1..=2 {
         let [honest, altered] = [(), ()].map(|()| {
             let stage = Stage::memory();
@@ -138,7 +139,7 @@ fn altered_records_cost_at_most_twice_as_much_as_honest_ones() {
             let [verify, _] = costs(&stage);
             verify
         });
-        assert!(altered.is_within(2.0, &honest), "{altered:?} {honest:?}");
+        assert!(altered.is_within(2.2, &honest), "{altered:?} {honest:?}");
     }
 }
 
