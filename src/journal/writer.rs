@@ -201,9 +201,22 @@ impl Writer {
         seen: Vec<ChainHead>,
         time: WriteTime,
     ) -> Result<ChainHead> {
-        let mut chain = lock(&self.chain);
         let staged = drafts.iter().map(|draft| (draft, Stage::Done));
-        self.send_alone(&mut chain.main, &seen, staged, time)
+        self.send_alone(&mut lock(&self.chain).main, &seen, staged, time)
+    }
+
+    /// Writes a separate page, like [`Writer::send_page`], with entries that each have a stage.
+    ///
+    /// # Errors
+    /// Errors of sealing and of the storage.
+    pub fn send_staged(
+        &self,
+        entries: &[(EntryDraft, Stage)],
+        seen: Vec<ChainHead>,
+        time: WriteTime,
+    ) -> Result<ChainHead> {
+        let staged = entries.iter().map(|(draft, stage)| (draft, *stage));
+        self.send_alone(&mut lock(&self.chain).main, &seen, staged, time)
     }
 
     /// Returns `true` if another process wrote to this writer's chain since the last call.

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
-    self, AccessOutcome, Act, EntryDraft, Operation, RecordRef, SubjectRef, Target, WriterId,
+    self, AccessOutcome, Act, EntryDraft, Operation, RecordRef, Stage, SubjectRef, Target, WriterId,
 };
 use crate::keys::entry::EntryState;
 use crate::storage::StorageError;
@@ -29,8 +29,9 @@ use crate::vault::{ROUNDS, Vault};
 use crate::verify::journal_fault::JournalFinding;
 use crate::verify::open_entry::tag_of;
 use crate::verify::page_findings::acceptance;
+use crate::verify::plan_match::is_late;
 use crate::verify::report::VerifyReport;
-use crate::verify::restore_plan::{RestoreItem, RestoreItemKind, RestorePlan, is_late};
+use crate::verify::restore_plan::{RestoreItem, RestoreItemKind, RestorePlan};
 
 /// Maximum number of entries per journal page of an acceptance, which keeps a page below its 1 MiB limit.
 const ENTRIES_PER_PAGE: usize = 2048;
@@ -218,23 +219,21 @@ impl Vault {
         };
         let faults = verification.report().journal.iter().filter(is_known);
         let faults = faults.map(|finding| draft(acceptance(finding), AccessOutcome::Done));
-        let mut entries: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
+        let done = |draft: EntryDraft| (draft, Stage::Done);
+        let mut entries: Vec<_> = std::iter::once(accepted).chain(faults).map(done).collect();
         for item in left_out {
-            entries.push(draft(
-                left_out_target(&header, item)?,
-                AccessOutcome::Refused,
-            ));
+            let target = left_out_target(&header, item)?;
+            entries.push(done(draft(target, AccessOutcome::Refused)));
         }
         let (first, more) = entries.split_at(entries.len().min(ENTRIES_PER_PAGE));
-        let chain = writer.send_page(first, seen, moment)?.page.writer;
+        let chain = writer.send_staged(first, seen, moment)?.page.writer;
         // Read the baseline only after this page is written, because the page marks the acceptance
         // in the journal. Writers journal all later changes themselves.
-        let targets = verification.baseline(&header)?;
-        let targets = targets.iter();
-        let targets = targets.map(|target| draft(target.clone(), AccessOutcome::Done));
+        let targets = verification.baseline(&header, &plan.findings)?.into_iter();
+        let targets = targets.map(|(target, stage)| (draft(target, AccessOutcome::Done), stage));
         let drafts: Vec<_> = more.iter().cloned().chain(targets).collect();
         for drafts in drafts.chunks(ENTRIES_PER_PAGE) {
-            let page = writer.send_page(drafts, Vec::new(), moment)?;
+            let page = writer.send_staged(drafts, Vec::new(), moment)?;
             if page.page.writer != chain {
                 return Ok(None);
             }

@@ -9,6 +9,7 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use crate::crypto::Digest;
+use crate::storage::Revision;
 use crate::verify::expectation::{Expectation, of_version};
 use crate::verify::expected_state::{KnownFact, Origin, RecordFact};
 use crate::verify::gaps;
@@ -38,7 +39,7 @@ pub(super) enum ContentCheck {
 }
 
 /// Version of a record, as verification read it from storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredVersion {
     /// Version number, from the storage key of an earlier version or from the head of a current
     /// version. 0 if unknown.
@@ -48,6 +49,7 @@ pub(super) struct StoredVersion {
     pub(super) content: ContentCheck,
     /// The highest expunged version that the value records; 0 if it records none or does not open.
     pub(super) expunged_up_to: u64,
+    pub(super) revision: Revision,
 }
 
 /// All stored versions of one record. Verification reads the current version before the earlier

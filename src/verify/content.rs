@@ -8,7 +8,7 @@ use crate::format::envelope::{self, CHUNK, Head};
 use crate::format::storage_keys;
 use crate::records::download::{Ahead, Download, ReadExtent};
 use crate::records::version_ref::VersionRef;
-use crate::storage::{Projection, StorageError};
+use crate::storage::{Projection, Revision, StorageError, Stored};
 use crate::vault::entries::CachedEntry;
 use crate::vault::scan;
 use crate::verify::Verification;
@@ -29,10 +29,11 @@ impl Verification {
         &self,
         cached: Option<&CachedEntry>,
         object: &VersionRef,
-        value: Vec<u8>,
+        stored: Stored,
     ) -> Result<ReadValue> {
+        let Stored { value, revision } = stored;
         let mut read = ReadValue {
-            stored: unopened(object, &value),
+            stored: unopened(object, &value, revision),
             name: None,
             segments: 0,
         };
@@ -41,7 +42,7 @@ impl Verification {
         };
         let number = Head::parse(&value).map(|head| head.key_number);
         let opened = object.open_head(cached, &value).and_then(|(head, key)| {
-            let opened = envelope::open(value, &head, &object.address, None, &key)?;
+            let opened = envelope::open(value.into(), &head, &object.address, None, &key)?;
             let name_key = cached.chart()?.name_key();
             let tag = crypto::record_tag(name_key, &opened.meta.name)?;
             if tag != object.address.record {
@@ -134,7 +135,7 @@ fn open_all(download: Download) -> Result<ContentCheck> {
 }
 
 /// Describes a value without opening it, from its storage key and bytes.
-fn unopened(object: &VersionRef, value: &[u8]) -> StoredVersion {
+fn unopened(object: &VersionRef, value: &[u8], revision: Revision) -> StoredVersion {
     let version = Head::parse(value).map(|head| head.version);
     StoredVersion {
         version: object.version.or(version.ok()).unwrap_or(0),
@@ -142,5 +143,6 @@ fn unopened(object: &VersionRef, value: &[u8]) -> StoredVersion {
         opens: OpenResult::CannotTell,
         content: ContentCheck::Whole,
         expunged_up_to: 0,
+        revision,
     }
 }

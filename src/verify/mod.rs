@@ -9,6 +9,7 @@
 //! read must be stored; changes journaled afterwards may be stored.
 
 pub(crate) mod accept_restore;
+mod announced;
 mod baseline;
 mod checkpoint;
 mod closing_proof;
@@ -29,6 +30,7 @@ mod open_entry;
 mod order;
 mod page_findings;
 mod partitions;
+mod plan_match;
 mod position;
 mod read_journal;
 mod recheck;
@@ -36,6 +38,7 @@ mod records;
 mod reencryption;
 mod report;
 pub(crate) mod restore_plan;
+mod snapshot;
 mod subjects;
 mod undone_changes;
 mod unopened_entries;

@@ -50,6 +50,7 @@ impl Verification {
                 chart,
                 cached: None,
                 entry: None,
+                revision: None,
                 phase,
             };
             self.check_chart(&chart_scan, &mut partition)?;
@@ -147,6 +148,7 @@ impl Verification {
                     .filter(|live| *live.id() == chart)
                     .map(|_| cached),
                 entry: Some(cached.tag),
+                revision: Some(cached.revision.clone()),
                 phase,
             };
             self.check_chart(&chart_scan, partition)?;
@@ -166,7 +168,7 @@ impl Verification {
         while partition.mismatches.len() > limit {
             let first = partition.mismatches.len().saturating_sub(at_once);
             let mismatches = partition.mismatches.split_off(first);
-            self.recheck_records(header, partition, &mismatches)?;
+            self.recheck_records(header, partition, mismatches)?;
         }
         Ok(())
     }

@@ -1,54 +1,37 @@
 //! Recheck of mismatches, because a concurrent writer can cause a mismatch that is no fault.
 //!
 //! Each round reads the record between two readings of the journal. The verification reports a
-//! mismatch once two rounds agree, or after the last round.
+//! mismatch once two readings agree, or after the last round. The scan of the chart is the first reading.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::crypto::{ChartId, PatientTag, Place};
-use crate::error::{Error, Result};
-use crate::format::envelope::Address;
+use crate::error::Result;
 use crate::format::storage_keys;
-use crate::id::Subject;
-use crate::records::version_ref::VersionRef;
-use crate::storage::{Projection, Revision, Stored};
-use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
-use crate::vault::scan;
 use crate::verify::Verification;
 use crate::verify::compare::{self, ChartPhase, OpenResult, Problem, ProblemKind, StoredRecord};
 use crate::verify::expectation::of_version;
-use crate::verify::expected_state::KnownFact;
-use crate::verify::partitions::charts_of;
 use crate::verify::records::{Mismatch, Partition};
 use crate::verify::report::{FindingKind, RecordFinding};
+use crate::verify::snapshot::{Reading, RecordSnapshot};
 
 /// Maximum number of readings of a record that changes at every reading, and never matches the
 /// journal.
 const ROUNDS: u32 = 16;
 
 /// Minimum of [`Verification::rechecked_at_once`].
-const RECHECKED_AT_ONCE: usize = 512;
-
-/// Result of reading a record once, with its patient entry.
-pub(super) struct RecordSnapshot {
-    pub(super) record: StoredRecord,
-    phase: ChartPhase,
-    /// Revision of the patient entry, if the entry opens.
-    revision: Option<Revision>,
-    pub(super) subject: Option<Subject>,
-    pub(super) name: Option<Box<str>>,
-    /// Facts that were known before the record was read, in order of versions.
-    before: Vec<KnownFact>,
-}
+const RECHECKED_AT_ONCE: usize = 1024;
 
 /// State of the recheck of one record, across its readings.
-struct RecheckCase {
-    mismatch: Mismatch,
-    last: Option<(StoredRecord, Option<Revision>)>,
-    /// Problems that every reading so far has found.
-    repeated: Option<HashSet<Problem>>,
+pub(super) struct RecheckCase {
+    pub(super) mismatch: Mismatch,
+    last: Reading,
+    /// Problems that the last reading found. Later ones also found them, unless the last reading was the
+    /// scan of the chart.
+    problems: HashSet<Problem>,
+    /// `true` once the record was read between two readings of the journal.
+    is_bracketed: bool,
 }
 
 impl Verification {
@@ -66,14 +49,10 @@ impl Verification {
         &mut self,
         header: &OpenHeader,
         partition: &mut Partition,
-        mismatches: &[Mismatch],
+        mut cases: Vec<RecheckCase>,
     ) -> Result<()> {
         let storage = Arc::clone(&self.storage);
         let storage = &*storage;
-        let mut cases: Vec<_> = mismatches
-            .iter()
-            .map(|mismatch| RecheckCase::new(*mismatch))
-            .collect();
         for round in 0..ROUNDS {
             if cases.is_empty() {
                 break;
@@ -83,29 +62,29 @@ impl Verification {
             partition
                 .walk
                 .advance(storage, header, &mut partition.facts)?;
-            self.find_entries(header, &mut cases)?;
-            let mut snapshots = Vec::with_capacity(cases.len());
-            for RecheckCase { mismatch, .. } in &cases {
-                let before = partition
-                    .facts
-                    .known(&partition.walk, &(mismatch.chart, mismatch.record));
-                snapshots.push(self.snapshot(header, before, mismatch)?);
+            let mut mismatches: Vec<_> = cases.iter_mut().map(|case| &mut case.mismatch).collect();
+            self.find_entries(header, &mut mismatches)?;
+            let records: Vec<_> = cases
+                .iter()
+                .map(|case| (case.mismatch, Some(&case.last)))
+                .collect();
+            let mut snapshots = self.snapshots(header, &records)?;
+            for (case, snapshot) in cases.iter().zip(&mut snapshots) {
+                snapshot.before = partition.known(&case.mismatch);
             }
             partition
                 .walk
                 .advance(storage, header, &mut partition.facts)?;
             let mut remaining = Vec::new();
-            for (mut case, snapshot) in cases.into_iter().zip(snapshots) {
+            for (case, snapshot) in cases.into_iter().zip(snapshots) {
                 let found = case.recheck(partition, &snapshot);
                 if found.is_empty() {
                     continue;
                 }
-                let now = (snapshot.record.clone(), snapshot.revision.clone());
-                if case.last.as_ref() == Some(&now) || round + 1 == ROUNDS {
+                if case.is_repeated(&found, &snapshot) || round + 1 == ROUNDS {
                     self.report_record(&case.mismatch, &snapshot, &found);
                 } else {
-                    case.last = Some(now);
-                    remaining.push(case);
+                    remaining.push(case.with(found, snapshot.reading));
                 }
             }
             cases = remaining;
@@ -113,142 +92,9 @@ impl Verification {
         Ok(())
     }
 
-    /// Finds the patient entries of charts that had none in the earlier scan, because a concurrent
-    /// session may have created an entry or reopened the chart.
-    fn find_entries(&self, header: &OpenHeader, cases: &mut [RecheckCase]) -> Result<()> {
-        let mut wanted: HashMap<ChartId, Option<PatientTag>> = HashMap::new();
-        for case in cases.iter().filter(|case| case.mismatch.entry.is_none()) {
-            wanted.insert(case.mismatch.chart, None);
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        scan::each_entry(&*self.storage, &mut |entry| {
-            let stored = Stored {
-                value: entry.value,
-                revision: entry.revision,
-            };
-            if let Some(tag) = storage_keys::entry_tag(&entry.key)
-                && let Ok(cached) = self.vault.open_to_verify(header, tag, &stored)
-            {
-                for chart in charts_of(&cached).keys() {
-                    if let Some(found) = wanted.get_mut(chart) {
-                        *found = Some(tag);
-                    }
-                }
-            }
-            Ok(())
-        })?;
-        for case in cases {
-            let found = wanted.get(&case.mismatch.chart).copied().flatten();
-            case.mismatch.entry = case.mismatch.entry.or(found);
-        }
-        Ok(())
-    }
-
-    /// Finds the patient entry of one chart; see [`Verification::find_entries`].
-    pub(super) fn find_entry_of(&self, header: &OpenHeader, mismatch: &mut Mismatch) -> Result<()> {
-        let mut case = [RecheckCase::new(*mismatch)];
-        self.find_entries(header, &mut case)?;
-        let [case] = case;
-        *mismatch = case.mismatch;
-        Ok(())
-    }
-
-    pub(super) fn snapshot(
-        &mut self,
-        header: &OpenHeader,
-        mut before: Vec<KnownFact>,
-        mismatch: &Mismatch,
-    ) -> Result<RecordSnapshot> {
-        before.sort_by_key(|known| known.fact.version);
-        let cached = self.entry_of(header, mismatch)?;
-        let erased = self.scan.subjects.is_erased(&self.walk, &mismatch.chart);
-        let phase = cached.as_ref().and_then(|cached| {
-            let charts = charts_of(cached);
-            charts.get(&mismatch.chart).copied()
-        });
-        let phase = match phase {
-            Some(ChartPhase::Live) | None if erased => ChartPhase::Erased,
-            phase => phase.unwrap_or(ChartPhase::Live),
-        };
-        let chart = cached.as_ref().filter(|cached| {
-            let chart = cached.entry.chart();
-            chart.is_some_and(|chart| *chart.id() == mismatch.chart)
-        });
-        let mut snapshot = RecordSnapshot {
-            record: StoredRecord::default(),
-            phase,
-            revision: cached.as_ref().map(|cached| cached.revision.clone()),
-            subject: cached.as_ref().map(|cached| cached.entry.subject().clone()),
-            name: None,
-            before,
-        };
-        self.read_record(chart, mismatch, &mut snapshot)?;
-        Ok(snapshot)
-    }
-
-    fn entry_of(&self, header: &OpenHeader, mismatch: &Mismatch) -> Result<Option<CachedEntry>> {
-        let Some(tag) = mismatch.entry else {
-            return Ok(None);
-        };
-        let Some(stored) = self
-            .vault
-            .core
-            .store
-            .read_damaged(&storage_keys::entry(&tag))?
-        else {
-            return Ok(None);
-        };
-        match self.vault.open_to_verify(header, tag, &stored) {
-            Ok(cached) => Ok(Some(cached)),
-            Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Reads the current version before the earlier ones, because a concurrent put moves the
-    /// current version to history, never back.
-    fn read_record(
-        &mut self,
-        cached: Option<&CachedEntry>,
-        mismatch: &Mismatch,
-        snapshot: &mut RecordSnapshot,
-    ) -> Result<()> {
-        let address = Address {
-            chart: mismatch.chart,
-            record: mismatch.record,
-        };
-        let key = storage_keys::current(&address);
-        if let Some(stored) = self.vault.core.store.read_damaged(&key)?
-            && let Some(object) = VersionRef::at(&mismatch.chart, Place::Current, key.to_vec())
-        {
-            let read = self.read_value(cached, &object, stored.value.into())?;
-            snapshot.name = read.name;
-            snapshot.record.current = Some(read.stored);
-        }
-        let storage = Arc::clone(&self.storage);
-        let prefix = storage_keys::earlier_versions(&address);
-        scan::each_page(&*storage, &prefix, Projection::Values, &mut |entries| {
-            for entry in entries {
-                let Some(object) = VersionRef::at(&mismatch.chart, Place::Earlier, entry.key)
-                else {
-                    continue;
-                };
-                let read = self.read_value(cached, &object, entry.value.into())?;
-                snapshot.name = snapshot.name.take().or(read.name);
-                snapshot.record.earlier.push(read.stored);
-            }
-            Ok(())
-        })
-    }
-
     fn report_record(&mut self, mismatch: &Mismatch, snapshot: &RecordSnapshot, found: &[Problem]) {
         let suspect = self.suspect_charts.get(&mismatch.chart).cloned();
-        let address = Address {
-            chart: mismatch.chart,
-            record: mismatch.record,
-        };
+        let address = mismatch.address();
         // Versions in a range that cannot be read may be stored.
         let is_hidden = self.storage.hides(&storage_keys::current(&address))
             || self
@@ -266,7 +112,7 @@ impl Verification {
             let finding = RecordFinding {
                 kind,
                 subject,
-                name: snapshot.name.clone(),
+                name: snapshot.reading.name.clone(),
                 chart: mismatch.chart,
                 record: mismatch.record,
                 version: problem.version,
@@ -301,7 +147,7 @@ impl Verification {
 }
 
 fn is_as_journaled(snapshot: &RecordSnapshot, problem: &Problem) -> bool {
-    let StoredRecord { current, earlier } = &snapshot.record;
+    let StoredRecord { current, earlier } = &snapshot.reading.record;
     let current = current.iter().find(|it| it.version == problem.version);
     let stored = current.or_else(|| {
         let found = earlier.binary_search_by_key(&problem.version, |it| it.version);
@@ -314,29 +160,44 @@ fn is_as_journaled(snapshot: &RecordSnapshot, problem: &Problem) -> bool {
 }
 
 impl RecheckCase {
-    fn new(mismatch: Mismatch) -> Self {
+    /// Creates a case from the scan of a chart, which read the journal only before the record.
+    pub(super) fn new(mismatch: Mismatch, scanned: Reading, problems: Vec<Problem>) -> Self {
         Self {
             mismatch,
-            last: None,
-            repeated: None,
+            last: scanned,
+            problems: problems.into_iter().collect(),
+            is_bracketed: false,
         }
     }
 
-    /// Returns the problems that this reading and every earlier one found.
-    fn recheck(&mut self, partition: &Partition, snapshot: &RecordSnapshot) -> Vec<Problem> {
-        let record = (self.mismatch.chart, self.mismatch.record);
-        let after = partition.facts.known(&partition.walk, &record);
+    /// Returns the problems that this reading and every earlier one between two readings of the journal
+    /// found.
+    fn recheck(&self, partition: &Partition, snapshot: &RecordSnapshot) -> Vec<Problem> {
+        let after = partition.known(&self.mismatch);
         let mut found = compare::compare(
             &partition.walk,
             &snapshot.before,
             &after,
-            &snapshot.record,
+            &snapshot.reading.record,
             snapshot.phase,
         );
-        if let Some(repeated) = &self.repeated {
-            found.retain(|problem| repeated.contains(problem));
+        if self.is_bracketed {
+            found.retain(|problem| self.problems.contains(problem));
         }
-        self.repeated = Some(found.iter().copied().collect());
         found
+    }
+
+    /// Returns `true` if the last reading found the same problems on unchanged bytes.
+    fn is_repeated(&self, found: &[Problem], snapshot: &RecordSnapshot) -> bool {
+        self.last == snapshot.reading && found.iter().all(|problem| self.problems.contains(problem))
+    }
+
+    fn with(self, found: Vec<Problem>, reading: Reading) -> Self {
+        Self {
+            last: reading,
+            problems: found.into_iter().collect(),
+            is_bracketed: true,
+            ..self
+        }
     }
 }

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 
 use crate::crypto::{ChartId, PatientTag, Place, RecordTag};
 use crate::error::Result;
+use crate::format::envelope::Address;
 use crate::format::storage_keys;
 use crate::records::version_ref::VersionRef;
-use crate::storage::{Projection, Scan, ScanItem, ScanPage, scan_page};
+use crate::storage::{Projection, Revision, Scan, ScanItem, ScanPage, Stored, scan_page};
 use crate::vault::entries::CachedEntry;
 use crate::verify::Verification;
-use crate::verify::compare::{self, StoredRecord};
-use crate::verify::expected_state::RecordFacts;
+use crate::verify::compare;
+use crate::verify::expected_state::{KnownFact, RecordFacts};
+use crate::verify::recheck::RecheckCase;
+use crate::verify::snapshot::Reading;
 use crate::verify::walk::JournalWalk;
 
 /// Maximum number of values per scan page. The limit bounds memory, because a page contains whole
@@ -22,7 +25,17 @@ const PAGE: usize = 64;
 pub(super) struct Partition {
     pub(super) walk: JournalWalk,
     pub(super) facts: RecordFacts,
-    pub(super) mismatches: Vec<Mismatch>,
+    pub(super) mismatches: Vec<RecheckCase>,
+}
+
+impl Partition {
+    /// Returns the facts on a record, in order of versions.
+    pub(super) fn known(&self, mismatch: &Mismatch) -> Vec<KnownFact> {
+        let record = (mismatch.chart, mismatch.record);
+        let mut known = self.facts.known(&self.walk, &record);
+        known.sort_by_key(|known| known.fact.version);
+        known
+    }
 }
 
 /// Record that did not match the journal and awaits a recheck.
@@ -34,6 +47,15 @@ pub(super) struct Mismatch {
     pub(super) entry: Option<PatientTag>,
 }
 
+impl Mismatch {
+    pub(super) fn address(&self) -> Address {
+        Address {
+            chart: self.chart,
+            record: self.record,
+        }
+    }
+}
+
 /// Chart whose records are scanned, with its keys.
 pub(super) struct ChartScan<'a> {
     pub(super) chart: ChartId,
@@ -41,6 +63,8 @@ pub(super) struct ChartScan<'a> {
     pub(super) cached: Option<&'a CachedEntry>,
     /// Storage tag of the patient entry that contains the chart.
     pub(super) entry: Option<PatientTag>,
+    /// Revision of that patient entry, if the entry opens.
+    pub(super) revision: Option<Revision>,
     pub(super) phase: compare::ChartPhase,
 }
 
@@ -101,21 +125,24 @@ impl Verification {
         chart_scan: &ChartScan<'_>,
         place: Place,
         entries: Vec<ScanItem>,
-        scanned: &mut BTreeMap<RecordTag, StoredRecord>,
+        scanned: &mut BTreeMap<RecordTag, Reading>,
     ) -> Result<()> {
-        for ScanItem { key, value, .. } in entries {
+        for ScanItem {
+            key,
+            value,
+            revision,
+            ..
+        } in entries
+        {
             let Some(object) = VersionRef::at(&chart_scan.chart, place, key) else {
                 self.foreign_objects += 1;
                 continue;
             };
-            let read = self.read_value(chart_scan.cached, &object, value.into())?;
+            let stored = Stored { value, revision };
+            let read = self.read_value(chart_scan.cached, &object, stored)?;
             self.report.counts.segments += read.segments;
-            let stored = read.stored;
-            let record_versions = scanned.entry(object.address.record).or_default();
-            match place {
-                Place::Current => record_versions.current = Some(stored),
-                Place::Earlier => record_versions.earlier.push(stored),
-            }
+            let reading = scanned.entry(object.address.record).or_default();
+            reading.add(place, read.stored, read.name);
         }
         Ok(())
     }
@@ -127,7 +154,7 @@ impl Verification {
         chart_scan: &ChartScan<'_>,
         until: Option<&[u8]>,
         after: &mut Option<Vec<u8>>,
-        scanned: &mut BTreeMap<RecordTag, StoredRecord>,
+        scanned: &mut BTreeMap<RecordTag, Reading>,
     ) -> Result<()> {
         let is_within = |key: &[u8]| {
             let record = key.get(1..33).unwrap_or_default();
@@ -152,27 +179,27 @@ impl Verification {
     fn compare(
         &self,
         chart_scan: &ChartScan<'_>,
-        scanned: BTreeMap<RecordTag, StoredRecord>,
+        scanned: BTreeMap<RecordTag, Reading>,
         partition: &mut Partition,
     ) {
-        for (record, record_versions) in scanned {
-            let facts = partition
-                .facts
-                .known(&partition.walk, &(chart_scan.chart, record));
-            if !compare::compare(
+        for (record, mut reading) in scanned {
+            let mismatch = Mismatch {
+                chart: chart_scan.chart,
+                record,
+                entry: chart_scan.entry,
+            };
+            let facts = partition.known(&mismatch);
+            let problems = compare::compare(
                 &partition.walk,
                 &facts,
                 &facts,
-                &record_versions,
+                &reading.record,
                 chart_scan.phase,
-            )
-            .is_empty()
-            {
-                partition.mismatches.push(Mismatch {
-                    chart: chart_scan.chart,
-                    record,
-                    entry: chart_scan.entry,
-                });
+            );
+            if !problems.is_empty() {
+                reading.entry.clone_from(&chart_scan.revision);
+                let case = RecheckCase::new(mismatch, reading, problems);
+                partition.mismatches.push(case);
             }
         }
     }

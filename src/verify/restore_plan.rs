@@ -13,12 +13,9 @@ use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{PageId, WriterId};
 use crate::vault::Vault;
 use crate::vault::joined_header::JoinedHeader;
-use crate::verify::expected_state::RecordKey;
 use crate::verify::header_plan::{HeaderPlan, PlannedHeader};
-use crate::verify::journal_fault::{JournalFault, JournalFinding};
 use crate::verify::later_header::LaterHeader;
-use crate::verify::page_findings::{accepted_finding, is_shrunk};
-use crate::verify::report::{Counts, RecordFinding, VerifyReport, hex, maybe_hex, subject};
+use crate::verify::report::{VerifyReport, hex, maybe_hex, subject};
 
 /// Kind of change that an accepted restore repeats.
 ///
@@ -194,114 +191,6 @@ impl RestorePlan {
             false => self.items.contains(item) && !self.left_out.contains(item),
         }
     }
-
-    /// Returns `true` if `again` has the same findings and items, whatever its counts. Late pages have no
-    /// consequence, so they may differ.
-    pub(super) fn is_same(&self, again: &Self) -> bool {
-        let (before, now) = (&self.header, &again.header);
-        (before.generation, before.later_generation) == (now.generation, now.later_generation)
-            && self.items == again.items
-            && again
-                .findings
-                .journal
-                .iter()
-                .all(|found| is_late(found) || self.lists(found))
-            && number_of(&self.findings) == number_of(&again.findings)
-            && findings(&self.findings) == findings(&again.findings)
-    }
-
-    /// Returns `true` if the plan lists a finding on the journal, or the same gap before the writer of the
-    /// chain went on.
-    pub(super) fn lists(&self, finding: &JournalFinding) -> bool {
-        let now = accepted_finding(finding);
-        let mut known = self.findings.journal.iter();
-        known.any(|known| known == finding || is_shrunk(&accepted_finding(known), &now))
-    }
-
-    /// Returns `true` if each object with a finding in `report` has a finding or an item in this plan.
-    pub(super) fn covers(&self, report: &VerifyReport) -> bool {
-        let own = Objects::of(&self.findings);
-        let found = Objects::of(report);
-        let is_item = |chart: &ChartId, record: Option<&RecordTag>| {
-            self.items.iter().any(|item| {
-                item.chart == *chart && (item.record.is_none() || item.record.as_ref() == record)
-            })
-        };
-        let is_erased = |subject: &Subject| {
-            let mut subjects = self.items.iter().filter_map(|item| item.subject.as_ref());
-            subjects.any(|planned| planned == subject)
-        };
-        let mut records = found.records.difference(&own.records);
-        let mut entries = [&report.entries[..], &report.unattested_entries]
-            .concat()
-            .into_iter();
-        let known = [
-            &self.findings.entries[..],
-            &self.findings.unattested_entries,
-        ]
-        .concat();
-        (own.header || !found.header)
-            && report
-                .journal
-                .iter()
-                .all(|finding| is_late(finding) || self.lists(finding))
-            && records.all(|(chart, record)| is_item(chart, Some(record)))
-            && entries.all(|entry| {
-                let same = |other: &crate::verify::EntryFinding| {
-                    other.tag == entry.tag && other.entry == entry.entry
-                };
-                known.iter().any(same) || entry.subject.as_ref().is_some_and(is_erased)
-            })
-    }
-}
-
-/// The objects that a report has findings on.
-struct Objects {
-    header: bool,
-    records: BTreeSet<RecordKey>,
-}
-
-impl Objects {
-    fn of(report: &VerifyReport) -> Self {
-        let records = report.records.iter().chain(&report.unattested);
-        Self {
-            header: report.header.is_some(),
-            records: records.map(RecordFinding::record_key).collect(),
-        }
-    }
-}
-
-pub(super) fn is_late(finding: &JournalFinding) -> bool {
-    finding.fault == JournalFault::Late
-}
-
-/// Returns the number of findings on the journal, without those that may differ.
-fn number_of(report: &VerifyReport) -> usize {
-    report
-        .journal
-        .iter()
-        .filter(|found| !is_late(found))
-        .count()
-}
-
-/// Returns the findings of a report in ascending order, without those on the journal and without
-/// what changes while the vault is in use.
-fn findings(report: &VerifyReport) -> VerifyReport {
-    let mut findings = VerifyReport {
-        journal: Vec::new(),
-        counts: Counts::default(),
-        leftovers: Vec::new(),
-        restores: Vec::new(),
-        ..report.clone()
-    };
-    // A report lists the findings in no certain order.
-    for entries in [&mut findings.entries, &mut findings.unattested_entries] {
-        entries.sort_unstable_by_key(|found| (found.tag, found.entry, found.kind));
-    }
-    for records in [&mut findings.records, &mut findings.unattested] {
-        records.sort_unstable_by_key(|found| (found.record_key(), found.version, found.kind));
-    }
-    findings
 }
 
 impl Vault {

@@ -59,15 +59,20 @@ impl JournaledWrites {
         });
         let start = last.map(|last| {
             let sequence = walk.restore_of(&last.at);
-            let start = WalkPosition {
+            WalkPosition {
                 sequence,
                 index: 0,
                 ..last.at
-            };
-            (start, last.at)
+            }
         });
         self.writes.iter().filter(move |write| {
-            start.is_none_or(|(start, last)| write.at == last || !walk.is_before(&write.at, &start))
+            start.is_none_or(|start| {
+                // A baseline can contain a stored state and announced ones.
+                let is_of_last = write.origin == Origin::Restored
+                    && write.at.chain == start.chain
+                    && walk.restore_of(&write.at) == start.sequence;
+                is_of_last || !walk.is_before(&write.at, &start)
+            })
         })
     }
 

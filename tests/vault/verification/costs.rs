@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chartlock::storage::{Expect, Storage, Transaction};
 use chartlock::verify::JournalFault;
-use chartlock::{Document, Journaling};
+use chartlock::{Document, Journaling, Vault};
 
 use super::bounds::planted_page;
 use super::{clinic, faults};
@@ -106,13 +106,40 @@ fn planted_pages_are_accepted_with_restore() {
 
 /// Stores `records` records in each of 50 charts, and as many journal entries.
 fn records_in_charts(stage: &Stage, records: u64) {
-    let vault = stage.create();
+    put_in_charts(&stage.create(), records);
+}
+
+fn put_in_charts(vault: &Vault, records: u64) {
     for chart in 0..50 {
         let ids: Vec<_> = (0..records / 50)
             .map(|n| record(&format!("MRN-{chart}"), &format!("Observation/{n}")))
             .collect();
         let documents = ids.iter().map(|id| (id, Document::from(b"120/80")));
-        session_on(&vault).put_many(documents).unwrap();
+        session_on(vault).put_many(documents).unwrap();
+    }
+}
+
+/// Each object of an altered record is read twice, and some keys of the journal are listed again.
+#[test]
+fn altered_records_cost_about_twice_as_much_as_honest_ones() {
+    for versions in 1..=2 {
+        let [honest, altered] = [(), ()].map(|()| {
+            let stage = Stage::memory();
+            records_in_charts(&stage, 2000);
+            for _ in 1..versions {
+                put_in_charts(&stage.open(), 2000);
+            }
+            stage
+        });
+        for (key, mut value) in raw::objects_of(&altered.storage, b"r") {
+            *value.last_mut().unwrap() ^= 1;
+            raw::put(&altered.storage, &key, &value);
+        }
+        let [honest, altered] = [honest, altered].map(|stage| {
+            let [verify, _] = costs(&stage);
+            verify
+        });
+        assert!(altered.is_within(2.2, &honest), "{altered:?} {honest:?}");
     }
 }
 

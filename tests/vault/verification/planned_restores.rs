@@ -16,6 +16,7 @@ use crate::stage::{Stage, record, session_on, subject};
 
 everywhere!(
     plan_lists_items_with_proof_and_changes_nothing,
+    items_recorded_under_closed_keys_are_repeated,
     plan_with_other_findings_is_outdated,
     plan_stays_valid_after_journaled_changes,
     chart_written_after_restore_is_erased_only_if_named,
@@ -101,6 +102,31 @@ fn plan_lists_items_with_proof_and_changes_nothing(stage: &Stage) {
     let report = report.unwrap();
     assert_eq!((report.erased_again, report.expunged_again), (1, 1));
     assert_eq!(report.left_out, 0);
+    assert!(is_erased(&session));
+    drop((session, vault));
+    assert_clean(stage);
+}
+
+/// No page proves that the first erasure was before the repeated one, so that the numbers of both seem to
+/// come from two copies of the vault.
+fn items_recorded_under_closed_keys_are_repeated(stage: &Stage) {
+    clinic(&stage.create());
+    let snapshot = raw::all_objects(&stage.storage);
+    let vault = stage.open();
+    let session = session_on(&vault);
+    let (id, patient) = (record("MRN-2", "Allergy/1"), subject("MRN-1"));
+    session.expunge(&id, "wrong patient").unwrap();
+    session
+        .erase_subject(&patient, "the patient asked")
+        .unwrap();
+    vault.rotate_journal_keys(&[], &[]).unwrap();
+    drop((session, vault));
+    put_back(&stage.storage, &snapshot, |key| !b"jav".contains(&key[0]));
+    let vault = stage.open();
+    let session = session_on(&vault);
+    let report = session.accept_restore(&plan(&session), because("disk failure"));
+    let report = report.unwrap();
+    assert_eq!((report.erased_again, report.expunged_again), (1, 1));
     assert!(is_erased(&session));
     drop((session, vault));
     assert_clean(stage);

@@ -1,14 +1,17 @@
 //! Restores from a backup: verify is clean after an accepted restore, and later differences are
 //! still found.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, Operation, PerOperation};
 use chartlock::{
-    Error,
+    Error, Vault,
     verify::{CheckpointState, FindingKind, RestoreReport},
 };
 
 use super::journals::longest;
 use super::{assert_clean, clinic, entries, put_back, record_key, records, remove, verify};
-use crate::common::{accept_restore, because};
+use crate::common::{Fixed, accept_restore, because};
 use crate::raw;
 use crate::stage::{Stage, record, session_on, subject};
 
@@ -236,4 +239,39 @@ fn accepted_restore_of_cut_journal_reports_later_cuts(stage: &Stage) {
     let report = verify(stage);
     assert!(!report.is_clean(), "{report:#?}");
     raw::reset(&stage.storage, &snapshot);
+}
+
+/// A change is announced before a restore is accepted, and stored afterwards.
+#[test]
+fn change_announced_before_acceptance_is_no_finding() {
+    for class in [b'r', b'p'] {
+        let stage = Stage::per_operation();
+        clinic(&stage.create());
+        let change = |vault: &Vault| {
+            let session = session_on(vault);
+            match class {
+                b'r' => drop(session.put(&record("MRN-1", "Allergy/1"), b"nuts").unwrap()),
+                _ => drop(session.place_hold(&subject("MRN-1"), "subpoena").unwrap()),
+            }
+        };
+        let snapshot = raw::all_objects(&stage.storage);
+        change(&stage.open());
+        put_back(&stage.storage, &snapshot, |key| b"rhp".contains(&key[0]));
+        let (accepting, is_accepted) = (stage.open(), AtomicBool::new(false));
+        let storage = PerOperation::new(Faulty::new(stage.shared(), move |_, point| {
+            let is_change = matches!(
+                point,
+                FaultPoint::Commit([Operation::Put { key, .. }]) if key[0] == class
+            );
+            if is_change && !is_accepted.swap(true, Ordering::SeqCst) {
+                let report = accept_restore(&session_on(&accepting), "disk failure");
+                assert!(!report.unwrap().differed.is_clean());
+            }
+            FaultAction::Proceed
+        }));
+        let vault = stage.options().open(storage, &Fixed(1)).unwrap();
+        change(&vault);
+        drop(vault);
+        assert_clean(&stage);
+    }
 }
