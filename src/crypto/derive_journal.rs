@@ -5,7 +5,7 @@ use crate::crypto::derive::{
     Commitment, NameTag, Salt, SubjectTag, VaultId, key_and_commitment, sealing_key, tag16,
 };
 use crate::crypto::key::{AuthorityKey, JournalKey};
-use crate::crypto::provider::active::expand as x;
+use crate::crypto::reused_key::Expand;
 use crate::error::Result;
 use crate::id::SubjectKind;
 
@@ -25,7 +25,7 @@ pub fn page_key(
 ) -> Result<(SealingKey, Commitment)> {
     key_and_commitment(
         suite,
-        key.expose(),
+        key,
         &[
             b"cl1/jrnl",
             salt,
@@ -47,7 +47,7 @@ pub fn page_key(
 /// None in practice.
 pub fn filter_value(key: &JournalKey, salt: &Salt, subject: &SubjectTag) -> Result<u16> {
     let mut value = [0; 2];
-    x(key.expose(), &[b"cl1/jflt", salt, subject], &mut value)?;
+    key.expand(&[b"cl1/jflt", salt, subject], &mut value)?;
     Ok(u16::from_le_bytes(value))
 }
 
@@ -59,11 +59,7 @@ pub fn filter_value(key: &JournalKey, salt: &Salt, subject: &SubjectTag) -> Resu
 pub fn filter_padding(key: &JournalKey, salt: &Salt, block: u32) -> Result<[u16; 16]> {
     let mut values = [[0; 2]; 16];
     let block = block.to_le_bytes();
-    x(
-        key.expose(),
-        &[b"cl1/jpad", salt, &block],
-        values.as_flattened_mut(),
-    )?;
+    key.expand(&[b"cl1/jpad", salt, &block], values.as_flattened_mut())?;
     Ok(values.map(u16::from_le_bytes))
 }
 
@@ -79,7 +75,7 @@ pub fn coverage_key(
     vault: &VaultId,
     head: &[u8; 8],
 ) -> Result<(SealingKey, Commitment)> {
-    key_and_commitment(suite, key.expose(), &[b"cl1/cvrg", salt, vault, head])
+    key_and_commitment(suite, key, &[b"cl1/cvrg", salt, vault, head])
 }
 
 /// Derives the authority tag of a journal page: tag = X(authority key, "cl1/auth" ‖ vault id ‖
@@ -96,11 +92,7 @@ pub fn authority_tag(
 ) -> Result<[u8; 32]> {
     let mut tag = [0; 32];
     let sequence = sequence.to_le_bytes();
-    x(
-        key.expose(),
-        &[b"cl1/auth", vault, writer, &sequence, digest],
-        &mut tag,
-    )?;
+    key.expand(&[b"cl1/auth", vault, writer, &sequence, digest], &mut tag)?;
     Ok(tag)
 }
 
@@ -120,7 +112,7 @@ pub fn former_key(
 ) -> Result<SealingKey> {
     sealing_key(
         suite,
-        successor.expose(),
+        successor,
         &[
             b"cl1/jfmr",
             vault,
@@ -138,7 +130,7 @@ pub fn former_key(
 pub fn subject_tag(key: &JournalKey, kind: SubjectKind, identifier: &str) -> Result<SubjectTag> {
     let length = (identifier.len() as u64).to_le_bytes();
     tag16(
-        key.expose(),
+        key,
         &[b"cl1/jsub", &[kind.code()], &length, identifier.as_bytes()],
     )
 }
@@ -150,5 +142,5 @@ pub fn subject_tag(key: &JournalKey, kind: SubjectKind, identifier: &str) -> Res
 /// None in practice.
 pub fn name_tag(key: &JournalKey, name: &str) -> Result<NameTag> {
     let length = (name.len() as u64).to_le_bytes();
-    tag16(key.expose(), &[b"cl1/jnam", &length, name.as_bytes()])
+    tag16(key, &[b"cl1/jnam", &length, name.as_bytes()])
 }

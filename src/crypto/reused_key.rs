@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::crypto::provider::active::{ExpandKey, expand};
+use crate::crypto::provider::active::ExpandKey;
 use crate::error::Result;
 use crate::secret::Secret32;
 
@@ -10,12 +10,6 @@ use crate::secret::Secret32;
 pub(super) trait Expand {
     /// Computes HKDF-Expand-SHA-256 of this key and the concatenated parts of `info`.
     fn expand(&self, info: &[&[u8]], out: &mut [u8]) -> Result<()>;
-}
-
-impl Expand for [u8; 32] {
-    fn expand(&self, info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-        expand(self, info, out)
-    }
 }
 
 /// A secret with its prepared state of HKDF-Expand, which saves two of about five hash computations
