@@ -139,15 +139,11 @@ impl Vault {
             });
             pinned.last().unwrap_or(Err(Error::NoSuchKey))
         })?;
-        let (slots, root) = match later {
-            Some((slots, root, keyring)) => {
-                open.keyring.replace_slot_names(keyring)?;
-                (slots, root)
-            }
-            None => (&joined.slots, &*open.root),
-        };
+        let slots = later.map_or(&joined.slots, |(slots, ..)| slots);
+        if let Some((.., keyring)) = later {
+            open.keyring.replace_slot_names(keyring)?;
+        }
         open.keyring.keep_slot_names(&slots.slots())?;
-        let root = copy(root)?;
         let by = match self.core.journal.writer() {
             Some(_) => HeaderWriter::Other(&writer),
             None => HeaderWriter::Own,
@@ -156,9 +152,10 @@ impl Vault {
             if before.revision != joined.open.revision {
                 return Err(Error::PlanOutdated);
             }
+            let root = later.map_or(&*joined.open.root, |(_, root, _)| root);
             let keyring = &joined.open.keyring;
             Ok(HeaderChange {
-                value: slots.sealed_with(&root, keyring, joined.generation)?,
+                value: slots.sealed_with(root, keyring, joined.generation)?,
                 new_root: later.map(|(_, root, _)| copy(root)).transpose()?,
                 // The restored slots must not stay readable once they are replaced.
                 destroying: later.is_some(),
