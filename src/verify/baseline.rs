@@ -8,9 +8,7 @@ use crate::format::storage_keys;
 use crate::journal::{RecordRef, Stage, SubjectRef, Target};
 use crate::keys::entry::EntryState;
 use crate::keys::header::Header;
-use crate::storage::Stored;
 use crate::vault::header::OpenHeader;
-use crate::vault::scan;
 use crate::verify::Verification;
 use crate::verify::announced::ChangedObjects;
 use crate::verify::compare::{OpenResult, StoredVersion};
@@ -124,18 +122,10 @@ impl Verification {
         if subjects.is_empty() {
             return Ok(found);
         }
-        scan::each_entry(&*self.storage, &mut |entry| {
-            let stored = Stored {
-                value: entry.value,
-                revision: entry.revision,
-            };
-            if let Some(tag) = storage_keys::entry_tag(&entry.key)
-                && let Ok(cached) = self.vault.open_to_verify(header, tag, &stored)
-            {
-                let subject = tag_of(header, cached.entry.subject())?;
-                if subjects.contains(&subject) {
-                    found.insert(subject, tag);
-                }
+        self.each_opened_entry(header, &mut |tag, cached| {
+            let subject = tag_of(header, cached.entry.subject())?;
+            if subjects.contains(&subject) {
+                found.insert(subject, tag);
             }
             Ok(())
         })?;

@@ -2,12 +2,15 @@
 
 use crate::crypto::{self, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
+use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::storage::Stored;
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
+use crate::vault::scan;
+use crate::verify::Verification;
 
 impl Vault {
     /// Opens a patient entry. Reloads the header if `header` lacks the entry's master key, because
@@ -27,6 +30,28 @@ impl Vault {
             },
             opened => opened,
         }
+    }
+}
+
+impl Verification {
+    /// Passes each patient entry that opens, with its tag in storage.
+    pub(super) fn each_opened_entry(
+        &self,
+        header: &OpenHeader,
+        visit: &mut dyn FnMut(PatientTag, &CachedEntry) -> Result<()>,
+    ) -> Result<()> {
+        scan::each_entry(&*self.storage, &mut |entry| {
+            let stored = Stored {
+                value: entry.value,
+                revision: entry.revision,
+            };
+            if let Some(tag) = storage_keys::entry_tag(&entry.key)
+                && let Ok(cached) = self.vault.open_to_verify(header, tag, &stored)
+            {
+                visit(tag, &cached)?;
+            }
+            Ok(())
+        })
     }
 }
 

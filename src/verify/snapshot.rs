@@ -283,18 +283,10 @@ impl Verification {
         if wanted.is_empty() {
             return Ok(());
         }
-        scan::each_entry(&*self.storage, &mut |entry| {
-            let stored = Stored {
-                value: entry.value,
-                revision: entry.revision,
-            };
-            if let Some(tag) = storage_keys::entry_tag(&entry.key)
-                && let Ok(cached) = self.vault.open_to_verify(header, tag, &stored)
-            {
-                for chart in charts_of(&cached).keys() {
-                    if let Some(found) = wanted.get_mut(chart) {
-                        *found = Some(tag);
-                    }
+        self.each_opened_entry(header, &mut |tag, cached| {
+            for chart in charts_of(cached).keys() {
+                if let Some(found) = wanted.get_mut(chart) {
+                    *found = Some(tag);
                 }
             }
             Ok(())
