@@ -1,22 +1,19 @@
-//! Random history of a vault, and access to all objects of its storage.
+//! Random history of a vault.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chartlock::storage::{
-    Expect, MemoryStorage, PerOperation, Projection, Scan, Storage, Transaction,
-};
+use chartlock::storage::{MemoryStorage, PerOperation, Storage};
 use chartlock::{Actor, Purpose, RecordId, Subject, Vault, VaultOptions};
 
 use super::clock::SimulatedClock;
 use super::fixed::Fixed;
 use super::input::Input;
+use super::objects::{Objects, all_objects};
 
 /// The maximum number of operations in one run; longer runs are slow and find no further bugs.
 const OPERATIONS: usize = 48;
 
-pub type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
 pub type Disk = Arc<dyn Storage>;
 
 /// Returns an empty storage, transactional or not.
@@ -44,7 +41,7 @@ pub fn run_operations(
         };
         if operation & 15 == 15 {
             drop(vault);
-            snapshots.push(objects(disk));
+            snapshots.push(all_objects(&**disk));
             vault = options.clone().open(Arc::clone(disk), &Fixed(7)).unwrap();
         } else {
             apply(&vault, clock, operation, turn);
@@ -91,40 +88,4 @@ pub fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) 
         }
         _ => session.put(&id, &content).map(drop),
     };
-}
-
-/// Returns all objects of a storage.
-pub fn objects(disk: &Disk) -> Objects {
-    let mut objects = Objects::new();
-    loop {
-        let after = objects.last_key_value().map(|(key, _)| key.clone());
-        let scan = Scan {
-            prefix: b"",
-            after: after.as_deref(),
-            limit: 1000,
-            projection: Projection::Values,
-        };
-        let page = disk.scan(scan).unwrap();
-        let items = page.items.into_iter();
-        objects.extend(items.map(|item| (item.key, item.value.into())));
-        if !page.more {
-            return objects;
-        }
-    }
-}
-
-/// Replaces the content of a storage with exactly these objects.
-pub fn reset(disk: &Disk, to: &Objects) {
-    let present = objects(disk);
-    let removed = present.keys().filter(|key| !to.contains_key(*key));
-    let deletes = removed.map(|key| Transaction::new().delete(&key[..]));
-    let changed = to
-        .iter()
-        .filter(|(key, value)| present.get(*key) != Some(value));
-    let puts =
-        changed.map(|(key, value)| Transaction::new().put(&key[..], &value[..], Expect::Any));
-    let transactions: Vec<_> = deletes.chain(puts).collect();
-    for result in disk.commit(&transactions) {
-        result.unwrap();
-    }
 }

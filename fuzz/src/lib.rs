@@ -14,6 +14,9 @@ pub mod input;
 pub mod intent;
 pub mod journal;
 pub mod key_file;
+#[path = "../../tests/common/objects.rs"]
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
+mod objects;
 pub mod record;
 pub mod restore;
 pub mod seek;

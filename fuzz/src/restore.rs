@@ -17,10 +17,9 @@ use chartlock::{Actor, Error, Purpose, Session, Vault, VaultOptions};
 
 use super::clock::{SimulatedClock, options};
 use super::fixed::{Fixed, suite};
-use super::history::{
-    self, Disk, Objects, disk, objects, record_of, reset, run_operations, subject_of,
-};
+use super::history::{self, Disk, disk, record_of, run_operations, subject_of};
 use super::input::Input;
+use super::objects::{Objects, all_objects, reset};
 
 /// The maximum number of restores in one run.
 const RESTORES: usize = 3;
@@ -74,7 +73,7 @@ impl Case {
         let vault = options.clone().create(Arc::clone(&disk), &Fixed(7));
         let vault = vault.unwrap();
         let mut snapshots = run_operations(&disk, (&options, &clock), vault, input, apply);
-        snapshots.push(objects(&disk));
+        snapshots.push(all_objects(&*disk));
         Self {
             disk,
             options,
@@ -89,19 +88,19 @@ impl Case {
 
     /// Tampers with the storage, and accepts the result.
     fn restore(&mut self, how: u8, input: &mut Input<'_>) {
-        let later = objects(&self.disk);
+        let later = all_objects(&*self.disk);
         for _ in 0..=how % TAMPERINGS {
-            let before = objects(&self.disk);
+            let before = all_objects(&*self.disk);
             let after = self.tamper(input, &before);
-            reset(&self.disk, &after);
+            reset(&*self.disk, &after);
         }
         let Ok(vault) = self.open() else {
-            reset(&self.disk, &later);
+            reset(&*self.disk, &later);
             return;
         };
         if how & 0x10 == 0 {
             let copy = disk(0);
-            reset(&copy, &later);
+            reset(&*copy, &later);
             session(&vault)
                 .bring_journal_back(&*copy, None, reason())
                 .unwrap();
@@ -145,10 +144,10 @@ impl Case {
 
     fn accept(&self, vault: &Vault, how: u8, input: &mut Input<'_>) {
         let session = session(vault);
-        let before = records_of(&objects(&self.disk));
+        let before = records_of(&all_objects(&*self.disk));
         let mut plan = session.plan_restore(None, None).unwrap();
         assert!(
-            records_of(&objects(&self.disk)) == before,
+            records_of(&all_objects(&*self.disk)) == before,
             "a plan changes objects"
         );
         for item in plan.items.clone() {
@@ -159,10 +158,10 @@ impl Case {
             };
         }
         self.change_since(&session, how, input);
-        let before = records_of(&objects(&self.disk));
+        let before = records_of(&all_objects(&*self.disk));
         let now = session.plan_restore(None, None).unwrap();
         let accepted = session.accept_restore(&plan, reason());
-        let after = records_of(&objects(&self.disk));
+        let after = records_of(&all_objects(&*self.disk));
         match accepted {
             Ok(report) => {
                 assert!(is_same(&plan, &now), "{plan:#?} {now:#?}");
@@ -192,12 +191,12 @@ impl Case {
         match how >> 5 {
             0 => drop(session.put(&record_of(input.byte()), b"since")),
             1 => {
-                let mut objects = objects(&self.disk);
+                let mut objects = all_objects(&*self.disk);
                 let records = objects.keys().filter(|key| key[0] == b'r');
                 let records: Vec<_> = records.cloned().collect();
                 if let Some(key) = records.get(input.number() as usize % records.len().max(1)) {
                     objects.remove(key);
-                    reset(&self.disk, &objects);
+                    reset(&*self.disk, &objects);
                 }
             }
             _ => {}

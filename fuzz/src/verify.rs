@@ -8,8 +8,9 @@ use chartlock::verify::{JournalFault, VerifyReport};
 
 use super::clock::{SimulatedClock, options};
 use super::fixed::{Fixed, suite};
-use super::history::{Objects, apply, disk, objects, reset, run_operations};
+use super::history::{apply, disk, run_operations};
 use super::input::Input;
+use super::objects::{Objects, all_objects, reset};
 
 const TAMPERINGS: usize = 4;
 
@@ -30,7 +31,7 @@ pub fn run(data: &[u8]) {
     let verify = || open().unwrap().verify(None).unwrap();
     let report = verify();
     assert!(report.is_clean(), "{report:#?}");
-    let before = objects(&disk);
+    let before = all_objects(&*disk);
     for _ in 0..TAMPERINGS {
         let Some(how) = input.next() else {
             break;
@@ -39,20 +40,20 @@ pub fn run(data: &[u8]) {
             let Some((after, page)) = tamper_journal(how, &mut input, &before) else {
                 continue;
             };
-            reset(&disk, &after);
+            reset(&*disk, &after);
             let report = open().unwrap().verify(None).unwrap();
             assert_found(&page, &report);
-            reset(&disk, &before);
+            reset(&*disk, &before);
             continue;
         }
         let after = tamper(how, &mut input, &snapshots, &before);
-        reset(&disk, &after);
+        reset(&*disk, &after);
         let expected = Expected::new(&before, &after);
         match open() {
             Ok(vault) => expected.compare(&vault.verify(None).unwrap()),
             Err(_) => assert!(expected.header),
         }
-        reset(&disk, &before);
+        reset(&*disk, &before);
     }
     let report = verify();
     assert!(report.is_clean(), "{report:#?}");

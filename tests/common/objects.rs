@@ -37,6 +37,11 @@ pub(crate) fn objects_of(storage: &dyn Storage, prefix: &[u8]) -> Objects {
     found.collect()
 }
 
+/// Returns all objects of a storage.
+pub(crate) fn all_objects(storage: &dyn Storage) -> Objects {
+    objects_of(storage, b"")
+}
+
 /// Returns all keys under a prefix, in scan order.
 pub(crate) fn keys_of(storage: &dyn Storage, prefix: &[u8]) -> Vec<Vec<u8>> {
     let found = scan_all(storage, prefix, Projection::Keys).into_iter();
@@ -47,6 +52,22 @@ pub(crate) fn keys_of(storage: &dyn Storage, prefix: &[u8]) -> Vec<Vec<u8>> {
 pub(crate) fn value_of(storage: &dyn Storage, key: &[u8]) -> Option<Vec<u8>> {
     let stored = storage.read(&[key]).unwrap().pop().unwrap();
     stored.map(|stored| stored.value.into())
+}
+
+/// Replaces the content of a storage with exactly these objects.
+pub(crate) fn reset(storage: &dyn Storage, to: &Objects) {
+    let present = all_objects(storage);
+    let gone = present.keys().filter(|key| !to.contains_key(*key));
+    let deletes = gone.map(|key| Transaction::new().delete(&key[..]));
+    let changed = to
+        .iter()
+        .filter(|(key, value)| present.get(*key) != Some(value));
+    let puts =
+        changed.map(|(key, value)| Transaction::new().put(&key[..], &value[..], Expect::Any));
+    let transactions: Vec<_> = deletes.chain(puts).collect();
+    for result in storage.commit(&transactions) {
+        result.unwrap();
+    }
 }
 
 /// Puts a value without a precondition.

@@ -6,12 +6,12 @@ use chartlock::internals::crypto::{NameKey, PatientTag, patient_tag};
 use chartlock::internals::envelope::Head;
 use chartlock::internals::keys::{Chart, EntryHead, Header, Keyring, PatientEntry, open_entry};
 use chartlock::keys::Credential;
-use chartlock::storage::{Expect, Operation, Storage, Transaction};
+use chartlock::storage::{Operation, Storage};
 
 use chartlock::{Error, SubjectKind};
 
 use crate::common::Fixed;
-pub(crate) use crate::common::objects::{Objects, delete, objects_of, put};
+pub(crate) use crate::common::objects::{Objects, all_objects, delete, objects_of, put, reset};
 use crate::stage::Stage;
 
 /// Returns all objects except the journal, which grows with every operation.
@@ -21,29 +21,9 @@ pub(crate) fn objects(storage: &dyn Storage) -> Objects {
     objects
 }
 
-pub(crate) fn all_objects(storage: &dyn Storage) -> Objects {
-    objects_of(storage, b"")
-}
-
 /// Counts the keys of the classes `v`, `p`, `r`, `h`, `s` and `w`.
 pub(crate) fn counts(storage: &dyn Storage) -> [usize; 6] {
     b"vprhsw".map(|class| objects_of(storage, &[class]).len())
-}
-
-/// Replaces the content of a storage with exactly these objects.
-pub(crate) fn reset(storage: &dyn Storage, to: &Objects) {
-    let present = all_objects(storage);
-    let gone = present.keys().filter(|key| !to.contains_key(*key));
-    let deletes = gone.map(|key| Transaction::new().delete(&key[..]));
-    let changed = to
-        .iter()
-        .filter(|(key, value)| present.get(*key) != Some(value));
-    let puts =
-        changed.map(|(key, value)| Transaction::new().put(&key[..], &value[..], Expect::Any));
-    let transactions: Vec<_> = deletes.chain(puts).collect();
-    for result in storage.commit(&transactions) {
-        result.unwrap();
-    }
 }
 
 /// Parses a header and opens its keyring with a credential.
