@@ -61,6 +61,18 @@ pub(super) struct StoredRecord {
     pub(super) earlier: Vec<StoredVersion>,
 }
 
+impl StoredRecord {
+    /// Returns `true` if the version that a fact names is stored with the digest of the fact.
+    fn stores(&self, fact: &RecordFact) -> bool {
+        let earlier = self
+            .earlier
+            .binary_search_by_key(&fact.version, |it| it.version);
+        let earlier = earlier.ok().and_then(|at| self.earlier.get(at));
+        let mut stored = self.current.iter().chain(earlier);
+        stored.any(|it| it.version == fact.version && it.digest == fact.digest)
+    }
+}
+
 /// Life-cycle phase of a chart, which determines the versions that the chart may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChartPhase {
@@ -182,7 +194,7 @@ impl RecordCase<'_> {
             let expected = expected.max(highest.unwrap_or(0));
             Some(self.mismatched_value(stored, expected))
         } else {
-            self.check_value(stored, stored.version)
+            self.check_value(stored)
         };
         let identified = problem
             .is_none_or(|problem| problem.kind != ProblemKind::Finding(FindingKind::Altered));
@@ -204,8 +216,9 @@ impl RecordCase<'_> {
         stored.version != expected && facts.any(|known| known.fact.digest == stored.digest)
     }
 
-    /// Checks the value stored at the storage key of `version`.
-    fn check_value(&self, stored: &StoredVersion, version: u64) -> Option<Problem> {
+    /// Checks a stored value against the facts on its version.
+    fn check_value(&self, stored: &StoredVersion) -> Option<Problem> {
+        let version = stored.version;
         let facts = self.after.facts_on(version).iter().map(|known| &known.fact);
         let mut facts = facts.filter(|fact| fact.digest == stored.digest).peekable();
         if facts.peek().is_none() {
@@ -217,7 +230,7 @@ impl RecordCase<'_> {
             return Some(finding(FindingKind::RolledBack, version, Some(version)));
         }
         let kind = match (stored.opens, stored.content) {
-            (OpenResult::Destroyed, _) if !self.is_certain(version, &stored.digest) => {
+            (OpenResult::Destroyed, _) if !self.is_certain(stored) => {
                 return Some(Problem {
                     kind: ProblemKind::Leftover,
                     ..finding(FindingKind::Unexpected, version, Some(version))
@@ -232,9 +245,15 @@ impl RecordCase<'_> {
         Some(finding(kind, version, Some(version)))
     }
 
-    fn is_certain(&self, version: u64, digest: &Digest) -> bool {
-        let mut facts = of_version(&self.all, version).iter();
-        facts.any(|known| known.certain && known.fact.digest == *digest)
+    fn is_certain(&self, stored: &StoredVersion) -> bool {
+        let mut facts = of_version(&self.all, stored.version).iter();
+        facts.any(|known| known.certain && known.fact.digest == stored.digest)
+    }
+
+    /// Returns `true` if a page records this value at its version, even if an accepted restore voids that.
+    fn was_written(&self, stored: &StoredVersion) -> bool {
+        let mut facts = of_version(&self.all, stored.version).iter();
+        facts.any(|known| known.fact.digest == stored.digest)
     }
 
     /// Classifies a value whose digest is not journaled for the expected version.
@@ -262,20 +281,14 @@ impl RecordCase<'_> {
 
     fn earlier(&self, stored: &StoredVersion, current: Option<u64>, problems: &mut Vec<Problem>) {
         let version = stored.version;
-        if current.is_some_and(|current| version >= current) {
-            // Report nothing, because an interrupted put left this copy, or the rolled-back current
-            // version is reported already.
-            let mut facts = of_version(&self.all, version).iter();
-            if facts.any(|known| known.fact.digest == stored.digest) {
-                return;
-            }
+        if current.is_some_and(|current| version >= current) && self.was_written(stored) {
+            // An interrupted put left this copy, or the rolled-back current version is reported already.
+            return;
         }
         if version < self.before.kept_from {
             // Sessions do not show this version. Either an interrupted expunge left it, or an
             // attacker put it back.
-            let mut facts = of_version(&self.all, version).iter();
-            let was_written = facts.any(|known| known.fact.digest == stored.digest);
-            let kind = match was_written {
+            let kind = match self.was_written(stored) {
                 true => ProblemKind::Leftover,
                 false => ProblemKind::Finding(FindingKind::Unexpected),
             };
@@ -285,10 +298,9 @@ impl RecordCase<'_> {
             });
             return;
         }
-        if version < self.after.floor {
-            return;
+        if version >= self.after.floor {
+            problems.extend(self.check_value(stored));
         }
-        problems.extend(self.check_value(stored, version));
     }
 
     /// Reports earlier versions that must be stored but are missing, as one problem for each run of
@@ -309,8 +321,12 @@ impl RecordCase<'_> {
     /// Reports version numbers that were written twice. A duplicate shows that the record was
     /// rolled back, or that the storage mixes two copies of the vault.
     fn duplicates(&self, problems: &mut Vec<Problem>) {
-        let written = |fact: &&RecordFact| fact.origin == Origin::Written;
-        let mut facts: Vec<&RecordFact> = self.after.certain().filter(written).collect();
+        // A stored value proves that its announced write happened. Otherwise a duplicate would become
+        // visible only with the page that settles the write, after a restore was planned without it.
+        let happened = |known: &&KnownFact| known.certain || self.record.stores(&known.fact);
+        let known = self.after.known.iter().filter(happened);
+        let facts = known.map(|known| &known.fact);
+        let mut facts: Vec<_> = facts.filter(|it| it.origin == Origin::Written).collect();
         facts.sort_unstable_by_key(|fact| (fact.version, fact.digest));
         let mut reported = gaps::Ranges::default();
         for problem in &*problems {
@@ -336,9 +352,7 @@ impl RecordCase<'_> {
         current
             .chain(earlier)
             .map(|(stored, moved)| {
-                let mut facts = of_version(&self.all, stored.version).iter();
-                let is_late = facts.any(|known| known.fact.digest == stored.digest)
-                    && (moved || !self.is_certain(stored.version, &stored.digest));
+                let is_late = self.was_written(stored) && (moved || !self.is_certain(stored));
                 let kind = if is_late {
                     ProblemKind::Leftover
                 } else {

@@ -12,7 +12,7 @@ use crate::vault::{ROUNDS, scan};
 use crate::verify::Verification;
 use crate::verify::open_entry::tag_of;
 use crate::verify::report::{EntryFinding, FindingKind};
-use crate::verify::subjects::JournalComparison;
+use crate::verify::subjects::{JournalComparison, JournaledWrites};
 use crate::verify::unopened_entries::UnopenedEntry;
 
 /// Result of reading one patient entry.
@@ -58,11 +58,9 @@ impl Verification {
                 counts.subjects += u64::from(opened.is_live);
                 counts.erased += u64::from(!opened.is_live);
             }
-            if let StoredEntry::Opened(opened) = &read {
-                self.report_duplicate(opened);
-            }
             match read {
                 StoredEntry::Opened(opened) if self.finding(&opened, None).is_none() => {
+                    self.report_duplicate(&opened);
                     found_tags.insert(opened.tag);
                 }
                 _ => mismatches.push(ptag),
@@ -179,6 +177,7 @@ impl Verification {
                             finding => {
                                 remaining.remove(&ptag);
                                 found_tags.insert(opened.tag);
+                                self.report_duplicate(&opened);
                                 self.report_entry(finding);
                             }
                         }
@@ -212,7 +211,11 @@ impl Verification {
     /// entry was then rolled back or forked between these writes.
     fn report_duplicate(&mut self, opened: &OpenedEntry) {
         let writes = self.scan.subjects.by_tag.get(&opened.tag);
-        let Some((sequence, kind)) = writes.and_then(|writes| writes.duplicate) else {
+        let OpenedEntry {
+            sequence, digest, ..
+        } = opened;
+        let duplicate = |writes: &JournaledWrites| writes.duplicate(&self.walk, *sequence, digest);
+        let Some((sequence, kind)) = writes.and_then(duplicate) else {
             return;
         };
         self.note_fork(kind);
@@ -231,7 +234,7 @@ impl Verification {
             .tag
             .and_then(|tag| self.scan.subjects.by_tag.get(&tag));
         let mut reported = self.report.entries.iter();
-        if writes.is_some_and(|writes| writes.duplicate.is_some())
+        if writes.is_some_and(JournaledWrites::has_duplicate)
             && reported.any(|reported| reported.tag == finding.tag)
         {
             return;

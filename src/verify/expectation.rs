@@ -76,11 +76,6 @@ impl<'a> Expectation<'a> {
         self.restored = Some(present.filter(|version| *version > 0).collect());
     }
 
-    pub(super) fn certain(&self) -> impl Iterator<Item = &RecordFact> {
-        let certain = self.known.iter().filter(|known| known.certain);
-        certain.map(|known| &known.fact)
-    }
-
     /// Returns the versions below `until` that must be stored, as ascending ranges.
     pub(super) fn required(&self, until: u64) -> Vec<Range<u64>> {
         let from = self.floor;

@@ -24,8 +24,8 @@ pub(super) struct JournaledWrite {
 #[derive(Debug, Default)]
 pub(super) struct JournaledWrites {
     writes: Vec<JournaledWrite>,
-    /// A number that was written twice, with the finding to report.
-    pub(super) duplicate: Option<(u64, FindingKind)>,
+    /// A number that was certainly written twice before the first scan, with the finding to report.
+    duplicate: Option<(u64, FindingKind)>,
 }
 
 /// Result of comparing a stored header or patient entry with the journal.
@@ -104,11 +104,30 @@ impl JournaledWrites {
         }
     }
 
-    fn find_duplicate(&self, walk: &JournalWalk) -> Option<(u64, FindingKind)> {
-        let certain = self
+    /// Returns a number that was written twice, with the finding to report. The stored number and digest
+    /// prove that an announced write happened.
+    pub(super) fn duplicate(
+        &self,
+        walk: &JournalWalk,
+        number: u64,
+        digest: &Digest,
+    ) -> Option<(u64, FindingKind)> {
+        let is_stored = |write: &JournaledWrite| write.number == number && write.digest == *digest;
+        let mut stored = self.writes.iter().filter(|write| is_stored(write));
+        let is_unsettled = stored.any(|write| !walk.is_certain(&write.at));
+        let find = || self.find_duplicate(walk, is_stored);
+        self.duplicate.or_else(|| is_unsettled.then(find).flatten())
+    }
+
+    fn find_duplicate(
+        &self,
+        walk: &JournalWalk,
+        is_stored: impl Fn(&JournaledWrite) -> bool,
+    ) -> Option<(u64, FindingKind)> {
+        let happened = self
             .valid_writes(walk)
-            .filter(|write| walk.is_certain(&write.at));
-        let mut writes: Vec<_> = certain
+            .filter(|write| walk.is_certain(&write.at) || is_stored(write));
+        let mut writes: Vec<_> = happened
             .filter(|write| write.origin != Origin::Restored)
             .collect();
         writes.sort_unstable_by_key(|write| (write.number, write.digest));
@@ -123,6 +142,11 @@ impl JournaledWrites {
         })
     }
 
+    /// Returns `true` if a duplicate is reported whatever is stored.
+    pub(super) fn has_duplicate(&self) -> bool {
+        self.duplicate.is_some()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
@@ -134,7 +158,7 @@ impl JournaledWrites {
     /// Ends the first scan. Drops superseded writes to save memory, unless an accepted restore may
     /// have made them current again.
     fn finish_scan(&mut self, walk: &JournalWalk, restored: bool) {
-        self.duplicate = self.find_duplicate(walk);
+        self.duplicate = self.find_duplicate(walk, |_| false);
         if restored {
             return;
         }

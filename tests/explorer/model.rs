@@ -58,7 +58,7 @@ pub(crate) struct Attempt {
 pub(crate) struct Model<'a> {
     pub(crate) calls: &'a [Call],
     pub(crate) stalls: Stalls,
-    /// `true` if replies to journal pages may be lost until the journal writer gives up.
+    /// `true` if replies to a journal page may have been lost until the journal writer gave up.
     pub(crate) outage: bool,
 }
 
@@ -203,7 +203,9 @@ impl Model<'_> {
                 }
                 Some(Answer::Accepted { .. }) => self.check_acceptance(call, violations),
                 Some(Answer::Done)
-                    if call.verb == Verb::BeginFallback && !self.is_disk_full(call) =>
+                    if call.verb == Verb::BeginFallback
+                        && !self.is_disk_full(call)
+                        && !self.outage =>
                 {
                     violations.push("a fallback begins on a healthy vault".into());
                 }

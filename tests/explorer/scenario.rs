@@ -222,7 +222,7 @@ fn execute(
         model: Model {
             calls: &all,
             stalls: scenario.stalls,
-            outage: scenario.faults.outage,
+            outage: scenario.faults.outage && scheduler.faulty(),
         },
     };
     let violations = final_state.violations();

@@ -2,6 +2,7 @@
 //! still found.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, Operation, PerOperation};
 use chartlock::{
@@ -245,33 +246,55 @@ fn accepted_restore_of_cut_journal_reports_later_cuts(stage: &Stage) {
 #[test]
 fn change_announced_before_acceptance_is_no_finding() {
     for class in [b'r', b'p'] {
-        let stage = Stage::per_operation();
-        clinic(&stage.create());
-        let change = |vault: &Vault| {
-            let session = session_on(vault);
-            match class {
-                b'r' => drop(session.put(&record("MRN-1", "Allergy/1"), b"nuts").unwrap()),
-                _ => drop(session.place_hold(&subject("MRN-1"), "subpoena").unwrap()),
-            }
-        };
-        let snapshot = raw::all_objects(&stage.storage);
-        change(&stage.open());
-        put_back(&stage.storage, &snapshot, |key| b"rhp".contains(&key[0]));
-        let (accepting, is_accepted) = (stage.open(), AtomicBool::new(false));
-        let storage = PerOperation::new(Faulty::new(stage.shared(), move |_, point| {
-            let is_change = matches!(
-                point,
-                FaultPoint::Commit([Operation::Put { key, .. }]) if key[0] == class
-            );
-            if is_change && !is_accepted.swap(true, Ordering::SeqCst) {
-                let report = accept_restore(&session_on(&accepting), "disk failure");
-                assert!(!report.unwrap().differed.is_clean());
-            }
-            FaultAction::Proceed
-        }));
-        let vault = stage.options().open(storage, &Fixed(1)).unwrap();
-        change(&vault);
-        drop(vault);
-        assert_clean(&stage);
+        accept_beside_a_change(class, move |key, _| key[0] == class);
     }
+}
+
+/// A change is stored before a restore is accepted, and its page says so afterwards.
+#[test]
+fn change_stored_before_acceptance_is_no_finding() {
+    for class in [b'r', b'p'] {
+        accept_beside_a_change(class, |key, is_stored| is_stored && key[0] == b'j');
+    }
+}
+
+/// Accepts a restore that undid a change, while another process makes a change of the same object.
+/// `is_moment` gets the storage key of a put, and whether the object was put before.
+fn accept_beside_a_change(
+    class: u8,
+    is_moment: impl Fn(&[u8], bool) -> bool + Send + Sync + 'static,
+) {
+    let stage = Stage::per_operation();
+    clinic(&stage.create());
+    let change = |vault: &Vault| {
+        let session = session_on(vault);
+        match class {
+            b'r' => drop(session.put(&record("MRN-1", "Allergy/1"), b"nuts").unwrap()),
+            _ => drop(session.place_hold(&subject("MRN-1"), "subpoena").unwrap()),
+        }
+    };
+    let snapshot = raw::all_objects(&stage.storage);
+    change(&stage.open());
+    put_back(&stage.storage, &snapshot, |key| b"rhp".contains(&key[0]));
+    let (accepting, is_stored) = (stage.open(), AtomicBool::new(false));
+    // The journal's thread may write a page, and would survive a failed assertion.
+    let accepted = Arc::new(OnceLock::new());
+    let result = Arc::clone(&accepted);
+    let storage = PerOperation::new(Faulty::new(stage.shared(), move |_, point| {
+        let FaultPoint::Commit([Operation::Put { key, .. }]) = point else {
+            return FaultAction::Proceed;
+        };
+        if is_moment(key, is_stored.load(Ordering::SeqCst)) {
+            let accept = || accept_restore(&session_on(&accepting), "disk failure");
+            result.get_or_init(accept);
+        }
+        is_stored.fetch_or(key[0] == class, Ordering::SeqCst);
+        FaultAction::Proceed
+    }));
+    let vault = stage.options().open(storage, &Fixed(1)).unwrap();
+    change(&vault);
+    drop(vault);
+    let accepted = accepted.get().unwrap().as_ref().unwrap();
+    assert!(!accepted.differed.is_clean(), "{accepted:#?}");
+    assert_clean(&stage);
 }
