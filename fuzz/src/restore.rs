@@ -231,6 +231,9 @@ fn is_same(one: &RestorePlan, other: &RestorePlan) -> bool {
         for entries in [&mut findings.entries, &mut findings.unattested_entries] {
             entries.sort_by_key(|found| (found.tag, found.entry));
         }
+        for records in [&mut findings.records, &mut findings.unattested] {
+            records.sort_by_key(|found| (found.chart, found.record, found.version, found.kind));
+        }
         findings
     };
     one.items == other.items && findings(one) == findings(other)

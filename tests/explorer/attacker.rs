@@ -71,7 +71,7 @@ impl FinalState<'_> {
             (INSIDER, &[JournalFault::Late, JournalFault::Unproven][..]),
             (AUDITOR, &[JournalFault::Forged][..]),
         ] {
-            let mut pages = (self.applied.iter()).filter_map(|applied| page_of(&applied.key));
+            let mut pages = (self.model.applied.iter()).filter_map(|applied| page_of(&applied.key));
             if !pages.any(|page| page.writer == writer) {
                 continue;
             }

@@ -12,7 +12,7 @@ use crate::common::objects::keys_of;
 use crate::common::session;
 use crate::model::{Attempt, Call, Fate, Model, is_alarm};
 use crate::state::Stalls;
-use crate::tap::{AppliedPut, shared};
+use crate::tap::shared;
 use crate::verbs::{Answer, Record, Verb, id, name, open, subject};
 
 /// Storage after an execution, with the data that the checks need.
@@ -25,8 +25,6 @@ pub(crate) struct FinalState<'a> {
     pub(crate) journal: Option<Journaling>,
     /// The checkpoint taken after the setup.
     pub(crate) checkpoint: Option<Checkpoint>,
-    /// The puts that the storage applied for the processes.
-    pub(crate) applied: Vec<AppliedPut>,
     /// For each process, `true` if the process crashed.
     pub(crate) dead: Vec<bool>,
     /// `true` if a process raised the event `JournalForked`.

@@ -75,7 +75,12 @@ impl FinalState<'_> {
         if self.forked {
             violations.push("a process reports a journal fork, but there is none".into());
         }
-        for applied in self.applied.iter().filter(|applied| applied.key[0] != b'j') {
+        for applied in self
+            .model
+            .applied
+            .iter()
+            .filter(|applied| applied.key[0] != b'j')
+        {
             self.check_put_journaled(&journal, applied, violations);
         }
         self.check_entries_applied(&journal, violations);
@@ -100,7 +105,7 @@ impl FinalState<'_> {
             authority: Some(&authority),
             closed_pages: None,
         };
-        let applied = self.applied.iter();
+        let applied = self.model.applied.iter();
         // A page of a spool is put twice. Its entries are durable from the first put on.
         let applied: HashMap<_, _> = (applied.rev())
             .filter_map(|applied| Some((page_of(&applied.key)?, (applied.process, applied.step))))
@@ -181,7 +186,12 @@ impl FinalState<'_> {
             if operation == Operation::AcceptRestore {
                 continue;
             }
-            if !self.applied.iter().any(|applied| applied.digest == digest) {
+            if !self
+                .model
+                .applied
+                .iter()
+                .any(|applied| applied.digest == digest)
+            {
                 violations.push(format!(
                     "process {process} journaled {operation:?}, which never happened"
                 ));
@@ -252,7 +262,8 @@ impl FinalState<'_> {
                 && journaled.version() == Some(version)
                 && (call.begun < journaled.step && journaled.step <= call.ended)
                 && (journaled.is_settled() || may_be_announced)
-                && (self.applied.iter()).any(|applied| journaled.written() == Some(applied.digest))
+                && (self.model.applied.iter())
+                    .any(|applied| journaled.written() == Some(applied.digest))
         })
     }
 

@@ -5,6 +5,7 @@ use chartlock::{Error, report::GarbageReport};
 
 use crate::scenario::SETUP;
 use crate::state::Stalls;
+use crate::tap::AppliedPut;
 use crate::verbs::{Answer, Record, Verb, content};
 
 /// A call of an operation.
@@ -60,6 +61,8 @@ pub(crate) struct Model<'a> {
     pub(crate) stalls: Stalls,
     /// `true` if replies to a journal page may have been lost until the journal writer gave up.
     pub(crate) outage: bool,
+    /// The puts that the storage applied for the processes.
+    pub(crate) applied: &'a [AppliedPut],
 }
 
 impl Model<'_> {

@@ -120,11 +120,15 @@ impl Model<'_> {
         let Some(planned) = plan.map(|plan| plan.begun) else {
             return true;
         };
-        // In an outage, a page can land after its call ended.
+        // A page can land after its call ended: without transactions, the page that settles a put.
+        let is_page_after = |process: usize| {
+            let mut applied = self.applied.iter();
+            applied.any(|put| put.process == process && put.key[0] == b'j' && put.step > planned)
+        };
         self.calls.iter().any(|call| {
             call.process != acceptance.process
                 && !matches!(call.verb, Get(_) | PlanRestore)
-                && (call.ended >= planned || self.outage)
+                && (call.ended >= planned || is_page_after(call.process))
         })
     }
 

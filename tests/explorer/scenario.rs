@@ -205,6 +205,7 @@ fn execute(
     }
     let given: Vec<_> = all.iter().map(|call| &call.answer).collect();
     answers.insert(format!("{given:?}"));
+    let applied = std::mem::take(&mut *applied.lock().unwrap());
     let final_state = FinalState {
         memory: &memory,
         transactional: scenario.transactional,
@@ -213,7 +214,6 @@ fn execute(
         uptime: scheduler.uptime(),
         journal: scenario.journal,
         checkpoint: start.checkpoint,
-        applied: std::mem::take(&mut *applied.lock().unwrap()),
         dead: scheduler.dead(),
         forked: forked.load(Ordering::SeqCst),
         spools,
@@ -223,6 +223,7 @@ fn execute(
             calls: &all,
             stalls: scenario.stalls,
             outage: scenario.faults.outage && scheduler.faulty(),
+            applied: &applied,
         },
     };
     let violations = final_state.violations();
