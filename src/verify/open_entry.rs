@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::keys::sealed_entry::{EntryHead, open_entry};
-use crate::storage::Stored;
+use crate::storage::{StorageError, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
@@ -24,8 +24,10 @@ impl Vault {
         match open_under(header, tag, stored) {
             Err(Error::UnknownMasterKey) => match self.reload_header() {
                 Ok(current) => open_under(&current, tag, stored),
-                Err(Error::Locked) => Err(Error::Locked),
-                // Discard the header's error, because `check_header` reports faults of the header.
+                // Discard faults of the header, because `check_header` reports them. A storage that
+                // does not answer says nothing about the entry.
+                Err(Error::Storage(StorageError::Damaged)) => Err(Error::UnknownMasterKey),
+                Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
                 Err(_) => Err(Error::UnknownMasterKey),
             },
             opened => opened,
@@ -45,12 +47,15 @@ impl Verification {
                 value: entry.value,
                 revision: entry.revision,
             };
-            if let Some(tag) = storage_keys::entry_tag(&entry.key)
-                && let Ok(cached) = self.vault.open_to_verify(header, tag, &stored)
-            {
-                visit(tag, &cached)?;
+            let Some(tag) = storage_keys::entry_tag(&entry.key) else {
+                return Ok(());
+            };
+            match self.vault.open_to_verify(header, tag, &stored) {
+                Ok(cached) => visit(tag, &cached),
+                Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
+                // `check_entries` reports an entry that does not open.
+                Err(_) => Ok(()),
             }
-            Ok(())
         })
     }
 }

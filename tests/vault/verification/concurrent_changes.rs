@@ -1,9 +1,11 @@
 //! Verification during concurrent puts, rotations, re-encryptions and erasures: no false finding,
 //! and tampering is still found.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use chartlock::storage::{FaultAction, FaultPoint, StorageError};
 use chartlock::{Vault, verify::FindingKind};
 
 use super::{clinic, record_key, records};
@@ -126,4 +128,31 @@ fn tampering_with_busy_record_is_found(stage: &Stage) {
         let missing = ("MRN-1 Allergy/1".to_owned(), 2, FindingKind::Missing);
         assert_eq!(records(&report), [missing], "{report:#?}");
     });
+}
+
+/// An entry under a new master key needs the new header. A storage that does not return it says nothing
+/// about the entry.
+#[test]
+fn verify_without_new_header_fails() {
+    let stage = Stage::per_operation();
+    clinic(&stage.create());
+    let (rotating, is_rotated) = (stage.open(), AtomicBool::new(false));
+    let busy = StorageError::Io(ErrorKind::TimedOut);
+    let (vault, _) = stage.open_with(move |_, point| match point {
+        FaultPoint::Scan(scan) if scan.prefix == b"p" => {
+            if !is_rotated.swap(true, Ordering::SeqCst) {
+                rotating.rotate_master_key().unwrap();
+            }
+            FaultAction::Proceed
+        }
+        FaultPoint::Read([key]) if key[0] == b'v' && is_rotated.load(Ordering::SeqCst) => {
+            FaultAction::Fail(busy.clone())
+        }
+        _ => FaultAction::Proceed,
+    });
+    let verified = vault.verify(None);
+    assert_eq!(
+        verified.unwrap_err(),
+        StorageError::Io(ErrorKind::TimedOut).into()
+    );
 }
