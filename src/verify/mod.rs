@@ -29,6 +29,7 @@ pub(crate) mod later_header;
 mod open_entry;
 mod order;
 mod page_findings;
+mod page_list;
 mod partitions;
 mod plan_match;
 mod position;

@@ -20,7 +20,7 @@ use crate::verify::records::{ChartScan, Partition};
 
 impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
-        let walk = self.new_walk(header)?;
+        let walk = self.later_walk(header)?;
         let storage = &*self.storage;
         let at_once = self.rechecked_at_once();
         let counts = charts.start as usize..charts.end as usize;

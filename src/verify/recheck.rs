@@ -12,6 +12,7 @@ use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::compare::{self, ChartPhase, OpenResult, Problem, ProblemKind, StoredRecord};
 use crate::verify::expectation::of_version;
+use crate::verify::page_list::PageList;
 use crate::verify::records::{Mismatch, Partition};
 use crate::verify::report::{FindingKind, RecordFinding};
 use crate::verify::snapshot::{Reading, RecordSnapshot};
@@ -58,10 +59,11 @@ impl Verification {
                 break;
             }
             self.vault.core.store.back_off(round);
-            self.walk.advance(storage, header, &mut self.scan)?;
-            partition
-                .walk
-                .advance(storage, header, &mut partition.facts)?;
+            let listed = PageList::read(storage)?;
+            let (walk, facts) = (&mut partition.walk, &mut partition.facts);
+            self.walk
+                .advance_to(&listed, storage, header, &mut self.scan)?;
+            walk.advance_to(&listed, storage, header, facts)?;
             let mut mismatches: Vec<_> = cases.iter_mut().map(|case| &mut case.mismatch).collect();
             self.find_entries(header, &mut mismatches)?;
             let records: Vec<_> = cases
