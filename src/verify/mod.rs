@@ -25,6 +25,7 @@ mod integrity;
 pub(crate) mod journal_copy;
 mod journal_fault;
 pub(crate) mod journal_scan;
+mod key_list;
 pub(crate) mod later_header;
 mod open_entry;
 mod order;
@@ -43,6 +44,7 @@ mod snapshot;
 mod subjects;
 mod undone_changes;
 mod unopened_entries;
+mod unowned_charts;
 mod walk;
 mod walk_keys;
 
