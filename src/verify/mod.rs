@@ -68,6 +68,7 @@ pub use journal_copy::JournalCopyReport;
 pub use journal_fault::{JournalFault, JournalFinding};
 use journal_scan::JournalScan;
 pub use later_header::LaterHeader;
+use open_entry::RefusedEntries;
 use position::END;
 pub use position::VerifyPosition;
 pub use report::{
@@ -121,6 +122,7 @@ pub struct Verification {
     stored_entries: usize,
     /// Number of objects among the records whose storage keys identify no version.
     foreign_objects: u64,
+    refused_entries: Arc<RefusedEntries>,
     /// Patient entries that do not open and whose subjects are unknown.
     altered: Vec<PatientTag>,
     /// Storage keys of the objects whose values are missing, as the storage reports them.
@@ -202,6 +204,7 @@ impl Vault {
             incomplete: false,
             stored_entries: 0,
             foreign_objects: 0,
+            refused_entries: Arc::default(),
             altered: Vec::new(),
             missing_values: HashSet::new(),
         }

@@ -3,16 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{ControlFlow, Range};
-use std::sync::Arc;
 
 use crate::crypto::ChartId;
-use crate::error::{Error, Result};
-use crate::format::storage_keys;
+use crate::error::Result;
 use crate::keys::entry::EntryState;
-use crate::storage::Stored;
 use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
-use crate::vault::scan;
 use crate::verify::Verification;
 use crate::verify::compare::ChartPhase;
 use crate::verify::expected_state::{RecordFacts, bucket};
@@ -73,23 +69,9 @@ impl Verification {
         partition: &mut Partition,
         remaining: &mut BTreeSet<ChartId>,
     ) -> Result<()> {
-        let vault = self.vault.clone();
-        let storage = Arc::clone(&self.storage);
-        scan::each_entry(&*storage, &mut |entry| {
-            let Some(tag) = storage_keys::entry_tag(&entry.key) else {
-                return Ok(());
-            };
-            let stored = Stored {
-                value: entry.value,
-                revision: entry.revision,
-            };
-            match vault.open_to_verify(header, tag, &stored) {
-                Ok(cached) => self.check_subject(header, &cached, partition, remaining),
-                Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
-                // Continue, because `check_entries` reports the entry; its charts are checked
-                // without the entry.
-                Err(_) => Ok(()),
-            }
+        // An entry that does not open is reported already. Its charts are checked without it.
+        self.entry_scan().each_opened(header, &mut |_, cached| {
+            self.check_subject(header, cached, partition, remaining)
         })
     }
 

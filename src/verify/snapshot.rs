@@ -18,6 +18,7 @@ use crate::verify::Verification;
 use crate::verify::compare::{ChartPhase, ContentCheck, StoredRecord, StoredVersion};
 use crate::verify::expected_state::{KnownFact, RecordKey};
 use crate::verify::key_list::KeyList;
+use crate::verify::open_entry::{EntryOpener, read_entries};
 use crate::verify::partitions::charts_of;
 use crate::verify::records::Mismatch;
 
@@ -160,14 +161,11 @@ impl Verification {
         if tags.is_empty() {
             return Ok(entries);
         }
-        let keys: Vec<_> = tags.iter().map(storage_keys::entry).collect();
-        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        let stored = self.vault.core.store.read_each(&keys)?;
-        for (tag, stored) in tags.into_iter().zip(stored) {
-            let Some(stored) = stored else {
-                continue;
-            };
-            match self.vault.open_to_verify(header, tag, &stored) {
+        let tags: Vec<_> = tags.into_iter().collect();
+        let stored = read_entries(&self.vault, &tags)?;
+        let opener = EntryOpener::new(&self.vault, header);
+        for (tag, stored) in stored {
+            match opener.open(tag, &stored) {
                 Ok(cached) => drop(entries.insert(tag, cached)),
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
                 Err(_) => {}
