@@ -21,7 +21,10 @@ use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition, is_restore}
 
 /// Results of the first scan of the journal.
 pub(super) struct JournalScan {
+    /// Findings of the first pass, until the report takes them.
     pub(super) findings: Vec<JournalFinding>,
+    /// `true` if the first pass had findings.
+    pub(super) has_findings: bool,
     /// Pages that other pages reference as seen, or that this process has seen.
     seen_pages: BTreeMap<PageId, SeenPage>,
     pub(super) headers: HeaderFacts,
@@ -60,6 +63,7 @@ impl Default for JournalScan {
     fn default() -> Self {
         Self {
             findings: Vec::new(),
+            has_findings: false,
             seen_pages: BTreeMap::new(),
             restored_at: Vec::new(),
             accepted: HashSet::new(),

@@ -335,7 +335,7 @@ impl Verification {
     /// Returns `true` if the journal has no findings, so that an unjournaled write is an error. A range
     /// of keys that cannot be read can contain journal pages.
     fn is_journal_intact(&self) -> bool {
-        self.scan.findings.is_empty() && self.storage.count() == 0
+        !self.scan.has_findings && self.storage.count() == 0
     }
 
     /// Records that the storage mixes two copies of the vault, if `kind` is a fork.

@@ -70,7 +70,8 @@ impl Verification {
         self.report.journal_keys_closing = header.keyring.is_closing();
         self.report.counts.chains = self.walk.chains();
         self.report.restores = self.scan.restores.clone();
-        self.report.journal = self.scan.findings.clone();
+        self.scan.has_findings = !self.scan.findings.is_empty();
+        self.report.journal = std::mem::take(&mut self.scan.findings);
         self.progress(self.report.counts.pages);
         self.check_checkpoint()
     }
