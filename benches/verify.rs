@@ -3,7 +3,8 @@
 //!
 //! `CHARTLOCK_VERIFY_RECORDS` sets the number of records (300,000 by default). The journal contains
 //! one entry for each put and, for every 3 records, 7 entries of reads: with the default, 1,000,000
-//! entries. `CHARTLOCK_VERIFY_PLANTED` sets the number of planted keys (1,000,000 by default).
+//! entries. `CHARTLOCK_VERIFY_PLANTED` sets the number of planted keys (1,000,000 by default), and a tenth
+//! of it is the number of planted patient entries, because each fills two pages of a file storage.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -110,7 +111,10 @@ fn verify(directory: &Path) {
     let report = vault.verify(None).unwrap();
     let seconds = start.elapsed().as_secs_f64();
     let processor = processor_time() - before;
-    let findings = report.journal.len() + report.records.len() + report.unattested.len();
+    let findings = report.journal.len()
+        + report.entries.len()
+        + report.records.len()
+        + report.unattested.len();
     println!(
         "{seconds} {processor} {} {objects} {} {findings}",
         peak_memory(),
@@ -356,10 +360,26 @@ fn plant(storage: &dyn Storage, planted: usize) {
             _ => [b"r", &id[..], &id[..]].concat(),
         }
     });
-    // A value of the right format, whose commitment and ciphertext are junk.
-    let mut value = vec![0x55; JUNK];
-    value[..8].copy_from_slice(&[1, 1, 18, 0, 1, 0, 0, 0]);
+    let value = junk(18, 1);
     put_all(storage, keys.map(|key| (key, value.clone())));
+}
+
+/// Stores junk under keys of patient entries.
+fn plant_entries(storage: &dyn Storage, planted: usize) {
+    let keys = (0..planted as u64).map(|number| {
+        let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        [b"p", &mixed[..], &number.to_be_bytes()].concat()
+    });
+    // Half of the entries are under a master key that the vault does not have.
+    let values = [1, 9].map(|number| junk(16, number)).into_iter().cycle();
+    put_all(storage, keys.zip(values));
+}
+
+/// Returns a value of the right format, whose commitment and ciphertext are junk.
+fn junk(kind: u8, key_number: u8) -> Vec<u8> {
+    let mut value = vec![0x55; JUNK];
+    value[..8].copy_from_slice(&[1, 1, kind, 0, key_number, 0, 0, 0]);
+    value
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -391,10 +411,11 @@ fn main() {
     storage.close().unwrap();
     drop(storage);
     let figures = measure("honest", &honest, None);
-    let attacks: [(&str, Attack, usize); 3] = [
+    let attacks: [(&str, Attack, usize); 4] = [
         ("versions", claim_versions, records),
         ("lengths", claim_lengths, records),
         ("planted", plant, planted),
+        ("entries", plant_entries, planted / 10),
     ];
     for (name, attack, objects) in attacks {
         let directory = scratch.path().join(name);

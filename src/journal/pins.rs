@@ -289,7 +289,7 @@ fn shown_heads(
             prefix: JOURNAL_PAGES,
             after: Some(&after),
             limit: KEYS_AT_START,
-            projection: Projection::Keys,
+            projection: Projection::Head(0),
         },
     )?;
     if scanned.items.is_empty() && scanned.more {

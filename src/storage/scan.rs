@@ -12,9 +12,13 @@ use crate::storage::{Revision, Value};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
-    /// Keys only; the returned values are empty.
+    /// Keys and revisions only; the returned values are empty, and the returned lengths can be 0.
+    ///
+    /// A backend can answer from its key index alone. An object is then in the page although its value
+    /// cannot be read.
     Keys,
-    /// The first bytes of each value, up to this count.
+    /// The first bytes of each value, up to this count. With a count of 0, a scan returns the length of
+    /// each value beside its key.
     Head(usize),
     /// Whole values.
     Values,
@@ -73,7 +77,7 @@ pub struct ScanItem {
     pub key: Vec<u8>,
     /// The projected part of the value.
     pub value: Value,
-    /// Length of the whole value, in bytes.
+    /// Length of the whole value, in bytes. With [`Projection::Keys`], a backend can return 0 instead.
     pub length: u64,
     /// The revision of the whole value.
     pub revision: Revision,

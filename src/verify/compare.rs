@@ -83,7 +83,7 @@ pub(super) enum ChartPhase {
 }
 
 /// Difference between one stored version and the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Problem {
     /// The first version that differs.
     pub(super) version: u64,
@@ -93,7 +93,7 @@ pub(super) struct Problem {
     pub(super) kind: ProblemKind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ProblemKind {
     Finding(FindingKind),
     /// Harmless version that sessions do not show: a crash, a late write or an interrupted expunge

@@ -90,7 +90,7 @@ impl Verification {
         let mut has_gap = false;
         let mut has_other_length = false;
         let storage = Arc::clone(&self.storage);
-        scan::each_page(&*storage, &prefix, Projection::Keys, &mut |items| {
+        scan::each_page(&*storage, &prefix, Projection::Head(0), &mut |items| {
             for item in items {
                 // A key of another length belongs to no segment.
                 let Some(index) = storage_keys::index_of(&item.key) else {

@@ -1,16 +1,18 @@
 //! Comparison of each subject's patient entry with the journal.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::crypto::{self, Digest, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
-use crate::format::storage_keys;
-use crate::storage::Stored;
+use crate::format::storage_keys::ENTRIES;
+use crate::storage::{Projection, Stored};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, scan};
 use crate::verify::Verification;
-use crate::verify::open_entry::tag_of;
+use crate::verify::open_entry::{
+    ENTRIES_AT_ONCE, EntryOpener, RefusedEntries, read_entries, tag_of, tagged,
+};
 use crate::verify::report::{EntryFinding, FindingKind};
 use crate::verify::subjects::{JournalComparison, JournaledWrites};
 use crate::verify::unopened_entries::UnopenedEntry;
@@ -40,33 +42,36 @@ impl Verification {
         let mut found_tags = HashSet::new();
         let mut mismatches = Vec::new();
         self.stored_entries = 0;
-        scan::each_entry(storage, &mut |entry| {
-            self.stored_entries += 1;
-            let Some(ptag) = storage_keys::entry_tag(&entry.key) else {
-                self.report
-                    .entries
-                    .push(unidentified(FindingKind::Unexpected, None));
-                return Ok(());
-            };
-            let stored = Stored {
-                value: entry.value,
-                revision: entry.revision,
-            };
-            let read = self.read_entry(header, ptag, Some(&stored))?;
-            if let StoredEntry::Opened(opened) = &read {
-                let counts = &mut self.report.counts;
-                counts.subjects += u64::from(opened.is_live);
-                counts.erased += u64::from(!opened.is_live);
-            }
-            match read {
-                StoredEntry::Opened(opened) if self.finding(&opened, None).is_none() => {
-                    self.report_duplicate(&opened);
-                    found_tags.insert(opened.tag);
+        let mut refused = RefusedEntries::new();
+        let vault = self.vault.clone();
+        scan::each_page(storage, ENTRIES, Projection::Values, &mut |items| {
+            let opener = EntryOpener::new(&vault, header);
+            for item in items {
+                self.stored_entries += 1;
+                let Some((ptag, stored)) = tagged(item) else {
+                    self.report
+                        .entries
+                        .push(unidentified(FindingKind::Unexpected, None));
+                    continue;
+                };
+                let read = read_entry(header, &opener, ptag, Some(&stored))?;
+                if self.matches_journal(&read, &mut found_tags) {
+                    continue;
                 }
-                _ => mismatches.push(ptag),
+                let before = match &read {
+                    // No journal page can make such an entry open, so one more reading proves that it was
+                    // not being replaced.
+                    StoredEntry::Unreadable(unopened) if opener.is_newest() => {
+                        refused.insert(ptag, stored.revision);
+                        Some(unopened.digest)
+                    }
+                    _ => None,
+                };
+                mismatches.push((ptag, before));
             }
             Ok(())
         })?;
+        self.refused_entries = Arc::new(refused);
         self.progress((found_tags.len() + mismatches.len()) as u64);
         let mut unreadable = Vec::new();
         for mismatches in mismatches.chunks(self.rechecked_at_once()) {
@@ -76,40 +81,24 @@ impl Verification {
         self.report_missing(header, &found_tags)
     }
 
-    fn read_entry(
-        &self,
-        header: &OpenHeader,
-        ptag: PatientTag,
-        stored: Option<&Stored>,
-    ) -> Result<StoredEntry> {
-        let Some(stored) = stored else {
-            return Ok(StoredEntry::Missing);
+    /// Counts an entry that opens, and returns `true` if it matches the journal.
+    fn matches_journal(
+        &mut self,
+        read: &StoredEntry,
+        found_tags: &mut HashSet<SubjectTag>,
+    ) -> bool {
+        let StoredEntry::Opened(opened) = read else {
+            return false;
         };
-        let digest = crypto::sha256(&[&stored.value]);
-        let cached = match self.vault.open_to_verify(header, ptag, stored) {
-            Ok(cached) => cached,
-            Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
-            Err(error) => {
-                let lacks_key = error == Error::UnknownMasterKey;
-                return Ok(StoredEntry::Unreadable(UnopenedEntry { digest, lacks_key }));
-            }
-        };
-        let subject = cached.entry.subject().clone();
-        let tag = tag_of(header, &subject)?;
-        Ok(StoredEntry::Opened(Box::new(OpenedEntry {
-            is_live: cached.entry.chart().is_some(),
-            tag,
-            digest,
-            sequence: cached.entry.sequence(),
-            finding: EntryFinding {
-                kind: FindingKind::Unexpected,
-                subject: Some(subject),
-                tag: Some(tag),
-                entry: Some(ptag),
-                sequence: None,
-                stored: Some(cached.entry.sequence()),
-            },
-        })))
+        let counts = &mut self.report.counts;
+        counts.subjects += u64::from(opened.is_live);
+        counts.erased += u64::from(!opened.is_live);
+        let matches = self.finding(opened, None).is_none();
+        if matches {
+            self.report_duplicate(opened);
+            found_tags.insert(opened.tag);
+        }
+        matches
     }
 
     /// Compares an open entry with the journal, and returns the difference. `expected` is the
@@ -139,13 +128,14 @@ impl Verification {
     fn recheck_entries(
         &mut self,
         header: &OpenHeader,
-        mismatches: &[PatientTag],
+        mismatches: &[(PatientTag, Option<Digest>)],
         found_tags: &mut HashSet<SubjectTag>,
         unreadable: &mut Vec<(PatientTag, UnopenedEntry)>,
     ) -> Result<()> {
         let storage = &*Arc::clone(&self.storage);
-        let mut remaining: HashMap<PatientTag, Option<Digest>> =
-            mismatches.iter().map(|ptag| (*ptag, None)).collect();
+        // In order, because neighbours share pages of the storage.
+        let mut remaining: BTreeMap<PatientTag, Option<Digest>> =
+            mismatches.iter().copied().collect();
         for round in 0..ROUNDS {
             if remaining.is_empty() {
                 break;
@@ -153,8 +143,10 @@ impl Verification {
             self.vault.core.store.back_off(round);
             self.walk.advance(storage, header, &mut self.scan)?;
             let tags: Vec<_> = remaining.keys().copied().collect();
-            let readings = tags.iter().map(|ptag| self.read_again(header, *ptag));
-            let readings = readings.collect::<Result<Vec<_>>>()?;
+            let mut readings = Vec::with_capacity(tags.len());
+            for tags in tags.chunks(ENTRIES_AT_ONCE) {
+                self.read_again(header, tags, &mut readings)?;
+            }
             self.walk.advance(storage, header, &mut self.scan)?;
             for (ptag, (read, expected)) in tags.into_iter().zip(readings) {
                 let before = remaining.get(&ptag).copied().flatten();
@@ -188,23 +180,27 @@ impl Verification {
         Ok(())
     }
 
-    /// Reads an entry, and returns it with the sequence that the journal expects now.
+    /// Reads entries in one call. Adds each to `readings`, with the sequence that the journal expects now.
     fn read_again(
         &self,
         header: &OpenHeader,
-        ptag: PatientTag,
-    ) -> Result<(StoredEntry, Option<u64>)> {
-        let key = storage_keys::entry(&ptag);
-        let stored = self.vault.core.store.read_damaged(&key)?;
-        let read = self.read_entry(header, ptag, stored.as_ref())?;
-        let expected = match &read {
-            StoredEntry::Opened(opened) => {
-                let writes = self.scan.subjects.by_tag.get(&opened.tag);
-                writes.and_then(|writes| writes.expected(&self.walk))
-            }
-            _ => None,
-        };
-        Ok((read, expected))
+        tags: &[PatientTag],
+        readings: &mut Vec<(StoredEntry, Option<u64>)>,
+    ) -> Result<()> {
+        let stored: HashMap<_, _> = read_entries(&self.vault, tags)?.into_iter().collect();
+        let opener = EntryOpener::new(&self.vault, header);
+        for ptag in tags {
+            let read = read_entry(header, &opener, *ptag, stored.get(ptag))?;
+            let expected = match &read {
+                StoredEntry::Opened(opened) => {
+                    let writes = self.scan.subjects.by_tag.get(&opened.tag);
+                    writes.and_then(|writes| writes.expected(&self.walk))
+                }
+                _ => None,
+            };
+            readings.push((read, expected));
+        }
+        Ok(())
     }
 
     /// Reports an entry if the journal contains two different writes of the same sequence. The
@@ -275,7 +271,7 @@ impl Verification {
         missing.sort_unstable();
         let altered = std::mem::take(&mut self.altered);
         // Entries in a range that cannot be read may be stored.
-        let is_hidden = self.storage.hides(storage_keys::ENTRIES);
+        let is_hidden = self.storage.hides(ENTRIES);
         let all_altered = !missing.is_empty() && missing.len() <= altered.len();
         let is_pair = missing.len() == 1 && altered.len() == 1;
         for (tag, sequence) in &missing {
@@ -304,20 +300,49 @@ impl Verification {
 
     fn stored_tags(&self, header: &OpenHeader) -> Result<HashSet<SubjectTag>> {
         let mut tags = HashSet::new();
-        scan::each_entry(&*self.storage, &mut |entry| {
-            let stored = Stored {
-                value: entry.value,
-                revision: entry.revision,
-            };
-            if let Some(ptag) = storage_keys::entry_tag(&entry.key)
-                && let StoredEntry::Opened(opened) = self.read_entry(header, ptag, Some(&stored))?
-            {
-                tags.insert(opened.tag);
-            }
+        self.each_opened_entry(header, &mut |_, cached| {
+            tags.insert(tag_of(header, cached.entry.subject())?);
             Ok(())
         })?;
         Ok(tags)
     }
+}
+
+/// Opens a stored entry.
+fn read_entry(
+    header: &OpenHeader,
+    opener: &EntryOpener<'_>,
+    ptag: PatientTag,
+    stored: Option<&Stored>,
+) -> Result<StoredEntry> {
+    let Some(stored) = stored else {
+        return Ok(StoredEntry::Missing);
+    };
+    let digest = crypto::sha256(&[&stored.value]);
+    let cached = match opener.open(ptag, stored) {
+        Ok(cached) => cached,
+        Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
+        Err(error) => {
+            let lacks_key = error == Error::UnknownMasterKey;
+            return Ok(StoredEntry::Unreadable(UnopenedEntry { digest, lacks_key }));
+        }
+    };
+    let subject = cached.entry.subject().clone();
+    let tag = tag_of(header, &subject)?;
+    Ok(StoredEntry::Opened(Box::new(OpenedEntry {
+        is_live: cached.entry.chart().is_some(),
+        tag,
+        digest,
+        sequence: cached.entry.sequence(),
+        finding: EntryFinding {
+            kind: FindingKind::Unexpected,
+            subject: Some(subject),
+            tag: Some(tag),
+            entry: Some(ptag),
+            sequence: None,
+            stored: Some(cached.entry.sequence()),
+        },
+    })))
 }
 
 /// Returns a finding on an entry whose subject is unknown.

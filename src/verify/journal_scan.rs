@@ -6,23 +6,25 @@ use std::ops::Range;
 
 use crate::crypto::Digest;
 use crate::error::Result;
-use crate::format::storage_keys;
 use crate::journal::{
     self, AccessOutcome, ChainHead, Entry, Finding, Operation, Page, PageFault, PageId, Stage,
     Target,
 };
-use crate::storage::{Projection, Storage};
-use crate::vault::scan;
+use crate::storage::Storage;
 use crate::verify::expected_state::{Origin, RecordKey, bucket, fact_of};
 use crate::verify::journal_fault::{JournalFault, JournalFinding};
 use crate::verify::page_findings::{PageRanges, accepted_finding, is_shrunk};
+use crate::verify::page_list::PageList;
 use crate::verify::report::{AcceptedRestore, Counts};
 use crate::verify::subjects::{HeaderFacts, SubjectFacts};
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition, is_restore};
 
 /// Results of the first scan of the journal.
 pub(super) struct JournalScan {
+    /// Findings of the first pass, until the report takes them.
     pub(super) findings: Vec<JournalFinding>,
+    /// `true` if the first pass had findings.
+    pub(super) has_findings: bool,
     /// Pages that other pages reference as seen, or that this process has seen.
     seen_pages: BTreeMap<PageId, SeenPage>,
     pub(super) headers: HeaderFacts,
@@ -61,6 +63,7 @@ impl Default for JournalScan {
     fn default() -> Self {
         Self {
             findings: Vec::new(),
+            has_findings: false,
             seen_pages: BTreeMap::new(),
             restored_at: Vec::new(),
             accepted: HashSet::new(),
@@ -81,29 +84,15 @@ impl Default for JournalScan {
 
 impl JournalScan {
     /// Reports objects stored among the journal pages under storage keys that identify no page.
-    pub(super) fn find_foreign_objects(&mut self, storage: &dyn Storage) -> Result<()> {
-        let mut foreign_objects = 0;
-        scan::each_page(
-            storage,
-            storage_keys::JOURNAL_PAGES,
-            Projection::Keys,
-            &mut |entries| {
-                let foreign = entries
-                    .iter()
-                    .filter(|entry| storage_keys::journal_page_of(&entry.key).is_none());
-                foreign_objects += foreign.count() as u64;
-                Ok(())
-            },
-        )?;
-        if foreign_objects > 0 {
+    pub(super) fn add_foreign_objects(&mut self, listed: &PageList) {
+        if listed.foreign_objects > 0 {
             self.findings.push(JournalFinding {
                 fault: JournalFault::Unexpected,
                 writer: None,
                 page: 0,
-                pages: foreign_objects,
+                pages: listed.foreign_objects,
             });
         }
-        Ok(())
     }
 
     /// Reports pages that were seen earlier and are no longer stored. Pages seen before an accepted

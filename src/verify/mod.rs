@@ -25,10 +25,12 @@ mod integrity;
 pub(crate) mod journal_copy;
 mod journal_fault;
 pub(crate) mod journal_scan;
+mod key_list;
 pub(crate) mod later_header;
 mod open_entry;
 mod order;
 mod page_findings;
+mod page_list;
 mod partitions;
 mod plan_match;
 mod position;
@@ -42,6 +44,7 @@ mod snapshot;
 mod subjects;
 mod undone_changes;
 mod unopened_entries;
+mod unowned_charts;
 mod walk;
 mod walk_keys;
 
@@ -65,6 +68,7 @@ pub use journal_copy::JournalCopyReport;
 pub use journal_fault::{JournalFault, JournalFinding};
 use journal_scan::JournalScan;
 pub use later_header::LaterHeader;
+use open_entry::RefusedEntries;
 use position::END;
 pub use position::VerifyPosition;
 pub use report::{
@@ -118,6 +122,7 @@ pub struct Verification {
     stored_entries: usize,
     /// Number of objects among the records whose storage keys identify no version.
     foreign_objects: u64,
+    refused_entries: Arc<RefusedEntries>,
     /// Patient entries that do not open and whose subjects are unknown.
     altered: Vec<PatientTag>,
     /// Storage keys of the objects whose values are missing, as the storage reports them.
@@ -199,6 +204,7 @@ impl Vault {
             incomplete: false,
             stored_entries: 0,
             foreign_objects: 0,
+            refused_entries: Arc::default(),
             altered: Vec::new(),
             missing_values: HashSet::new(),
         }
@@ -329,7 +335,7 @@ impl Verification {
     /// Returns `true` if the journal has no findings, so that an unjournaled write is an error. A range
     /// of keys that cannot be read can contain journal pages.
     fn is_journal_intact(&self) -> bool {
-        self.scan.findings.is_empty() && self.storage.count() == 0
+        !self.scan.has_findings && self.storage.count() == 0
     }
 
     /// Records that the storage mixes two copies of the vault, if `kind` is a fork.

@@ -2,25 +2,23 @@
 //! patient entry.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
-use std::sync::Arc;
+use std::ops::{ControlFlow, Range};
 
 use crate::crypto::ChartId;
-use crate::error::{Error, Result};
-use crate::format::storage_keys;
+use crate::error::Result;
 use crate::keys::entry::EntryState;
-use crate::storage::{Projection, Scan, Stored, scan_page};
 use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
-use crate::vault::scan;
 use crate::verify::Verification;
 use crate::verify::compare::ChartPhase;
 use crate::verify::expected_state::{RecordFacts, bucket};
+use crate::verify::key_list::KeyList;
 use crate::verify::records::{ChartScan, Partition};
+use crate::verify::unowned_charts::CHARTS_AT_ONCE;
 
 impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
-        let walk = self.new_walk(header)?;
+        let walk = self.later_walk(header)?;
         let storage = &*self.storage;
         let at_once = self.rechecked_at_once();
         let counts = charts.start as usize..charts.end as usize;
@@ -40,20 +38,9 @@ impl Verification {
         let mut remaining = self.stored_charts(&partition.facts.charts)?;
         remaining.extend(partition.facts.charts());
         self.check_charts_of_entries(header, &mut partition, &mut remaining)?;
-        for chart in remaining {
-            let phase = if self.scan.subjects.is_erased(&self.walk, &chart) {
-                ChartPhase::Erased
-            } else {
-                ChartPhase::Live
-            };
-            let chart_scan = ChartScan {
-                chart,
-                cached: None,
-                entry: None,
-                revision: None,
-                phase,
-            };
-            self.check_chart(&chart_scan, &mut partition)?;
+        let remaining: Vec<_> = remaining.into_iter().collect();
+        for charts in remaining.chunks(CHARTS_AT_ONCE) {
+            self.check_unowned_charts(charts, &mut partition)?;
             self.recheck_above(header, &mut partition, at_once)?;
         }
         self.recheck_above(header, &mut partition, 0)
@@ -62,32 +49,15 @@ impl Verification {
     /// Returns the charts of a partition that have stored records.
     fn stored_charts(&self, charts: &Range<u32>) -> Result<BTreeSet<ChartId>> {
         let mut found = BTreeSet::new();
+        let [_, _, first @ ..] = charts.start.to_be_bytes();
         for class in *b"rh" {
-            let [_, _, first @ ..] = charts.start.to_be_bytes();
-            let mut after = [&[class], &first[..]].concat();
-            loop {
-                let page = scan_page(
-                    &*self.storage,
-                    Scan {
-                        prefix: &[class],
-                        after: Some(&after),
-                        limit: 1,
-                        projection: Projection::Keys,
-                    },
-                )?;
-                let Some(entry) = page.items.into_iter().next() else {
-                    break;
-                };
-                let Some(chart) = storage_keys::chart_of(&entry.key) else {
-                    after = entry.key;
-                    continue;
-                };
+            KeyList::new(&*self.storage).each_chart(class, &first, &mut |chart| {
                 if bucket(&chart) >= charts.end {
-                    break;
+                    return ControlFlow::Break(());
                 }
                 found.insert(chart);
-                after = storage_keys::behind(&storage_keys::chart(class, &chart));
-            }
+                ControlFlow::Continue(())
+            })?;
         }
         Ok(found)
     }
@@ -99,23 +69,9 @@ impl Verification {
         partition: &mut Partition,
         remaining: &mut BTreeSet<ChartId>,
     ) -> Result<()> {
-        let vault = self.vault.clone();
-        let storage = Arc::clone(&self.storage);
-        scan::each_entry(&*storage, &mut |entry| {
-            let Some(tag) = storage_keys::entry_tag(&entry.key) else {
-                return Ok(());
-            };
-            let stored = Stored {
-                value: entry.value,
-                revision: entry.revision,
-            };
-            match vault.open_to_verify(header, tag, &stored) {
-                Ok(cached) => self.check_subject(header, &cached, partition, remaining),
-                Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
-                // Continue, because `check_entries` reports the entry; its charts are checked
-                // without the entry.
-                Err(_) => Ok(()),
-            }
+        // An entry that does not open is reported already. Its charts are checked without it.
+        self.entry_scan().each_opened(header, &mut |_, cached| {
+            self.check_subject(header, cached, partition, remaining)
         })
     }
 

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::journal::{self, AccessOutcome, ClosedPages, Target};
 use crate::vault::header::OpenHeader;
 use crate::verify::journal_scan::JournalScan;
+use crate::verify::page_list::PageList;
 use crate::verify::walk::{JournalWalk, WalkPosition};
 use crate::verify::walk_keys::WalkKeys;
 use crate::verify::{NextStep, Verification};
@@ -52,8 +53,10 @@ impl Verification {
         let own_head = self.vault.core.journal.writer();
         let own_head = own_head.and_then(journal::Writer::tip);
         self.scan = JournalScan::default();
-        self.scan.find_foreign_objects(storage)?;
-        self.walk.advance(storage, header, &mut self.scan)?;
+        let listed = PageList::read(storage)?;
+        self.scan.add_foreign_objects(&listed);
+        self.walk
+            .advance_to(&listed, storage, header, &mut self.scan)?;
         let closed_heads = header.keyring.closed_heads().copied();
         for head in own_head.into_iter().chain(closed_heads) {
             self.scan.add_seen(&head, WalkPosition::NEVER);
@@ -67,7 +70,8 @@ impl Verification {
         self.report.journal_keys_closing = header.keyring.is_closing();
         self.report.counts.chains = self.walk.chains();
         self.report.restores = self.scan.restores.clone();
-        self.report.journal = self.scan.findings.clone();
+        self.scan.has_findings = !self.scan.findings.is_empty();
+        self.report.journal = std::mem::take(&mut self.scan.findings);
         self.progress(self.report.counts.pages);
         self.check_checkpoint()
     }
@@ -78,6 +82,13 @@ impl Verification {
         let closed_pages = self.closed_pages(header)?;
         let vault = self.planned_header.is_none().then(|| self.vault.clone());
         Ok(JournalWalk::with_keys(WalkKeys::new(closed_pages, vault)))
+    }
+
+    /// Returns another walk over the journal after the first one. It leaves out pages that the first walk
+    /// refused, of which an attacker can plant many.
+    pub(super) fn later_walk(&mut self, header: &OpenHeader) -> Result<JournalWalk> {
+        let walk = self.new_walk(header)?;
+        Ok(walk.without_refused_pages(&self.walk))
     }
 
     /// Returns the covered pages under closed keys, which are read once for all walks.

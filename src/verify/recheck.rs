@@ -3,7 +3,6 @@
 //! Each round reads the record between two readings of the journal. The verification reports a
 //! mismatch once two readings agree, or after the last round. The scan of the chart is the first reading.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -12,6 +11,7 @@ use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::compare::{self, ChartPhase, OpenResult, Problem, ProblemKind, StoredRecord};
 use crate::verify::expectation::of_version;
+use crate::verify::page_list::PageList;
 use crate::verify::records::{Mismatch, Partition};
 use crate::verify::report::{FindingKind, RecordFinding};
 use crate::verify::snapshot::{Reading, RecordSnapshot};
@@ -27,9 +27,9 @@ const RECHECKED_AT_ONCE: usize = 1024;
 pub(super) struct RecheckCase {
     pub(super) mismatch: Mismatch,
     last: Reading,
-    /// Problems that the last reading found. Later ones also found them, unless the last reading was the
-    /// scan of the chart.
-    problems: HashSet<Problem>,
+    /// Problems that the last reading found, sorted. Later ones also found them, unless the last reading
+    /// was the scan of the chart.
+    problems: Box<[Problem]>,
     /// `true` once the record was read between two readings of the journal.
     is_bracketed: bool,
 }
@@ -58,10 +58,11 @@ impl Verification {
                 break;
             }
             self.vault.core.store.back_off(round);
-            self.walk.advance(storage, header, &mut self.scan)?;
-            partition
-                .walk
-                .advance(storage, header, &mut partition.facts)?;
+            let listed = PageList::read(storage)?;
+            let (walk, facts) = (&mut partition.walk, &mut partition.facts);
+            self.walk
+                .advance_to(&listed, storage, header, &mut self.scan)?;
+            walk.advance_to(&listed, storage, header, facts)?;
             let mut mismatches: Vec<_> = cases.iter_mut().map(|case| &mut case.mismatch).collect();
             self.find_entries(header, &mut mismatches)?;
             let records: Vec<_> = cases
@@ -165,7 +166,7 @@ impl RecheckCase {
         Self {
             mismatch,
             last: scanned,
-            problems: problems.into_iter().collect(),
+            problems: sorted(problems),
             is_bracketed: false,
         }
     }
@@ -182,22 +183,31 @@ impl RecheckCase {
             snapshot.phase,
         );
         if self.is_bracketed {
-            found.retain(|problem| self.problems.contains(problem));
+            found.retain(|problem| self.has_found(problem));
         }
         found
     }
 
     /// Returns `true` if the last reading found the same problems on unchanged bytes.
     fn is_repeated(&self, found: &[Problem], snapshot: &RecordSnapshot) -> bool {
-        self.last == snapshot.reading && found.iter().all(|problem| self.problems.contains(problem))
+        self.last == snapshot.reading && found.iter().all(|problem| self.has_found(problem))
+    }
+
+    fn has_found(&self, problem: &Problem) -> bool {
+        self.problems.binary_search(problem).is_ok()
     }
 
     fn with(self, found: Vec<Problem>, reading: Reading) -> Self {
         Self {
             last: reading,
-            problems: found.into_iter().collect(),
+            problems: sorted(found),
             is_bracketed: true,
             ..self
         }
     }
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Box<[Problem]> {
+    problems.sort_unstable();
+    problems.into_boxed_slice()
 }

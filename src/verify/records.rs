@@ -120,7 +120,7 @@ impl Verification {
         Ok(page)
     }
 
-    fn read_versions(
+    pub(super) fn read_versions(
         &mut self,
         chart_scan: &ChartScan<'_>,
         place: Place,
@@ -176,7 +176,7 @@ impl Verification {
         }
     }
 
-    fn compare(
+    pub(super) fn compare(
         &self,
         chart_scan: &ChartScan<'_>,
         scanned: BTreeMap<RecordTag, Reading>,

@@ -1,6 +1,7 @@
 //! Readings of records, in groups that share storage calls.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::crypto::{ChartId, PatientTag, Place};
@@ -9,21 +10,21 @@ use crate::format::envelope::Address;
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::records::version_ref::VersionRef;
-use crate::storage::{Projection, Revision, Scan, Stored, scan_page};
+use crate::storage::{Projection, Revision, Stored};
 use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::vault::scan;
 use crate::verify::Verification;
 use crate::verify::compare::{ChartPhase, ContentCheck, StoredRecord, StoredVersion};
 use crate::verify::expected_state::{KnownFact, RecordKey};
+use crate::verify::key_list::KeyList;
+use crate::verify::open_entry::{EntryOpener, read_entries};
 use crate::verify::partitions::charts_of;
 use crate::verify::records::Mismatch;
 
 /// Maximum number of records that share storage calls. The limit bounds memory, because a call returns
 /// whole values.
 pub(super) const RECORDS_AT_ONCE: usize = 64;
-/// Maximum number of storage keys per scan of earlier versions.
-const KEYS_AT_ONCE: usize = 1024;
 
 /// Result of reading a record once. Equal readings show that its bytes and its keys were unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -160,14 +161,11 @@ impl Verification {
         if tags.is_empty() {
             return Ok(entries);
         }
-        let keys: Vec<_> = tags.iter().map(storage_keys::entry).collect();
-        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        let stored = self.vault.core.store.read_each(&keys)?;
-        for (tag, stored) in tags.into_iter().zip(stored) {
-            let Some(stored) = stored else {
-                continue;
-            };
-            match self.vault.open_to_verify(header, tag, &stored) {
+        let tags: Vec<_> = tags.into_iter().collect();
+        let stored = read_entries(&self.vault, &tags)?;
+        let opener = EntryOpener::new(&self.vault, header);
+        for (tag, stored) in stored {
+            match opener.open(tag, &stored) {
                 Ok(cached) => drop(entries.insert(tag, cached)),
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
                 Err(_) => {}
@@ -185,53 +183,33 @@ impl Verification {
         self.vault.core.store.read_each(&keys)
     }
 
-    /// Returns the earlier versions of records that were read before, with their revisions. Scans the
-    /// history of each chart once, from the first of these records to the last.
+    /// Returns the earlier versions of records that were read before, with their revisions.
     fn earlier_revisions(
         &self,
         records: &[WantedRecord<'_>],
     ) -> Result<HashMap<RecordKey, Vec<(u64, Revision)>>> {
         let mut found: HashMap<RecordKey, Vec<_>> = HashMap::new();
-        for records in records.chunk_by(|(one, _), (other, _)| one.chart == other.chart) {
-            let read_before = records.iter().filter(|(_, last)| last.is_some());
-            let tags: BTreeSet<_> = read_before.map(|(mismatch, _)| mismatch.record).collect();
-            let (Some((mismatch, _)), Some(first), Some(last)) =
-                (records.first(), tags.first(), tags.last())
-            else {
-                continue;
-            };
-            let address = |record| Address {
-                record,
-                ..mismatch.address()
-            };
-            let end = storage_keys::behind(&storage_keys::earlier_versions(&address(*last)));
-            let mut after = storage_keys::earlier_versions(&address(*first));
-            let prefix = storage_keys::chart(b'h', &mismatch.chart);
-            let mut more = true;
-            while more && after < end {
-                let page = scan_page(
-                    &*self.storage,
-                    Scan {
-                        prefix: &prefix,
-                        after: Some(&after),
-                        limit: KEYS_AT_ONCE,
-                        projection: Projection::Keys,
-                    },
-                )?;
-                more = page.more && !page.items.is_empty();
-                for item in page.items {
-                    after.clone_from(&item.key);
-                    let key = storage_keys::record_of(&item.key);
-                    if let Some((record, Some(_))) = key
-                        && tags.contains(&record)
-                        && let Some(version) = storage_keys::earlier_version_of(&item.key)
-                    {
-                        let versions = found.entry((mismatch.chart, record)).or_default();
-                        versions.push((version, item.revision));
-                    }
-                }
+        let read_before = records.iter().filter(|(_, last)| last.is_some());
+        let wanted: BTreeSet<_> = read_before
+            .map(|(mismatch, _)| (mismatch.chart, mismatch.record))
+            .collect();
+        let wanted: Vec<RecordKey> = wanted.into_iter().collect();
+        let address = |(chart, record): &RecordKey| Address {
+            chart: *chart,
+            record: *record,
+        };
+        let prefixes = wanted.iter().map(address);
+        let prefixes: Vec<_> = prefixes
+            .map(|address| storage_keys::earlier_versions(&address))
+            .collect();
+        KeyList::new(&*self.storage).each(&prefixes, &mut |index, item| {
+            let version = storage_keys::earlier_version_of(&item.key);
+            if let (Some(record), Some(version)) = (wanted.get(index), version) {
+                let versions = found.entry(*record).or_default();
+                versions.push((version, item.revision));
             }
-        }
+            ControlFlow::Continue(())
+        })?;
         Ok(found)
     }
 

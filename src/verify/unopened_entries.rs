@@ -58,7 +58,7 @@ impl Verification {
             wanted: unreadable.iter().map(|(_, it)| it.digest).collect(),
             found: HashMap::new(),
         };
-        let mut walk = self.new_walk(header)?;
+        let mut walk = self.later_walk(header)?;
         walk.advance(&*self.storage, header, &mut lookup)?;
         for (ptag, UnopenedEntry { digest, .. }) in unreadable {
             let Some((tag, sequence)) = lookup.found.get(&digest).copied() else {

@@ -4,21 +4,20 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::format::storage_keys::{self, journal_page_of};
+use crate::error::Result;
+use crate::format::storage_keys;
 use crate::journal::{
     AccessOutcome, ClosedPages, Cursor, Entry, Operation, Page, PageFault, PageId, Stage, Target,
     WriterId,
 };
-use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
+use crate::storage::{Storage, read_each};
 use crate::vault::header::OpenHeader;
 use crate::verify::order::{ChainOrder, SeenHeads};
+use crate::verify::page_list::PageList;
 use crate::verify::walk_keys::WalkKeys;
 
 /// Maximum number of journal pages per read. The limit bounds memory, because a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 32;
-/// Maximum number of storage keys per scan for new pages.
-const KEYS_AT_ONCE: usize = 1024;
 
 /// Position of a journal entry within a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,8 +67,10 @@ struct ReadChain {
 pub(super) struct JournalWalk {
     chains: Vec<ReadChain>,
     chain_indexes: HashMap<WriterId, u32>,
-    /// Pages that were read and do not open.
+    /// Pages that were read and do not open, but can open under other keys or closings.
     unopened: BTreeSet<PageId>,
+    /// Pages that were read and open under no key of the vault.
+    refused: Arc<BTreeSet<PageId>>,
     /// Number of pages that were read.
     pages: usize,
     /// Entries that were announced and are not settled.
@@ -93,6 +94,13 @@ impl JournalWalk {
         }
     }
 
+    /// Returns the walk without the pages that `earlier` read and that open under no key that it had or
+    /// could read. No writer replaces a page, so no later page with the same id opens either.
+    pub(super) fn without_refused_pages(self, earlier: &Self) -> Self {
+        let refused = Arc::clone(&earlier.refused);
+        Self { refused, ..self }
+    }
+
     /// Reads all pages added since the last call. The cost depends on the number of stored pages, not on
     /// the number of chains.
     pub(super) fn advance(
@@ -101,8 +109,21 @@ impl JournalWalk {
         header: &OpenHeader,
         visitor: &mut dyn JournalVisitor,
     ) -> Result<()> {
+        let listed = PageList::read(storage)?;
+        self.advance_to(&listed, storage, header, visitor)
+    }
+
+    /// Reads the listed pages that were not read yet, like [`advance`](Self::advance). The walk reads only
+    /// listed pages; otherwise a busy writer could keep the walk reading forever.
+    pub(super) fn advance_to(
+        &mut self,
+        listed: &PageList,
+        storage: &dyn Storage,
+        header: &OpenHeader,
+        visitor: &mut dyn JournalVisitor,
+    ) -> Result<()> {
         self.order.clear();
-        for ids in self.new_pages(storage)?.chunks(PAGES_AT_ONCE) {
+        for ids in self.new_pages(listed).chunks(PAGES_AT_ONCE) {
             let keys: Vec<_> = ids.iter().map(storage_keys::journal_page).collect();
             let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
             let values = read_each(storage, &keys)?;
@@ -116,40 +137,26 @@ impl JournalWalk {
         Ok(())
     }
 
-    /// Lists the stored pages that were not read yet. The walk reads only listed pages; otherwise a busy
-    /// writer could keep the walk reading forever.
-    fn new_pages(&self, storage: &dyn Storage) -> Result<Vec<PageId>> {
-        let mut found = Vec::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = scan_page(
-                storage,
-                Scan {
-                    prefix: storage_keys::JOURNAL_PAGES,
-                    after: after.as_deref(),
-                    limit: KEYS_AT_ONCE,
-                    projection: Projection::Keys,
-                },
-            )?;
-            let ids = page
-                .items
-                .iter()
-                .filter_map(|item| journal_page_of(&item.key));
-            found.extend(ids.filter(|id| self.is_new(id)));
-            if !page.more {
-                return Ok(found);
-            }
-            // A page without a key gives no place from which to continue.
-            let last = page.items.into_iter().next_back();
-            after = Some(last.ok_or(Error::Contended)?.key);
-        }
+    /// Returns the listed pages that were not read yet. Compares the sorted list with the sorted sets,
+    /// because a search for each page would cost more than its listing.
+    fn new_pages(&self, listed: &PageList) -> Vec<PageId> {
+        let mut unopened = self.unopened.iter().peekable();
+        let mut refused = self.refused.iter().peekable();
+        let mut is_unopened = |id: &PageId| {
+            while unopened.next_if(|it| *it < id).is_some() {}
+            while refused.next_if(|it| *it < id).is_some() {}
+            unopened.peek() == Some(&id) || refused.peek() == Some(&id)
+        };
+        let pages = listed.pages.iter();
+        let new = pages.filter(|id| !is_unopened(id) && self.is_behind_chain(id));
+        new.copied().collect()
     }
 
-    fn is_new(&self, id: &PageId) -> bool {
+    fn is_behind_chain(&self, id: &PageId) -> bool {
         let chain_index = self.chain_indexes.get(&id.writer);
         let chain = chain_index.and_then(|index| self.chains.get(*index as usize));
         let last = chain.and_then(|chain| chain.last);
-        last.is_none_or(|last| last < id.sequence) && !self.unopened.contains(id)
+        last.is_none_or(|last| last < id.sequence)
     }
 
     fn read_page(
@@ -166,7 +173,7 @@ impl JournalWalk {
         let tail = chain.unopened_tail;
         let tail = tail.filter(|tail| tail.next <= id.sequence);
         let mut cursor = tail.unwrap_or(chain.cursor);
-        let mut is_open = false;
+        let (mut is_open, mut is_refused) = (false, false);
         let mut visited = Vec::new();
         let (header, closed_pages) = self.keys.current(header);
         header.with_page_keys(Some(closed_pages), |keys| {
@@ -177,10 +184,13 @@ impl JournalWalk {
         })?;
         for (id, page, fault) in visited {
             is_open |= page.is_some();
+            is_refused |= self.is_refusal(fault);
             self.visit(chain_index, id, page.as_ref(), fault, visitor);
         }
         self.pages += 1;
-        if !is_open {
+        if is_refused {
+            Arc::make_mut(&mut self.refused).insert(id);
+        } else if !is_open {
             self.unopened.insert(id);
         }
         if let Some(chain) = self.chains.get_mut(chain_index as usize) {
@@ -191,6 +201,16 @@ impl JournalWalk {
             chain.unopened_tail = (!is_open).then_some(cursor);
         }
         Ok(())
+    }
+
+    /// Returns `true` if a page with this fault opens under no key of the vault. The stored header was read
+    /// after the page, and a header is stored before all pages under its keys.
+    fn is_refusal(&self, fault: Option<PageFault>) -> bool {
+        match fault {
+            Some(PageFault::NotAuthentic) => true,
+            Some(PageFault::UnknownKey) => self.keys.are_newest(),
+            _ => false,
+        }
     }
 
     fn chain_index(&mut self, writer: &WriterId) -> u32 {

@@ -20,6 +20,8 @@ pub(super) struct WalkKeys {
     vault: Option<Vault>,
     /// Header with newer keys than those with which the walk began.
     newer: Option<Arc<OpenHeader>>,
+    /// `true` if the stored header did not open when it was read again.
+    has_failed: bool,
 }
 
 impl WalkKeys {
@@ -28,6 +30,7 @@ impl WalkKeys {
             closed_pages,
             vault,
             newer: None,
+            has_failed: false,
         }
     }
 
@@ -40,6 +43,12 @@ impl WalkKeys {
         let newer = self.newer.as_deref();
         let newer = newer.filter(|newer| newer.header.generation() > generation);
         (newer.unwrap_or(header), &self.closed_pages)
+    }
+
+    /// Returns `true` if a page under an unknown key was compared with the stored header, or the keys are
+    /// not to be those of the stored header.
+    pub(super) fn are_newest(&self) -> bool {
+        !self.has_failed
     }
 
     /// Reads the stored header again if a page is under a journal key that the current header lacks. The
@@ -67,7 +76,10 @@ impl WalkKeys {
             Ok(stored) => stored,
             Err(Error::Locked) => return Err(Error::Locked),
             // `check_header` reports a header that does not open.
-            Err(_) => return Ok(()),
+            Err(_) => {
+                self.has_failed = true;
+                return Ok(());
+            }
         };
         if unknown.iter().any(|number| !lacks(&stored, *number)) {
             self.closed_pages = Arc::new(stored.read_closed_pages(storage)?);

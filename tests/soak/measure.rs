@@ -117,7 +117,7 @@ pub(crate) fn stored_bytes(storage: &dyn Storage) -> u64 {
             prefix: b"",
             after: after.as_deref(),
             limit: 1000,
-            projection: Projection::Keys,
+            projection: Projection::Head(0),
         };
         let page = storage.scan(scan).unwrap();
         let sizes = page.items.iter();

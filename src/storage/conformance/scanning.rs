@@ -159,7 +159,6 @@ fn lengths(storage: &dyn Storage) -> Result<(), Flaw> {
         commit(storage, put)?;
     }
     for projection in [
-        Projection::Keys,
         Projection::Head(0),
         Projection::Head(96),
         Projection::Head(usize::MAX),

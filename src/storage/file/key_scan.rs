@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 
 use super::database::failed;
 use super::index::KeyIndex;
-use super::row::{ObjectRow, blob, unsigned, value};
+use super::row::{ObjectRow, blob, revision, unsigned, value};
 use super::schema::key_sum;
 use super::segments::Segments;
 use crate::storage::scan::prefix_end;
@@ -29,12 +29,17 @@ const BY_INDEX: &str = "
         left join object as o on o.revision = entry.revision
     where entry.key >= ?1 and entry.key < ?2 order by entry.key";
 /// Scan by the key index without values. SQLite reads no overflow page to determine a length.
-const KEYS_BY_INDEX: &str = "
+const LENGTHS_BY_INDEX: &str = "
     select o.revision, o.key, o.key_sum, o.segment, o.start, o.length,
         coalesce(o.length, length(o.value)), x'', entry.key
     from object as entry indexed by object_by_key
         left join object as o on o.revision = entry.revision
     where entry.key >= ?1 and entry.key < ?2 and ?3 = 0 order by entry.key";
+/// Scan of the key index alone. SQLite reads no row of the table, of which each can be in a page of its
+/// own. The reader of a value finds damage of its row.
+const KEYS_BY_INDEX: &str = "
+    select revision, key, key_sum from object indexed by object_by_key
+    where key >= ?1 and key < ?2 and ?3 = 0 order by key";
 /// Scan of the table without the index, for keys whose index entries cannot be read.
 const BY_TABLE: &str = "
     select revision, key, key_sum, segment, start, length,
@@ -109,6 +114,7 @@ impl Request<'_> {
     fn collect(&self, from: &mut Vec<u8>, page: &mut ScanPage) -> Result<(), StorageError> {
         let (sql, head) = match self.projection {
             Projection::Keys => (KEYS_BY_INDEX, 0),
+            Projection::Head(0) => (LENGTHS_BY_INDEX, 0),
             Projection::Head(bytes) => (BY_INDEX, i32::try_from(bytes).unwrap_or(i32::MAX)),
             Projection::Values => (BY_INDEX, i32::MAX),
         };
@@ -121,7 +127,10 @@ impl Request<'_> {
                 page.more = true;
                 return Ok(());
             }
-            let item = self.item(row)?;
+            let item = match self.projection {
+                Projection::Keys => indexed_key(row)?,
+                _ => self.item(row)?,
+            };
             bytes += item.value.len();
             *from = successor(&item.key);
             page.items.push(item);
@@ -140,7 +149,7 @@ impl Request<'_> {
             Projection::Values => usize::MAX,
         };
         let projected = match self.projection {
-            Projection::Keys => Value::default(),
+            Projection::Keys | Projection::Head(0) => Value::default(),
             _ => value(row, 7, &object, self.segments, bytes)?,
         };
         Ok(ScanItem {
@@ -196,6 +205,20 @@ impl Request<'_> {
         }
         Ok(page)
     }
+}
+
+/// Returns an item of [`KEYS_BY_INDEX`], and checks its key against its checksum.
+fn indexed_key(row: &Row<'_>) -> Result<ScanItem, StorageError> {
+    let key = blob(row, 1)?;
+    if key_sum(key) != row.get::<_, i64>(2).map_err(failed)? {
+        return Err(StorageError::Damaged);
+    }
+    Ok(ScanItem {
+        key: key.to_vec(),
+        value: Value::default(),
+        length: 0,
+        revision: revision(row.get(0).map_err(failed)?),
+    })
 }
 
 /// Returns the smallest key that is greater than `key`.

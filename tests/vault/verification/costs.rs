@@ -43,6 +43,22 @@ fn plant_records(storage: &Shared, records: u64) {
     put_all(storage, keys);
 }
 
+/// Stores patient entries that do not open, half of them under a master key that the vault does not have.
+fn plant_entries(storage: &Shared, entries: u64) {
+    let puts = (0..entries).map(|n| {
+        let key = [b"p", &scattered(n)[..]].concat();
+        let value = [
+            &[1, 1, 16, 0, 1 + 8 * (n % 2) as u8, 0, 0, 0],
+            &[7; 192][..],
+        ]
+        .concat();
+        Transaction::new().put(key, value, Expect::Any)
+    });
+    for outcome in storage.commit(&puts.collect::<Vec<_>>()) {
+        outcome.unwrap();
+    }
+}
+
 /// Returns the costs of a verification and of an accepted restore, of a vault opened anew.
 fn costs(stage: &Stage) -> [Cost; 2] {
     let counting = Arc::new(Counting::new(stage.shared()));
@@ -102,6 +118,34 @@ fn planted_pages_are_accepted_with_restore() {
     plant_chains(&stage.storage, PAGES + 1);
     let report = stage.open().verify(None).unwrap();
     assert_eq!(faults(&report), [JournalFault::Altered]);
+}
+
+/// No planted object needs a call of its own, and a planted entry is read in a scan and once more.
+#[test]
+fn planted_objects_share_storage_calls() {
+    const OBJECTS: u64 = 3000;
+    type Plant = fn(&Shared, u64);
+    let plants: [(Plant, usize); 3] = [(plant_chains, 10), (plant_records, 10), (plant_entries, 4)];
+    for (plant, readings) in plants {
+        let stage = Stage::memory();
+        clinic(&stage.create());
+        plant(&stage.storage, OBJECTS);
+        let counting = Arc::new(Counting::new(stage.shared()));
+        let vault = stage.options().open(Arc::clone(&counting), &Fixed(1));
+        let vault = vault.unwrap();
+        let mut findings = 0;
+        let cost = counting.cost_of(|| {
+            let report = vault.verify(None).unwrap();
+            findings = report.journal.len() + report.records.len() + report.unattested.len();
+            findings += report.entries.len();
+        });
+        assert!(findings as u64 >= OBJECTS);
+        assert!(cost.calls < OBJECTS as usize / 5, "{cost:?}");
+        assert!(
+            cost.objects < readings * OBJECTS as usize + 1000,
+            "{cost:?}"
+        );
+    }
 }
 
 /// Stores `records` records in each of 50 charts, and as many journal entries.
