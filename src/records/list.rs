@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::crypto::Place;
 use crate::error::{Error, Result};
-use crate::format::envelope::{self, Address, Head};
+use crate::format::envelope::Address;
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::records::document::RecordInfo;
-use crate::records::read;
+use crate::records::page_opener::{OpenedRecord, PageOpener, address_of};
+use crate::records::read::Source;
 use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
@@ -70,9 +70,10 @@ pub struct Records {
 
 impl Records {
     fn fetch(&mut self) -> Result<()> {
-        for item in self.chart.page()? {
-            let found = self.chart.open(item, open_info).transpose();
-            self.ready.extend(found);
+        let mut page = self.chart.opened_page()?;
+        while let Some(record) = page.take() {
+            let found = self.chart.finish(record, |info, _| Ok(info));
+            self.ready.extend(found.transpose());
         }
         Ok(())
     }
@@ -110,6 +111,27 @@ impl ChartWalk {
         Ok(page)
     }
 
+    /// Fetches the next page, and starts to open its records.
+    pub(crate) fn opened_page(&mut self) -> Result<PageOpener> {
+        let items = self.page()?;
+        Ok(PageOpener::new(&self.vault, &self.cached, items))
+    }
+
+    /// Passes an opened record to `take`; `None` for a retraction. If a concurrent rotation or put
+    /// made the record unreadable, reads and opens the record again.
+    pub(crate) fn finish<T>(
+        &mut self,
+        record: OpenedRecord,
+        take: impl Fn(RecordInfo, Source) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let take = |(info, source)| take(info, source);
+        let opened = record.opened.and_then(|found| found.map(take).transpose());
+        self.unless_unreadable(&record.key, opened, |vault, cached, address, stored| {
+            let opened = vault.open_unnamed(cached, address, stored)?;
+            opened.map(take).transpose()
+        })
+    }
+
     /// Opens a fetched object. If a concurrent rotation or put made the object unreadable, reads
     /// and opens the object again.
     pub(crate) fn open<T>(
@@ -117,25 +139,32 @@ impl ChartWalk {
         item: ScanItem,
         open: impl Fn(&Vault, &CachedEntry, &Address, Stored) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let (record, _) = storage_keys::record_of(&item.key).ok_or(Error::Malformed)?;
-        let address = Address {
-            chart: chart_id(&self.cached)?,
-            record,
-        };
+        let address = address_of(&self.cached, &item.key)?;
         let stored = Stored {
             value: item.value,
             revision: item.revision,
         };
-        match open(&self.vault, &self.cached, &address, stored) {
-            Err(Error::UnknownPatientKey | Error::SegmentMissing) => {
-                self.refresh()?;
-                let stored = self.vault.core.store.read_one(&item.key)?;
-                stored.map_or(Ok(None), |stored| {
-                    open(&self.vault, &self.cached, &address, stored)
-                })
-            }
-            found => found,
-        }
+        let opened = open(&self.vault, &self.cached, &address, stored);
+        self.unless_unreadable(&item.key, opened, open)
+    }
+
+    /// Returns `opened`, unless a concurrent rotation or put made the object unreadable. Then reads
+    /// and opens the object again.
+    fn unless_unreadable<T>(
+        &mut self,
+        key: &[u8],
+        opened: Result<Option<T>>,
+        open: impl Fn(&Vault, &CachedEntry, &Address, Stored) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let Err(Error::UnknownPatientKey | Error::SegmentMissing) = opened else {
+            return opened;
+        };
+        self.refresh()?;
+        let address = address_of(&self.cached, key)?;
+        let stored = self.vault.core.store.read_one(key)?;
+        stored.map_or(Ok(None), |stored| {
+            open(&self.vault, &self.cached, &address, stored)
+        })
     }
 
     fn refresh(&mut self) -> Result<()> {
@@ -147,20 +176,6 @@ impl ChartWalk {
         self.cached = cached;
         Ok(())
     }
-}
-
-fn open_info(
-    _: &Vault,
-    cached: &CachedEntry,
-    address: &Address,
-    stored: Stored,
-) -> Result<Option<RecordInfo>> {
-    let head = Head::parse(&stored.value)?;
-    let key = cached.unwrap_data_key(&head, Place::Current)?;
-    let opened = envelope::open(stored.value.into(), &head, address, None, &key)?;
-    cached.check_name(address, &opened.meta.name)?;
-    let info = read::info(address, &head, opened.meta, &opened.content);
-    Ok((!info.is_retraction()).then_some(info))
 }
 
 impl Iterator for Records {

@@ -12,6 +12,7 @@ mod history;
 pub(crate) mod list;
 pub(crate) mod live_stream;
 mod names;
+pub(crate) mod page_opener;
 pub(crate) mod read;
 pub(crate) mod stream_owner;
 pub(crate) mod upload;

@@ -1,21 +1,20 @@
 //! Iterator over all records of a chart, one page at a time.
 
-use std::collections::VecDeque;
-
 use crate::error::{Error, Result};
 use crate::records::document::Record;
 use crate::records::list::ChartWalk;
+use crate::records::page_opener::PageOpener;
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::session::decide::Permission;
 use crate::session::handle::HandleGuard;
-use crate::storage::ScanItem;
 
 /// Iterator over the current records of a subject, with content; created by `Session::get_all`.
 ///
-/// Records are returned in unspecified order. A record is opened, checked against the policy and
-/// journaled when the iterator reaches it. The iterator may or may not return records that are
-/// written while it runs.
+/// Records are returned in unspecified order. A record is checked against the policy and journaled
+/// when the iterator reaches it. Threads may open the records of a fetched page ahead; drop the
+/// iterator to wipe the records that it did not return. The iterator may or may not return records
+/// that are written while it runs.
 ///
 /// ```
 /// # use chartlock::*;
@@ -32,8 +31,8 @@ pub struct Contents {
     session: Session,
     /// `None` for an unknown subject, and after the last record.
     chart: Option<(ChartWalk, HandleGuard)>,
-    /// Fetched values that are not opened yet.
-    fetched: VecDeque<ScanItem>,
+    /// Records that are fetched and not released yet.
+    page: PageOpener,
 }
 
 impl Contents {
@@ -47,13 +46,13 @@ impl Contents {
         Self {
             session: session.clone(),
             chart: guarded,
-            fetched: VecDeque::new(),
+            page: PageOpener::default(),
         }
     }
 
     fn end(&mut self) {
         self.chart = None;
-        self.fetched.clear();
+        self.page = PageOpener::default();
     }
 
     /// Returns the next record that is not retracted. An error of one record does not end the
@@ -63,23 +62,20 @@ impl Contents {
             return Ok(None);
         };
         guard.check()?;
-        let subject = chart.subject().clone();
+        let (vault, subject) = (&self.session.vault, chart.subject().clone());
         loop {
-            let Some(entry) = self.fetched.pop_front() else {
+            let Some(opened) = self.page.take() else {
                 if chart.has_ended() {
                     self.end();
                     return Ok(None);
                 }
-                self.fetched = chart.page().inspect_err(|_| chart.end())?.into();
+                self.page = chart.opened_page().inspect_err(|_| chart.end())?;
                 continue;
             };
             let released = self.session.release(&subject, |permit| {
-                chart.open(entry, |vault, cached, address, stored| {
-                    let Some((info, source)) = vault.open_unnamed(cached, address, stored)? else {
-                        return Ok(None);
-                    };
+                chart.finish(opened, |info, source| {
                     permit(&info)?;
-                    vault.whole(info, source).map(Some)
+                    vault.whole(info, source)
                 })
             });
             if let Some(record) = released? {

@@ -98,9 +98,9 @@ impl VaultOptions {
         self
     }
 
-    /// Sets how many threads encrypt or decrypt the content of one large record. The default is the
-    /// number of threads that the machine runs in parallel. With one thread, the calling thread
-    /// does all work.
+    /// Sets how many threads encrypt or decrypt the content of one large record, or decrypt the
+    /// records of a large chart. The default is the number of threads that the machine runs in
+    /// parallel. With one thread, the calling thread does all work.
     ///
     /// At most 8 threads work for one put or one reader. Memory does not depend on the size of the
     /// record: a put of a large record takes at most 34 MiB. A reader takes 2 MiB plus 1 MiB for
