@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use crate::crypto::{ChartId, CipherSuite, StreamId, StreamKey};
-use crate::error::{Error, Result, StorageError};
+use crate::error::{Error, Result};
 use crate::format::envelope::{OpenSegment, SEGMENT, StreamOpener};
 use crate::format::storage_keys;
+use crate::records::segment_threads::SegmentThreads;
 use crate::secret::{AN_OPERATION, Plaintext, wipe_stack};
 use crate::vault::store::Store;
 
@@ -105,14 +107,14 @@ impl Download {
     }
 
     fn open_into(&self, index: u32, target: &mut [u8]) -> Result<()> {
-        let mut segment = self.fetch(index)?;
+        let mut segment = self.fetch(index, Plaintext::default())?;
         segment.copy(&self.opener, 0, target)?;
         segment.open_padding(&self.opener)
     }
 
     /// Fetches segment `index` without opening it. For the last segment, also checks that no
-    /// further segment is stored.
-    fn fetch(&self, index: u32) -> Result<OpenSegment> {
+    /// further segment is stored. `memory` is reused if the storage keeps its own copy of the value.
+    fn fetch(&self, index: u32, memory: Plaintext) -> Result<OpenSegment> {
         let at = storage_keys::segment(&self.chart, &self.stream, index);
         let after = index + 1;
         let beyond = (after == self.opener.segments())
@@ -126,7 +128,19 @@ impl Download {
         if found.flatten().next().is_some() {
             return Err(Error::NotAuthentic);
         }
-        self.opener.segment(index, segment.value.into())
+        match segment.value.into_unshared() {
+            Ok(value) => self.opener.segment(index, value),
+            Err(shared) => self.opener.shared_segment(index, shared.into(), memory),
+        }
+    }
+
+    /// Fetches and opens segment `index`.
+    pub(super) fn fetch_ahead(&self, index: u32, memory: Plaintext) -> Result<OpenSegment> {
+        let mut segment = self.fetch(index, memory)?;
+        // Ignore the error here, because a chunk that does not open fails when it is read, and the
+        // chunks before it remain readable.
+        let _ = segment.open(&self.opener);
+        Ok(segment)
     }
 }
 
@@ -136,6 +150,9 @@ pub(crate) struct Ahead {
     download: Arc<Download>,
     /// Consecutive segments, beginning with the segment that was requested last.
     window: VecDeque<ReadAhead>,
+    threads: SegmentThreads,
+    /// Memory of former segments, for later ones.
+    memory: Vec<Plaintext>,
     /// Number of consecutive segments requested so far.
     sequential: u32,
 }
@@ -153,7 +170,7 @@ pub(crate) enum ReadExtent {
 #[derive(Debug)]
 enum ReadAhead {
     Fetched(OpenSegment),
-    InFlight(u32, JoinHandle<Result<OpenSegment>>),
+    InFlight(u32, Receiver<Result<OpenSegment>>),
 }
 
 impl ReadAhead {
@@ -167,7 +184,7 @@ impl ReadAhead {
     fn wait(self) -> Result<OpenSegment> {
         match self {
             Self::Fetched(segment) => Ok(segment),
-            Self::InFlight(_, thread) => thread.join().unwrap_or(Err(Error::CommitUnknown)),
+            Self::InFlight(_, reply) => reply.recv().unwrap_or(Err(Error::CommitUnknown)),
         }
     }
 }
@@ -177,6 +194,8 @@ impl Ahead {
         Self {
             download: Arc::new(download),
             window: VecDeque::new(),
+            threads: SegmentThreads::default(),
+            memory: Vec::new(),
             sequential: 0,
         }
     }
@@ -230,17 +249,25 @@ impl Ahead {
             .front()
             .is_some_and(|first| first.index() != index)
         {
-            let _ = self.window.pop_front().map(ReadAhead::wait);
+            let skipped = self.window.pop_front().map(ReadAhead::wait);
+            self.memory.extend(
+                skipped
+                    .and_then(Result::ok)
+                    .and_then(OpenSegment::into_memory),
+            );
         }
         let segment = match self.window.pop_front() {
             Some(segment) => segment.wait()?,
-            None => self.download.fetch(index)?,
+            None => {
+                let memory = self.memory.pop().unwrap_or_default();
+                self.download.fetch(index, memory)?
+            }
         };
         self.window.push_front(ReadAhead::Fetched(segment));
         Ok(())
     }
 
-    /// Starts threads that fetch and open the segments after `index`, up to `last`.
+    /// Lets threads fetch and open the segments after `index`, up to `last`.
     fn read_ahead(&mut self, index: u32, last: u32) -> Result<()> {
         let at_most = match self.download.threads.get() {
             1 => 0,
@@ -249,29 +276,12 @@ impl Ahead {
         let end = self.download.opener.segments().min(last.saturating_add(1));
         let next = index + self.window.len() as u32;
         for index in (next..end).take((at_most + 1).saturating_sub(self.window.len())) {
-            let download = Arc::clone(&self.download);
-            let fetch = move || {
-                let mut segment = download.fetch(index)?;
-                // Ignore the error here, because a chunk that does not open fails when it is read,
-                // and the chunks before it remain readable.
-                let _ = segment.open(&download.opener);
-                wipe_stack::<AN_OPERATION>();
-                Ok(segment)
-            };
-            let thread = thread::Builder::new()
-                .name("chartlock-open".into())
-                .spawn(fetch)
-                .map_err(StorageError::from)?;
-            self.window.push_back(ReadAhead::InFlight(index, thread));
+            let memory = self.memory.pop().unwrap_or_default();
+            let fetched = self.threads.fetch(&self.download, index, memory, at_most)?;
+            self.window.push_back(ReadAhead::InFlight(index, fetched));
         }
+        // Wipe the memory that no segment needs now, so that a reader does not grow.
+        self.memory.clear();
         Ok(())
-    }
-}
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        for segment in self.window.drain(..) {
-            let _ = segment.wait();
-        }
     }
 }

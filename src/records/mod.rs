@@ -14,6 +14,7 @@ pub(crate) mod live_stream;
 mod names;
 pub(crate) mod page_opener;
 pub(crate) mod read;
+mod segment_threads;
 pub(crate) mod stream_owner;
 pub(crate) mod upload;
 pub(crate) mod version_ref;

@@ -269,7 +269,7 @@ impl Uploading {
         self.sent += sent.iter().map(|sealed| sealed.len() as u64).sum::<u64>();
         // A storage in memory keeps the sent values, so their memory cannot be reused.
         self.memory
-            .extend(sent.into_iter().filter_map(Value::into_unshared));
+            .extend(sent.into_iter().flat_map(Value::into_unshared));
         if let Some(progress) = &self.progress {
             progress.step(ProgressUpdate {
                 phase: Phase::Storing,

@@ -94,9 +94,9 @@ impl Value {
         &self.0
     }
 
-    /// Returns the bytes for reuse of their memory, or `None` if the value is shared.
-    pub(crate) fn into_unshared(self) -> Option<Vec<u8>> {
-        self.0.try_into_mut().ok().map(Vec::from)
+    /// Returns the bytes for reuse of their memory, or the value if it is shared.
+    pub(crate) fn into_unshared(self) -> Result<Vec<u8>, Self> {
+        self.0.try_into_mut().map(Vec::from).map_err(Self)
     }
 }
 

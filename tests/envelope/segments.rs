@@ -99,6 +99,49 @@ fn partial_segment_read_opens_only_its_chunks() {
 }
 
 #[test]
+fn shared_segment_in_reused_memory_returns_only_its_own_content() {
+    let length = SEGMENT + CHUNK + 5;
+    let opener = opener(length);
+    let mut plaintext = content(length);
+    plaintext.resize(padme(length as u64) as usize, 0);
+    let mut memory = None;
+    for (index, part) in (0..).zip(plaintext.chunks(SEGMENT)) {
+        let value = sealed(index, part);
+        let mut altered = value.clone();
+        altered[CHUNK + 16] ^= 1;
+        let reused = memory.take().unwrap_or_default();
+        let mut segment = opener
+            .shared_segment(index, altered.into(), reused)
+            .unwrap();
+        assert_eq!(segment.open(&opener), Err(Error::NotAuthentic));
+        let mut out = vec![0xaa; CHUNK + 1];
+        for offset in [CHUNK, CHUNK + 1] {
+            let copied = segment.copy(&opener, offset, &mut out[..4]);
+            assert_eq!(copied, Err(Error::NotAuthentic));
+            assert!(out[..4] == [0xaa; 4]);
+        }
+        assert_eq!(segment.copy(&opener, 0, &mut out[..9]), Ok(9));
+        assert!(out[..9] == part[..9]);
+
+        let reused = segment.into_memory().unwrap();
+        let mut segment = opener.shared_segment(index, value.into(), reused).unwrap();
+        let content = &part[..part.len().min(length - index as usize * SEGMENT)];
+        for offset in [CHUNK - 1, 0, content.len() - 3] {
+            let expected = &content[offset..content.len().min(offset + CHUNK + 1)];
+            let copied = segment.copy(&opener, offset, &mut out);
+            assert_eq!(copied, Ok(expected.len()));
+            assert!(out[..expected.len()] == *expected);
+        }
+        assert_eq!(segment.open(&opener), Ok(()));
+        memory = segment.into_memory();
+        let short = opener.shared_segment(index, vec![0; CHUNK].into(), Default::default());
+        assert_eq!(short.unwrap_err(), Error::NotAuthentic);
+    }
+    let owned = opener.segment(0, sealed(0, &plaintext[..SEGMENT])).unwrap();
+    assert!(owned.into_memory().is_none());
+}
+
+#[test]
 fn stream_padding_continues_in_next_segment() {
     let mut sealer = StreamSealer::new(SUITE, &key(), &CHART, &STREAM).unwrap();
     let gathered = |length: usize| {

@@ -3,6 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
 use chartlock::storage::{FaultAction, FaultPoint, Faulty};
@@ -21,6 +22,7 @@ everywhere!(
     short_range_reads_at_most_two_segments,
     long_range_reads_only_its_segments,
     sequential_read_reads_each_segment_once,
+    sequential_read_continues_after_a_pause,
     get_reads_each_segment_once,
     single_threaded_reader_does_not_read_ahead,
     metadata_reads_no_segment,
@@ -142,6 +144,22 @@ fn sequential_read_reads_each_segment_once(stage: &Stage) {
         touched.sort_unstable();
         assert_eq!(touched, (0..12).collect::<Vec<_>>(), "{threads} threads");
     }
+}
+
+/// Reads a record with a pause in which the reader's threads end.
+fn sequential_read_continues_after_a_pause(stage: &Stage) {
+    drop(stage.create());
+    let (id, content) = put(stage, 12);
+    let (vault, log) = logging_vault(stage, 2);
+    let mut reader = session_on(&vault).reader(&id).unwrap().unwrap();
+    let mut read = vec![0; 4 * SEGMENT + 1];
+    reader.read_exact(&mut read).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    reader.read_to_end(&mut read).unwrap();
+    assert!(read == content);
+    let mut touched = take_log(&log, 12);
+    touched.sort_unstable();
+    assert_eq!(touched, (0..12).collect::<Vec<_>>());
 }
 
 fn get_reads_each_segment_once(stage: &Stage) {

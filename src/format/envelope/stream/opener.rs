@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use bytes::Bytes;
 use zeroize::Zeroize;
 
 use crate::crypto::{self, ChartId, CipherSuite, SealingKey, StreamId, StreamKey, TAG};
@@ -62,16 +63,43 @@ impl StreamOpener {
     /// # Errors
     /// [`Error::NotAuthentic`] if the value's length is not that of this segment.
     pub fn segment(&self, index: u32, value: Vec<u8>) -> Result<OpenSegment> {
-        let expected = self.sealed_length(index);
-        if expected == 0 || value.len() != expected {
-            return Err(Error::NotAuthentic);
-        }
+        self.check_length(index, value.len())?;
         Ok(OpenSegment {
             index,
             content: within(index, self.length),
+            shared: None,
             buffer: Plaintext::new(value),
             opened: 0,
         })
+    }
+
+    /// Wraps the stored value of segment `index`, which other owners share. The chunks are opened
+    /// into `memory`, which may contain the content of a former segment.
+    ///
+    /// # Errors
+    /// Errors of [`StreamOpener::segment`].
+    pub fn shared_segment(
+        &self,
+        index: u32,
+        value: Bytes,
+        memory: Plaintext,
+    ) -> Result<OpenSegment> {
+        self.check_length(index, value.len())?;
+        Ok(OpenSegment {
+            index,
+            content: within(index, self.length),
+            shared: Some(value),
+            buffer: memory,
+            opened: 0,
+        })
+    }
+
+    fn check_length(&self, index: u32, length: usize) -> Result<()> {
+        let expected = self.sealed_length(index);
+        if expected == 0 || length != expected {
+            return Err(Error::NotAuthentic);
+        }
+        Ok(())
     }
 }
 
@@ -80,6 +108,9 @@ pub struct OpenSegment {
     index: u32,
     /// Number of content bytes in this segment; padding follows the content.
     content: usize,
+    /// The sealed chunks; `None` if they are in `buffer` and opened in place.
+    shared: Option<Bytes>,
+    /// Memory for opened chunks, in the layout of the sealed ones.
     buffer: Plaintext,
     /// Bit mask of the chunks that are open.
     opened: u16,
@@ -130,10 +161,31 @@ impl OpenSegment {
     }
 
     fn open_from(&mut self, opener: &StreamOpener, first: usize) -> Result<()> {
-        for chunk in first..self.buffer.len().div_ceil(SEALED_CHUNK) {
+        for chunk in first..self.sealed().len().div_ceil(SEALED_CHUNK) {
             self.chunk(opener, chunk)?;
         }
         Ok(())
+    }
+
+    /// Returns the memory of the segment for another one; `None` if the segment was opened in place.
+    pub fn into_memory(mut self) -> Option<Plaintext> {
+        self.shared.as_ref()?;
+        Some(std::mem::take(&mut self.buffer))
+    }
+
+    /// Returns the bytes in which chunks that are not open are sealed.
+    fn sealed(&self) -> &[u8] {
+        self.shared.as_deref().unwrap_or(&self.buffer)
+    }
+
+    /// Prepares the memory into which shared chunks are opened.
+    fn prepare_memory(&mut self) {
+        let length = self.sealed().len();
+        if self.buffer.capacity() < length {
+            // Do not grow the buffer, because growing would leave an unwiped copy behind.
+            self.buffer = Plaintext::new(vec![0; length]);
+        }
+        self.buffer.resize(length, 0);
     }
 
     /// Returns `true` if a chunk contains only content and is still sealed.
@@ -142,11 +194,7 @@ impl OpenSegment {
     }
 
     fn open_to(&self, opener: &StreamOpener, chunk: usize, out: &mut [u8]) -> Result<usize> {
-        let start = chunk * SEALED_CHUNK;
-        let sealed = self.buffer.get(start..start + SEALED_CHUNK);
-        let (body, tag) = sealed
-            .and_then(|sealed| sealed.split_last_chunk::<TAG>())
-            .ok_or(Error::Malformed)?;
+        let (body, tag) = sealed_chunk(self.sealed(), chunk)?;
         let out = out.get_mut(..CHUNK).ok_or(Error::Malformed)?;
         opener
             .key
@@ -168,15 +216,21 @@ impl OpenSegment {
 
     /// Returns the content of a chunk, after opening the chunk if necessary.
     fn chunk(&mut self, opener: &StreamOpener, chunk: usize) -> Result<&[u8]> {
+        self.prepare_memory();
         let start = chunk * SEALED_CHUNK;
         let end = self.buffer.len().min(start + SEALED_CHUNK);
-        let sealed = self.buffer.get_mut(start..end).ok_or(Error::Malformed)?;
-        let (body, tag) = sealed
-            .split_last_chunk_mut::<TAG>()
-            .ok_or(Error::Malformed)?;
+        let room = self.buffer.get_mut(start..end).ok_or(Error::Malformed)?;
+        let (body, tag) = room.split_last_chunk_mut::<TAG>().ok_or(Error::Malformed)?;
         let content = self.content.saturating_sub(chunk * CHUNK).min(body.len());
         if self.opened & 1 << chunk == 0 {
-            opener.key.open(nonce(self.index, chunk), body, tag)?;
+            let nonce = nonce(self.index, chunk);
+            match &self.shared {
+                None => opener.key.open(nonce, body, tag)?,
+                Some(shared) => {
+                    let (sealed, tag) = sealed_chunk(shared, chunk)?;
+                    opener.key.open_to(nonce, sealed, tag, body)?;
+                }
+            }
             if body.iter().skip(content).any(|byte| *byte != 0) {
                 // Wipe the chunk here, because `opened` does not include the chunk, and `drop` does
                 // not wipe a segment without opened chunks.
@@ -189,10 +243,18 @@ impl OpenSegment {
     }
 }
 
+/// Returns a sealed chunk and its tag.
+fn sealed_chunk(segment: &[u8], chunk: usize) -> Result<(&[u8], &[u8; TAG])> {
+    let start = chunk * SEALED_CHUNK;
+    let end = segment.len().min(start + SEALED_CHUNK);
+    let sealed = segment.get(start..end).unwrap_or_default();
+    sealed.split_last_chunk().ok_or(Error::Malformed)
+}
+
 impl Drop for OpenSegment {
     fn drop(&mut self) {
-        if self.opened == 0 {
-            // All chunks are still sealed, so there is no plaintext to wipe.
+        if self.opened == 0 && self.shared.is_none() {
+            // All chunks are still sealed in place, so there is no plaintext to wipe.
             drop(std::mem::take(&mut self.buffer).into_sealed());
         }
     }
