@@ -128,6 +128,9 @@ pub(super) fn connect(
     if role == Role::Writer {
         set(&connection, "synchronous", 2)?;
         set(&connection, "secure_delete", 1)?;
+        // Keep all pages of a transaction in memory until the commit. A page that SQLite writes to the
+        // log before, and then changes again, makes SQLite read and sum all later pages of the log.
+        set(&connection, "cache_spill", 0)?;
         // The storage runs checkpoints itself, because SQLite ignores the failure of an automatic
         // checkpoint.
         set(&connection, "wal_autocheckpoint", 0)?;
