@@ -207,6 +207,9 @@ impl Changes<'_> {
         for (key, state) in keys.iter().filter(|(_, state)| state.is_changed()) {
             if let Some(revision) = state.before {
                 self.delete(key, revision)?;
+                // The new row of a destroyable value fills the pages of the former row.
+                let reuses_pages = is_destroyable(key) && state.revision.is_some();
+                self.effects.pages += if reuses_pages { 0 } else { 2 };
             }
         }
         let operations = prepared.transaction.operations().iter().enumerate();
@@ -276,7 +279,8 @@ impl Changes<'_> {
             self.execute(COPY_HEADER, row)?;
             self.effects.header = Some(value.clone());
         }
-        self.effects.pages += 3 + (padding + inline.len()) / PAGE_BYTES;
+        // Padding fills the page of the tree that is counted anyway.
+        self.effects.pages += 3 + inline.len() / PAGE_BYTES;
         Ok(())
     }
 
@@ -298,7 +302,6 @@ impl Changes<'_> {
                 self.effects.unreferenced.insert(extent.file);
             }
         }
-        self.effects.pages += 2;
         self.effects.deletions += 1;
         Ok(())
     }
