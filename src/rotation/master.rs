@@ -15,6 +15,7 @@ use crate::journal::{AccessOutcome, Act, JournaledChange, Operation, Target};
 use crate::keys::entry::PatientEntry;
 use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
+use crate::rotation::confirmed_entries::ConfirmedEntries;
 use crate::rotation::report::RotationReport;
 use crate::storage::{CommitError, Projection, ScanItem, Stored};
 use crate::vault::entries::change::EntryPut;
@@ -64,6 +65,7 @@ impl Vault {
             Ok(HeaderChange { keys, ..change })
         })?;
         let watcher = self.watcher();
+        let mut confirmed = ConfirmedEntries::default();
         let mut report = RotationReport {
             recovery_kits_stale: true,
             ..RotationReport::default()
@@ -71,10 +73,10 @@ impl Vault {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
             let watcher = watcher.as_deref();
-            let mut walked = self.reseal_until_clean(act, &mut report, watcher)?;
+            let mut walked = self.reseal_until_clean(act, &mut confirmed, &mut report, watcher)?;
             if !self.core.key_removal_delay.is_zero() {
                 self.wait_key_removal_delay(watcher);
-                walked = self.reseal_until_clean(act, &mut report, watcher)?;
+                walked = self.reseal_until_clean(act, &mut confirmed, &mut report, watcher)?;
             }
             if report.entries_blocking > 0 {
                 return Ok(report);
@@ -121,7 +123,7 @@ impl Vault {
         let watcher = self.watcher();
         self.wait_key_removal_delay(watcher.as_deref());
         let mut report = RotationReport::default();
-        let (pass, header) = self.walk_entries(act, false, watcher.as_deref())?;
+        let (pass, header) = self.walk_entries(act, None, watcher.as_deref())?;
         report.passes = 1;
         if pass.blocking > 0 || self.seals_any_entry(number)? {
             return Err(Error::KeyInUse);
@@ -177,12 +179,13 @@ impl Vault {
     fn reseal_until_clean(
         &self,
         act: &Act,
+        confirmed: &mut ConfirmedEntries,
         report: &mut RotationReport,
         watcher: Option<&dyn ProgressListener>,
     ) -> Result<u32> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let (pass, header) = self.walk_entries(act, true, watcher)?;
+            let (pass, header) = self.walk_entries(act, Some(confirmed), watcher)?;
             report.passes += 1;
             report.entries_resealed += pass.resealed;
             report.entries_blocking = pass.blocking;
@@ -195,29 +198,66 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Opens all entries under one header. If `reseal` is set, reseals the entries under former
-    /// master keys.
+    /// Opens all entries under one header. If `confirmed` is given, reseals the entries under former
+    /// master keys, and opens only the entries that are not confirmed.
     fn walk_entries(
         &self,
         act: &Act,
-        reseal: bool,
+        mut confirmed: Option<&mut ConfirmedEntries>,
         watcher: Option<&dyn ProgressListener>,
     ) -> Result<(EntryPass, Arc<OpenHeader>)> {
         let header = self.reload_header()?;
-        let activity = if reseal {
-            Phase::Resealing
-        } else {
-            Phase::Counting
+        let activity = match confirmed {
+            Some(_) => Phase::Resealing,
+            None => Phase::Counting,
+        };
+        if let Some(confirmed) = &mut confirmed {
+            confirmed.restrict_to(header.keyring.active_master().number);
+        }
+        let is_later_pass = confirmed.as_ref().is_some_and(|it| !it.is_empty());
+        let projection = match is_later_pass {
+            true => Projection::Keys,
+            false => Projection::Values,
         };
         let mut counter = Counter::new(watcher, activity);
         let mut pass = EntryPass::default();
-        self.each_page(storage_keys::ENTRIES, Projection::Values, &mut |entries| {
+        self.each_page(storage_keys::ENTRIES, projection, &mut |entries| {
             let count = entries.len() as u64;
-            self.walk_page(act, &header, entries, reseal, &mut pass)?;
+            let entries = match &confirmed {
+                Some(confirmed) if is_later_pass => self.read_unconfirmed(entries, confirmed)?,
+                _ => entries,
+            };
+            self.walk_page(act, &header, entries, confirmed.as_deref_mut(), &mut pass)?;
             counter.add(count);
             Ok(())
         })?;
         Ok((pass, header))
+    }
+
+    /// Reads the entries that are not confirmed, or that changed since.
+    fn read_unconfirmed(
+        &self,
+        mut entries: Vec<ScanItem>,
+        confirmed: &ConfirmedEntries,
+    ) -> Result<Vec<ScanItem>> {
+        entries.retain(|entry| !confirmed.contains(&entry.key, &entry.revision));
+        if entries.is_empty() {
+            return Ok(entries);
+        }
+        let keys: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
+        let stored = self.core.store.read_each(&keys)?;
+        let found = entries
+            .into_iter()
+            .zip(stored)
+            .filter_map(|(entry, stored)| {
+                let Stored { value, revision } = stored?;
+                Some(ScanItem {
+                    value,
+                    revision,
+                    ..entry
+                })
+            });
+        Ok(found.collect())
     }
 
     fn walk_page(
@@ -225,11 +265,11 @@ impl Vault {
         act: &Act,
         header: &OpenHeader,
         entries: Vec<ScanItem>,
-        reseal: bool,
+        mut confirmed: Option<&mut ConfirmedEntries>,
         pass: &mut EntryPass,
     ) -> Result<()> {
         let active = header.keyring.active_master().number;
-        let mut subjects = Vec::new();
+        let mut resealed = Vec::new();
         let mut changes = Vec::new();
         for entry in entries {
             // The key number on the medium is not authenticated, so only an entry that opens is
@@ -238,12 +278,15 @@ impl Vault {
                 continue;
             };
             if cached.master == active {
+                if let Some(confirmed) = &mut confirmed {
+                    confirmed.insert(&cached.key(), &cached.revision);
+                }
                 continue;
             }
             pass.stale += 1;
-            if reseal {
+            if confirmed.is_some() {
                 renew(&mut cached.entry, self.core.store.clock.now())?;
-                subjects.push(cached.entry.subject().clone());
+                resealed.push((cached.entry.subject().clone(), cached.key()));
                 let put = EntryPut {
                     header,
                     expect: cached.expect(),
@@ -255,7 +298,10 @@ impl Vault {
                 changes.push(put.change(self)?);
             }
         }
-        self.commit_entries(&subjects, changes, pass)
+        match confirmed {
+            Some(confirmed) => self.commit_entries(&resealed, changes, confirmed, pass),
+            None => Ok(()),
+        }
     }
 
     /// Opens an entry, or counts the failure in `pass` and returns `None`.
@@ -284,18 +330,24 @@ impl Vault {
 
     fn commit_entries(
         &self,
-        subjects: &[Subject],
+        resealed: &[(Subject, Vec<u8>)],
         changes: Vec<JournaledChange>,
+        confirmed: &mut ConfirmedEntries,
         pass: &mut EntryPass,
     ) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
         let results = self.core.journal.commit(changes)?;
-        for (subject, result) in subjects.iter().zip(results) {
+        for ((subject, key), result) in resealed.iter().zip(results) {
             self.forget_entry(subject);
             match result {
-                Ok(_) => pass.resealed += 1,
+                Ok(done) => {
+                    if let Some(revision) = done.revisions.first().into_iter().flatten().next() {
+                        confirmed.insert(key, revision);
+                    }
+                    pass.resealed += 1;
+                }
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 // Do nothing, because the pass already counted the entry as stale and the next pass
                 // reads it again.

@@ -4,6 +4,7 @@
 //! `journal/operation.rs`.
 
 mod chart;
+mod confirmed_entries;
 mod journal_keys;
 pub(crate) mod key_usage;
 mod master;

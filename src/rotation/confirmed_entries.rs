@@ -1,0 +1,52 @@
+//! Patient entries that a rotation found or stored under the active master key, so that its later
+//! passes need not open them again.
+
+use std::collections::HashSet;
+
+use crate::crypto;
+use crate::storage::Revision;
+
+/// Maximum number of remembered entries, which take about 20 MiB. Later passes open all others.
+const REMEMBERED_MAX: usize = 1 << 20;
+
+/// Fingerprints of the entries that are under one master key.
+#[derive(Default)]
+pub(super) struct ConfirmedEntries {
+    master: u32,
+    fingerprints: HashSet<[u8; 16]>,
+}
+
+impl ConfirmedEntries {
+    /// Forgets all entries, unless they are under this master key.
+    pub(super) fn restrict_to(&mut self, master: u32) {
+        if self.master != master {
+            self.fingerprints.clear();
+            self.master = master;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fingerprints.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, key: &[u8], revision: &Revision) {
+        if self.fingerprints.len() < REMEMBERED_MAX {
+            self.fingerprints.insert(fingerprint(key, revision));
+        }
+    }
+
+    /// Returns `true` if the entry is unchanged since it was confirmed.
+    pub(super) fn contains(&self, key: &[u8], revision: &Revision) -> bool {
+        self.fingerprints.contains(&fingerprint(key, revision))
+    }
+}
+
+/// Returns a digest of the key and the revision. A digest takes less memory than both, and no backend
+/// can choose revisions whose digests are equal.
+fn fingerprint(key: &[u8], revision: &Revision) -> [u8; 16] {
+    let length = (key.len() as u64).to_le_bytes();
+    let digest = crypto::sha256(&[&length, key, revision.as_bytes()]);
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(digest.first_chunk::<16>().unwrap_or(&[0; 16]));
+    fingerprint
+}
