@@ -70,9 +70,13 @@ pub struct Records {
 
 impl Records {
     fn fetch(&mut self) -> Result<()> {
-        let mut page = self.chart.opened_page()?;
-        while let Some(record) = page.take() {
-            let found = self.chart.finish(record, |info, _| Ok(info));
+        // Open the records on this thread, because more threads save no time: the caller does nothing
+        // meanwhile, and their results are expensive to move.
+        for item in self.chart.page()? {
+            let found = self.chart.open(item, |vault, cached, address, stored| {
+                let opened = vault.open_unnamed(cached, address, stored)?;
+                Ok(opened.map(|(info, _)| info))
+            });
             self.ready.extend(found.transpose());
         }
         Ok(())
