@@ -146,7 +146,7 @@ fn verify_without_new_header_fails() {
             FaultAction::Proceed
         }
         FaultPoint::Read([key]) if key[0] == b'v' && is_rotated.load(Ordering::SeqCst) => {
-            FaultAction::Fail(busy.clone())
+            FaultAction::Fail(busy)
         }
         _ => FaultAction::Proceed,
     });
