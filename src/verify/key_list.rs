@@ -10,10 +10,14 @@ use crate::storage::{KEY_BYTES_MAX, Projection, Scan, ScanItem, ScanPage, Storag
 /// Maximum number of storage keys per scan.
 const KEYS_AT_ONCE: usize = 1024;
 
+/// Number of storage keys in the first scan.
+const FIRST_KEYS: usize = 16;
+
 /// Scans of the keys of one class, which skip most keys that the caller does not want.
 ///
 /// The number of keys per scan doubles while most keys are wanted, and halves otherwise. Therefore,
-/// neighbours share a scan, and the keys between distant ones are not listed.
+/// neighbours share a scan, and few keys between distant ones are listed. No scan asks for many more keys
+/// than the remaining prefixes probably have.
 pub(super) struct KeyList<'a> {
     storage: &'a dyn Storage,
     limit: usize,
@@ -21,7 +25,8 @@ pub(super) struct KeyList<'a> {
 
 impl<'a> KeyList<'a> {
     pub(super) fn new(storage: &'a dyn Storage) -> Self {
-        Self { storage, limit: 1 }
+        let limit = FIRST_KEYS;
+        Self { storage, limit }
     }
 
     /// Passes each key with one of `prefixes` to `visit`, with the index of the prefix. The prefixes must
@@ -33,11 +38,17 @@ impl<'a> KeyList<'a> {
         visit: &mut dyn FnMut(usize, ScanItem) -> ControlFlow<()>,
     ) -> Result<()> {
         let (mut index, mut listed) = (0, Vec::new());
+        // Number of wanted keys so far, and how many of them have the current prefix alone.
+        let (mut found, mut run) = (0_usize, 0);
         while let Some(prefix) = prefixes.get(index) {
             let Some(class) = prefix.first() else {
                 break;
             };
-            let page = self.page(*class, &before(prefix).max(listed))?;
+            let first = index;
+            let mean = found.div_ceil(first.max(1)).max(1);
+            let expected = run.max(mean * (prefixes.len() - first));
+            let limit = self.limit.min(expected);
+            let page = self.page(*class, &before(prefix).max(listed), limit)?;
             let count = page.items.len();
             let mut wanted = 0;
             listed = page
@@ -59,6 +70,8 @@ impl<'a> KeyList<'a> {
                 break;
             }
             index += passed(prefixes, index, &listed);
+            found += wanted;
+            run = if index == first { run + wanted } else { 0 };
             self.adapt(wanted, count);
         }
         Ok(())
@@ -74,7 +87,7 @@ impl<'a> KeyList<'a> {
     ) -> Result<()> {
         let mut after = [&[class], first].concat();
         loop {
-            let page = self.page(class, &after)?;
+            let page = self.page(class, &after, self.limit)?;
             let count = page.items.len();
             let (mut charts, mut last) = (0, None);
             after = page
@@ -105,13 +118,13 @@ impl<'a> KeyList<'a> {
         }
     }
 
-    fn page(&self, class: u8, after: &[u8]) -> Result<ScanPage> {
+    fn page(&self, class: u8, after: &[u8], limit: usize) -> Result<ScanPage> {
         let page = scan_page(
             self.storage,
             Scan {
                 prefix: &[class],
                 after: Some(after),
-                limit: self.limit,
+                limit,
                 projection: Projection::Keys,
             },
         )?;
@@ -202,6 +215,18 @@ mod tests {
         let found = list(&stored, &["b1", "b2"]);
         let expected = [(0, "b1a"), (0, "b1b!"), (1, "b2a"), (1, "b2b")];
         assert_eq!(found, expected.map(|(index, key)| (index, key.to_owned())));
+    }
+
+    #[test]
+    fn long_prefix_after_short_ones_is_listed_completely() {
+        let mut stored: Vec<_> = (10..60).map(|n| format!("a{n}")).collect();
+        stored.extend((0..3000).map(|n| format!("a61{n:04}")));
+        stored.push("a62".to_owned());
+        let stored: Vec<&str> = stored.iter().map(String::as_str).collect();
+        let prefixes: Vec<_> = (10..63).map(|n| format!("a{n}")).collect();
+        let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+        let found = list(&stored, &prefixes).into_iter().map(|(_, key)| key);
+        assert!(found.eq(stored.iter().map(|key| (*key).to_owned())));
     }
 
     #[test]
