@@ -76,7 +76,7 @@ impl Vault {
     /// Compares the stored header with the later one, and joins both in memory.
     pub(super) fn plan_header(&self, later: Option<&LaterHeader>) -> Result<PlannedHeader> {
         let Some(later) = later else {
-            let header = self.header_in_memory()?;
+            let header = self.header_to_verify()?;
             let masters = header.keyring.masters();
             return Ok(PlannedHeader {
                 plan: HeaderPlan {

@@ -4,12 +4,21 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::journal::{self, AccessOutcome, ClosedPages, Target};
+use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::verify::journal_scan::JournalScan;
 use crate::verify::page_list::PageList;
 use crate::verify::walk::{JournalWalk, WalkPosition};
 use crate::verify::walk_keys::WalkKeys;
 use crate::verify::{NextStep, Verification};
+
+impl Vault {
+    /// Returns the stored header, or the one in memory if the stored one does not open: `check_header`
+    /// reports that.
+    pub(super) fn header_to_verify(&self) -> Result<Arc<OpenHeader>> {
+        self.reload_header().or_else(|_| self.header_in_memory())
+    }
+}
 
 impl Verification {
     /// Journals the verification. Continues if the stored header is missing or was replaced, because the
@@ -34,10 +43,9 @@ impl Verification {
             return Ok(Arc::clone(header));
         }
         match self.next {
-            NextStep::Journal => self.vault.reload_header(),
+            NextStep::Journal => self.vault.header_to_verify(),
             _ => self.vault.header_in_memory(),
         }
-        .or_else(|_| self.vault.header_in_memory())
     }
 
     pub(super) fn read_journal(&mut self, header: &OpenHeader) -> Result<()> {

@@ -10,7 +10,7 @@ use chartlock::{Error, Operation, Session, Vault};
 use super::bounds::planted_page;
 use super::{assert_clean, chains, clinic, faults, put_back, record_key, remove, verify};
 use crate::common::journal::pages;
-use crate::common::{accept_restore, because};
+use crate::common::{Fixed, accept_restore, because};
 use crate::raw::{self, Objects};
 use crate::stage::{Stage, record, session_on, subject};
 
@@ -19,6 +19,7 @@ everywhere!(
     items_recorded_under_closed_keys_are_repeated,
     plan_with_other_findings_is_outdated,
     plan_stays_valid_after_journaled_changes,
+    plan_shows_the_header_that_another_process_wrote,
     chart_written_after_restore_is_erased_only_if_named,
     expunge_of_record_written_after_restore_is_refused,
     gap_below_planted_page_stays_accepted_while_the_chain_grows,
@@ -160,6 +161,25 @@ fn plan_stays_valid_after_journaled_changes(stage: &Stage) {
     assert!(is_erased(&session));
     assert!(other.get(&record("MRN-3", "Allergy/1")).unwrap().is_some());
     drop((other, session, vault));
+    assert_clean(stage);
+}
+
+fn plan_shows_the_header_that_another_process_wrote(stage: &Stage) {
+    drop(restored(stage));
+    let options = stage.options_under_load();
+    let open = || options.clone().open(stage.shared(), &Fixed(1)).unwrap();
+    let (session, other) = (session_on(&open()), open());
+    session.get(&record("MRN-2", "Allergy/1")).unwrap();
+    let slot = other.add_slot(&Fixed(2)).unwrap();
+    other.rotate_journal_keys(&[], &[]).unwrap();
+    let (header, _) = raw::header(&raw::header_value(&stage.storage), &Fixed(1));
+    let generation = header.generation();
+    let plan = plan(&session);
+    assert!(plan.header.slots_back.iter().any(|it| it.id == slot));
+    assert_eq!(plan.header.generation, generation);
+    session
+        .accept_restore(&plan, because("disk failure"))
+        .unwrap();
     assert_clean(stage);
 }
 
