@@ -113,7 +113,7 @@ impl Download {
     }
 
     /// Fetches segment `index` without opening it. For the last segment, also checks that no
-    /// further segment is stored. `memory` is reused if the storage keeps its own copy of the value.
+    /// further segment is stored. `memory` is used only if the storage shares the value.
     fn fetch(&self, index: u32, memory: Plaintext) -> Result<OpenSegment> {
         let at = storage_keys::segment(&self.chart, &self.stream, index);
         let after = index + 1;
@@ -151,7 +151,7 @@ pub(crate) struct Ahead {
     /// Consecutive segments, beginning with the segment that was requested last.
     window: VecDeque<ReadAhead>,
     threads: SegmentThreads,
-    /// Memory of former segments, for later ones.
+    /// Memory of former segments, reused for later segments.
     memory: Vec<Plaintext>,
     /// Number of consecutive segments requested so far.
     sequential: u32,
@@ -166,7 +166,7 @@ pub(crate) enum ReadExtent {
     Stream,
 }
 
-/// A segment in the window of a reader: fetched, or being fetched by a thread.
+/// A segment in the window of a reader: fetched, or requested from a thread.
 #[derive(Debug)]
 enum ReadAhead {
     Fetched(OpenSegment),
@@ -243,7 +243,7 @@ impl Ahead {
             }
             _ => 1,
         };
-        // Wait for skipped segments, so that the number of running threads stays bounded.
+        // Wait for skipped segments, so that the number of requested segments stays bounded.
         while self
             .window
             .front()
@@ -280,7 +280,7 @@ impl Ahead {
             let fetched = self.threads.fetch(&self.download, index, memory, at_most)?;
             self.window.push_back(ReadAhead::InFlight(index, fetched));
         }
-        // Wipe the memory that no segment needs now, so that a reader does not grow.
+        // Wipe the memory that no segment needs now, so that the memory of a reader stays bounded.
         self.memory.clear();
         Ok(())
     }

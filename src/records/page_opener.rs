@@ -1,4 +1,4 @@
-//! Opener of the records of a page, in which several threads open records ahead of the caller.
+//! Opener of the records of a scan page, with threads that open records ahead of the caller.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,14 +23,14 @@ const BYTES_PER_UNIT: usize = 4096;
 /// Maximum number of threads for one page, the caller's thread included.
 const THREADS_MAX: usize = 8;
 
-/// Number of records that a thread opens before it looks for more work, because threads that often
-/// write the same memory slow each other down.
+/// Number of records that a thread claims at once, because threads that often write the same memory
+/// slow each other down.
 const AT_ONCE: usize = 16;
 
 /// An opened current version; `None` for a retraction.
 type Opened = Option<(RecordInfo, Source)>;
 
-/// A record of a page, after the attempt to open it.
+/// A record of a page, with the result of opening it.
 pub(crate) struct OpenedRecord {
     /// Storage key of the record.
     pub(crate) key: Vec<u8>,
@@ -39,8 +39,9 @@ pub(crate) struct OpenedRecord {
 
 /// Opener of the records of one page, which returns them in the order of the page.
 ///
-/// A page with much work is opened by several threads. They open records that the caller may not
-/// take, so they store errors and never report them.
+/// Helper threads open the records of a page with much work. The caller may stop before it takes
+/// all records, so a helper stores an error with its record. The caller gets the error when it takes
+/// the record.
 #[derive(Default)]
 pub(crate) struct PageOpener {
     page: Option<Arc<SealedPage>>,
@@ -53,7 +54,7 @@ pub(crate) struct PageOpener {
 trait OpenRecord: Send + Sync {
     fn open(&self, key: &[u8], stored: Stored) -> Result<Opened>;
 
-    /// Returns `true` once helpers must not open more.
+    /// Returns `true` once helpers must not open more records.
     fn must_stop(&self) -> bool;
 }
 
@@ -68,7 +69,7 @@ impl OpenRecord for ChartOpener {
         self.vault.open_unnamed(&self.cached, &address, stored)
     }
 
-    /// Stops once the vault is locked.
+    /// Returns `true` once the vault is locked.
     fn must_stop(&self) -> bool {
         self.vault.header_in_memory().is_err()
     }
@@ -77,7 +78,7 @@ impl OpenRecord for ChartOpener {
 struct SealedPage {
     opener: Box<dyn OpenRecord>,
     records: Vec<Mutex<PageRecord>>,
-    /// Index of the first record that no helper tried to open.
+    /// Index of the first record that no call of `open_next` claimed.
     next: AtomicUsize,
     /// `true` once the caller takes no more records.
     is_abandoned: AtomicBool,
@@ -125,7 +126,8 @@ impl PageOpener {
     /// Returns the next record of the page; `None` after the last one.
     ///
     /// # Panics
-    /// If a helper panicked while it opened the record.
+    /// If a helper panicked while it opened this record, or if opening a record panics on the caller's
+    /// thread.
     pub(crate) fn take(&mut self) -> Option<OpenedRecord> {
         let page = self.page.as_ref()?;
         let record = page.records.get(self.position)?;
@@ -160,8 +162,8 @@ impl PageOpener {
 }
 
 impl Drop for PageOpener {
-    /// Waits until no helper keeps keys, content and the storage open. Does not wait for the end of
-    /// a thread that has finished its work, because ending a thread takes 30 µs.
+    /// Waits until no helper holds keys, content or the storage. Does not join a thread that has
+    /// finished its work, because ending a thread takes 30 µs.
     fn drop(&mut self) {
         if let Some(page) = &self.page {
             page.is_abandoned.store(true, Ordering::Relaxed);
@@ -185,8 +187,8 @@ impl SealedPage {
         wipe_stack::<AN_OPERATION>();
     }
 
-    /// Opens the next records, except those that another thread opens or took. Returns `false` if
-    /// no record is left.
+    /// Claims and opens the next records, except those that another thread opens or took. Returns
+    /// `false` if no record is left.
     fn open_next(&self) -> bool {
         let next = self.next.fetch_add(AT_ONCE, Ordering::Relaxed);
         let Some(left) = self.records.get(next..).filter(|left| !left.is_empty()) else {
@@ -238,7 +240,7 @@ mod tests {
     use super::*;
     use crate::storage::Revision;
 
-    /// Opener that panics on key 1, after another thread took record 0.
+    /// Opener that panics on key 1. The helper starts once the caller opens key 0.
     struct Panics(Barrier);
 
     impl OpenRecord for Panics {
@@ -298,7 +300,7 @@ mod tests {
     fn panic_of_helper_continues_on_the_callers_thread() {
         let opener = Panics(Barrier::new(2));
         let mut page = PageOpener::start(Box::new(opener), items(), 2);
-        // The helper waits for this thread to open record 0, and then opens record 1.
+        // The helper waits until this thread opens record 0, and then panics on record 1.
         assert!(page.take().unwrap().opened.is_err());
         while !page.helpers.iter().all(JoinHandle::is_finished) {
             thread::yield_now();

@@ -15,8 +15,8 @@ use crate::secret::{AN_OPERATION, Plaintext, wipe_stack};
 /// Time after which a thread without work ends, so that readers of slow callers keep no threads.
 const IDLE_MAX: Duration = Duration::from_millis(100);
 
-/// Threads of one reader. A thread takes one segment after the other, because starting a thread for
-/// each segment takes half as long as opening it.
+/// Threads of one reader. A thread opens many segments, because starting a thread takes half as long
+/// as opening a segment.
 #[derive(Debug, Default)]
 pub(super) struct SegmentThreads {
     queue: Arc<SegmentQueue>,
@@ -47,8 +47,10 @@ struct SegmentJob {
 }
 
 impl SegmentThreads {
-    /// Lets a thread fetch and open segment `index`. Starts another thread if none is idle and fewer
-    /// than `at_most` run. The receiver gets no reply if the storage panics.
+    /// Requests segment `index` from a thread, which sends the opened segment to the receiver. Starts
+    /// another thread if fewer threads are idle than jobs wait, and fewer than `at_most` run.
+    ///
+    /// If the storage panics, the receiver gets [`Error::CommitUnknown`].
     pub(super) fn fetch(
         &mut self,
         download: &Arc<Download>,
@@ -76,7 +78,7 @@ impl SegmentThreads {
                     state.jobs.clear();
                     return Err(StorageError::from(error).into());
                 }
-                // The other threads do the work.
+                // A running thread takes the job later.
                 Err(_) => {}
             }
         }
@@ -102,7 +104,7 @@ impl SegmentQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches and opens segments until the reader ends, or no segment is requested for a while.
+    /// Fetches and opens segments until the reader ends, or no segment is requested for [`IDLE_MAX`].
     fn open_segments(&self, download: &Download) {
         while let Some(job) = self.next() {
             let SegmentJob {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::crypto;
 use crate::storage::Revision;
 
-/// Maximum number of remembered entries, which take about 20 MiB. Later passes open all others.
+/// Maximum number of remembered entries, which take about 34 MiB. Later passes open all others.
 const REMEMBERED_MAX: usize = 1 << 20;
 
 /// Fingerprints of the entries that are under one master key.
@@ -41,8 +41,8 @@ impl ConfirmedEntries {
     }
 }
 
-/// Returns a digest of the key and the revision. A digest takes less memory than both, and no backend
-/// can choose revisions whose digests are equal.
+/// Returns a digest of the key and the revision, because a digest takes less memory than both. No backend
+/// can find two revisions with the same digest.
 fn fingerprint(key: &[u8], revision: &Revision) -> [u8; 16] {
     let length = (key.len() as u64).to_le_bytes();
     let digest = crypto::sha256(&[&length, key, revision.as_bytes()]);

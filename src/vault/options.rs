@@ -102,7 +102,8 @@ impl VaultOptions {
     /// records of a large chart. The default is the number of threads that the machine runs in
     /// parallel. With one thread, the calling thread does all work.
     ///
-    /// At most 8 threads work for one put or one reader. Memory does not depend on the size of the
+    /// At most 8 threads work for one put, one reader or one iterator of
+    /// [`Session::get_all`](crate::Session::get_all). Memory does not depend on the size of the
     /// record: a put of a large record takes at most 34 MiB. A reader takes 2 MiB plus 1 MiB for
     /// each thread, at most 9 MiB. The system allocator may retain 2 to 3 MiB more for each reading
     /// thread, as glibc does in its arenas. For one put or reader at a time, the total stays under

@@ -59,8 +59,8 @@ impl Verification {
                     continue;
                 }
                 let before = match &read {
-                    // No journal page can make such an entry open, so one more reading proves that it was
-                    // not being replaced.
+                    // No later header opens this entry. If the recheck reads the same bytes, the entry
+                    // was not being replaced, so one more reading is enough.
                     StoredEntry::Unreadable(unopened) if opener.is_newest() => {
                         refused.insert(ptag, stored.revision);
                         Some(unopened.digest)
@@ -81,7 +81,8 @@ impl Verification {
         self.report_missing(header, &found_tags)
     }
 
-    /// Counts an entry that opens, and returns `true` if it matches the journal.
+    /// Returns `true` if an entry opens and matches the journal. Counts each entry that opens. For a
+    /// matching entry, reports a duplicate write and adds the subject to `found_tags`.
     fn matches_journal(
         &mut self,
         read: &StoredEntry,
@@ -133,7 +134,7 @@ impl Verification {
         unreadable: &mut Vec<(PatientTag, UnopenedEntry)>,
     ) -> Result<()> {
         let storage = &*Arc::clone(&self.storage);
-        // In order, because neighbours share pages of the storage.
+        // Keep the entries in order, because neighbouring entries share pages of the storage.
         let mut remaining: BTreeMap<PatientTag, Option<Digest>> =
             mismatches.iter().copied().collect();
         for round in 0..ROUNDS {
@@ -180,7 +181,8 @@ impl Verification {
         Ok(())
     }
 
-    /// Reads entries in one call. Adds each to `readings`, with the sequence that the journal expects now.
+    /// Reads entries in one call. Adds each entry to `readings`, with the sequence that the journal
+    /// expects now.
     fn read_again(
         &self,
         header: &OpenHeader,

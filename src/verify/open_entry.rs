@@ -33,8 +33,8 @@ impl Vault {
     }
 }
 
-/// Opening of many patient entries that were read together. Reloads the header at most once, because a
-/// storage writer can plant many entries under unknown master keys.
+/// Opener of patient entries that were read together. Reloads the header at most once, because a storage
+/// writer can plant many entries under unknown master keys.
 pub(super) struct EntryOpener<'a> {
     vault: &'a Vault,
     header: &'a OpenHeader,
@@ -52,10 +52,10 @@ impl<'a> EntryOpener<'a> {
         }
     }
 
-    /// Returns `true` unless the stored header could not be read again for an entry under an unknown key.
+    /// Returns `false` if an entry is under an unknown key and the header could not be reloaded.
     ///
-    /// Otherwise, no later header opens an entry that did not open, because a header is stored before all
-    /// entries under its keys.
+    /// If this method returns `true`, no later header opens an entry that did not open, because a header is
+    /// stored before all entries under its keys.
     pub(super) fn is_newest(&self) -> bool {
         !matches!(self.reloaded.get(), Some(Err(_)))
     }
@@ -67,8 +67,8 @@ impl<'a> EntryOpener<'a> {
                 let reloaded = self.reloaded.get_or_init(|| self.vault.reload_header());
                 match reloaded {
                     Ok(current) => open_under(current, tag, stored),
-                    // Discard faults of the header, because `check_header` reports them. A storage that
-                    // does not answer says nothing about the entry.
+                    // Discard faults of the header, because `check_header` reports them. Return other
+                    // storage errors, because the entry may open once the header can be read.
                     Err(Error::Storage(StorageError::Damaged)) => Err(Error::UnknownMasterKey),
                     Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error.clone()),
                     Err(_) => Err(Error::UnknownMasterKey),
@@ -168,7 +168,7 @@ pub(super) fn read_entries(
     Ok(found.collect())
 }
 
-/// Returns the tag and the value of a patient entry; `None` for a storage key of no entry.
+/// Returns a patient entry with its tag; `None` if the storage key identifies no entry.
 pub(super) fn tagged(item: ScanItem) -> Option<(PatientTag, Stored)> {
     let tag = storage_keys::entry_tag(&item.key)?;
     let stored = Stored {

@@ -27,8 +27,8 @@ const RECHECKED_AT_ONCE: usize = 1024;
 pub(super) struct RecheckCase {
     pub(super) mismatch: Mismatch,
     last: Reading,
-    /// Problems that the last reading found, sorted. Later ones also found them, unless the last reading
-    /// was the scan of the chart.
+    /// Sorted problems that the last reading found. If that reading was not the scan of the chart, all
+    /// earlier readings after the scan also found them.
     problems: Box<[Problem]>,
     /// `true` once the record was read between two readings of the journal.
     is_bracketed: bool,

@@ -94,8 +94,8 @@ impl JournalWalk {
         }
     }
 
-    /// Returns the walk without the pages that `earlier` read and that open under no key that it had or
-    /// could read. No writer replaces a page, so no later page with the same id opens either.
+    /// Returns the walk without the pages that `earlier` refused. No writer replaces a page, so these
+    /// pages do not open later.
     pub(super) fn without_refused_pages(self, earlier: &Self) -> Self {
         let refused = Arc::clone(&earlier.refused);
         Self { refused, ..self }
@@ -203,8 +203,9 @@ impl JournalWalk {
         Ok(())
     }
 
-    /// Returns `true` if a page with this fault opens under no key of the vault. The stored header was read
-    /// after the page, and a header is stored before all pages under its keys.
+    /// Returns `true` if a page with this fault opens under no key of the vault. For an unknown key, the
+    /// walk keeps its keys, or read the stored header after the page. A header is stored before all pages
+    /// under its keys.
     fn is_refusal(&self, fault: Option<PageFault>) -> bool {
         match fault {
             Some(PageFault::NotAuthentic) => true,

@@ -20,7 +20,7 @@ pub(super) struct WalkKeys {
     vault: Option<Vault>,
     /// Header with newer keys than those with which the walk began.
     newer: Option<Arc<OpenHeader>>,
-    /// `true` if the stored header did not open when it was read again.
+    /// `true` if the stored header could not be read or opened again.
     has_failed: bool,
 }
 
@@ -45,8 +45,8 @@ impl WalkKeys {
         (newer.unwrap_or(header), &self.closed_pages)
     }
 
-    /// Returns `true` if a page under an unknown key was compared with the stored header, or the keys are
-    /// not to be those of the stored header.
+    /// Returns `false` if the stored header could not be read or opened again, because that header may
+    /// contain newer keys. A walk that keeps its keys always returns `true`.
     pub(super) fn are_newest(&self) -> bool {
         !self.has_failed
     }
