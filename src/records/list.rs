@@ -70,8 +70,8 @@ pub struct Records {
 
 impl Records {
     fn fetch(&mut self) -> Result<()> {
-        // Open the records on this thread, because more threads save no time: the caller does nothing
-        // meanwhile, and their results are expensive to move.
+        // Open the records on this thread, because more threads save no time: the caller waits for the
+        // whole page, and moving opened records between threads is expensive.
         for item in self.chart.page()? {
             let found = self.chart.open(item, |vault, cached, address, stored| {
                 let opened = vault.open_unnamed(cached, address, stored)?;
@@ -115,7 +115,7 @@ impl ChartWalk {
         Ok(page)
     }
 
-    /// Fetches the next page, and starts to open its records.
+    /// Fetches the next page. If the page is large, starts threads that open its records.
     pub(crate) fn opened_page(&mut self) -> Result<PageOpener> {
         let items = self.page()?;
         Ok(PageOpener::new(&self.vault, &self.cached, items))
@@ -152,8 +152,8 @@ impl ChartWalk {
         self.unless_unreadable(&item.key, opened, open)
     }
 
-    /// Returns `opened`, unless a concurrent rotation or put made the object unreadable. Then reads
-    /// and opens the object again.
+    /// Returns `opened`. If a concurrent rotation or put made the object unreadable, reads and opens
+    /// the object again instead.
     fn unless_unreadable<T>(
         &mut self,
         key: &[u8],

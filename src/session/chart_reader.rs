@@ -12,9 +12,9 @@ use crate::session::handle::HandleGuard;
 /// Iterator over the current records of a subject, with content; created by `Session::get_all`.
 ///
 /// Records are returned in unspecified order. A record is checked against the policy and journaled
-/// when the iterator reaches it. Threads may open the records of a fetched page ahead; drop the
-/// iterator to wipe the records that it did not return. The iterator may or may not return records
-/// that are written while it runs.
+/// when the iterator reaches it. Threads may decrypt records before the iterator reaches them; drop
+/// the iterator to wipe the records that it did not return. The iterator may or may not return
+/// records that are written while it runs.
 ///
 /// ```
 /// # use chartlock::*;
@@ -31,7 +31,7 @@ pub struct Contents {
     session: Session,
     /// `None` for an unknown subject, and after the last record.
     chart: Option<(ChartWalk, HandleGuard)>,
-    /// Records that are fetched and not released yet.
+    /// Fetched records that are not released yet.
     page: PageOpener,
 }
 

@@ -14,11 +14,11 @@ use crate::storage::{Revision, Value};
 pub enum Projection {
     /// Keys and revisions only; the returned values are empty, and the returned lengths can be 0.
     ///
-    /// A backend can answer from its key index alone. An object is then in the page although its value
+    /// A backend can answer from its key index alone. The page then also contains objects whose values
     /// cannot be read.
     Keys,
-    /// The first bytes of each value, up to this count. With a count of 0, a scan returns the length of
-    /// each value beside its key.
+    /// The first bytes of each value, up to this count. With a count of 0, the returned values are empty,
+    /// but a scan returns the length of each whole value.
     Head(usize),
     /// Whole values.
     Values,

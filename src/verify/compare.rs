@@ -250,7 +250,7 @@ impl RecordCase<'_> {
         facts.any(|known| known.certain && known.fact.digest == stored.digest)
     }
 
-    /// Returns `true` if a page records this value at its version, even if an accepted restore voids that.
+    /// Returns `true` if a fact names this value as this version, even a fact that an accepted restore voids.
     fn was_written(&self, stored: &StoredVersion) -> bool {
         let mut facts = of_version(&self.all, stored.version).iter();
         facts.any(|known| known.fact.digest == stored.digest)
@@ -321,8 +321,8 @@ impl RecordCase<'_> {
     /// Reports version numbers that were written twice. A duplicate shows that the record was
     /// rolled back, or that the storage mixes two copies of the vault.
     fn duplicates(&self, problems: &mut Vec<Problem>) {
-        // A stored value proves that its announced write happened. Otherwise a duplicate would become
-        // visible only with the page that settles the write, after a restore was planned without it.
+        // A stored value proves that its announced write happened. Otherwise the duplicate would be found
+        // only after a page settles the write, and a restore planned before would not show it.
         let happened = |known: &&KnownFact| known.certain || self.record.stores(&known.fact);
         let known = self.after.known.iter().filter(happened);
         let facts = known.map(|known| &known.fact);

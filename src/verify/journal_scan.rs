@@ -21,9 +21,9 @@ use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition, is_restore}
 
 /// Results of the first scan of the journal.
 pub(super) struct JournalScan {
-    /// Findings of the first pass, until the report takes them.
+    /// Findings of the first scan, until the report takes them.
     pub(super) findings: Vec<JournalFinding>,
-    /// `true` if the first pass had findings.
+    /// `true` if the first scan had findings.
     pub(super) has_findings: bool,
     /// Pages that other pages reference as seen, or that this process has seen.
     seen_pages: BTreeMap<PageId, SeenPage>,

@@ -13,11 +13,12 @@ const KEYS_AT_ONCE: usize = 1024;
 /// Number of storage keys in the first scan.
 const FIRST_KEYS: usize = 16;
 
-/// Scans of the keys of one class, which skip most keys that the caller does not want.
+/// Scans of the storage keys of one class (first byte), which skip most keys that the caller does not
+/// want.
 ///
-/// The number of keys per scan doubles while most keys are wanted, and halves otherwise. Therefore,
-/// neighbours share a scan, and few keys between distant ones are listed. No scan asks for many more keys
-/// than the remaining prefixes probably have.
+/// The number of keys per scan doubles while most listed keys are wanted, and halves otherwise. Therefore,
+/// neighbouring wanted keys share a scan, and few unwanted keys between distant ones are listed. No scan
+/// asks for many more keys than the remaining prefixes probably have.
 pub(super) struct KeyList<'a> {
     storage: &'a dyn Storage,
     limit: usize,
@@ -38,7 +39,7 @@ impl<'a> KeyList<'a> {
         visit: &mut dyn FnMut(usize, ScanItem) -> ControlFlow<()>,
     ) -> Result<()> {
         let (mut index, mut listed) = (0, Vec::new());
-        // Number of wanted keys so far, and how many of them have the current prefix alone.
+        // Number of wanted keys so far, and of those in the last scans that ended within one prefix.
         let (mut found, mut run) = (0_usize, 0);
         while let Some(prefix) = prefixes.get(index) {
             let Some(class) = prefix.first() else {
@@ -77,8 +78,8 @@ impl<'a> KeyList<'a> {
         Ok(())
     }
 
-    /// Passes each chart that has keys of a class to `visit`, from the chart ids that begin with `first`,
-    /// until `visit` breaks.
+    /// Passes each chart that has keys of a class to `visit`, in ascending order, until `visit` breaks.
+    /// Starts with the chart ids that begin with `first`.
     pub(super) fn each_chart(
         &mut self,
         class: u8,
@@ -152,7 +153,7 @@ fn passed(prefixes: &[Vec<u8>], index: usize, key: &[u8]) -> usize {
     passed.count()
 }
 
-/// Returns a key from which a scan lists all keys with a prefix, and few others.
+/// Returns a key after which a scan lists all keys with `prefix`, and few or no keys before them.
 fn before(prefix: &[u8]) -> Vec<u8> {
     let mut key = prefix.to_vec();
     if let Some(last) = key.pop().and_then(|last| last.checked_sub(1)) {
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn long_prefix_after_short_ones_is_listed_completely() {
+    fn prefix_with_many_keys_is_listed_completely() {
         let mut stored: Vec<_> = (10..60).map(|n| format!("a{n}")).collect();
         stored.extend((0..3000).map(|n| format!("a61{n:04}")));
         stored.push("a62".to_owned());

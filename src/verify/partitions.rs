@@ -69,7 +69,7 @@ impl Verification {
         partition: &mut Partition,
         remaining: &mut BTreeSet<ChartId>,
     ) -> Result<()> {
-        // An entry that does not open is reported already. Its charts are checked without it.
+        // `check_entries` has reported each entry that does not open. Its charts are checked without it.
         self.entry_scan().each_opened(header, &mut |_, cached| {
             self.check_subject(header, cached, partition, remaining)
         })

@@ -13,8 +13,8 @@ use crate::verify::walk_keys::WalkKeys;
 use crate::verify::{NextStep, Verification};
 
 impl Vault {
-    /// Returns the stored header, or the one in memory if the stored one does not open: `check_header`
-    /// reports that.
+    /// Returns the stored header. If it cannot be read or opened, returns the header in memory, because
+    /// `check_header` reports the fault.
     pub(super) fn header_to_verify(&self) -> Result<Arc<OpenHeader>> {
         self.reload_header().or_else(|_| self.header_in_memory())
     }
@@ -92,8 +92,8 @@ impl Verification {
         Ok(JournalWalk::with_keys(WalkKeys::new(closed_pages, vault)))
     }
 
-    /// Returns another walk over the journal after the first one. It leaves out pages that the first walk
-    /// refused, of which an attacker can plant many.
+    /// Returns another walk over the journal after the first one. The new walk leaves out pages that the
+    /// first walk refused, because an attacker can plant many of them.
     pub(super) fn later_walk(&mut self, header: &OpenHeader) -> Result<JournalWalk> {
         let walk = self.new_walk(header)?;
         Ok(walk.without_refused_pages(&self.walk))

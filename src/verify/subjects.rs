@@ -24,7 +24,7 @@ pub(super) struct JournaledWrite {
 #[derive(Debug, Default)]
 pub(super) struct JournaledWrites {
     writes: Vec<JournaledWrite>,
-    /// A number that was certainly written twice before the first scan, with the finding to report.
+    /// A number with two certain writes at the end of the first scan, with the finding to report.
     duplicate: Option<(u64, FindingKind)>,
 }
 
@@ -142,7 +142,7 @@ impl JournaledWrites {
         })
     }
 
-    /// Returns `true` if a duplicate is reported whatever is stored.
+    /// Returns `true` if a duplicate is reported regardless of the stored value.
     pub(super) fn has_duplicate(&self) -> bool {
         self.duplicate.is_some()
     }

@@ -20,7 +20,7 @@ pub(super) const CHARTS_AT_ONCE: usize = 256;
 /// chart fills its own storage calls.
 const LARGE_CHART_RECORDS: usize = 64;
 
-/// Chart of a group, with what was read of it.
+/// Chart of a group, with its listed storage keys and its readings.
 struct UnownedChart {
     chart: ChartId,
     is_large: bool,

@@ -120,7 +120,7 @@ impl Model<'_> {
         let Some(planned) = plan.map(|plan| plan.begun) else {
             return true;
         };
-        // A page can land after its call ended: without transactions, the page that settles a put.
+        // Without transactions, the page that settles a put can be written after the call ended.
         let is_page_after = |process: usize| {
             let mut applied = self.applied.iter();
             applied.any(|put| put.process == process && put.key[0] == b'j' && put.step > planned)

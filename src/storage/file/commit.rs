@@ -279,7 +279,7 @@ impl Changes<'_> {
             self.execute(COPY_HEADER, row)?;
             self.effects.header = Some(value.clone());
         }
-        // Padding fills the page of the tree that is counted anyway.
+        // Padding fills a page of the B-tree that is counted anyway.
         self.effects.pages += 3 + inline.len() / PAGE_BYTES;
         Ok(())
     }

@@ -128,8 +128,9 @@ pub(super) fn connect(
     if role == Role::Writer {
         set(&connection, "synchronous", 2)?;
         set(&connection, "secure_delete", 1)?;
-        // Keep all pages of a transaction in memory until the commit. A page that SQLite writes to the
-        // log before, and then changes again, makes SQLite read and sum all later pages of the log.
+        // Keep all pages of a transaction in memory until the commit. If SQLite changes a page that it
+        // already wrote to the log, it must read all later pages of the log and compute their checksums
+        // again.
         set(&connection, "cache_spill", 0)?;
         // The storage runs checkpoints itself, because SQLite ignores the failure of an automatic
         // checkpoint.

@@ -35,8 +35,8 @@ const LENGTHS_BY_INDEX: &str = "
     from object as entry indexed by object_by_key
         left join object as o on o.revision = entry.revision
     where entry.key >= ?1 and entry.key < ?2 and ?3 = 0 order by entry.key";
-/// Scan of the key index alone. SQLite reads no row of the table, of which each can be in a page of its
-/// own. The reader of a value finds damage of its row.
+/// Scan of the key index alone. SQLite reads no row of the table, because each row can be in another
+/// page. A damaged row is found when its value is read.
 const KEYS_BY_INDEX: &str = "
     select revision, key, key_sum from object indexed by object_by_key
     where key >= ?1 and key < ?2 and ?3 = 0 order by key";

@@ -130,8 +130,8 @@ fn tampering_with_busy_record_is_found(stage: &Stage) {
     });
 }
 
-/// An entry under a new master key needs the new header. A storage that does not return it says nothing
-/// about the entry.
+/// An entry under a new master key opens only with the new header. If the storage fails to return that
+/// header, verification fails instead of reporting the entry.
 #[test]
 fn verify_without_new_header_fails() {
     let stage = Stage::per_operation();

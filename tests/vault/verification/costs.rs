@@ -120,7 +120,7 @@ fn planted_pages_are_accepted_with_restore() {
     assert_eq!(faults(&report), [JournalFault::Altered]);
 }
 
-/// No planted object needs a call of its own, and a planted entry is read in a scan and once more.
+/// Planted objects share storage calls, and a planted entry is read in one scan and in one recheck.
 #[test]
 fn planted_objects_share_storage_calls() {
     const OBJECTS: u64 = 3000;

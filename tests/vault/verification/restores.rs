@@ -250,7 +250,8 @@ fn change_announced_before_acceptance_is_no_finding() {
     }
 }
 
-/// A change is stored before a restore is accepted, and its page says so afterwards.
+/// A change is stored before a restore is accepted, and the page that settles the change is written
+/// afterwards.
 #[test]
 fn change_stored_before_acceptance_is_no_finding() {
     for class in [b'r', b'p'] {
@@ -258,8 +259,10 @@ fn change_stored_before_acceptance_is_no_finding() {
     }
 }
 
-/// Accepts a restore that undid a change, while another process makes a change of the same object.
-/// `is_moment` gets the storage key of a put, and whether the object was put before.
+/// Accepts a restore that undid a change, while another process changes the same object.
+///
+/// `is_moment` returns `true` for the put before which the restore is accepted. Its arguments are the
+/// storage key of the put, and `true` if an object of `class` was put before.
 fn accept_beside_a_change(
     class: u8,
     is_moment: impl Fn(&[u8], bool) -> bool + Send + Sync + 'static,
@@ -277,7 +280,8 @@ fn accept_beside_a_change(
     change(&stage.open());
     put_back(&stage.storage, &snapshot, |key| b"rhp".contains(&key[0]));
     let (accepting, is_stored) = (stage.open(), AtomicBool::new(false));
-    // The journal's thread may write a page, and would survive a failed assertion.
+    // Check the result at the end, because the journal's thread may call the closure, and a failed
+    // assertion on that thread does not fail the test.
     let accepted = Arc::new(OnceLock::new());
     let result = Arc::clone(&accepted);
     let storage = PerOperation::new(Faulty::new(stage.shared(), move |_, point| {

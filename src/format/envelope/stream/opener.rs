@@ -73,8 +73,8 @@ impl StreamOpener {
         })
     }
 
-    /// Wraps the stored value of segment `index`, which other owners share. The chunks are opened
-    /// into `memory`, which may contain the content of a former segment.
+    /// Wraps the stored value of segment `index`, if the storage shares the value. The chunks are
+    /// opened into `memory`, which may contain the content of a former segment.
     ///
     /// # Errors
     /// Errors of [`StreamOpener::segment`].
@@ -167,18 +167,18 @@ impl OpenSegment {
         Ok(())
     }
 
-    /// Returns the memory of the segment for another one; `None` if the segment was opened in place.
+    /// Returns the memory for reuse by another segment; `None` if the chunks were opened in place.
     pub fn into_memory(mut self) -> Option<Plaintext> {
         self.shared.as_ref()?;
         Some(std::mem::take(&mut self.buffer))
     }
 
-    /// Returns the bytes in which chunks that are not open are sealed.
+    /// Returns the stored bytes. Chunks that were opened in place contain plaintext there.
     fn sealed(&self) -> &[u8] {
         self.shared.as_deref().unwrap_or(&self.buffer)
     }
 
-    /// Prepares the memory into which shared chunks are opened.
+    /// Resizes the memory for opened chunks to the length of the stored value.
     fn prepare_memory(&mut self) {
         let length = self.sealed().len();
         if self.buffer.capacity() < length {
@@ -243,7 +243,7 @@ impl OpenSegment {
     }
 }
 
-/// Returns a sealed chunk and its tag.
+/// Returns the ciphertext and the tag of a chunk.
 fn sealed_chunk(segment: &[u8], chunk: usize) -> Result<(&[u8], &[u8; TAG])> {
     let start = chunk * SEALED_CHUNK;
     let end = segment.len().min(start + SEALED_CHUNK);
