@@ -1,6 +1,6 @@
 //! Scans of all objects under a prefix, page by page.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::storage::{Projection, Scan, ScanItem, Storage, scan_page};
 use crate::vault::Vault;
@@ -22,6 +22,13 @@ impl Vault {
         visit: &mut dyn FnMut(Vec<ScanItem>) -> Result<()>,
     ) -> Result<()> {
         each_page(&*self.core.store.storage, prefix, projection, visit)
+    }
+
+    /// Passes each stored patient entry to `visit`.
+    pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(ScanItem) -> Result<()>) -> Result<()> {
+        self.each_page(storage_keys::ENTRIES, Projection::Values, &mut |items| {
+            items.into_iter().try_for_each(&mut *visit)
+        })
     }
 }
 
@@ -49,31 +56,12 @@ pub(crate) fn each_page(
                 projection,
             },
         )?;
-        if let Some(last) = page.items.last() {
-            after = Some(last.key.clone());
-        }
-        let more = page.more;
+        let last = page.items.last().map(|item| item.key.clone());
         visit(page.items)?;
-        if !more {
+        if !page.more {
             return Ok(());
         }
-    }
-}
-
-/// Passes each stored patient entry to `visit`.
-pub(crate) fn each_entry(
-    storage: &dyn Storage,
-    visit: &mut dyn FnMut(ScanItem) -> Result<()>,
-) -> Result<()> {
-    let entries = storage_keys::ENTRIES;
-    each_page(storage, entries, Projection::Values, &mut |items| {
-        items.into_iter().try_for_each(&mut *visit)
-    })
-}
-
-impl Vault {
-    /// Passes each stored patient entry to `visit`.
-    pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(ScanItem) -> Result<()>) -> Result<()> {
-        each_entry(&*self.core.store.storage, visit)
+        // A page without a key gives no place from which to continue.
+        after = Some(last.ok_or(Error::Contended)?);
     }
 }
