@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use crate::crypto;
 use crate::storage::Revision;
 
-/// Maximum number of remembered entries, which take about 34 MiB. Later passes open all others.
-const REMEMBERED_MAX: usize = 1 << 20;
+/// Maximum number of remembered entries, for which a set grows to 17 MiB. Later passes open all others.
+const REMEMBERED_MAX: usize = 7 << 17;
 
 /// Fingerprints of the entries that are under one master key.
 #[derive(Default)]
