@@ -37,10 +37,11 @@ pub(super) struct RecheckCase {
 impl Verification {
     /// Returns the maximum number of records or patient entries that are rechecked together. They share
     /// readings of the storage keys of all journal pages and of all patient entries, so the number
-    /// grows with these; otherwise many findings would each cost a reading of all of them.
+    /// grows with these; otherwise many findings would each cost a reading of all of them. Half of these
+    /// bounds the memory of the findings that wait.
     pub(super) fn rechecked_at_once(&self) -> usize {
         let shared = self.walk.pages().saturating_add(self.stored_entries);
-        shared.max(RECHECKED_AT_ONCE)
+        (shared / 2).max(RECHECKED_AT_ONCE)
     }
 
     /// Reads the records again in rounds. Reports problems once two readings agree, or after the

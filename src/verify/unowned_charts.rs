@@ -16,15 +16,17 @@ use crate::verify::snapshot::{RECORDS_AT_ONCE, Reading};
 
 /// Maximum number of charts that share storage calls.
 pub(super) const CHARTS_AT_ONCE: usize = 256;
-/// Number of current versions from which a chart is checked alone. The limit bounds memory, and such a
-/// chart fills its own storage calls.
-const LARGE_CHART_RECORDS: usize = 64;
+/// Number of current or earlier versions from which a chart is checked alone. The limit bounds memory, and
+/// such a chart fills its own storage calls.
+const LARGE_CHART_VERSIONS: usize = 64;
 
 /// Chart of a group, with its listed storage keys and its readings.
 struct UnownedChart {
     chart: ChartId,
     is_large: bool,
     keys: Vec<Vec<u8>>,
+    records: u64,
+    earlier_versions: u64,
     scanned: BTreeMap<RecordTag, Reading>,
 }
 
@@ -41,20 +43,22 @@ impl Verification {
             chart: *chart,
             is_large: false,
             keys: Vec::new(),
+            records: 0,
+            earlier_versions: 0,
             scanned: BTreeMap::new(),
         });
         let mut group: Vec<_> = charts.collect();
-        self.list_keys(Place::Current, &mut group)?;
+        self.read_group(Place::Current, &mut group)?;
+        self.read_group(Place::Earlier, &mut group)?;
         let large = group.extract_if(.., |chart| chart.is_large);
         let large: Vec<_> = large.map(|chart| chart.chart).collect();
-        self.report.counts.records += self.read_listed(Place::Current, &mut group)?;
-        self.list_keys(Place::Earlier, &mut group)?;
-        self.report.counts.earlier_versions += self.read_listed(Place::Earlier, &mut group)?;
         for mut chart in group {
             let facts = partition.facts.records(&chart.chart, None, None);
             for record in facts {
                 chart.scanned.entry(record).or_default();
             }
+            self.report.counts.records += chart.records;
+            self.report.counts.earlier_versions += chart.earlier_versions;
             self.progress(chart.scanned.len() as u64);
             self.compare(&self.unowned(chart.chart), chart.scanned, partition);
         }
@@ -78,12 +82,18 @@ impl Verification {
         }
     }
 
-    /// Lists the storage keys of the charts' current or earlier versions. Marks charts with many current
-    /// versions, and stops listing them.
+    /// Reads the charts' current or earlier versions, except those of large charts.
+    fn read_group(&mut self, place: Place, group: &mut [UnownedChart]) -> Result<()> {
+        self.list_keys(place, group)?;
+        self.read_listed(place, group)
+    }
+
+    /// Lists the storage keys of the charts' current or earlier versions. Marks charts with many of them,
+    /// and stops listing these.
     fn list_keys(&self, place: Place, group: &mut [UnownedChart]) -> Result<()> {
-        let (class, limit) = match place {
-            Place::Current => (b'r', LARGE_CHART_RECORDS),
-            Place::Earlier => (b'h', usize::MAX),
+        let class = match place {
+            Place::Current => b'r',
+            Place::Earlier => b'h',
         };
         let prefixes = group.iter().map(|it| storage_keys::chart(class, &it.chart));
         let prefixes: Vec<_> = prefixes.collect();
@@ -92,7 +102,7 @@ impl Verification {
                 return ControlFlow::Break(());
             };
             chart.keys.push(item.key);
-            chart.is_large = chart.keys.len() >= limit;
+            chart.is_large |= chart.keys.len() >= LARGE_CHART_VERSIONS;
             match chart.is_large {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
@@ -100,14 +110,13 @@ impl Verification {
         })
     }
 
-    /// Reads the objects at the listed keys. Returns their number.
-    fn read_listed(&mut self, place: Place, group: &mut [UnownedChart]) -> Result<u64> {
+    /// Reads and counts the objects at the listed keys.
+    fn read_listed(&mut self, place: Place, group: &mut [UnownedChart]) -> Result<()> {
         let mut listed = Vec::new();
         for (index, chart) in group.iter_mut().enumerate() {
             let keys = std::mem::take(&mut chart.keys).into_iter();
-            listed.extend(keys.map(|key| (index, key)));
+            listed.extend(keys.filter(|_| !chart.is_large).map(|key| (index, key)));
         }
-        let mut count = 0;
         for listed in listed.chunks(RECORDS_AT_ONCE) {
             let keys: Vec<&[u8]> = listed.iter().map(|(_, key)| key.as_slice()).collect();
             let stored = read_each(&*self.storage, &keys)?;
@@ -115,7 +124,10 @@ impl Verification {
                 let (Some(chart), Some(stored)) = (group.get_mut(*index), stored) else {
                     continue;
                 };
-                count += 1;
+                match place {
+                    Place::Current => chart.records += 1,
+                    Place::Earlier => chart.earlier_versions += 1,
+                }
                 let item = ScanItem {
                     key: key.clone(),
                     length: stored.value.len() as u64,
@@ -126,6 +138,6 @@ impl Verification {
                 self.read_versions(&scan, place, vec![item], &mut chart.scanned)?;
             }
         }
-        Ok(count)
+        Ok(())
     }
 }
