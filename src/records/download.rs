@@ -1,6 +1,7 @@
 //! Downloads of segmented content: single segments, all content, or segments read ahead.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -8,12 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::crypto::{ChartId, CipherSuite, StreamId, StreamKey};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageError};
 use crate::format::envelope::{OpenSegment, SEGMENT, StreamOpener};
 use crate::format::storage_keys;
 use crate::records::segment_threads::SegmentThreads;
 use crate::secret::{AN_OPERATION, Plaintext, wipe_stack};
 use crate::vault::store::Store;
+
+/// Error of a read in which the storage panicked on a thread of its own.
+pub(super) const READ_PANICKED: Error = Error::Storage(StorageError::Io(ErrorKind::Other));
 
 /// Maximum number of segments read ahead, which keeps a reader's memory below 10 MiB.
 const AHEAD_MAX: usize = 8;
@@ -100,7 +104,7 @@ impl Download {
                 .collect();
             let first = open();
             others.into_iter().fold(first, |all, other| {
-                all.and(other.join().unwrap_or(Err(Error::CommitUnknown)))
+                all.and(other.join().unwrap_or(Err(READ_PANICKED)))
             })
         });
         opened.map(|()| content)
@@ -184,7 +188,7 @@ impl ReadAhead {
     fn wait(self) -> Result<OpenSegment> {
         match self {
             Self::Fetched(segment) => Ok(segment),
-            Self::InFlight(_, reply) => reply.recv().unwrap_or(Err(Error::CommitUnknown)),
+            Self::InFlight(_, reply) => reply.recv().unwrap_or(Err(READ_PANICKED)),
         }
     }
 }
@@ -229,7 +233,7 @@ impl Ahead {
         self.read_ahead(index, last)?;
         match self.window.front_mut() {
             Some(ReadAhead::Fetched(segment)) => segment.copy(&self.download.opener, within, out),
-            _ => Err(Error::CommitUnknown),
+            _ => Err(READ_PANICKED),
         }
     }
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::error::{Error, Result, StorageError};
+use crate::error::{Result, StorageError};
 use crate::format::envelope::OpenSegment;
-use crate::records::download::Download;
+use crate::records::download::{Download, READ_PANICKED};
 use crate::secret::{AN_OPERATION, Plaintext, wipe_stack};
 
 /// Time after which a thread without work ends, so that readers of slow callers keep no threads.
@@ -50,7 +50,7 @@ impl SegmentThreads {
     /// Requests segment `index` from a thread, which sends the opened segment to the receiver. Starts
     /// another thread if fewer threads are idle than jobs wait, and fewer than `at_most` run.
     ///
-    /// If the storage panics, the receiver gets [`Error::CommitUnknown`].
+    /// If the storage panics, the receiver gets [`READ_PANICKED`].
     pub(super) fn fetch(
         &mut self,
         download: &Arc<Download>,
@@ -115,7 +115,7 @@ impl SegmentQueue {
             // A backend that panics must not end the thread, because later jobs would wait forever.
             let opened = catch_unwind(AssertUnwindSafe(|| download.fetch_ahead(index, memory)));
             wipe_stack::<AN_OPERATION>();
-            let _ = reply.send(opened.unwrap_or(Err(Error::CommitUnknown)));
+            let _ = reply.send(opened.unwrap_or(Err(READ_PANICKED)));
         }
     }
 

@@ -1,13 +1,13 @@
 //! Segment reads: a read fetches only the needed segments, and each of them once.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
-use chartlock::storage::{FaultAction, FaultPoint, Faulty};
-use chartlock::{RecordId, Vault};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, StorageError};
+use chartlock::{Error, RecordId, Vault};
 
 use crate::common::Fixed;
 use crate::stage::{Stage, content, record, session_on};
@@ -17,6 +17,8 @@ type ReadLog = Arc<Mutex<Vec<u32>>>;
 
 /// Length in bytes of a range that an image viewer reads.
 const RANGE: usize = 256 * 1024;
+/// Name of the thread that calls the vault.
+const CALLER: &str = "caller";
 
 everywhere!(
     short_range_reads_at_most_two_segments,
@@ -201,4 +203,31 @@ fn metadata_reads_no_segment(stage: &Stage) {
     assert_eq!(reader.read_at(u64::MAX, &mut [0; 9]), Ok(0));
     assert_eq!(reader.read_at(0, &mut []), Ok(0));
     assert!(take_log(&log, 9).is_empty());
+}
+
+/// A read changes nothing, so that its failure is that of the storage, whatever ended it.
+#[test]
+fn panic_of_the_storage_on_a_reader_thread_is_a_storage_error() {
+    let stage = Stage::memory();
+    drop(stage.create());
+    let (id, _) = put(&stage, 12);
+    let storage = Faulty::new(stage.shared(), |_, point| match point {
+        FaultPoint::Read(keys) if keys.iter().any(|key| key[0] == b's') => {
+            let is_own_thread = std::thread::current().name() != Some(CALLER);
+            assert!(!is_own_thread, "a defect of the storage");
+            FaultAction::Proceed
+        }
+        _ => FaultAction::Proceed,
+    });
+    let options = stage.options().threads(NonZeroUsize::new(2).unwrap());
+    let session = session_on(&options.open(storage, &Fixed(1)).unwrap());
+    let caller = std::thread::Builder::new().name(CALLER.into());
+    let read = move || {
+        let mut reader = session.reader(&id).unwrap().unwrap();
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).map(|_| read)
+    };
+    let read = caller.spawn(read).unwrap().join().unwrap();
+    let error = read.unwrap_err().downcast::<Error>().unwrap();
+    assert_eq!(error, StorageError::Io(ErrorKind::Other).into());
 }
