@@ -2,6 +2,7 @@
 
 use std::iter::Sum;
 use std::ops::{Add, Div};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -51,6 +52,20 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
+    /// Starts once the threads of all sides are idle, so that no side is charged with another one's
+    /// work in the background. Waits at most a minute.
+    pub(crate) fn start_when_idle() -> Self {
+        const PAUSE: Duration = Duration::from_millis(100);
+        for _ in 0..600 {
+            let start = Self::start();
+            thread::sleep(PAUSE);
+            if start.elapsed().cpu < PAUSE / 50 {
+                break;
+            }
+        }
+        Self::start()
+    }
+
     pub(crate) fn start() -> Self {
         Self {
             cpu: cpu(),

@@ -223,7 +223,7 @@ pub(super) fn check_puts(
 /// Creates a contender that replaces the store's top-level key.
 pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
     Contender::new(peer.name(), move || {
-        let start = Stopwatch::start();
+        let start = Stopwatch::start_when_idle();
         peer.rotate()?;
         Ok(start.elapsed())
     })
