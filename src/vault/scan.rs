@@ -11,6 +11,8 @@ const PAGE_SIZE: usize = 256;
 const ENTRY_PAGE_SIZE: usize = 1024;
 /// Number of journal pages in one scan page. The limit bounds memory, because a page can have 1 MiB.
 const JOURNAL_PAGE_SIZE: usize = 32;
+/// Number of keys of journal pages in one scan page.
+const JOURNAL_KEYS_PAGE_SIZE: usize = 1024;
 
 impl Vault {
     /// Passes the objects under `prefix` to `visit`, page by page, in ascending order of their
@@ -43,6 +45,7 @@ pub(crate) fn each_page(
     let limit = match (prefix, projection) {
         (storage_keys::ENTRIES, _) => ENTRY_PAGE_SIZE,
         (storage_keys::JOURNAL_PAGES, Projection::Values) => JOURNAL_PAGE_SIZE,
+        (storage_keys::JOURNAL_PAGES, Projection::Keys) => JOURNAL_KEYS_PAGE_SIZE,
         _ => PAGE_SIZE,
     };
     let mut after: Option<Vec<u8>> = None;
