@@ -10,6 +10,11 @@ pub fn sha256(parts: &[&[u8]]) -> Digest {
     active::sha256(parts)
 }
 
+/// Returns the first half of a digest.
+pub(crate) fn digest_prefix(digest: &Digest) -> &[u8; 16] {
+    digest.first_chunk().unwrap_or(&[0; 16])
+}
+
 /// An incremental computation of a SHA-256 digest.
 #[derive(Debug, Clone, Default)]
 pub struct Sha256Stream(Sha256);

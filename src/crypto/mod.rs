@@ -27,6 +27,7 @@ pub use aead::LONGEST;
 pub use aead::{CipherSuite, Nonce, SealingKey, TAG};
 pub use derive::*;
 pub use derive_journal::*;
+pub(crate) use digest::digest_prefix;
 pub use digest::{Digest, Sha256Stream, sha256};
 pub use key::*;
 pub use password::{Cost, argon2id};

@@ -58,7 +58,7 @@ impl Checkpoint {
             vault: [a, b, c, d],
             page: seen.page,
             at,
-            digest: *digest_prefix(&seen.digest),
+            digest: *crypto::digest_prefix(&seen.digest),
         }
     }
 
@@ -69,7 +69,7 @@ impl Checkpoint {
 
     /// Returns `true` if the checkpoint references a page with this digest.
     pub(crate) fn names(&self, digest: &Digest) -> bool {
-        self.digest == *digest_prefix(digest)
+        self.digest == *crypto::digest_prefix(digest)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -107,10 +107,6 @@ impl Checkpoint {
             digest: rest.try_into().ok()?,
         })
     }
-}
-
-fn digest_prefix(digest: &Digest) -> &[u8; 16] {
-    digest.first_chunk().unwrap_or(&[0; 16])
 }
 
 fn u48(bytes: &[u8; 6]) -> u64 {

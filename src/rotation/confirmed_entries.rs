@@ -45,8 +45,5 @@ impl ConfirmedEntries {
 /// can find two revisions with the same digest.
 fn fingerprint(key: &[u8], revision: &Revision) -> [u8; 16] {
     let length = (key.len() as u64).to_le_bytes();
-    let digest = crypto::sha256(&[&length, key, revision.as_bytes()]);
-    let mut fingerprint = [0; 16];
-    fingerprint.copy_from_slice(digest.first_chunk::<16>().unwrap_or(&[0; 16]));
-    fingerprint
+    *crypto::digest_prefix(&crypto::sha256(&[&length, key, revision.as_bytes()]))
 }
