@@ -17,7 +17,7 @@ const FIRST: u64 = 1;
 impl Verification {
     pub(super) fn check_header(&mut self, opened: &OpenHeader) -> Result<()> {
         let storage = &*self.storage;
-        let (mut before, mut duplicate) = (None, None);
+        let mut before = None;
         for round in 0..ROUNDS {
             self.vault.core.store.back_off(round);
             let expected = self.scan.headers.writes.expected(&self.walk);
@@ -25,16 +25,14 @@ impl Verification {
             self.walk.advance(storage, opened, &mut self.scan)?;
             let value = stored.map(|stored| stored.value);
             let finding = self.compare_header(opened, expected, value.as_deref());
-            duplicate = value
-                .as_deref()
-                .and_then(|value| self.header_duplicate(value));
-            if finding.is_none() || before.as_ref() == Some(&value) {
+            let is_final = finding.is_none() || before.as_ref() == Some(&value);
+            before = Some(value);
+            if is_final {
                 self.report.header = finding;
                 break;
             }
-            before = Some(value);
         }
-        if let Some((generation, kind)) = duplicate {
+        if let Some((generation, kind)) = self.header_duplicate(before.flatten().as_deref()) {
             self.note_fork(kind);
             self.report.header.get_or_insert(HeaderFinding {
                 kind,
@@ -46,9 +44,11 @@ impl Verification {
         Ok(())
     }
 
-    /// Returns a generation that was written twice, with the finding to report.
-    fn header_duplicate(&self, value: &[u8]) -> Option<(u64, FindingKind)> {
+    /// Returns a generation that was written twice, with the finding to report, whether or not a header is
+    /// stored.
+    fn header_duplicate(&self, value: Option<&[u8]>) -> Option<(u64, FindingKind)> {
         let writes = &self.scan.headers.writes;
+        let value = value.unwrap_or_default();
         let generation = Header::parse(value).map_or(0, |header| header.generation());
         writes.duplicate(&self.walk, generation, &crypto::sha256(&[value]))
     }
