@@ -8,6 +8,7 @@
     reason = "each target uses its part"
 )]
 
+pub(crate) mod altered_scans;
 pub(crate) mod brittle;
 #[cfg(unix)]
 pub(crate) mod child;
@@ -25,6 +26,7 @@ pub(crate) mod session;
 #[macro_use]
 pub(crate) mod stage;
 
+pub(crate) use altered_scans::AlteredScans;
 pub(crate) use brittle::Brittle;
 pub(crate) use credential::Fixed;
 pub(crate) use failure_class::is_failure_class;

@@ -2,37 +2,10 @@
 
 use chartlock::Error;
 use chartlock::internals::journal::{Cursor, PageFault, PageKeys, WriterId, last_pages, writers};
-use chartlock::storage::{
-    CommitError, Committed, Expect, MemoryStorage, Scan, ScanPage, Storage, StorageError, Stored,
-    Transaction,
-};
+use chartlock::storage::{Expect, MemoryStorage, Storage, Transaction};
 
+use crate::common::AlteredScans;
 use crate::common::clock::NOON;
-
-/// Storage that returns endless empty scan pages.
-#[derive(Debug, Default)]
-struct Stuck(MemoryStorage);
-
-impl Storage for Stuck {
-    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        self.0.read(keys)
-    }
-
-    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        let mut page = self.0.scan(scan)?;
-        page.items.clear();
-        page.more = true;
-        Ok(page)
-    }
-
-    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        self.0.commit(transactions)
-    }
-
-    fn is_transactional(&self) -> bool {
-        true
-    }
-}
 
 fn put(storage: &dyn Storage, key: Vec<u8>, value: &[u8]) {
     let put = Transaction::new().put(key, value, Expect::Absent);
@@ -134,7 +107,7 @@ fn chain_cursor_steps_past_stray_objects() {
 
 #[test]
 fn storage_with_endless_empty_scan_pages_returns_contended() {
-    let storage = Stuck::default();
+    let storage = AlteredScans::endless(MemoryStorage::new(), b"");
     let writer = chain(&storage, NOON, 3);
     let keys = PageKeys {
         vault: [0; 16],

@@ -4,16 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chartlock::storage::{
-    CommitError, Committed, FaultAction, FaultPoint, Faulty, Operation, Scan, ScanPage, Storage,
-    StorageError, Stored, Transaction,
-};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, Operation};
 use chartlock::{Error, Precondition, RecoveryKit, Vault};
 
 use crate::clock::LONG_AGO;
-use crate::common::Fixed;
 use crate::common::clock::ManualClock;
-use crate::stage::{Shared, Stage, record, session_on, subject};
+use crate::common::{AlteredScans, Fixed};
+use crate::stage::{Stage, record, session_on, subject};
 
 everywhere!(
     conditional_put_of_equal_content_wins_once,
@@ -75,38 +72,13 @@ fn list_after_lock_ends_with_locked(stage: &Stage) {
     assert!(list.next().is_none());
 }
 
-/// Storage whose scans of patient entries return endless empty pages.
-#[derive(Debug)]
-struct Stuck(Shared);
-
-impl Storage for Stuck {
-    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        self.0.read(keys)
-    }
-
-    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        let mut page = self.0.scan(scan)?;
-        if scan.prefix == b"p" {
-            page.items.clear();
-            page.more = true;
-        }
-        Ok(page)
-    }
-
-    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        self.0.commit(transactions)
-    }
-
-    fn is_transactional(&self) -> bool {
-        true
-    }
-}
-
 #[test]
 fn endless_scan_ends_with_an_error() {
     let stage = Stage::memory();
     drop(stage.create());
-    let vault = stage.options().open(Stuck(stage.shared()), &Fixed(1));
+    let vault = stage
+        .options()
+        .open(AlteredScans::endless(stage.shared(), b"p"), &Fixed(1));
     let vault = vault.unwrap();
     assert_eq!(vault.key_usage().err(), Some(Error::Contended));
     assert_eq!(vault.rotate_master_key().err(), Some(Error::Contended));
