@@ -71,12 +71,16 @@ impl Verification {
             }
             Ok(())
         })?;
-        self.refused_entries = Arc::new(refused);
         self.progress((found_tags.len() + mismatches.len()) as u64);
         let mut unreadable = Vec::new();
         for mismatches in mismatches.chunks(self.rechecked_at_once()) {
             self.recheck_entries(header, mismatches, &mut found_tags, &mut unreadable)?;
         }
+        // Later scans read an entry again that opened in the recheck, because its charts need its keys.
+        let refused = unreadable
+            .iter()
+            .filter_map(|(ptag, _)| refused.remove_entry(ptag));
+        self.refused_entries = Arc::new(refused.collect());
         self.report_unreadable(header, unreadable, &mut found_tags)?;
         self.report_missing(header, &found_tags)
     }
@@ -125,7 +129,7 @@ impl Verification {
     }
 
     /// Reads mismatched entries again between two readings of the journal, until each entry matches
-    /// or repeats its finding on unchanged bytes.
+    /// or repeats its finding on unchanged bytes. Reports the findings of the last round in any case.
     fn recheck_entries(
         &mut self,
         header: &OpenHeader,
@@ -141,6 +145,7 @@ impl Verification {
             if remaining.is_empty() {
                 break;
             }
+            let is_last = round + 1 == ROUNDS;
             self.vault.core.store.back_off(round);
             self.walk.advance(storage, header, &mut self.scan)?;
             let tags: Vec<_> = remaining.keys().copied().collect();
@@ -154,7 +159,9 @@ impl Verification {
                 match read {
                     // `report_missing` reports the subject if the journal expects an entry.
                     StoredEntry::Missing => drop(remaining.remove(&ptag)),
-                    StoredEntry::Unreadable(unopened) if before == Some(unopened.digest) => {
+                    StoredEntry::Unreadable(unopened)
+                        if is_last || before == Some(unopened.digest) =>
+                    {
                         remaining.remove(&ptag);
                         unreadable.push((ptag, unopened));
                     }
@@ -164,7 +171,7 @@ impl Verification {
                     StoredEntry::Opened(opened) => {
                         let finding = self.finding(&opened, Some(expected));
                         match finding {
-                            Some(_) if before != Some(opened.digest) => {
+                            Some(_) if !is_last && before != Some(opened.digest) => {
                                 remaining.insert(ptag, Some(opened.digest));
                             }
                             finding => {

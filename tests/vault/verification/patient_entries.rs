@@ -1,9 +1,12 @@
 //! Patient entries and headers that were rolled back, removed or restored.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::verify::FindingKind;
 
-use super::{assert_clean, clinic, entries, faults, put_back, records, verify};
-use crate::common::{Fixed, accept_restore};
+use super::{assert_clean, clinic, entries, faults, put_back, record_key, records, verify};
+use crate::common::{AlteredScans, Fixed, accept_restore};
 use crate::raw;
 use crate::stage::{Stage, record, session_on, subject};
 
@@ -214,4 +217,54 @@ fn rollback_of_entry_under_destroyed_master_key_is_found(stage: &Stage) {
         report.header.is_none() && report.records.is_empty(),
         "{report:#?}"
     );
+}
+
+/// A storage returns two older values of an entry in turn, so that no two readings agree.
+#[test]
+fn entry_that_changes_at_every_reading_is_found() {
+    let stage = Stage::memory();
+    clinic(&stage.create());
+    let snapshots = [(), ()].map(|()| {
+        let snapshot = raw::all_objects(&stage.storage);
+        stage.open().rotate_subject_key(&subject("MRN-1")).unwrap();
+        snapshot
+    });
+    let key = changed(&snapshots[0], &snapshots[1], b'p')[0].clone();
+    let older = snapshots.map(|snapshot| snapshot[&key].clone());
+    raw::put(&stage.storage, &key, &older[0]);
+    let (storage, turn) = (stage.shared(), AtomicUsize::new(0));
+    let (vault, _) = stage.open_with(move |_, point| {
+        if matches!(point, FaultPoint::Read(keys) if keys.contains(&&key[..])) {
+            let turn = turn.fetch_add(1, Ordering::SeqCst);
+            raw::put(&storage, &key, &older[(turn + 1) % 2]);
+        }
+        FaultAction::Proceed
+    });
+    let report = vault.verify(None).unwrap();
+    let found = ("MRN-1".to_owned(), FindingKind::RolledBack);
+    assert_eq!(entries(&report), [found], "{report:#?}");
+}
+
+/// A storage hides an entry from the first scan only, under its true revision. The head of a record is
+/// checked only with the keys of the entry.
+#[test]
+fn entry_hidden_from_one_scan_hides_no_altered_record() {
+    let stage = Stage::memory();
+    clinic(&stage.create());
+    let key = record_key(&stage, "MRN-1", "Observation/1");
+    let mut value = raw::objects_of(&stage.storage, b"r")[&key].clone();
+    value[4] ^= 1;
+    raw::put(&stage.storage, &key, &value);
+    let is_hidden = AtomicBool::new(false);
+    let storage = AlteredScans::new(stage.shared(), move |scan, page| {
+        if scan.prefix == b"p" && !is_hidden.swap(true, Ordering::SeqCst) {
+            for item in &mut page.items {
+                item.value = [&item.value[..16], &[7; 200]].concat().into();
+            }
+        }
+    });
+    let vault = stage.options().open(storage, &Fixed(1)).unwrap();
+    let report = vault.verify(None).unwrap();
+    let altered = ("MRN-1 Observation/1".to_owned(), 2, FindingKind::Altered);
+    assert_eq!(records(&report), [altered], "{report:#?}");
 }
