@@ -1,4 +1,4 @@
-//! Storage with altered scan pages, for tests of a storage that lies.
+//! Storage that alters its scan pages, for tests against a dishonest storage.
 
 use std::fmt;
 
