@@ -21,6 +21,7 @@ mod expected_state;
 mod gaps;
 mod header;
 mod header_plan;
+mod hidden_entries;
 mod integrity;
 pub(crate) mod journal_copy;
 mod journal_fault;

@@ -38,6 +38,7 @@ impl Verification {
         let mut remaining = self.stored_charts(&partition.facts.charts)?;
         remaining.extend(partition.facts.charts());
         self.check_charts_of_entries(header, &mut partition, &mut remaining)?;
+        self.check_hidden_entries(header, &mut partition, &mut remaining)?;
         let remaining: Vec<_> = remaining.into_iter().collect();
         for charts in remaining.chunks(CHARTS_AT_ONCE) {
             self.check_unowned_charts(charts, &mut partition)?;
@@ -63,7 +64,7 @@ impl Verification {
     }
 
     /// Checks the charts that patient entries contain, and removes these charts from `remaining`.
-    fn check_charts_of_entries(
+    pub(super) fn check_charts_of_entries(
         &mut self,
         header: &OpenHeader,
         partition: &mut Partition,

@@ -268,3 +268,39 @@ fn entry_hidden_from_one_scan_hides_no_altered_record() {
     let altered = ("MRN-1 Observation/1".to_owned(), 2, FindingKind::Altered);
     assert_eq!(records(&report), [altered], "{report:#?}");
 }
+
+/// A storage hides an entry after the first scan, and from some or all later scans.
+#[test]
+fn entry_hidden_after_the_first_scan_hides_no_altered_record() {
+    for hidden_scans in [1, usize::MAX] {
+        let stage = Stage::memory();
+        clinic(&stage.create());
+        let key = record_key(&stage, "MRN-1", "Observation/1");
+        let mut value = raw::objects_of(&stage.storage, b"r")[&key].clone();
+        value[4] ^= 1;
+        raw::put(&stage.storage, &key, &value);
+        let scans = AtomicUsize::new(0);
+        let storage = AlteredScans::new(stage.shared(), move |scan, page| {
+            let scan = match scan.prefix == b"p" {
+                true => scans.fetch_add(1, Ordering::SeqCst),
+                false => 0,
+            };
+            if scan > 0 && scan <= hidden_scans {
+                for item in &mut page.items {
+                    item.value = [&item.value[..16], &[7; 200]].concat().into();
+                }
+            }
+        });
+        let vault = stage.options().open(storage, &Fixed(1)).unwrap();
+        let report = vault.verify(None).unwrap();
+        let altered = ("?".to_owned(), FindingKind::Altered);
+        match hidden_scans {
+            1 => {
+                let altered = ("MRN-1 Observation/1".to_owned(), 2, FindingKind::Altered);
+                assert_eq!(records(&report), [altered], "{report:#?}");
+                assert_eq!(entries(&report), [], "{report:#?}");
+            }
+            _ => assert_eq!(entries(&report), [altered.clone(), altered], "{report:#?}"),
+        }
+    }
+}

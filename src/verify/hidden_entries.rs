@@ -1,0 +1,70 @@
+//! Patient entries that the storage returned to the check of entries, and not to the check of charts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::crypto::{ChartId, SubjectTag};
+use crate::error::Result;
+use crate::vault::header::OpenHeader;
+use crate::verify::Verification;
+use crate::verify::records::Partition;
+use crate::verify::report::{EntryFinding, FindingKind};
+
+/// Subject of a chart, with the sequence of its current patient entry.
+type Owner = (SubjectTag, u64);
+
+impl Verification {
+    /// Reads the patient entries once more if charts remain whose entries must be stored and open, because
+    /// `check_entries` reported nothing on them. Reports each entry that still does not open: without its
+    /// keys, altered records of its chart could pass.
+    pub(super) fn check_hidden_entries(
+        &mut self,
+        header: &OpenHeader,
+        partition: &mut Partition,
+        remaining: &mut BTreeSet<ChartId>,
+    ) -> Result<()> {
+        if self.owners_of(remaining).is_empty() {
+            return Ok(());
+        }
+        self.check_charts_of_entries(header, partition, remaining)?;
+        // A concurrent session may have erased a chart since.
+        let storage = Arc::clone(&self.storage);
+        self.walk.advance(&*storage, header, &mut self.scan)?;
+        for (tag, sequence) in self.owners_of(remaining).into_values() {
+            self.report_entry(Some(EntryFinding {
+                kind: FindingKind::Altered,
+                subject: None,
+                tag: Some(tag),
+                entry: None,
+                sequence: Some(sequence),
+                stored: None,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Returns the owners of those charts that a current patient entry contains according to the journal,
+    /// except charts of entries with findings.
+    fn owners_of(&self, charts: &BTreeSet<ChartId>) -> BTreeMap<ChartId, Owner> {
+        let mut owners = BTreeMap::new();
+        if charts.is_empty() {
+            return owners;
+        }
+        for (tag, writes) in &self.scan.subjects.by_tag {
+            let Some(expected) = writes.expected(&self.walk) else {
+                continue;
+            };
+            let current = writes.iter().filter(|write| write.number == expected);
+            for chart in current.map(|write| write.chart) {
+                let is_hidden = expected > 0
+                    && charts.contains(&chart)
+                    && !self.suspect_charts.contains_key(&chart)
+                    && !self.scan.subjects.is_erased(&self.walk, &chart);
+                if is_hidden {
+                    owners.insert(chart, (*tag, expected));
+                }
+            }
+        }
+        owners
+    }
+}
