@@ -9,6 +9,7 @@ use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::records::Partition;
 use crate::verify::report::{EntryFinding, FindingKind};
+use crate::verify::subjects::JournaledWrite;
 
 /// Subject of a chart, with the sequence of its current patient entry.
 type Owner = (SubjectTag, u64);
@@ -51,17 +52,14 @@ impl Verification {
             return owners;
         }
         for (tag, writes) in &self.scan.subjects.by_tag {
-            let Some(expected) = writes.expected(&self.walk) else {
-                continue;
-            };
-            let current = writes.iter().filter(|write| write.number == expected);
-            for chart in current.map(|write| write.chart) {
-                let is_hidden = expected > 0
+            for current in writes.current(&self.walk) {
+                let JournaledWrite { chart, number, .. } = *current;
+                let is_hidden = number > 0
                     && charts.contains(&chart)
                     && !self.suspect_charts.contains_key(&chart)
                     && !self.scan.subjects.is_erased(&self.walk, &chart);
                 if is_hidden {
-                    owners.insert(chart, (*tag, expected));
+                    owners.insert(chart, (*tag, number));
                 }
             }
         }

@@ -78,10 +78,21 @@ impl JournaledWrites {
 
     /// Returns the highest number that was certainly written.
     pub(super) fn expected(&self, walk: &JournalWalk) -> Option<u64> {
-        let certain = self
-            .valid_writes(walk)
-            .filter(|write| walk.is_certain(&write.at));
-        certain.map(|write| write.number).max()
+        self.certain(walk).map(|write| write.number).max()
+    }
+
+    /// Returns the certain writes of the highest number: several if two processes wrote the same number.
+    pub(super) fn current<'a>(&'a self, walk: &'a JournalWalk) -> Vec<&'a JournaledWrite> {
+        let expected = self.expected(walk);
+        let certain = self.certain(walk);
+        certain
+            .filter(|write| Some(write.number) == expected)
+            .collect()
+    }
+
+    fn certain<'a>(&'a self, walk: &'a JournalWalk) -> impl Iterator<Item = &'a JournaledWrite> {
+        self.valid_writes(walk)
+            .filter(|write| walk.is_certain(&write.at))
     }
 
     /// Compares a stored number and digest with the journal. `expected` is the number that was
