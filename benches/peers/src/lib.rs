@@ -44,6 +44,8 @@ const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 pub(crate) struct Part {
     /// The name of the part for `--only`.
     name: &'static str,
+    /// `true` if the part runs only with `--full` or by its name.
+    is_long: bool,
     run: fn(&Run<'_>) -> Result<Vec<Table>>,
 }
 

@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// Run fewer rounds of smaller workloads, for a rough estimate
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Also measure growth to 3,000,000 records, which takes most of an hour
+    #[arg(long)]
+    pub(crate) full: bool,
     /// Skip chartlock's second provider, whose build takes a while
     #[arg(long)]
     pub(crate) one_provider: bool,
@@ -36,7 +39,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Returns the parts that `--only` selects, or all parts without `--only`.
+    /// Returns the parts that `--only` selects. Without `--only`, returns all parts, or all short ones
+    /// without `--full`.
     pub(crate) fn parts(&self, all: &[Part]) -> Result<Vec<Part>> {
         for name in &self.only {
             if !all.iter().any(|part| part.name == name) {
@@ -44,7 +48,10 @@ impl Options {
                 bail!("unknown part {name}; the parts are {}", names.join(", "));
             }
         }
-        let asked = |part: &&Part| self.only.is_empty() || self.only.iter().any(|n| n == part.name);
+        let asked = |part: &&Part| match self.only.is_empty() {
+            true => self.full || !part.is_long,
+            false => self.only.iter().any(|name| name == part.name),
+        };
         Ok(all.iter().filter(asked).copied().collect())
     }
 }

@@ -23,10 +23,10 @@ pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
 
 fn target(ours: &str, rival: &str) -> Option<f64> {
     match (ours, rival) {
-        ("chartlock", "tink envelope") => Some(1.0),
-        ("chartlock, aws-lc-rs", "tink envelope") => Some(1.5),
-        ("chartlock", "aws-esdk, no signing") => Some(40.0),
-        ("chartlock", "age") => Some(25.0),
+        ("chartlock", "tink envelope") => Some(0.85),
+        ("chartlock, aws-lc-rs", "tink envelope") => Some(1.1),
+        ("chartlock", "aws-esdk, no signing") => Some(60.0),
+        ("chartlock", "age") => Some(32.0),
         _ => None,
     }
 }

@@ -29,14 +29,17 @@ pub(crate) use ours::Ours;
 
 pub(crate) const ENVELOPE: Part = Part {
     name: "envelope",
+    is_long: false,
     run: kibibyte::tables,
 };
 pub(crate) const CLINIC: Part = Part {
     name: "clinic",
+    is_long: false,
     run: replay::tables,
 };
 pub(crate) const SIZES: Part = Part {
     name: "sizes",
+    is_long: false,
     run: sizes::tables,
 };
 

@@ -11,7 +11,7 @@ use super::{Table, plot};
 use crate::Run;
 
 /// The order of the tables on the page; tables that are not listed come last.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "envelope",
     "clinic",
     "sizes",
@@ -20,6 +20,7 @@ const ORDER: [&str; 9] = [
     "store-slow-sync",
     "rotation",
     "disk",
+    "upkeep",
     "growth",
 ];
 
@@ -36,7 +37,7 @@ This page, its tables and plots are generated, from the top of the repository, b
 cargo run --release --manifest-path benches/peers/Cargo.toml
 ```
 
-`-- --only envelope,streams` repeats only the named tables, `-- --quick` does less of everything, and `-- DIRECTORY` uses the
+`-- --full` measures growth too, `-- --only envelope,streams` repeats only the named tables, `-- --quick` does less of everything, and `-- DIRECTORY` uses the
 records in a directory of your own. Each table says when and where it was measured.
 
 ";

@@ -99,6 +99,13 @@ impl Row {
         Self::new(work.into(), ours, base, ratio, target)
     }
 
+    #[cfg(feature = "store")]
+    /// Compares sizes like [`Row::limited`], without a target.
+    pub(crate) fn compared(work: impl Into<String>, ours: Side, base: Side) -> Self {
+        let ratio = Ratio::exact(ours.measured.value() / base.measured.value());
+        Self::new(work.into(), ours, base, ratio, None)
+    }
+
     /// Creates a row and records whether the ratio meets the target.
     pub(crate) fn new(
         work: String,

@@ -2,6 +2,7 @@
 
 use std::iter::Sum;
 use std::ops::{Add, Div};
+#[cfg(feature = "store")]
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,7 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
+    #[cfg(feature = "store")]
     /// Starts once the threads of all sides are idle, so that no side is charged with another one's
     /// work in the background. Waits at most a minute.
     pub(crate) fn start_when_idle() -> Self {

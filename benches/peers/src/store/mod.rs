@@ -6,8 +6,11 @@ mod disk;
 mod growth;
 mod load;
 mod peers;
+mod processes;
 mod reads;
 mod slow_flushes;
+mod upkeep;
+mod versions;
 mod works;
 
 use anyhow::Result;
@@ -18,10 +21,12 @@ use crate::{Part, Run};
 
 pub(crate) const STORE: Part = Part {
     name: "store",
+    is_long: false,
     run: tables,
 };
 pub(crate) const GROWTH: Part = Part {
     name: "growth",
+    is_long: true,
     run: growth::tables,
 };
 
@@ -32,6 +37,7 @@ const INTRO: &str = include_str!("store.md");
 const SLOW: &str = include_str!("slow_flushes.md");
 const ROTATION: &str = include_str!("rotation.md");
 const DISK: &str = include_str!("disk.md");
+const UPKEEP: &str = include_str!("upkeep.md");
 
 /// Returns the number of records that the workloads use.
 fn records(run: &Run<'_>) -> usize {
@@ -39,6 +45,10 @@ fn records(run: &Run<'_>) -> usize {
 }
 
 fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
+    if let Some(task) = processes::task()? {
+        processes::run_task(run, &task)?;
+        return Ok(Vec::new());
+    }
     if let Some(rows) = slow_flushes::inner() {
         slow_flushes::run_inner(run, &rows)?;
         return Ok(Vec::new());
@@ -48,6 +58,8 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     let changes: Changes = changes::measure(run, Scope::All)?;
     let (slow, slow_rotation) = slow_flushes::measure(run)?;
     reads.extend(changes.store);
+    reads.extend(versions::measure(run)?);
+    reads.extend(processes::puts(run)?);
     disk.extend(changes.disk);
     let mut rotation = changes.rotation;
     rotation.extend(slower(slow_rotation));
@@ -61,6 +73,7 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
         ),
         table("rotation", "Exchanging the key of all", ROTATION, rotation),
         table("disk", "Disk used", DISK, disk),
+        table("upkeep", "Upkeep", UPKEEP, upkeep::measure(run)?),
     ])
 }
 

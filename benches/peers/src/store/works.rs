@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
+use std::ops::Range;
 use std::sync::Barrier;
 
 use anyhow::{Result, anyhow, ensure};
@@ -29,7 +30,22 @@ pub(super) fn ingest<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Conte
     Ok(Contender::new(peer.name(), move || {
         let numbers = next..next + BATCH;
         next = numbers.end;
-        put_batch(&mut *handle, load, numbers)
+        put_batch(&mut *handle, load, numbers, Load::id)
+    }))
+}
+
+/// Creates a contender that puts batches of additional records for the load's patients. The
+/// contender's time is the time of one batch. `next` is the number of the next record.
+pub(super) fn later_batches<'a>(
+    peer: &'a dyn Peer,
+    load: &'a Load<'_>,
+    next: &'a Cell<usize>,
+) -> Result<Contender<'a>> {
+    let mut handle = peer.handle()?;
+    Ok(Contender::new(peer.name(), move || {
+        let numbers = next.get()..next.get() + BATCH;
+        next.set(numbers.end);
+        put_batch(&mut *handle, load, numbers, Load::later_id)
     }))
 }
 
@@ -37,17 +53,19 @@ pub(super) fn ingest<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Conte
 pub(super) fn fill(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Result<()> {
     let mut handle = peer.handle()?;
     for from in (0..records).step_by(4 * BATCH) {
-        put_batch(&mut *handle, load, from..records.min(from + 4 * BATCH))?;
+        let numbers = from..records.min(from + 4 * BATCH);
+        put_batch(&mut *handle, load, numbers, Load::id)?;
     }
     Ok(())
 }
 
-fn put_batch(
+pub(super) fn put_batch<'a>(
     handle: &mut dyn Handle,
-    load: &Load<'_>,
-    numbers: std::ops::Range<usize>,
+    load: &Load<'a>,
+    numbers: Range<usize>,
+    id: impl Fn(&Load<'a>, usize) -> Result<RecordId>,
 ) -> Result<Time> {
-    let ids = numbers.clone().map(|number| load.id(number));
+    let ids = numbers.clone().map(|number| id(load, number));
     let ids = ids.collect::<Result<Vec<_>>>()?;
     let contents = numbers.map(|number| load.content(number));
     let items: Vec<Item<'_>> = ids.iter().zip(contents).collect();
@@ -176,7 +194,7 @@ pub(super) fn puts<'a>(
 
 /// Puts the items with one thread for each handle. Returns the time from the moment when all threads
 /// exist to the end of the last one.
-fn side_by_side(
+pub(super) fn side_by_side(
     handles: &mut [Box<dyn Handle + Send + '_>],
     items: &[Item<'_>],
     patients: Patients,

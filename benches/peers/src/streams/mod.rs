@@ -22,6 +22,7 @@ pub(crate) use ours::ours;
 
 pub(crate) const STREAMS: Part = Part {
     name: "streams",
+    is_long: false,
     run: tables,
 };
 

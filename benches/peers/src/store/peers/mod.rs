@@ -9,7 +9,7 @@ mod sqlcipher;
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use chartlock::{RecordId, Subject};
 
 pub(super) use self::files::Files;
@@ -32,6 +32,11 @@ pub(super) trait Peer: Sync {
     /// Returns a handle for one thread.
     fn handle(&self) -> Result<Box<dyn Handle + Send + '_>>;
 
+    /// Writes a consistent copy of the open store into a new directory.
+    fn backup(&self, _directory: &Path) -> Result<()> {
+        bail!("{} is not measured here", self.name())
+    }
+
     /// Runs the engine's manual compaction or checkpoint, if there is one, then closes the store
     /// and opens it again.
     fn reopen(&mut self) -> Result<()>;
@@ -52,6 +57,21 @@ pub(super) trait Handle {
 
     /// Passes a record's content to `take`; fails if the record is missing.
     fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()>;
+
+    /// Puts a version of a record that exists already.
+    fn put_version(&mut self, _item: Item<'_>, _version: u64) -> Result<()> {
+        bail!("versions are not measured here")
+    }
+
+    /// Passes the content of a version to `take`; fails if the version is missing.
+    fn get_version(
+        &mut self,
+        _id: &RecordId,
+        _version: u64,
+        _take: &mut dyn FnMut(&[u8]),
+    ) -> Result<()> {
+        bail!("versions are not measured here")
+    }
 
     /// Passes each record of a patient, with its name, to `take`.
     fn chart(&mut self, subject: &Subject, take: &mut dyn FnMut(&str, &[u8])) -> Result<()>;

@@ -31,6 +31,13 @@ impl PlainSqlite {
             first: Mutex::new(Some(first)),
         })
     }
+
+    /// Opens a database that another process created.
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
+        let file = directory.join("records.db");
+        let first = Mutex::new(Some(connect(&file)?));
+        Ok(Self { file, first })
+    }
 }
 
 fn connect(file: &Path) -> Result<Connection> {
@@ -62,6 +69,12 @@ impl Peer for PlainSqlite {
         Ok(Box::new(Own(connect(&self.file)?)))
     }
 
+    fn backup(&self, directory: &Path) -> Result<()> {
+        std::fs::create_dir_all(directory)?;
+        let mut copy = Connection::open(directory.join("records.db"))?;
+        sqlcipher::back_up(&connect(&self.file)?, &mut copy)
+    }
+
     fn reopen(&mut self) -> Result<()> {
         let mut first = sqlcipher::lock(&self.first);
         if let Some(connection) = first.take() {
@@ -85,6 +98,19 @@ impl Handle for Own {
 
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
         sqlcipher::put(&mut self.0, items)
+    }
+
+    fn put_version(&mut self, item: Item<'_>, version: u64) -> Result<()> {
+        sqlcipher::put_version(&mut self.0, item, version)
+    }
+
+    fn get_version(
+        &mut self,
+        id: &RecordId,
+        version: u64,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<()> {
+        sqlcipher::get_version(&self.0, id, version, take)
     }
 
     fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use chartlock::{RecordId, Subject};
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{CACHE_BYTES, Handle, Item, Peer, Rotate};
@@ -18,7 +19,10 @@ pub(super) const SCHEMA: &str = "
     CREATE UNIQUE INDEX by_patient ON records (patient, name, version);
     CREATE TABLE patients (patient TEXT PRIMARY KEY NOT NULL);";
 const INSERT_PATIENT: &str = "INSERT INTO patients (patient) VALUES (?1)";
-const INSERT: &str = "INSERT INTO records (patient, name, version, content) VALUES (?1, ?2, 1, ?3)";
+const INSERT: &str =
+    "INSERT INTO records (patient, name, version, content) VALUES (?1, ?2, ?3, ?4)";
+const SELECT_VERSION: &str =
+    "SELECT content FROM records WHERE patient = ?1 AND name = ?2 AND version = ?3";
 const SELECT: &str =
     "SELECT content FROM records WHERE patient = ?1 AND name = ?2 ORDER BY version DESC LIMIT 1";
 const CHART: &str = "SELECT name, content FROM records WHERE patient = ?1";
@@ -56,6 +60,18 @@ impl SqlCipher {
         })
     }
 
+    /// Opens a database that another process created.
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
+        let (file, key) = (directory.join("records.db"), 1);
+        let first = Mutex::new(Some(connect(&file, key)?));
+        Ok(Self {
+            file,
+            key,
+            sharing: Sharing::Own,
+            first,
+        })
+    }
+
     fn first(&self) -> MutexGuard<'_, Option<Connection>> {
         lock(&self.first)
     }
@@ -70,12 +86,10 @@ fn raw_key(key: u8) -> String {
 }
 
 fn connect(file: &Path, key: u8) -> Result<Connection> {
-    let connection = Connection::open(file)?;
-    let key = raw_key(key);
+    let connection = keyed(file, key)?;
     let cache = CACHE_BYTES / 1024;
     connection.execute_batch(&format!(
-        "PRAGMA key = {key};
-         PRAGMA journal_mode = WAL;
+        "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA cache_size = -{cache};
          PRAGMA temp_store = MEMORY;"
@@ -88,6 +102,19 @@ fn connect(file: &Path, key: u8) -> Result<Connection> {
         connection.pragma_query_value(None, "cipher_provider", |row| row.get(0))?;
     ensure!(provider == "openssl", "SQLCipher runs on {provider}");
     Ok(connection)
+}
+
+fn keyed(file: &Path, key: u8) -> Result<Connection> {
+    let connection = Connection::open(file)?;
+    connection.execute_batch(&format!("PRAGMA key = {};", raw_key(key)))?;
+    Ok(connection)
+}
+
+/// Copies an open database with SQLite's online backup, in one step.
+pub(super) fn back_up(from: &Connection, into: &mut Connection) -> Result<()> {
+    let done = Backup::new(from, into)?.step(-1)?;
+    ensure!(done == StepResult::Done, "the backup is not complete");
+    Ok(())
 }
 
 impl Peer for SqlCipher {
@@ -103,6 +130,12 @@ impl Peer for SqlCipher {
             Sharing::Own => Box::new(Own(connect(&self.file, self.key)?)),
             Sharing::One => Box::new(One(self)),
         })
+    }
+
+    fn backup(&self, directory: &Path) -> Result<()> {
+        std::fs::create_dir_all(directory)?;
+        let mut copy = keyed(&directory.join("records.db"), self.key)?;
+        back_up(&connect(&self.file, self.key)?, &mut copy)
     }
 
     fn reopen(&mut self) -> Result<()> {
@@ -139,6 +172,19 @@ impl Handle for Own {
 
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
         put(&mut self.0, items)
+    }
+
+    fn put_version(&mut self, item: Item<'_>, version: u64) -> Result<()> {
+        put_version(&mut self.0, item, version)
+    }
+
+    fn get_version(
+        &mut self,
+        id: &RecordId,
+        version: u64,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<()> {
+        get_version(&self.0, id, version, take)
     }
 
     fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
@@ -181,12 +227,16 @@ impl Handle for One<'_> {
 }
 
 pub(super) fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
-    put_with(connection, items, |_| Ok(()))
+    put_with(connection, items, 1, |_| Ok(()))
+}
+
+pub(super) fn put_version(connection: &mut Connection, item: Item<'_>, version: u64) -> Result<()> {
+    put_with(connection, &[item], i64::try_from(version)?, |_| Ok(()))
 }
 
 /// Puts the first record of a patient with the patient's row.
 pub(super) fn put_first(connection: &mut Connection, item: Item<'_>) -> Result<()> {
-    put_with(connection, &[item], |transaction| {
+    put_with(connection, &[item], 1, |transaction| {
         let mut insert = transaction.prepare_cached(INSERT_PATIENT)?;
         insert.execute([item.0.subject().identifier()])?;
         Ok(())
@@ -197,6 +247,7 @@ pub(super) fn put_first(connection: &mut Connection, item: Item<'_>) -> Result<(
 fn put_with(
     connection: &mut Connection,
     items: &[Item<'_>],
+    version: i64,
     before: impl FnOnce(&Connection) -> Result<()>,
 ) -> Result<()> {
     // Take the write lock at the start, where SQLite waits up to the busy timeout. A read
@@ -206,7 +257,8 @@ fn put_with(
     before(&transaction)?;
     let mut insert = transaction.prepare_cached(INSERT)?;
     for (id, content) in items {
-        insert.execute(params![id.subject().identifier(), id.name(), content])?;
+        let row = params![id.subject().identifier(), id.name(), version, content];
+        insert.execute(row)?;
     }
     drop(insert);
     transaction.commit()?;
@@ -220,6 +272,22 @@ pub(super) fn get(
 ) -> Result<()> {
     let mut select = connection.prepare_cached(SELECT)?;
     select.query_row(params![id.subject().identifier(), id.name()], |row| {
+        take(row.get_ref(0)?.as_blob()?);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+pub(super) fn get_version(
+    connection: &Connection,
+    id: &RecordId,
+    version: u64,
+    take: &mut dyn FnMut(&[u8]),
+) -> Result<()> {
+    let mut select = connection.prepare_cached(SELECT_VERSION)?;
+    let version = i64::try_from(version)?;
+    let key = params![id.subject().identifier(), id.name(), version];
+    select.query_row(key, |row| {
         take(row.get_ref(0)?.as_blob()?);
         Ok(())
     })?;
