@@ -53,6 +53,8 @@ pub(crate) struct Part {
 pub(crate) struct Run<'a> {
     pub(crate) clinic: &'a Clinic,
     pub(crate) quick: bool,
+    /// The directory for results.
+    pub(crate) results: &'a Path,
     /// The directory for temporary files, on the medium to measure.
     pub(crate) scratch: &'a Path,
     /// The load average of the machine before the run.
@@ -63,10 +65,11 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(clinic: &'a Clinic, options: &Options, scratch: &'a Path) -> Self {
+    pub(crate) fn new(clinic: &'a Clinic, options: &'a Options, scratch: &'a Path) -> Self {
         Self {
             clinic,
             quick: options.quick,
+            results: options.results.as_deref().unwrap_or(Path::new(RESULTS)),
             load_before: measure::load(),
             one_provider: options.one_provider,
             scratch,
@@ -109,6 +112,8 @@ const PARTS: &[Part] = &[
     store::STORE,
     #[cfg(feature = "store")]
     store::GROWTH,
+    #[cfg(feature = "store")]
+    store::PROFILE,
 ];
 
 /// The stack size of the measuring thread, in bytes. The AWS Encryption SDK recurses deeper for
@@ -140,8 +145,8 @@ fn run(options: &Options) -> Result<()> {
         Some(directory) => tempfile::tempdir_in(directory)?,
         None => tempfile::tempdir()?,
     };
-    let results = Results::new(options.results.as_deref().unwrap_or(Path::new(RESULTS)));
     let run = Run::new(&clinic, options, scratch.path());
+    let results = Results::new(run.results);
     eprintln!("{}", clinic.says());
     for part in parts {
         eprintln!("{}", part.name);

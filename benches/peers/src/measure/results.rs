@@ -144,7 +144,8 @@ mod tests {
         let scratch = tempfile::tempdir()?;
         let results = Results::new(scratch.path().join("results"));
         let clinic = Clinic::read(None)?;
-        let run = Run::new(&clinic, &Options::default(), scratch.path());
+        let options = Options::default();
+        let run = Run::new(&clinic, &options, scratch.path());
         for (name, title) in [
             ("streams", "Streams"),
             ("envelope", "Old"),

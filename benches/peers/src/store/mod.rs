@@ -7,6 +7,7 @@ mod growth;
 mod load;
 mod peers;
 mod processes;
+mod profile;
 mod reads;
 mod slow_flushes;
 mod upkeep;
@@ -28,6 +29,11 @@ pub(crate) const GROWTH: Part = Part {
     name: "growth",
     is_long: true,
     run: growth::tables,
+};
+pub(crate) const PROFILE: Part = Part {
+    name: "profile",
+    is_long: true,
+    run: profile::tables,
 };
 
 /// The crates whose versions the tables list.
