@@ -9,8 +9,9 @@ use rusqlite::{CachedStatement, Connection, TransactionBehavior};
 
 use super::database::{failed, last_number};
 use super::index::KeyIndex;
+use super::log_growth::LogGrowth;
 use super::row::{ObjectRow, revision};
-use super::schema::{HEADER_KEY, PADDING_BYTES, PAGE_BYTES, header_sum, is_destroyable, key_sum};
+use super::schema::{HEADER_KEY, PADDING_BYTES, header_sum, is_destroyable, key_sum};
 use super::segments::Extent;
 use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction, Value};
 
@@ -53,8 +54,8 @@ pub(super) struct GroupEffects {
     pub(super) number: u64,
     /// New vault header, if the group put one.
     pub(super) header: Option<Value>,
-    /// Estimate of the pages that the commit added to the write-ahead log.
-    pub(super) pages: usize,
+    /// Growth of the write-ahead log.
+    pub(super) growth: LogGrowth,
     /// Number of rows that were deleted or replaced.
     pub(super) deletions: usize,
 }
@@ -79,7 +80,7 @@ pub(super) fn commit(
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| nothing(failed(error)))?;
     let (results, effects) = apply_all(&transaction, group, copied).map_err(nothing)?;
-    if effects.pages == 0 {
+    if effects.growth.is_empty() {
         // Nothing changed, so nothing is written. Dropping the transaction rolls it back.
         return Ok((results, effects));
     }
@@ -112,7 +113,7 @@ fn apply_all(
         .map(|prepared| changes.apply(prepared))
         .collect();
     let results = results?;
-    if changes.effects.pages > 0 {
+    if !changes.effects.growth.is_empty() {
         changes.store_number(copied)?;
     }
     Ok((results, changes.effects))
@@ -209,7 +210,9 @@ impl Changes<'_> {
                 self.delete(key, revision)?;
                 // The new row of a destroyable value fills the pages of the former row.
                 let reuses_pages = is_destroyable(key) && state.revision.is_some();
-                self.effects.pages += if reuses_pages { 0 } else { 2 };
+                self.effects
+                    .growth
+                    .add_pages(if reuses_pages { 0 } else { 2 });
             }
         }
         let operations = prepared.transaction.operations().iter().enumerate();
@@ -235,7 +238,7 @@ impl Changes<'_> {
         self.last += 1;
         self.execute(STORE_NUMBER, [signed(self.last)?, signed(copied)?])?;
         self.effects.number = self.last;
-        self.effects.pages += 1;
+        self.effects.growth.add_pages(1);
         Ok(())
     }
 
@@ -279,8 +282,7 @@ impl Changes<'_> {
             self.execute(COPY_HEADER, row)?;
             self.effects.header = Some(value.clone());
         }
-        // Padding fills a page of the B-tree that is counted anyway.
-        self.effects.pages += 3 + inline.len() / PAGE_BYTES;
+        self.effects.growth.add_row(key, padding + inline.len());
         Ok(())
     }
 

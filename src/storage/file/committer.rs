@@ -290,7 +290,7 @@ impl Committer {
         if let Some(header) = effects.header {
             target.readme.update(vault_id(&header));
         }
-        state.pages_since_checkpoint += effects.pages;
+        state.pages_since_checkpoint += effects.growth.pages();
         self.shrink(connection, state, effects.deletions);
         let destroying: Vec<_> = group
             .iter()

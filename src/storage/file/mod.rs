@@ -23,6 +23,7 @@ mod identity;
 mod index;
 mod key_scan;
 mod log;
+mod log_growth;
 mod marker;
 mod options;
 mod origin;
