@@ -109,6 +109,23 @@ fn child_fills_disk_with_commits() {
     put(&storage, b"r", b"goes on");
 }
 
+/// While the log is full, the reserve is as large as the growth of the database. Afterwards, it needs less.
+#[test]
+fn closing_shortens_the_reserve() {
+    let scratch = tempfile::tempdir().unwrap();
+    let clinic = scratch.path().join("clinic");
+    let storage = FileStorage::open(&clinic).unwrap();
+    for number in 0..500 {
+        put(&storage, &record(number), &[8; 20_000]);
+    }
+    let length = || fs::metadata(clinic.join("reserve")).unwrap().len();
+    assert!(length() > 10_000_000, "{}", length());
+    storage.close().unwrap();
+    assert!(length() < 6_000_000, "{}", length());
+    let storage = FileStorage::open(&clinic).unwrap();
+    assert_eq!(records(&storage), 500);
+}
+
 #[test]
 fn deletions_on_full_disk_use_the_reserve() {
     let scratch = tempfile::tempdir().unwrap();

@@ -72,10 +72,7 @@ impl Reserve {
     /// the size of the reserve includes this growth.
     pub(super) fn refill(&self, pages: u64) {
         let mut state = lock(&self.state);
-        let database = fs::metadata(&self.database).map_or(0, |file| file.len());
-        let growth = (pages * PAGE_BYTES as u64).saturating_sub(database);
-        let erasure = database.clamp(ERASURE_BYTES_MIN, ERASURE_BYTES_MAX);
-        let size = (growth + erasure + MARGIN_BYTES).next_multiple_of(STEP_BYTES);
+        let size = self.needed(pages);
         match *state {
             ReserveState::Present(present) if present >= size => return,
             ReserveState::NoRoom(since) if since.elapsed() < RETRY_AFTER => return,
@@ -85,6 +82,28 @@ impl Reserve {
             Ok(()) => ReserveState::Present(size),
             Err(_) => ReserveState::NoRoom(Instant::now()),
         };
+    }
+
+    /// Shortens the reserve to the size that an empty log needs. The next process extends it with its log.
+    pub(super) fn shorten(&self) {
+        let mut state = lock(&self.state);
+        let size = self.needed(0);
+        if let ReserveState::Present(present) = *state
+            && present > size
+        {
+            let file = OpenOptions::new().write(true).open(&self.path);
+            if file.and_then(|file| file.set_len(size)).is_ok() {
+                *state = ReserveState::Present(size);
+            }
+        }
+    }
+
+    /// Returns the size of the reserve while the whole database has `pages` pages, in bytes.
+    fn needed(&self, pages: u64) -> u64 {
+        let database = fs::metadata(&self.database).map_or(0, |file| file.len());
+        let growth = (pages * PAGE_BYTES as u64).saturating_sub(database);
+        let erasure = database.clamp(ERASURE_BYTES_MIN, ERASURE_BYTES_MAX);
+        (growth + erasure + MARGIN_BYTES).next_multiple_of(STEP_BYTES)
     }
 
     /// Writes real bytes, because a sparse file reserves nothing. Does not sync the file, because

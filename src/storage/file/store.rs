@@ -228,6 +228,10 @@ impl Store {
                 .map_err(failed)?;
         }
         let closed = connection.close().map_err(|(_, error)| failed(error));
+        // Another process of a shared storage relies on the size that it knows.
+        if self.is_exclusive && result.is_ok() && closed.is_ok() {
+            self.reserve.shorten();
+        }
         if let Some(locked) = &self.locked {
             locked.release();
         }
