@@ -105,7 +105,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
 ];
 
 /// Crates that only one layer or one file may use.
-const CONFINED: [(&str, &str); 10] = [
+const CONFINED: [(&str, &str); 15] = [
     ("aes_gcm", "src/crypto/provider/rust_crypto.rs"),
     ("chacha20poly1305", "src/crypto/provider/rust_crypto.rs"),
     ("hkdf", "src/crypto/provider/rust_crypto.rs"),
@@ -116,6 +116,11 @@ const CONFINED: [(&str, &str); 10] = [
     ("rand", "src/crypto/"),
     ("bincode", "src/format/codec/mod.rs"),
     ("rusqlite", "src/storage/file/"),
+    ("tokio_postgres", "src/storage/postgres/"),
+    ("tokio_postgres_rustls", "src/storage/postgres/"),
+    ("deadpool_postgres", "src/storage/postgres/"),
+    ("rustls", "src/storage/postgres/"),
+    ("tokio", "src/storage/postgres/"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

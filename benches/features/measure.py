@@ -25,11 +25,12 @@ ROWS = {
     "`aws-lc-rs`": ["aws-lc-rs"],
     "`file` on the system's SQLite": ["file"],
     "`file`, `bundled`": ["file", "bundled"],
+    "`postgres`": ["postgres"],
     "default: `file`, `bundled`, `json`": ["file", "bundled", "json"],
     "default and `aws-lc-rs`": ["file", "bundled", "json", "aws-lc-rs"],
-    "`full`": ["full", "file", "bundled", "json", "conformance"],
+    "`full`": ["full", "file", "bundled", "json", "postgres", "conformance"],
 }
-FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json"]
+FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json", "postgres"]
 MANIFEST = """
 [package]
 name = "app"

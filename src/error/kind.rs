@@ -129,7 +129,8 @@ impl StorageError {
             Self::ReadOnly => ErrorKind::ReadOnly,
             Self::Damaged | Self::UnfinishedBackup => ErrorKind::Corrupt,
             Self::Foreign | Self::Layout | Self::Unsupported => ErrorKind::Unsupported,
-            Self::NotADirectory | Self::TooLarge => ErrorKind::Invalid,
+            Self::NotMigrated => ErrorKind::NotFound,
+            Self::NotADirectory | Self::TooLarge | Self::InvalidOptions => ErrorKind::Invalid,
             Self::NotEmpty => ErrorKind::Conflict,
             Self::Forked | Self::Stopped => ErrorKind::Locked,
             Self::Io(_) | Self::Backend(_) | Self::InUse | Self::TimedOut | Self::Unreachable => {

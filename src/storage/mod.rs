@@ -22,6 +22,8 @@ mod object;
 pub(crate) mod past_ranges;
 #[cfg(feature = "conformance")]
 mod per_operation;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub(crate) mod read_only;
 mod scan;
 mod snapshot;
@@ -44,6 +46,8 @@ pub use memory::MemoryStorage;
 pub use object::{Revision, Stored, Value};
 #[cfg(feature = "conformance")]
 pub use per_operation::PerOperation;
+#[cfg(feature = "postgres")]
+pub use postgres::{Isolation, PostgresOptions, PostgresStorage};
 pub use scan::{Projection, Scan, ScanItem, ScanPage, UnreadableRange};
 pub use snapshot::Snapshot;
 pub use split::SplitStorage;

@@ -212,7 +212,8 @@ pub enum CommitError {
     /// have applied any number of the operations before the failed operation.
     #[error("another writer was first; read again and decide")]
     Conflict {
-        /// The index of the operation whose precondition did not hold.
+        /// The index of the first operation whose precondition did not hold; on a transactional storage,
+        /// the index of any such operation.
         operation: usize,
     },
     /// The transaction may have been applied, wholly or in part.

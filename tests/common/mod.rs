@@ -17,10 +17,14 @@ pub(crate) mod content;
 pub(crate) mod counting;
 pub(crate) mod credential;
 pub(crate) mod failure_class;
+#[cfg(all(feature = "postgres", unix))]
+pub(crate) mod faulty_proxy;
 pub(crate) mod ids;
 pub(crate) mod journal;
 pub(crate) mod objects;
 pub(crate) mod passphrase;
+#[cfg(all(feature = "postgres", unix))]
+pub(crate) mod postgres_server;
 pub(crate) mod scratch;
 pub(crate) mod session;
 #[macro_use]

@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chartlock::storage::archive;
+use chartlock::storage::archive::{self, ArchiveError};
+use chartlock::storage::{Storage, StorageError};
 use chartlock::{FileStorage, Vault};
 
 use crate::assert_clean;
@@ -12,15 +13,33 @@ use crate::common::Fixed;
 use crate::common::content::Random;
 use crate::measure::Times;
 
-/// Storage of the vault, and the parent directory of the vault and its copies.
+/// Storage of the vault.
 pub(crate) struct Place {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) files: Option<Files>,
+}
+
+/// File storage of the vault, and the parent directory of the vault and its copies.
+pub(crate) struct Files {
     pub(crate) storage: Arc<FileStorage>,
     pub(crate) copies: PathBuf,
 }
 
 impl Place {
+    pub(crate) fn of_files(storage: Arc<FileStorage>, copies: &Path) -> Self {
+        Self {
+            storage: Arc::clone(&storage) as _,
+            files: Some(Files {
+                storage,
+                copies: copies.to_owned(),
+            }),
+        }
+    }
+
+    /// Returns the directory of the vault; an empty path if it has none.
     pub(crate) fn directory(&self) -> PathBuf {
-        self.copies.join("vault")
+        let files = self.files.as_ref();
+        files.map_or_else(PathBuf::new, |files| files.copies.join("vault"))
     }
 }
 
@@ -35,16 +54,27 @@ pub(crate) fn maintain(
     random: &mut Random,
     times: &Times,
 ) {
-    match (random.below(16), thread % 4) {
+    let choice = (random.below(16), thread % 4);
+    if let Some(files) = &place.files {
+        maintain_files(files, choice, thread, times);
+    }
+    match choice {
         (0, 0) => times.of("verify", || assert_clean(vault)),
         (1, 0) => {
             let report = times.of("reencrypt", || vault.reencrypt()).unwrap();
             assert_eq!((report.blocking, report.orphaned), (0, 0));
         }
-        (2, 1) => times.of("backup", || back_up(place, thread)),
         (3, 1) => {
             let write = || archive::write(&*place.storage, io::sink());
-            assert_eq!(times.of("archive", write).unwrap().unreadable, 0);
+            match times.of("archive", write) {
+                Ok(report) => assert_eq!(report.unreadable, 0),
+                // A snapshot does not outlive a crash of the server.
+                Err(ArchiveError::Storage(error)) => {
+                    assert!(place.files.is_none(), "{error}");
+                    assert_eq!(error, StorageError::Unreachable);
+                }
+                Err(error) => panic!("{error}"),
+            }
         }
         (4, _) => {
             let report = times.of("rotate master", || vault.rotate_master_key());
@@ -54,7 +84,6 @@ pub(crate) fn maintain(
             let report = times.of("collect garbage", || vault.collect_garbage());
             assert_eq!(report.unwrap().charts_passed_over, 0);
         }
-        (6, _) => times.of("compact", || place.storage.compact()).unwrap(),
         (7, 1) => times.of("slots", || change_slots(vault)),
         (8, 0) => drop(times.of("key usage", || vault.key_usage()).unwrap()),
         (9..12, _) => {
@@ -69,6 +98,14 @@ pub(crate) fn maintain(
     }
 }
 
+fn maintain_files(files: &Files, choice: (u64, u64), thread: u64, times: &Times) {
+    match choice {
+        (2, 1) => times.of("backup", || back_up(files, thread)),
+        (6, _) => times.of("compact", || files.storage.compact()).unwrap(),
+        _ => {}
+    }
+}
+
 fn change_slots(vault: &Vault) {
     let id = vault.add_slot(&Fixed(2)).unwrap();
     vault.replace_slot(id, &Fixed(3)).unwrap();
@@ -76,9 +113,9 @@ fn change_slots(vault: &Vault) {
 }
 
 /// Backs up the storage, verifies the copy, and deletes it.
-fn back_up(place: &Place, thread: u64) {
-    let copy = place.copies.join(format!("copy-{thread}"));
-    place.storage.backup(&copy, |_, _| {}).unwrap();
+fn back_up(files: &Files, thread: u64) {
+    let copy = files.copies.join(format!("copy-{thread}"));
+    files.storage.backup(&copy, |_, _| {}).unwrap();
     open_and_verify(&copy);
     std::fs::remove_dir_all(&copy).unwrap();
 }

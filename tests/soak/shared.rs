@@ -15,7 +15,7 @@ use crate::{MEMORY_BYTES, assert_clean, duration, reopen_and_verify, soak};
 
 const DIRECTORY: &str = "CHARTLOCK_SOAK_DIRECTORY";
 const PROCESS: &str = "CHARTLOCK_SOAK_PROCESS";
-const PROCESSES: u64 = 2;
+pub(crate) const PROCESSES: u64 = 2;
 const THREADS_EACH: u64 = 4;
 
 #[test]
@@ -54,27 +54,22 @@ fn spawn(parent: &Path, process: u64) -> Child {
         .unwrap()
 }
 
-/// Runs the workers of one process, and verifies the vault at the end.
 fn work(parent: &Path) {
     let process: u64 = std::env::var(PROCESS).unwrap().parse().unwrap();
     let shared = FileOptions::new().shared();
     let storage = Arc::new(shared.open(parent.join("vault")).unwrap());
-    let vault = Vault::open(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let place = Place {
-        storage,
-        copies: parent.to_owned(),
-    };
+    let place = Place::of_files(storage, parent);
+    work_in(&place, process);
+}
+
+/// Runs the workers of one process on a vault, and verifies the vault at the end.
+pub(crate) fn work_in(place: &Place, process: u64) {
+    let vault = Vault::open(Arc::clone(&place.storage), &Fixed(1)).unwrap();
     let first = process * THREADS_EACH;
+    let threads = first..first + THREADS_EACH;
     let (times, peak) = (Times::default(), Peak::default());
     let end = Instant::now() + duration(5);
-    soak(
-        &vault,
-        &place,
-        first..first + THREADS_EACH,
-        end,
-        &times,
-        &peak,
-    );
+    soak(&vault, place, threads, end, &times, &peak);
     times.print();
     peak.print();
     assert!(peak.memory() < MEMORY_BYTES, "the memory grew");

@@ -288,6 +288,8 @@ fn every_error() -> Vec<Error> {
         StorageError::Forked,
         StorageError::Stopped,
         StorageError::TooLarge,
+        StorageError::InvalidOptions,
+        StorageError::NotMigrated,
     ];
     let own = [
         Malformed,

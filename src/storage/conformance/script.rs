@@ -137,6 +137,14 @@ impl Model {
         at: usize,
     ) -> Result<(), Flaw> {
         let operations = transaction.operations();
+        if self.whole {
+            // The keys of a transaction differ, so each precondition concerns the state before it.
+            let named = operations.get(at);
+            return ensure(
+                named.is_some_and(|operation| !self.holds(operation)),
+                "a conflict reports an operation whose precondition held",
+            );
+        }
         let mut trial = self.clone();
         let mut candidates = vec![self.clone()];
         for operation in operations.iter().take(at) {
@@ -149,15 +157,13 @@ impl Model {
                 .is_some_and(|operation| !trial.holds(operation)),
             "a conflict reports an operation whose precondition held",
         )?;
-        if !self.whole {
-            let items = walk(storage, b"", None, 100)?;
-            *self = candidates
-                .into_iter()
-                .rfind(|candidate| candidate.matches(&items))
-                .ok_or_else(|| {
-                    Flaw("a failed transaction applied operations other than its first ones".into())
-                })?;
-        }
+        let items = walk(storage, b"", None, 100)?;
+        *self = candidates
+            .into_iter()
+            .rfind(|candidate| candidate.matches(&items))
+            .ok_or_else(|| {
+                Flaw("a failed transaction applied operations other than its first ones".into())
+            })?;
         Ok(())
     }
 

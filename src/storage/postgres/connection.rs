@@ -1,0 +1,188 @@
+//! Connections to the server, and the statements that run on them.
+
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{
+    ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+};
+use tokio::time::{sleep, timeout};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::failure::not_connected;
+use super::postgres_options::PostgresOptions;
+use super::statements::{Sql, Statements};
+use crate::storage::StorageError;
+
+/// First and last pause between two attempts to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Parameter of a statement.
+pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// The connections of a storage. A lost connection is replaced.
+pub(super) struct Connections {
+    pool: Pool,
+    statements: Statements,
+    is_prepared: bool,
+    server_wait: Duration,
+    pub(super) answer_wait: Duration,
+}
+
+impl Connections {
+    pub(super) fn new(
+        options: &PostgresOptions,
+        statements: Statements,
+    ) -> Result<Self, StorageError> {
+        let mut config = options.config.clone();
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(options.server_wait);
+        }
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = match &options.tls {
+            Some(tls) => {
+                let connector = MakeRustlsConnect::new((**tls).clone());
+                Manager::from_config(config, connector, recycling)
+            }
+            None => Manager::from_config(config, NoTls, recycling),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(options.connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(options.answer_wait))
+            .create_timeout(Some(options.server_wait.max(FIRST_PAUSE)))
+            .build()
+            .map_err(|_| StorageError::InvalidOptions)?;
+        Ok(Self {
+            pool,
+            statements,
+            is_prepared: options.is_prepared,
+            server_wait: options.server_wait,
+            answer_wait: options.answer_wait,
+        })
+    }
+
+    pub(super) fn statements(&self) -> &Statements {
+        &self.statements
+    }
+
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Returns a connection. Waits for a server that cannot be reached.
+    pub(super) async fn get(&self) -> Result<Connection, StorageError> {
+        let mut patience = self.patience();
+        loop {
+            match self.pool.get().await {
+                Ok(client) => {
+                    return Ok(Connection {
+                        client: Client::Pooled(client),
+                        is_prepared: self.is_prepared,
+                    });
+                }
+                Err(error) => {
+                    let (error, may_succeed) = not_connected(&error);
+                    if !may_succeed || !patience.pause().await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the wait for a server that cannot be reached.
+    pub(super) fn patience(&self) -> Patience {
+        Patience {
+            end: Instant::now() + self.server_wait,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Waits for the end of a future, at most for the time of an answer.
+    pub(super) async fn answered<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        timeout(self.answer_wait, future).await.ok()
+    }
+}
+
+/// Wait with pauses that grow, until a time.
+pub(super) struct Patience {
+    end: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    /// Waits for the next attempt; returns `false` if the time is over.
+    pub(super) async fn pause(&mut self) -> bool {
+        if Instant::now() + self.pause > self.end {
+            return false;
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LAST_PAUSE);
+        true
+    }
+}
+
+/// A connection that no other call uses.
+pub(super) struct Connection {
+    client: Client,
+    is_prepared: bool,
+}
+
+enum Client {
+    /// Returns to the pool when it is dropped.
+    Pooled(Object),
+    Own(ClientWrapper),
+}
+
+impl Connection {
+    fn client(&self) -> &ClientWrapper {
+        match &self.client {
+            Client::Pooled(client) => client,
+            Client::Own(client) => client,
+        }
+    }
+
+    /// Prepares a statement, so that the next call of [`query`](Self::query) sends it at once.
+    pub(super) async fn prepare(&self, sql: &Sql) -> Result<(), Error> {
+        if self.is_prepared {
+            let client = self.client();
+            client.prepare_typed_cached(&sql.text, sql.types).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement.
+    pub(super) async fn query(
+        &self,
+        sql: &Sql,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Error> {
+        let client = self.client();
+        if self.is_prepared {
+            let statement = client.prepare_typed_cached(&sql.text, sql.types).await?;
+            return client.query(&statement, parameters).await;
+        }
+        let typed = parameters.iter().zip(sql.types);
+        let typed: Vec<_> = typed.map(|(value, kind)| (*value, kind.clone())).collect();
+        client.query_typed(&sql.text, &typed).await
+    }
+
+    /// Runs statements without parameters.
+    pub(super) async fn execute(&self, text: &str) -> Result<(), Error> {
+        self.client().batch_execute(text).await
+    }
+
+    /// Takes the connection out of the pool. It ends when it is dropped.
+    pub(super) fn into_own(self) -> Self {
+        let client = match self.client {
+            Client::Pooled(client) => Client::Own(Object::take(client)),
+            own => own,
+        };
+        Self { client, ..self }
+    }
+}

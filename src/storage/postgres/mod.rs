@@ -1,0 +1,131 @@
+//! Storage in a PostgreSQL database, which several processes and machines can share.
+//!
+//! Guarantees: transactions are all or nothing and durable when `commit` returns; a lost connection
+//! never turns into a wrong answer. Must not know: the meaning of keys and values.
+//!
+//! Every statement is plain SQL without advisory locks, sequences, stored procedures or large objects, so
+//! that servers which speak the protocol of PostgreSQL can run it.
+
+mod connection;
+mod failure;
+mod pipeline;
+mod postgres_options;
+mod preconditions;
+mod queries;
+mod schema_version;
+mod sql_snapshot;
+mod statements;
+mod worker;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use postgres_options::{Isolation, PostgresOptions};
+
+use self::connection::Connections;
+use self::worker::Worker;
+use crate::storage::{
+    CommitError, Committed, Scan, ScanPage, Snapshot, Storage, StorageError, Stored, Transaction,
+};
+
+/// A storage in a PostgreSQL database.
+///
+/// Open it with [`PostgresOptions`]. Processes on several machines can open the same schema; see the guide
+/// "Beyond one machine" in the README. A schema holds one vault.
+///
+/// The storage runs its connections on a thread of its own, so it works inside and outside an async
+/// runtime. A call blocks the calling thread until the server has answered.
+///
+/// ```no_run
+/// use chartlock::storage::PostgresOptions;
+/// use chartlock::{Vault, keys::KeyFile};
+///
+/// let options = PostgresOptions::parse("host=db.clinic.example user=ehr dbname=ehr")?;
+/// options.migrate()?; // once, by a user who may create tables
+/// let vault = Vault::create(options.open()?, &KeyFile::random()?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What the database user needs
+/// `SELECT`, `INSERT`, `UPDATE` and `DELETE` on the tables of the schema, and `USAGE` on the schema.
+/// [`PostgresOptions::migrate`] also needs `CREATE`.
+///
+/// # Destroyed values
+/// PostgreSQL keeps old rows until a vacuum, in the write-ahead log and in backups, so a destroying put
+/// always reports [`Committed::deferred`].
+pub struct PostgresStorage {
+    worker: Worker,
+    connections: Arc<Connections>,
+}
+
+impl PostgresStorage {
+    fn new(worker: Worker, connections: Arc<Connections>) -> Self {
+        Self {
+            worker,
+            connections,
+        }
+    }
+}
+
+impl fmt::Debug for PostgresStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStorage").finish_non_exhaustive()
+    }
+}
+
+impl Storage for PostgresStorage {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let connections = Arc::clone(&self.connections);
+        let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
+        self.worker
+            .run(async move { queries::read(&*connections, keys).await })?
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+        let connections = Arc::clone(&self.connections);
+        let range = queries::ScanRange::new(scan);
+        self.worker
+            .run(async move { queries::scan(&*connections, range).await })?
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let connections = Arc::clone(&self.connections);
+        let owned = transactions.to_vec();
+        let done = self
+            .worker
+            .run(async move { pipeline::commit(&connections, owned).await });
+        match done {
+            Ok(results) => results,
+            // Nothing was sent by this process after a fork or after `close`.
+            Err(error @ (StorageError::Forked | StorageError::Stopped)) => {
+                vec![Err(error.into()); transactions.len()]
+            }
+            Err(_) => vec![Err(CommitError::Unknown); transactions.len()],
+        }
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        let connections = Arc::clone(&self.connections);
+        let prefixes: Vec<Vec<u8>> = prefixes.iter().map(|prefix| prefix.to_vec()).collect();
+        self.worker
+            .run(async move { queries::last(&*connections, prefixes).await })?
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        let connections = Arc::clone(&self.connections);
+        let view = self
+            .worker
+            .run(async move { sql_snapshot::View::begin(connections).await })??;
+        let worker = self.worker.clone();
+        Ok(Box::new(sql_snapshot::SqlSnapshot::new(worker, view)))
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        self.connections.close();
+        Ok(())
+    }
+}

@@ -1,0 +1,297 @@
+//! Commits: all statements of a transaction are sent in one round trip.
+//!
+//! The commit is sent without waiting for the statements before it. A statement whose precondition does
+//! not hold raises an error, and the server then answers the commit with a rollback. So a transaction
+//! happened exactly if all its statements and its commit succeeded. If an answer is missing, the
+//! outcome is unknown.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_postgres::{Error, Row};
+
+use super::connection::{Connection, Connections, Parameter};
+use super::failure::{conflict, failed, is_consequence, is_lost, is_repeatable};
+use super::preconditions::{Groups, Puts};
+use super::queries::{column, revision};
+use super::statements::{Sql, Statements};
+use crate::storage::limits::check_sizes;
+use crate::storage::{CommitError, Committed, Operation, Transaction};
+
+type Answer = Result<Vec<Row>, Error>;
+type Sent<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// Attempts to run a transaction that the server ended because of another one, and the pause after the first.
+const ATTEMPTS: u32 = 12;
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Outcome of one attempt.
+enum Attempt {
+    Done(Result<Committed, CommitError>),
+    /// The server ended the transaction because of another one.
+    Repeat(Error),
+    /// The connection was lost before the commit was sent.
+    NotSent(Error),
+}
+
+/// Commits transactions in their order.
+pub(super) async fn commit(
+    connections: &Connections,
+    transactions: Vec<Transaction>,
+) -> Vec<Result<Committed, CommitError>> {
+    let mut results = Vec::with_capacity(transactions.len());
+    for transaction in &transactions {
+        results.push(commit_one(connections, transaction).await);
+    }
+    results
+}
+
+async fn commit_one(
+    connections: &Connections,
+    transaction: &Transaction,
+) -> Result<Committed, CommitError> {
+    check_sizes(transaction)?;
+    if transaction.operations().is_empty() {
+        return Ok(Committed::default());
+    }
+    let (mut repeats, mut patience) = (0, connections.patience());
+    loop {
+        let (groups, committed) = Groups::new(transaction)?;
+        let connection = connections.get().await?;
+        let attempt = attempt(connections, &connection, transaction, &groups, committed);
+        let Some(attempt) = connections.answered(attempt).await else {
+            // The commit may still arrive.
+            drop(connection.into_own());
+            return Err(CommitError::Unknown);
+        };
+        match attempt {
+            Attempt::Done(result) => return result,
+            Attempt::Repeat(error) if repeats == ATTEMPTS => return Err(failed(&error).into()),
+            Attempt::Repeat(_) => {
+                // Processes that collided must not do so again at once.
+                sleep(PAUSE * 2_u32.pow(repeats.min(6))).await;
+                repeats += 1;
+            }
+            Attempt::NotSent(error) => {
+                if !patience.pause().await {
+                    return Err(failed(&error).into());
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(
+    connections: &Connections,
+    connection: &Connection,
+    transaction: &Transaction,
+    groups: &Groups<'_>,
+    committed: Committed,
+) -> Attempt {
+    let statements = connections.statements();
+    if let Err(error) = prepare(connection, statements, groups).await {
+        return match is_lost(&error) {
+            true => Attempt::NotSent(error),
+            false => Attempt::Done(Err(failed(&error).into())),
+        };
+    }
+    let mut answers = in_order(send(connection, statements, groups)).await;
+    let ended = answers.pop();
+    // The first error is the cause; the server answers later statements with a consequence.
+    let cause = answers.iter().find_map(|answer| answer.as_ref().err());
+    match (cause, ended) {
+        (None, Some(Ok(_))) => {
+            let observed = answers.iter().flatten().flatten();
+            Attempt::Done(with_observed(committed, transaction, groups, observed))
+        }
+        (None, Some(Err(error))) if is_repeatable(&error) => Attempt::Repeat(error),
+        // A server that fails during the commit may have done it.
+        (None, _) => Attempt::Done(Err(CommitError::Unknown)),
+        (Some(_), _) => of_failure(answers),
+    }
+}
+
+/// Returns the outcome of a transaction with a failed statement.
+fn of_failure(answers: Vec<Answer>) -> Attempt {
+    let errors = answers.into_iter().filter_map(Result::err);
+    let mut errors = errors.filter(|error| !is_consequence(error));
+    let Some(error) = errors.next() else {
+        return Attempt::Done(Err(CommitError::Unknown));
+    };
+    if let Some(operation) = conflict(&error) {
+        return Attempt::Done(Err(CommitError::Conflict { operation }));
+    }
+    match error.code() {
+        // Without an answer to this statement, the server may have run it and the commit.
+        None => Attempt::Done(Err(CommitError::Unknown)),
+        // The server ended the connection before it ran the statement, so it did not run the commit.
+        Some(_) if is_lost(&error) => Attempt::NotSent(error),
+        Some(_) if is_repeatable(&error) => Attempt::Repeat(error),
+        Some(_) => Attempt::Done(Err(failed(&error).into())),
+    }
+}
+
+/// Prepares the statements that a transaction needs, because preparing one waits for an answer.
+async fn prepare(
+    connection: &Connection,
+    statements: &Statements,
+    groups: &Groups<'_>,
+) -> Result<(), Error> {
+    for (sql, is_needed) in needed(statements, groups) {
+        if is_needed {
+            connection.prepare(sql).await?;
+        }
+    }
+    Ok(())
+}
+
+fn needed<'s>(statements: &'s Statements, groups: &Groups<'_>) -> [(&'s Sql, bool); 8] {
+    let is_deleting = !groups.deleted.is_empty() || !groups.reserved.keys.is_empty();
+    [
+        (&statements.lock, groups.changed().len() > 1),
+        (&statements.check, !groups.checks.keys.is_empty()),
+        (&statements.reserve, !groups.reserved.keys.is_empty()),
+        (&statements.create, !groups.created.keys.is_empty()),
+        (&statements.replace, !groups.replaced.keys.is_empty()),
+        (&statements.write, !groups.written.keys.is_empty()),
+        (&statements.delete, is_deleting),
+        (&statements.observe, !groups.observed.is_empty()),
+    ]
+}
+
+/// Returns the statements of a transaction, from `begin` to `commit`.
+///
+/// Rows to change are locked in the order of their keys, and rows to check after them, so that two
+/// transactions seldom wait for each other.
+fn send<'a>(
+    connection: &'a Connection,
+    statements: &'a Statements,
+    groups: &'a Groups<'_>,
+) -> Vec<Sent<'a>> {
+    let mut sent = vec![execute(connection, &statements.begin)];
+    let changed = groups.changed();
+    if changed.len() > 1 {
+        sent.push(Box::pin(async move {
+            connection.query(&statements.lock, &[&changed]).await
+        }));
+    }
+    for (sql, puts) in [
+        (&statements.replace, &groups.replaced),
+        (&statements.create, &groups.created),
+        (&statements.write, &groups.written),
+    ] {
+        if !puts.keys.is_empty() {
+            sent.push(Box::pin(put(connection, sql, puts)));
+        }
+    }
+    let (checks, reserved) = (&groups.checks, &groups.reserved);
+    if !checks.keys.is_empty() {
+        sent.push(Box::pin(async move {
+            let parameters: [Parameter<'_>; 3] =
+                [&checks.keys, &checks.expected, &checks.operations];
+            connection.query(&statements.check, &parameters).await
+        }));
+    }
+    if !groups.observed.is_empty() {
+        sent.push(Box::pin(async move {
+            connection
+                .query(&statements.observe, &[&groups.observed])
+                .await
+        }));
+    }
+    if !reserved.keys.is_empty() {
+        sent.push(Box::pin(async move {
+            let parameters: [Parameter<'_>; 2] = [&reserved.keys, &reserved.operations];
+            connection.query(&statements.reserve, &parameters).await
+        }));
+        sent.push(Box::pin(async move {
+            connection
+                .query(&statements.delete, &[&reserved.keys])
+                .await
+        }));
+    }
+    if !groups.deleted.is_empty() {
+        sent.push(Box::pin(async move {
+            connection
+                .query(&statements.delete, &[&groups.deleted])
+                .await
+        }));
+    }
+    sent.push(execute(connection, "commit"));
+    sent
+}
+
+async fn put(connection: &Connection, sql: &Sql, puts: &Puts<'_>) -> Answer {
+    let Puts {
+        keys,
+        revisions,
+        values,
+        expected,
+        operations,
+    } = puts;
+    let mut parameters: Vec<Parameter<'_>> = vec![keys, revisions, values, operations];
+    if !expected.is_empty() {
+        parameters.push(expected);
+    }
+    connection.query(sql, &parameters).await
+}
+
+fn execute<'a>(connection: &'a Connection, text: &'a str) -> Sent<'a> {
+    Box::pin(async move {
+        connection.execute(text).await?;
+        Ok(Vec::new())
+    })
+}
+
+/// Sends requests in their order without waiting for answers, and returns all answers. A request is
+/// sent when its future is polled for the first time.
+async fn in_order(mut sent: Vec<Sent<'_>>) -> Vec<Answer> {
+    let mut answers: Vec<Option<Answer>> = sent.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut is_done = true;
+        for (sent, answer) in sent.iter_mut().zip(&mut answers) {
+            if answer.is_none() {
+                match sent.as_mut().poll(context) {
+                    Poll::Ready(done) => *answer = Some(done),
+                    Poll::Pending => is_done = false,
+                }
+            }
+        }
+        match is_done {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}
+
+/// Fills in the revisions that the server returned for checks without a precondition.
+fn with_observed<'r>(
+    mut committed: Committed,
+    transaction: &Transaction,
+    groups: &Groups<'_>,
+    rows: impl Iterator<Item = &'r Row>,
+) -> Result<Committed, CommitError> {
+    if groups.observed.is_empty() {
+        return Ok(committed);
+    }
+    // Only the statement for observed keys returns rows with two columns.
+    for row in rows.filter(|row| row.len() == 2) {
+        let key: &[u8] = column(row, 0)?;
+        let found = revision(column(row, 1)?);
+        let operations = transaction
+            .operations()
+            .iter()
+            .zip(&mut committed.revisions);
+        for (operation, revision) in operations {
+            if operation.key() == key && matches!(operation, Operation::Check { .. }) {
+                *revision = Some(found.clone());
+            }
+        }
+    }
+    Ok(committed)
+}

@@ -1,0 +1,220 @@
+//! Operations of a transaction, grouped by the statement that runs them.
+//!
+//! The groups contain each key at most once: several operations on one key are combined, because the
+//! client chooses the revisions and so knows the state after its own puts.
+
+use std::collections::BTreeMap;
+
+use crate::crypto;
+use crate::storage::{
+    CommitError, Committed, Expect, Operation, Revision, StorageError, Transaction, Value,
+};
+
+/// What happens to a key that has the expected state.
+enum Change<'t> {
+    None,
+    Put { value: &'t Value, revision: i64 },
+    Delete,
+}
+
+/// All operations on one key.
+struct KeyPlan<'t> {
+    /// The state that the key must have, and the first operation that demands it.
+    expect: Expect,
+    operation: usize,
+    change: Change<'t>,
+}
+
+/// Puts, with the indexes of their operations.
+#[derive(Default)]
+pub(super) struct Puts<'t> {
+    pub(super) keys: Vec<&'t [u8]>,
+    pub(super) revisions: Vec<i64>,
+    pub(super) values: Vec<&'t [u8]>,
+    /// Expected revisions; empty for puts without them.
+    pub(super) expected: Vec<i64>,
+    pub(super) operations: Vec<i32>,
+}
+
+/// Checks, with the indexes of their operations.
+#[derive(Default)]
+pub(super) struct Checks<'t> {
+    pub(super) keys: Vec<&'t [u8]>,
+    pub(super) expected: Vec<i64>,
+    pub(super) operations: Vec<i32>,
+}
+
+/// A transaction as groups of operations, each in ascending order of keys.
+#[derive(Default)]
+pub(super) struct Groups<'t> {
+    /// Keys that must have a revision.
+    pub(super) checks: Checks<'t>,
+    /// Keys that must be absent and stay so.
+    pub(super) reserved: Checks<'t>,
+    /// Keys whose revision is only returned.
+    pub(super) observed: Vec<&'t [u8]>,
+    /// Puts of absent keys, of keys with a revision, and of keys with any state.
+    pub(super) created: Puts<'t>,
+    pub(super) replaced: Puts<'t>,
+    pub(super) written: Puts<'t>,
+    pub(super) deleted: Vec<&'t [u8]>,
+}
+
+impl<'t> Groups<'t> {
+    /// Groups the operations of a transaction. Returns the result that a success of all statements
+    /// means, except for the revisions of observed keys.
+    ///
+    /// # Errors
+    /// A conflict that needs no server: an operation contradicts an earlier one, or expects a revision
+    /// that this storage never assigns. [`StorageError::Io`] if the system provides no random bytes.
+    pub(super) fn new(transaction: &'t Transaction) -> Result<(Self, Committed), CommitError> {
+        let mut keys: BTreeMap<&[u8], KeyPlan<'t>> = BTreeMap::new();
+        let mut committed = Committed::default();
+        for (index, operation) in transaction.operations().iter().enumerate() {
+            let plan = keys.entry(operation.key()).or_insert_with(|| KeyPlan {
+                expect: Expect::Any,
+                operation: index,
+                change: Change::None,
+            });
+            let revision = plan
+                .add(index, operation)
+                .ok_or(CommitError::Conflict { operation: index })??;
+            committed.revisions.push(revision);
+            // The server keeps former rows until a vacuum, and longer in its log and its backups.
+            committed.deferred |= matches!(
+                operation,
+                Operation::Put {
+                    destroying: true,
+                    ..
+                }
+            );
+        }
+        let mut groups = Self::default();
+        for (key, plan) in keys {
+            groups.push(key, plan)?;
+        }
+        Ok((groups, committed))
+    }
+
+    fn push(&mut self, key: &'t [u8], plan: KeyPlan<'t>) -> Result<(), CommitError> {
+        let conflict = CommitError::Conflict {
+            operation: plan.operation,
+        };
+        let operation = i32::try_from(plan.operation).map_err(|_| StorageError::TooLarge)?;
+        let expected = match &plan.expect {
+            Expect::Unchanged(revision) => Some(number(revision).ok_or(conflict)?),
+            Expect::Any | Expect::Absent => None,
+        };
+        match (plan.change, plan.expect, expected) {
+            (Change::Put { value, revision }, expect, expected) => {
+                let puts = match (expect, expected) {
+                    (Expect::Absent, _) => &mut self.created,
+                    (Expect::Any, _) => &mut self.written,
+                    (Expect::Unchanged(_), _) => &mut self.replaced,
+                };
+                puts.keys.push(key);
+                puts.revisions.push(revision);
+                puts.values.push(value);
+                puts.expected.extend(expected);
+                puts.operations.push(operation);
+            }
+            (change, _, Some(expected)) => {
+                self.checks.keys.push(key);
+                self.checks.expected.push(expected);
+                self.checks.operations.push(operation);
+                if matches!(change, Change::Delete) {
+                    self.deleted.push(key);
+                }
+            }
+            (Change::None, Expect::Absent, None) => {
+                self.reserved.keys.push(key);
+                self.reserved.operations.push(operation);
+            }
+            // After a check that the key is absent, there is nothing to delete.
+            (Change::Delete, Expect::Absent, None) => {
+                self.reserved.keys.push(key);
+                self.reserved.operations.push(operation);
+            }
+            (Change::Delete, _, None) => self.deleted.push(key),
+            (Change::None, _, None) => self.observed.push(key),
+        }
+        Ok(())
+    }
+
+    /// Returns the keys of all rows that the statements change after a precondition, in ascending order.
+    pub(super) fn changed(&self) -> Vec<&'t [u8]> {
+        let keys = [&self.replaced.keys, &self.written.keys, &self.deleted];
+        let mut keys: Vec<_> = keys.into_iter().flatten().copied().collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+impl<'t> KeyPlan<'t> {
+    /// Adds an operation, and returns the revision of the key after it; `None` if the operation
+    /// contradicts the earlier ones.
+    fn add(
+        &mut self,
+        index: usize,
+        operation: &'t Operation,
+    ) -> Option<Result<Option<Revision>, StorageError>> {
+        match &self.change {
+            Change::None => self.expect(index, operation.expect())?,
+            Change::Put { revision, .. } => {
+                let revision = super::queries::revision(*revision);
+                operation.admits(Some(&revision)).then_some(())?;
+            }
+            Change::Delete => operation.admits(None).then_some(())?,
+        }
+        match operation {
+            Operation::Check { .. } => Some(Ok(self.revision())),
+            Operation::Delete { .. } => {
+                self.change = Change::Delete;
+                Some(Ok(None))
+            }
+            Operation::Put { value, .. } => {
+                let revision = match random() {
+                    Ok(revision) => revision,
+                    Err(error) => return Some(Err(error)),
+                };
+                self.change = Change::Put { value, revision };
+                Some(Ok(Some(super::queries::revision(revision))))
+            }
+        }
+    }
+
+    /// Adds a precondition on the state before the transaction.
+    fn expect(&mut self, index: usize, expect: Option<&Expect>) -> Option<()> {
+        match (&self.expect, expect) {
+            (_, None | Some(Expect::Any)) => {}
+            (Expect::Any, Some(expect)) => {
+                self.expect = expect.clone();
+                self.operation = index;
+            }
+            (known, Some(expect)) => (known == expect).then_some(())?,
+        }
+        Some(())
+    }
+
+    /// Returns the revision after the operations so far; `None` if it is absent or not known yet.
+    fn revision(&self) -> Option<Revision> {
+        match (&self.change, &self.expect) {
+            (Change::Put { revision, .. }, _) => Some(super::queries::revision(*revision)),
+            (Change::None, Expect::Unchanged(revision)) => Some(revision.clone()),
+            _ => None,
+        }
+    }
+}
+
+fn number(revision: &Revision) -> Option<i64> {
+    let bytes = revision.as_bytes().try_into().ok()?;
+    Some(i64::from_be_bytes(bytes))
+}
+
+/// Draws the number of a revision. Two equal numbers for one key would need as many puts of it as there are
+/// guesses for half of 64 bits.
+fn random() -> Result<i64, StorageError> {
+    let bytes = crypto::fresh();
+    let bytes = bytes.map_err(|_| StorageError::Io(std::io::ErrorKind::Other))?;
+    Ok(i64::from_be_bytes(bytes))
+}

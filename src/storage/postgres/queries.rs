@@ -1,0 +1,174 @@
+//! Reads and scans.
+
+use std::collections::HashMap;
+use std::future::Future;
+
+use tokio_postgres::Row;
+
+use super::connection::{Connections, Parameter};
+use super::failure::{failed, is_lost, is_repeatable};
+use super::statements::{Sql, Statements};
+use crate::storage::limits::KEY_BYTES_MAX;
+use crate::storage::scan::prefix_end;
+use crate::storage::{Projection, Revision, Scan, ScanItem, ScanPage, StorageError, Stored};
+
+/// Source of consistent answers: the connections of a storage, or one connection with a snapshot.
+pub(super) trait Reader: Sync {
+    /// Runs a reading statement, and repeats it if the connection is lost.
+    fn rows(
+        &self,
+        select: fn(&Statements) -> &Sql,
+        parameters: &[Parameter<'_>],
+    ) -> impl Future<Output = Result<Vec<Row>, StorageError>> + Send;
+}
+
+impl Reader for Connections {
+    async fn rows(
+        &self,
+        select: fn(&Statements) -> &Sql,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, StorageError> {
+        let mut patience = self.patience();
+        loop {
+            let connection = self.get().await?;
+            let sql = select(self.statements());
+            let error = match self.answered(connection.query(sql, parameters)).await {
+                Some(Ok(rows)) => return Ok(rows),
+                Some(Err(error)) => error,
+                None => {
+                    // The answer may still arrive.
+                    drop(connection.into_own());
+                    return Err(StorageError::TimedOut);
+                }
+            };
+            let may_succeed = is_lost(&error) || is_repeatable(&error);
+            if !may_succeed || !patience.pause().await {
+                return Err(failed(&error));
+            }
+        }
+    }
+}
+
+/// A range of keys to scan, which owns its bounds.
+pub(super) struct ScanRange {
+    first: Vec<u8>,
+    past: Vec<u8>,
+    limit: i64,
+    projection: Projection,
+}
+
+impl ScanRange {
+    pub(super) fn new(scan: Scan<'_>) -> Self {
+        let first = match scan.after {
+            // The key after `after` is `after` with a zero byte.
+            Some(after) if after >= scan.prefix => [after, &[0]].concat(),
+            _ => scan.prefix.to_vec(),
+        };
+        Self {
+            first,
+            past: past(scan.prefix),
+            limit: i64::try_from(scan.limit.max(1)).unwrap_or(i64::MAX - 1),
+            projection: scan.projection,
+        }
+    }
+}
+
+/// Returns a bound above all keys with a prefix.
+fn past(prefix: &[u8]) -> Vec<u8> {
+    prefix_end(prefix).unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1])
+}
+
+/// Reads the values of keys.
+pub(super) async fn read(
+    reader: &impl Reader,
+    keys: Vec<Vec<u8>>,
+) -> Result<Vec<Option<Stored>>, StorageError> {
+    let rows = reader.rows(|statements| &statements.read, &[&keys]).await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let (key, value): (&[u8], &[u8]) = (column(row, 0)?, column(row, 2)?);
+        let stored = Stored {
+            value: value.into(),
+            revision: revision(column(row, 1)?),
+        };
+        found.insert(key, stored);
+    }
+    // A key can be asked for twice.
+    let stored = keys.iter().map(|key| found.get(key.as_slice()).cloned());
+    Ok(stored.collect())
+}
+
+/// Reads a page of keys.
+pub(super) async fn scan(reader: &impl Reader, range: ScanRange) -> Result<ScanPage, StorageError> {
+    let ScanRange {
+        first,
+        past,
+        limit,
+        projection,
+    } = range;
+    let rows = match projection {
+        Projection::Keys => {
+            reader
+                .rows(|it| &it.scan_keys, &[&first, &past, &limit])
+                .await?
+        }
+        Projection::Head(bytes) => {
+            let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+            let parameters: [Parameter<'_>; 4] = [&first, &past, &limit, &bytes];
+            reader.rows(|it| &it.scan_heads, &parameters).await?
+        }
+        Projection::Values => {
+            reader
+                .rows(|it| &it.scan_values, &[&first, &past, &limit])
+                .await?
+        }
+    };
+    let total = match (projection, rows.first()) {
+        (Projection::Values, Some(row)) => column(row, 4)?,
+        _ => count(&rows),
+    };
+    let items = rows.iter().map(item).collect::<Result<_, _>>()?;
+    Ok(ScanPage {
+        items,
+        more: total >= limit || count(&rows) < total,
+        unreadable: Vec::new(),
+    })
+}
+
+/// Finds the greatest key with each prefix.
+pub(super) async fn last(
+    reader: &impl Reader,
+    prefixes: Vec<Vec<u8>>,
+) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+    let pasts: Vec<_> = prefixes.iter().map(|prefix| past(prefix)).collect();
+    let rows = reader.rows(|it| &it.last, &[&prefixes, &pasts]).await?;
+    rows.iter().map(|row| column(row, 0)).collect()
+}
+
+fn item(row: &Row) -> Result<ScanItem, StorageError> {
+    let (key, value): (&[u8], &[u8]) = (column(row, 0)?, column(row, 3)?);
+    let length: i64 = column(row, 2)?;
+    Ok(ScanItem {
+        key: key.to_vec(),
+        value: value.into(),
+        length: length.unsigned_abs(),
+        revision: revision(column(row, 1)?),
+    })
+}
+
+/// Returns a column of a row. A row of another form is damage.
+pub(super) fn column<'r, T: tokio_postgres::types::FromSql<'r>>(
+    row: &'r Row,
+    index: usize,
+) -> Result<T, StorageError> {
+    row.try_get(index).map_err(|_| StorageError::Damaged)
+}
+
+fn count(rows: &[Row]) -> i64 {
+    i64::try_from(rows.len()).unwrap_or(i64::MAX)
+}
+
+/// Returns the revision with a number.
+pub(super) fn revision(number: i64) -> Revision {
+    Revision::new(&number.to_be_bytes())
+}

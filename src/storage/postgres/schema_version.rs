@@ -1,0 +1,109 @@
+//! Creation of the tables, and check of their version.
+
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use super::connection::{Connection, Connections};
+use super::failure::failed;
+use super::queries::column;
+use super::statements::Sql;
+use crate::storage::StorageError;
+
+/// Version of the tables that this release writes and reads.
+const VERSION: i32 = 1;
+
+/// Attempts to create the tables while other processes do the same.
+const ATTEMPTS: usize = 10;
+
+/// Checks that the tables are there and have this version.
+pub(super) async fn check(connections: &Connections) -> Result<(), StorageError> {
+    let connection = connections.get().await?;
+    match version(connections, &connection).await? {
+        Some(VERSION) => Ok(()),
+        Some(_) => Err(StorageError::Layout),
+        None => Err(StorageError::NotMigrated),
+    }
+}
+
+/// Creates the tables, unless they are there.
+pub(super) async fn migrate(connections: &Connections) -> Result<(), StorageError> {
+    let connection = connections.get().await?;
+    let mut attempt = 1;
+    loop {
+        match version(connections, &connection).await? {
+            Some(VERSION) => return Ok(()),
+            Some(_) => return Err(StorageError::Layout),
+            None => {}
+        }
+        match create(connections, &connection).await {
+            Ok(()) => return Ok(()),
+            // Another process created the same objects, although each statement says `if not exists`.
+            Err(error) if is_race(&error) && attempt < ATTEMPTS => attempt += 1,
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+}
+
+/// Returns the version of the tables; `None` if they are absent.
+async fn version(
+    connections: &Connections,
+    connection: &Connection,
+) -> Result<Option<i32>, StorageError> {
+    let schema = &connections.statements().schema;
+    let sql = Sql {
+        text: format!("select version from \"{schema}\".layout"),
+        types: &[],
+    };
+    match connection.query(&sql, &[]).await {
+        Ok(rows) => match rows.as_slice() {
+            [row] => Ok(Some(column(row, 0)?)),
+            [] => Ok(None),
+            _ => Err(StorageError::Damaged),
+        },
+        Err(error) => match failed(&error) {
+            StorageError::NotMigrated => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
+async fn create(connections: &Connections, connection: &Connection) -> Result<(), Error> {
+    let schema = &connections.statements().schema;
+    connection
+        .execute(&format!("create schema if not exists \"{schema}\""))
+        .await?;
+    let tables = format!(
+        "begin;
+         create table if not exists \"{schema}\".object
+             (key bytea primary key, revision bigint not null, value bytea not null);
+         create table if not exists \"{schema}\".layout (version integer primary key);
+         insert into \"{schema}\".layout (version) values ({VERSION}) on conflict do nothing;
+         commit"
+    );
+    if let Err(error) = connection.execute(&tables).await {
+        let _ = connection.execute("rollback").await;
+        return Err(error);
+    }
+    // Servers that only speak the protocol of PostgreSQL may not know these settings, which are not
+    // necessary: room for updates in place, and large values that can be read in part.
+    for setting in [
+        "set (fillfactor = 85)",
+        "alter column value set storage external",
+    ] {
+        let _ = connection
+            .execute(&format!("alter table \"{schema}\".object {setting}"))
+            .await;
+    }
+    Ok(())
+}
+
+fn is_race(error: &Error) -> bool {
+    let codes = [
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::DUPLICATE_TABLE,
+        SqlState::DUPLICATE_SCHEMA,
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+    ];
+    error.code().is_some_and(|code| codes.contains(code))
+}

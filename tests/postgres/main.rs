@@ -1,0 +1,10 @@
+//! Tests of the PostgreSQL storage, over servers that the tests start.
+#![cfg(all(feature = "postgres", unix))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod conformance;
+mod options;
+mod outages;
+mod preconditions;

@@ -1,0 +1,182 @@
+//! Soaks of one vault in PostgreSQL by two processes, through faults of the server and of the network.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use chartlock::Vault;
+use chartlock::storage::{Isolation, PostgresOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::assert_clean;
+use crate::common::Fixed;
+use crate::common::faulty_proxy::FaultyProxy;
+use crate::common::postgres_server::{Bouncer, Server};
+use crate::maintenance::Place;
+use crate::shared::{PROCESSES, work_in};
+
+const ACCESS: &str = "CHARTLOCK_SOAK_ACCESS";
+const PROCESS: &str = "CHARTLOCK_SOAK_PROCESS";
+const SCHEMA: &str = "soak";
+
+/// How the processes reach the server.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Access {
+    port: u16,
+    is_serializable: bool,
+    is_unnamed: bool,
+}
+
+impl Access {
+    fn to(port: u16) -> Self {
+        Self {
+            port,
+            is_serializable: false,
+            is_unnamed: false,
+        }
+    }
+
+    fn options(self) -> PostgresOptions {
+        let connection = format!(
+            "host=127.0.0.1 port={} user=postgres dbname=postgres",
+            self.port
+        );
+        let options = PostgresOptions::parse(&connection).unwrap();
+        let options = options.schema(SCHEMA).unwrap().connections(6);
+        // Two processes that crash servers and cut connections wait longer than one.
+        let options = options.wait_for_server(Duration::from_secs(60));
+        let options = match self.is_serializable {
+            true => options.isolation(Isolation::Serializable),
+            false => options,
+        };
+        match self.is_unnamed {
+            true => options.unnamed_statements(),
+            false => options,
+        }
+    }
+}
+
+/// Runs two processes, and `disturb` again and again until they end.
+fn soak_over(test: &str, access: impl FnOnce(&Server) -> Access, disturb: impl Fn(&Server) + Sync) {
+    if let Ok(access) = std::env::var(ACCESS) {
+        return work(serde_json::from_str(&access).unwrap());
+    }
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let direct = Access::to(server.port).options();
+    direct.migrate().unwrap();
+    drop(Vault::create(direct.open().unwrap(), &Fixed(1)).unwrap());
+    let access = access(&server);
+    let children: Vec<_> = (0..PROCESSES)
+        .map(|process| spawn(test, access, process))
+        .collect();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                disturb(&server);
+            }
+        });
+        let outputs: Vec<_> = children.into_iter().map(Child::wait_with_output).collect();
+        is_over.store(true, Ordering::SeqCst);
+        for output in outputs {
+            let output = output.unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            let text = String::from_utf8_lossy(&text);
+            assert!(output.status.success(), "{text}");
+            println!("{text}");
+        }
+    });
+    assert_clean(&Vault::open(direct.open().unwrap(), &Fixed(1)).unwrap());
+}
+
+fn spawn(test: &str, access: Access, process: u64) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(ACCESS, serde_json::to_string(&access).unwrap())
+        .env(PROCESS, process.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn work(access: Access) {
+    let process = std::env::var(PROCESS).unwrap().parse().unwrap();
+    let storage = Arc::new(access.options().open().unwrap());
+    let files = None;
+    work_in(&Place { storage, files }, process);
+}
+
+fn undisturbed(_: &Server) {
+    thread::sleep(Duration::from_millis(50));
+}
+
+#[test]
+fn soak_of_two_processes_over_postgres() {
+    let test = "postgres::soak_of_two_processes_over_postgres";
+    soak_over(test, |server| Access::to(server.port), undisturbed);
+}
+
+#[test]
+fn soak_with_serializable_transactions() {
+    let test = "postgres::soak_with_serializable_transactions";
+    let access = |server: &Server| Access {
+        is_serializable: true,
+        ..Access::to(server.port)
+    };
+    soak_over(test, access, undisturbed);
+}
+
+#[test]
+fn soak_through_pgbouncer() {
+    let test = "postgres::soak_through_pgbouncer";
+    let is_child = std::env::var_os(ACCESS).is_some();
+    let directory = tempfile::tempdir().unwrap();
+    let mut bouncer = None;
+    let access = |server: &Server| {
+        let started = Bouncer::start(server.port, Path::new(directory.path()));
+        let port = started.port;
+        bouncer = Some(started);
+        Access {
+            is_unnamed: true,
+            ..Access::to(port)
+        }
+    };
+    if is_child || Bouncer::is_installed() {
+        soak_over(test, access, undisturbed);
+    }
+}
+
+#[test]
+fn soak_with_crashes_of_the_server() {
+    let test = "postgres::soak_with_crashes_of_the_server";
+    soak_over(
+        test,
+        |server| Access::to(server.port),
+        |server| {
+            thread::sleep(Duration::from_secs(2));
+            server.crash();
+            server.run();
+        },
+    );
+}
+
+#[test]
+fn soak_with_cut_connections() {
+    let test = "postgres::soak_with_cut_connections";
+    let access = |server: &Server| Access::to(FaultyProxy::cutting(server.port, 23).port);
+    soak_over(test, access, undisturbed);
+}
+
+#[test]
+fn soak_with_a_slow_network() {
+    let test = "postgres::soak_with_a_slow_network";
+    let delay = Duration::from_millis(10);
+    let access = |server: &Server| Access::to(FaultyProxy::delaying(server.port, delay).port);
+    soak_over(test, access, undisturbed);
+}
