@@ -107,6 +107,35 @@ impl Server {
         }
     }
 
+    /// Restarts the server with TLS, and returns its certificate in the form of PEM. The certificate is valid
+    /// for `localhost`.
+    pub(crate) fn enable_tls(&self) -> Vec<u8> {
+        let data = self.directory.path().join("data");
+        let made = as_postgres(Path::new("openssl"))
+            .args([
+                "req",
+                "-new",
+                "-x509",
+                "-days",
+                "2",
+                "-nodes",
+                "-subj",
+                "/CN=localhost",
+            ])
+            .args(["-addext", "subjectAltName=DNS:localhost"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+            .arg(data.join("server.key"))
+            .arg("-out")
+            .arg(data.join("server.crt"))
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.unwrap().success(), "openssl failed");
+        assert!(self.psql("alter system set ssl = on").0);
+        self.crash();
+        self.run();
+        fs::read(data.join("server.crt")).unwrap()
+    }
+
     /// Stops the server at once, like a crash: the next start recovers from the write-ahead log.
     pub(crate) fn crash(&self) {
         let child = self.child.lock().unwrap().take();

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod encryption;
 mod options;
 mod outages;
 mod preconditions;

@@ -1,0 +1,48 @@
+//! Connections with TLS.
+
+use chartlock::storage::{PostgresOptions, StorageError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::common::postgres_server::Server;
+
+/// Returns a configuration that trusts one certificate, or none.
+fn trusting(certificate: Option<&[u8]>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    if let Some(pem) = certificate {
+        roots
+            .add(CertificateDer::from_pem_slice(pem).unwrap())
+            .unwrap();
+    }
+    let provider = rustls::crypto::ring::default_provider();
+    ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+#[test]
+fn connections_are_encrypted_and_the_server_is_checked() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let certificate = server.enable_tls();
+    let address = format!("host=localhost hostaddr=127.0.0.1 port={}", server.port);
+    let address = format!("{address} user=postgres dbname=postgres sslmode=require");
+    let options = PostgresOptions::parse(&address).unwrap();
+    let trusting_server = options.clone().tls(trusting(Some(&certificate)));
+    trusting_server.migrate().unwrap();
+    let storage = trusting_server.open().unwrap();
+    crate::preconditions::put_and_delete(&storage);
+    let encrypted = "select count(*) from pg_stat_ssl join pg_stat_activity using (pid)
+        where ssl and query like '%chartlock%'";
+    assert_ne!(server.psql(encrypted).1, "0");
+    // Neither an unknown certificate nor a connection without TLS is accepted.
+    let wait = std::time::Duration::from_millis(300);
+    let distrusting = options.clone().tls(trusting(None)).wait_for_server(wait);
+    assert_eq!(distrusting.open().unwrap_err(), StorageError::Unreachable);
+    let plain = options.wait_for_server(wait);
+    assert_eq!(plain.open().unwrap_err(), StorageError::Unreachable);
+}
