@@ -30,6 +30,8 @@ pub(crate) struct Stage {
     /// The step is above 1 on slow storages, and on storages whose behavior another storage covers
     /// with step 1.
     pub(crate) stride: usize,
+    /// `true` if each destroying put reports that former bytes may still be on the medium.
+    pub(crate) defers_purges: bool,
     /// Directory of a file storage, declared after `storage` because the directory must outlive the
     /// storage.
     pub(crate) directory: Option<TempDir>,
@@ -42,11 +44,22 @@ impl Stage {
             suite: CipherSuite::Aes256Gcm,
             clock: Arc::default(),
             stride: 1,
+            defers_purges: false,
             directory: None,
         }
     }
 
+    /// With `CHARTLOCK_STAGE=postgres`, the storage is a schema of a PostgreSQL server instead.
     pub(crate) fn memory() -> Self {
+        #[cfg(all(feature = "postgres", unix))]
+        if std::env::var_os("CHARTLOCK_STAGE").is_some_and(|stage| stage == "postgres") {
+            let server = super::postgres_server::shared();
+            return Self {
+                stride: 5,
+                defers_purges: true,
+                ..Self::new(server.expect("PostgreSQL is not installed").storage())
+            };
+        }
         Self::new(MemoryStorage::new())
     }
 
