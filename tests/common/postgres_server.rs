@@ -171,6 +171,24 @@ impl Server {
         (output.status.success(), text.trim().to_owned())
     }
 
+    /// Returns the SQL that `pg_dump` writes for a schema.
+    pub(crate) fn dump(&self, schema: &str) -> String {
+        let output = Command::new(self.bin.join("pg_dump"))
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-U",
+                "postgres",
+            ])
+            .args(["-n", schema, "postgres"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "pg_dump failed");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Returns options for a schema that no other test uses.
     pub(crate) fn options(&self) -> PostgresOptions {
         let number = self.schemas.fetch_add(1, Ordering::SeqCst);
@@ -287,8 +305,8 @@ fn bin() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path: Vec<_> = std::env::split_paths(&path).collect();
     let all = path.into_iter().chain(debian);
-    let has = |bin: &PathBuf, program: &str| bin.join(program).exists();
-    all.filter(|bin| has(bin, "initdb") && has(bin, "psql"))
+    let programs = ["initdb", "postgres", "psql", "pg_dump"];
+    all.filter(|bin| programs.iter().all(|program| bin.join(program).exists()))
         .max()
 }
 

@@ -8,4 +8,6 @@ mod conformance;
 mod encryption;
 mod options;
 mod outages;
+mod plain_sql;
 mod preconditions;
+mod restores;
