@@ -1,0 +1,157 @@
+//! Benchmark of a vault over `PostgresStorage`, compared with plain SQL on the same server.
+//!
+//! Starts a server on loopback. Plain SQL stores the same number of bytes without encryption, versions or a
+//! journal. Its statements also run on a thread of their own.
+#![allow(
+    missing_docs,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the shared helpers are those of the tests"
+)]
+
+#[path = "../tests/common/credential.rs"]
+mod credential;
+#[path = "../tests/common/postgres_server.rs"]
+mod postgres_server;
+#[path = "common/ratio.rs"]
+mod ratio;
+#[path = "common/timed.rs"]
+mod timed;
+
+use std::cell::Cell;
+use std::sync::{Arc, mpsc};
+
+use chartlock::{Actor, Document, Purpose, RecordId, Session, Vault};
+use credential::Fixed;
+use postgres_server::Server;
+use ratio::ratio;
+use timed::timed;
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, NoTls, Statement};
+
+const SIZE: usize = 1024;
+/// The stored size of a 1 KiB record in bytes, with its padding.
+const SEALED: usize = 1264;
+const BATCH: usize = 1000;
+const ROUNDS: usize = 300;
+
+/// A table without encryption, and a connection to it.
+struct Plain {
+    runtime: Runtime,
+    client: Arc<Client>,
+    insert: Statement,
+    select: Statement,
+}
+
+impl Plain {
+    fn connect(server: &Server) -> Self {
+        let create = "create table plain (key bigint primary key, value bytea not null)";
+        assert!(server.psql(create).0);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let address = format!("host=127.0.0.1 port={} user=postgres", server.port);
+        let (client, insert, select) = runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&address, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            let insert = "insert into plain select * from unnest($1::bigint[], $2::bytea[])";
+            let insert = client.prepare(insert).await.unwrap();
+            let select = "select value from plain where key = $1";
+            let select = client.prepare(select).await.unwrap();
+            (Arc::new(client), insert, select)
+        });
+        Self {
+            runtime,
+            client,
+            insert,
+            select,
+        }
+    }
+
+    fn insert(&self, numbers: std::ops::Range<i64>) {
+        let (client, insert) = (Arc::clone(&self.client), self.insert.clone());
+        self.run(async move {
+            let values: Vec<_> = numbers.clone().map(|_| vec![7_u8; SEALED]).collect();
+            let numbers: Vec<_> = numbers.collect();
+            client.execute(&insert, &[&numbers, &values]).await.unwrap()
+        });
+    }
+
+    fn select(&self, number: i64) -> usize {
+        let (client, select) = (Arc::clone(&self.client), self.select.clone());
+        self.run(async move {
+            let row = client.query_one(&select, &[&number]).await.unwrap();
+            row.get::<_, &[u8]>(0).len()
+        })
+    }
+
+    fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.runtime.spawn(async move {
+            let _ = sender.send(future.await);
+        });
+        receiver.recv().unwrap()
+    }
+}
+
+fn id(number: i64) -> RecordId {
+    RecordId::patient("MRN-1", &format!("Observation/{number:08}")).unwrap()
+}
+
+fn session(vault: &Vault) -> Session {
+    vault.session(Actor::new("bench").unwrap(), Purpose::Operations)
+}
+
+fn main() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let vault = Vault::create(server.storage(), &Fixed(1)).unwrap();
+    let plain = Plain::connect(&server);
+    let (content, session) = (vec![7; SIZE], session(&vault));
+    println!("\nvault over PostgresStorage, against plain SQL with the same bytes");
+    let (ours, theirs) = (Cell::new(0), Cell::new(0));
+    let next = |counter: &Cell<i64>, count: i64| {
+        let from = counter.get();
+        counter.set(from + count);
+        from..from + count
+    };
+    ratio(
+        "put of a new record of 1 KiB",
+        ROUNDS,
+        || {
+            let id = id(next(&ours, 1).start);
+            timed(1, || _ = session.put(&id, &content).unwrap())
+        },
+        || {
+            let numbers = next(&theirs, 1);
+            timed(1, || plain.insert(numbers.clone()))
+        },
+    );
+    ratio(
+        "get of 1 KiB",
+        ROUNDS,
+        || timed(1, || drop(session.get(&id(1)).unwrap().unwrap())),
+        || timed(1, || _ = plain.select(1)),
+    );
+    ratio(
+        "put_many of 1,000 of 1 KiB",
+        ROUNDS / 20,
+        || {
+            let ids: Vec<_> = next(&ours, BATCH as i64).map(id).collect();
+            timed(1, || {
+                let records = ids.iter().map(|id| (id, Document::new(&content)));
+                for outcome in session.put_many(records).unwrap() {
+                    outcome.unwrap();
+                }
+            })
+        },
+        || {
+            let numbers = next(&theirs, BATCH as i64);
+            timed(1, || plain.insert(numbers.clone()))
+        },
+    );
+}
