@@ -57,7 +57,7 @@ impl Stage {
             return Self {
                 stride: 5,
                 defers_purges: true,
-                ..Self::new(server.expect("PostgreSQL is not installed").storage())
+                ..Self::new(server.unwrap().storage())
             };
         }
         Self::new(MemoryStorage::new())
