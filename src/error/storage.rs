@@ -84,12 +84,10 @@ pub enum StorageError {
     #[error("the storage cannot be reached; check its address and the network, then try again")]
     Unreachable,
     /// The options of the storage are invalid.
-    #[error("an option of the storage is invalid; check its connection string and its schema name")]
+    #[error("an option of the storage is invalid; check the connection string and the schema name")]
     InvalidOptions,
-    /// The database has no tables of chartlock.
-    #[error(
-        "the database has no tables of chartlock in this schema; check the schema name, or call migrate once"
-    )]
+    /// The schema of the database has no chartlock tables.
+    #[error("the schema has no chartlock tables; check the schema name, or call `migrate` once")]
     NotMigrated,
     /// The backend does not support the operation.
     #[error("the storage does not support this; use a storage that does")]

@@ -1,4 +1,4 @@
-//! Patient entries that the storage returned to the check of entries, and not to the check of charts.
+//! Check for patient entries that the storage returned to the check of entries, but not to the check of charts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::verify::subjects::JournaledWrite;
 type Owner = (SubjectTag, u64);
 
 impl Verification {
-    /// Reads the patient entries once more if charts remain whose entries must be stored and open, because
-    /// `check_entries` reported nothing on them. Reports each entry that still does not open: without its
-    /// keys, altered records of its chart could pass.
+    /// Reads the patient entries again if charts remain whose entries must open, because `check_entries`
+    /// reported no finding on them. Reports each entry that still does not open; otherwise, altered records
+    /// of its chart could remain undetected.
     pub(super) fn check_hidden_entries(
         &mut self,
         header: &OpenHeader,
@@ -28,7 +28,7 @@ impl Verification {
             return Ok(());
         }
         self.check_charts_of_entries(header, partition, remaining)?;
-        // A concurrent session may have erased a chart since.
+        // Read the newest journal pages, because a concurrent session may have erased a chart meanwhile.
         let storage = Arc::clone(&self.storage);
         self.walk.advance(&*storage, header, &mut self.scan)?;
         for (tag, sequence) in self.owners_of(remaining).into_values() {
@@ -44,8 +44,8 @@ impl Verification {
         Ok(())
     }
 
-    /// Returns the owners of those charts that a current patient entry contains according to the journal,
-    /// except charts of entries with findings.
+    /// Returns the owners of those `charts` that a current patient entry contains according to the journal.
+    /// Charts of entries with findings have no owner here.
     fn owners_of(&self, charts: &BTreeSet<ChartId>) -> BTreeMap<ChartId, Owner> {
         let mut owners = BTreeMap::new();
         if charts.is_empty() {

@@ -81,7 +81,7 @@ impl JournaledWrites {
         self.certain(walk).map(|write| write.number).max()
     }
 
-    /// Returns the certain writes of the highest number: several if two processes wrote the same number.
+    /// Returns the certain writes with the highest number: several if two processes wrote the same number.
     pub(super) fn current<'a>(&'a self, walk: &'a JournalWalk) -> Vec<&'a JournaledWrite> {
         let expected = self.expected(walk);
         let certain = self.certain(walk);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Text of the message that commits a transaction, with its end.
+/// Text of the message that commits a transaction, with its terminator.
 const COMMIT: &[u8] = b"commit\0";
 
 /// A running proxy in front of a server on loopback. It runs until the process ends.
@@ -18,12 +18,12 @@ pub(crate) struct FaultyProxy {
 
 impl FaultyProxy {
     /// Starts a proxy that cuts the connection of every commit whose number is a multiple of `every`. The
-    /// server receives the commit, and the client no answer.
+    /// server receives the commit, and the client receives no answer.
     pub(crate) fn cutting(server: u16, every: usize) -> Self {
         Self::start(server, every, Duration::ZERO)
     }
 
-    /// Starts a proxy that passes all bytes on after a delay, in both directions.
+    /// Starts a proxy that forwards all bytes after a delay, in both directions.
     pub(crate) fn delaying(server: u16, delay: Duration) -> Self {
         Self::start(server, usize::MAX, delay)
     }
@@ -40,7 +40,7 @@ impl FaultyProxy {
                     continue;
                 };
                 let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || pass_on(from, to, delay, || false));
+                thread::spawn(move || forward(from, to, delay, || false));
                 let (commits, cuts) = (Arc::clone(&commits), Arc::clone(&counted));
                 thread::spawn(move || {
                     let is_cut = || {
@@ -49,7 +49,7 @@ impl FaultyProxy {
                         cuts.fetch_add(usize::from(is_cut), Ordering::SeqCst);
                         is_cut
                     };
-                    pass_on(client, server, delay, is_cut);
+                    forward(client, server, delay, is_cut);
                 });
             }
         });
@@ -62,8 +62,8 @@ impl FaultyProxy {
     }
 }
 
-/// Passes bytes on until one side ends. Asks `is_cut` after each commit.
-fn pass_on(mut from: TcpStream, mut to: TcpStream, delay: Duration, is_cut: impl Fn() -> bool) {
+/// Forwards bytes until one side closes the connection, or until `is_cut` returns `true` after a commit.
+fn forward(mut from: TcpStream, mut to: TcpStream, delay: Duration, is_cut: impl Fn() -> bool) {
     let mut bytes = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         thread::sleep(delay);

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use chartlock::storage::{PostgresOptions, PostgresStorage};
 use tempfile::TempDir;
 
-/// Starts a program, and sends it the signal `$0` when standard input ends: with the test process, even a
-/// killed one.
+/// Shell script that starts a program, and sends the signal `$0` to the program when standard input ends.
+/// Standard input ends with the test process, even if the process is killed.
 const SCRIPT: &str =
     r#""$@" </dev/null & server=$!; cat >/dev/null; kill -"$0" $server; wait $server"#;
 
@@ -36,7 +36,7 @@ pub(crate) fn shared() -> Option<&'static Server> {
 }
 
 impl Server {
-    /// Starts a server; `None` if PostgreSQL is not installed, which is an error where it must be.
+    /// Starts a server; `None` if PostgreSQL is not installed. Panics instead if `CHARTLOCK_SERVERS` is set.
     pub(crate) fn start() -> Option<Self> {
         let Some(bin) = bin() else {
             let is_required = std::env::var_os("CHARTLOCK_SERVERS").is_some();
@@ -48,7 +48,7 @@ impl Server {
             return None;
         };
         let directory = tempfile::tempdir().unwrap();
-        // The server refuses to run as root, so another user must write here.
+        // The server refuses to run as root, so another user must be able to write to the directory.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
         let initdb = as_postgres(&bin.join("initdb"))
             .args([
@@ -107,11 +107,11 @@ impl Server {
         }
     }
 
-    /// Restarts the server with TLS, and returns its certificate in the form of PEM. The certificate is valid
-    /// for `localhost`.
+    /// Restarts the server with TLS, and returns its certificate in PEM format. The certificate is valid for
+    /// `localhost`.
     pub(crate) fn enable_tls(&self) -> Vec<u8> {
         let data = self.directory.path().join("data");
-        let made = as_postgres(Path::new("openssl"))
+        let openssl = as_postgres(Path::new("openssl"))
             .args([
                 "req",
                 "-new",
@@ -129,7 +129,7 @@ impl Server {
             .arg(data.join("server.crt"))
             .stderr(Stdio::null())
             .status();
-        assert!(made.unwrap().success(), "openssl failed");
+        assert!(openssl.unwrap().success(), "openssl failed");
         assert!(self.psql("alter system set ssl = on").0);
         self.crash();
         self.run();
@@ -144,7 +144,7 @@ impl Server {
         child.wait().unwrap();
     }
 
-    /// Runs SQL as the superuser. Returns whether it succeeded, and what it printed.
+    /// Runs SQL as the superuser. Returns `true` if the SQL succeeded, and the output.
     pub(crate) fn psql(&self, sql: &str) -> (bool, String) {
         let mut psql = Command::new(self.bin.join("psql"))
             .args([
@@ -204,7 +204,7 @@ impl Server {
         options.schema(schema).unwrap().connections(4)
     }
 
-    /// Opens an empty storage in a schema of its own.
+    /// Opens an empty storage in a new schema.
     pub(crate) fn storage(&self) -> PostgresStorage {
         let options = self.options();
         options.migrate().unwrap();
@@ -227,7 +227,7 @@ pub(crate) struct Bouncer {
 }
 
 impl Bouncer {
-    /// Returns `true` if pgbouncer is installed, which is an error where it must be.
+    /// Returns `true` if pgbouncer is installed. If it is not, panics if `CHARTLOCK_SERVERS` is set.
     pub(crate) fn is_installed() -> bool {
         let is_installed = program("pgbouncer").is_some();
         let is_required = std::env::var_os("CHARTLOCK_SERVERS").is_some();
@@ -241,7 +241,7 @@ impl Bouncer {
         is_installed
     }
 
-    /// Starts it in front of a server, with its files in a directory.
+    /// Starts pgbouncer in front of a server, with its files in a directory.
     pub(crate) fn start(server: u16, directory: &Path) -> Self {
         fs::set_permissions(directory, Permissions::from_mode(0o777)).unwrap();
         let (port, config) = (free_port(), directory.join("pgbouncer.ini"));
@@ -298,7 +298,7 @@ fn as_postgres(program: &Path) -> Command {
     command
 }
 
-/// Returns the directory of the newest server programs of Debian's packages, or of the search path.
+/// Returns the directory with the newest server programs, among Debian's packages and the search path.
 fn bin() -> Option<PathBuf> {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let debian = debian.filter_map(|version| Some(version.ok()?.path().join("bin")));

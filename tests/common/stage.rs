@@ -49,7 +49,7 @@ impl Stage {
         }
     }
 
-    /// With `CHARTLOCK_STAGE=postgres`, the storage is a schema of a PostgreSQL server instead.
+    /// Creates a stage in memory; with `CHARTLOCK_STAGE=postgres`, in a schema of a PostgreSQL server.
     pub(crate) fn memory() -> Self {
         #[cfg(all(feature = "postgres", unix))]
         if std::env::var_os("CHARTLOCK_STAGE").is_some_and(|stage| stage == "postgres") {

@@ -1,10 +1,10 @@
-//! Storage contract, with each way of sending statements.
+//! Tests of the storage contract, with each way of sending statements.
 
 use chartlock::storage::{Isolation, PostgresOptions, conformance};
 
 use crate::common::postgres_server;
 
-fn conforms(options: impl Fn(PostgresOptions) -> PostgresOptions) {
+fn assert_conforms(options: impl Fn(PostgresOptions) -> PostgresOptions) {
     let Some(server) = postgres_server::shared() else {
         return;
     };
@@ -22,15 +22,15 @@ fn conforms(options: impl Fn(PostgresOptions) -> PostgresOptions) {
 
 #[test]
 fn named_statements_conform() {
-    conforms(|options| options);
+    assert_conforms(|options| options);
 }
 
 #[test]
 fn unnamed_statements_conform() {
-    conforms(PostgresOptions::unnamed_statements);
+    assert_conforms(PostgresOptions::unnamed_statements);
 }
 
 #[test]
 fn serializable_transactions_conform() {
-    conforms(|options| options.isolation(Isolation::Serializable));
+    assert_conforms(|options| options.isolation(Isolation::Serializable));
 }

@@ -1,4 +1,4 @@
-//! Connections with TLS.
+//! Tests of connections with TLS.
 
 use chartlock::storage::{PostgresOptions, StorageError};
 use rustls::pki_types::CertificateDer;
@@ -24,7 +24,7 @@ fn trusting(certificate: Option<&[u8]>) -> ClientConfig {
 }
 
 #[test]
-fn connections_are_encrypted_and_the_server_is_checked() {
+fn tls_encrypts_connections_and_checks_the_server() {
     let Some(server) = Server::start() else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Options, tables and their version.
+//! Tests of the options, and of the tables and their version.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use chartlock::storage::{PostgresOptions, Storage, StorageError};
 use crate::common::postgres_server;
 
 #[test]
-fn schema_name_is_limited() {
+fn invalid_schema_name_is_refused() {
     let options = PostgresOptions::parse("host=localhost").unwrap();
     for name in ["", "a\"b", "A", "1a", "a b", &"a".repeat(64)] {
         let refused = options.clone().schema(name);
@@ -17,13 +17,13 @@ fn schema_name_is_limited() {
 }
 
 #[test]
-fn connection_string_of_another_form_is_refused() {
+fn malformed_connection_string_is_refused() {
     let refused = PostgresOptions::parse("host");
     assert_eq!(refused.unwrap_err(), StorageError::InvalidOptions);
 }
 
 #[test]
-fn schema_without_tables_is_named() {
+fn open_without_tables_returns_not_migrated() {
     let Some(server) = postgres_server::shared() else {
         return;
     };
@@ -47,7 +47,7 @@ fn tables_of_a_newer_release_are_refused() {
 }
 
 #[test]
-fn processes_migrate_at_the_same_time() {
+fn concurrent_migrations_succeed() {
     let Some(server) = postgres_server::shared() else {
         return;
     };
@@ -61,7 +61,7 @@ fn processes_migrate_at_the_same_time() {
 }
 
 #[test]
-fn unreachable_server_is_named_after_the_wait() {
+fn open_on_unreachable_server_returns_unreachable() {
     let options = PostgresOptions::parse("host=127.0.0.1 port=1 user=nobody").unwrap();
     let options = options.wait_for_server(Duration::from_millis(200));
     assert_eq!(options.open().unwrap_err(), StorageError::Unreachable);
@@ -89,7 +89,7 @@ fn server_that_accepts_no_writes_is_refused() {
 }
 
 #[test]
-fn privileges_of_the_documentation_suffice() {
+fn documented_privileges_suffice() {
     let Some(server) = postgres_server::shared() else {
         return;
     };

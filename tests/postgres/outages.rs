@@ -1,4 +1,4 @@
-//! Servers that crash, and connections that are cut.
+//! Tests of server crashes and cut connections.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +11,9 @@ use crate::common::Fixed;
 use crate::common::faulty_proxy::FaultyProxy;
 use crate::common::postgres_server::Server;
 
-/// While the server crashes and starts again, writers wait, and nothing acknowledged is lost.
+/// Writers wait while the server crashes and restarts. No acknowledged put is lost.
 #[test]
-fn crash_of_the_server_is_a_delay() {
+fn server_crash_delays_writers_and_loses_nothing() {
     let Some(server) = Server::start() else {
         return;
     };
@@ -55,7 +55,7 @@ fn crash_of_the_server_is_a_delay() {
     assert!(vault.verify(None).unwrap().is_clean());
 }
 
-/// Connections that the server ends never turn into a wrong answer.
+/// A connection that the server ends never causes a wrong result.
 #[test]
 fn ended_connections_lose_and_repeat_nothing() {
     let Some(server) = Server::start() else {
@@ -90,8 +90,8 @@ fn ended_connections_lose_and_repeat_nothing() {
     });
 }
 
-/// A connection that is cut after its commit was sent leaves an unknown outcome. The vault finds out what
-/// happened, so that the app sees no error and each put happens once.
+/// A connection that is cut after its commit was sent leaves an unknown outcome. The vault resolves the
+/// outcome, so that the app sees no error and each put happens once.
 #[test]
 fn commits_without_an_answer_happen_once() {
     let Some(server) = Server::start() else {

@@ -1,4 +1,4 @@
-//! Transactions that combine operations on one key, and conflicts.
+//! Tests of transactions with several operations on one key, and of conflicts.
 
 use chartlock::storage::{CommitError, Committed, Expect, Revision, Storage, Transaction};
 
@@ -54,7 +54,7 @@ fn operations_on_one_key_are_combined() {
 }
 
 #[test]
-fn failed_precondition_names_its_operation_and_changes_nothing() {
+fn failed_precondition_reports_its_operation_and_changes_nothing() {
     let Some(server) = postgres_server::shared() else {
         return;
     };
@@ -81,10 +81,10 @@ fn failed_precondition_names_its_operation_and_changes_nothing() {
     }
 }
 
-/// A server with a time limit can stop any statement, also the first of a transaction. Nothing of the
+/// A server with a time limit can cancel any statement, even the first one of a transaction. No part of the
 /// transaction may be stored then.
 #[test]
-fn stopped_statements_leave_no_part_of_a_transaction() {
+fn canceled_statements_leave_no_part_of_a_transaction() {
     let Some(server) = postgres_server::shared() else {
         return;
     };

@@ -66,7 +66,7 @@ fn soak_of_all_operations_stays_bounded_and_clean() {
     let directory = scratch.path().join("vault");
     let storage = Arc::new(FileStorage::open(&directory).unwrap());
     let vault = Vault::create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let place = Place::of_files(Arc::clone(&storage), scratch.path());
+    let place = Place::with_files(Arc::clone(&storage), scratch.path());
     let (times, peak) = (Times::default(), Peak::default());
     let end = Instant::now() + duration(5);
     soak(&vault, &place, 0..THREADS, end, &times, &peak);

@@ -13,7 +13,7 @@ use crate::common::Fixed;
 use crate::common::content::Random;
 use crate::measure::Times;
 
-/// Storage of the vault.
+/// Storage of the vault, with its files if the vault is in a file storage.
 pub(crate) struct Place {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) files: Option<Files>,
@@ -26,7 +26,7 @@ pub(crate) struct Files {
 }
 
 impl Place {
-    pub(crate) fn of_files(storage: Arc<FileStorage>, copies: &Path) -> Self {
+    pub(crate) fn with_files(storage: Arc<FileStorage>, copies: &Path) -> Self {
         Self {
             storage: Arc::clone(&storage) as _,
             files: Some(Files {

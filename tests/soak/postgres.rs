@@ -1,4 +1,4 @@
-//! Soaks of one vault in PostgreSQL by two processes, through faults of the server and of the network.
+//! Soak tests of one vault in PostgreSQL by two processes, with faults of the server and of the network.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -22,7 +22,7 @@ const ACCESS: &str = "CHARTLOCK_SOAK_ACCESS";
 const PROCESS: &str = "CHARTLOCK_SOAK_PROCESS";
 const SCHEMA: &str = "soak";
 
-/// How the processes reach the server.
+/// Connection settings of the processes.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Access {
     port: u16,
@@ -46,7 +46,7 @@ impl Access {
         );
         let options = PostgresOptions::parse(&connection).unwrap();
         let options = options.schema(SCHEMA).unwrap().connections(6);
-        // Two processes that crash servers and cut connections wait longer than one.
+        // Faults delay two processes for longer than the default wait.
         let options = options.wait_for_server(Duration::from_secs(60));
         let options = match self.is_serializable {
             true => options.isolation(Isolation::Serializable),
@@ -59,7 +59,7 @@ impl Access {
     }
 }
 
-/// Runs two processes, and `disturb` again and again until they end.
+/// Runs the test `test` in two child processes, and calls `disturb` repeatedly until both processes end.
 fn soak_over(test: &str, access: impl FnOnce(&Server) -> Access, disturb: impl Fn(&Server) + Sync) {
     if let Ok(access) = std::env::var(ACCESS) {
         return work(serde_json::from_str(&access).unwrap());
@@ -117,14 +117,14 @@ fn undisturbed(_: &Server) {
 }
 
 #[test]
-fn soak_of_two_processes_over_postgres() {
-    let test = "postgres::soak_of_two_processes_over_postgres";
+fn soak_over_postgres_stays_clean() {
+    let test = "postgres::soak_over_postgres_stays_clean";
     soak_over(test, |server| Access::to(server.port), undisturbed);
 }
 
 #[test]
-fn soak_with_serializable_transactions() {
-    let test = "postgres::soak_with_serializable_transactions";
+fn soak_with_serializable_transactions_stays_clean() {
+    let test = "postgres::soak_with_serializable_transactions_stays_clean";
     let access = |server: &Server| Access {
         is_serializable: true,
         ..Access::to(server.port)
@@ -133,8 +133,8 @@ fn soak_with_serializable_transactions() {
 }
 
 #[test]
-fn soak_through_pgbouncer() {
-    let test = "postgres::soak_through_pgbouncer";
+fn soak_through_pgbouncer_stays_clean() {
+    let test = "postgres::soak_through_pgbouncer_stays_clean";
     let is_child = std::env::var_os(ACCESS).is_some();
     let directory = tempfile::tempdir().unwrap();
     let mut bouncer = None;
@@ -153,8 +153,8 @@ fn soak_through_pgbouncer() {
 }
 
 #[test]
-fn soak_with_crashes_of_the_server() {
-    let test = "postgres::soak_with_crashes_of_the_server";
+fn soak_with_server_crashes_stays_clean() {
+    let test = "postgres::soak_with_server_crashes_stays_clean";
     soak_over(
         test,
         |server| Access::to(server.port),
@@ -167,15 +167,15 @@ fn soak_with_crashes_of_the_server() {
 }
 
 #[test]
-fn soak_with_cut_connections() {
-    let test = "postgres::soak_with_cut_connections";
+fn soak_with_cut_connections_stays_clean() {
+    let test = "postgres::soak_with_cut_connections_stays_clean";
     let access = |server: &Server| Access::to(FaultyProxy::cutting(server.port, 23).port);
     soak_over(test, access, undisturbed);
 }
 
 #[test]
-fn soak_with_a_slow_network() {
-    let test = "postgres::soak_with_a_slow_network";
+fn soak_with_slow_network_stays_clean() {
+    let test = "postgres::soak_with_slow_network_stays_clean";
     let delay = Duration::from_millis(10);
     let access = |server: &Server| Access::to(FaultyProxy::delaying(server.port, delay).port);
     soak_over(test, access, undisturbed);

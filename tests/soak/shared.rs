@@ -58,7 +58,7 @@ fn work(parent: &Path) {
     let process: u64 = std::env::var(PROCESS).unwrap().parse().unwrap();
     let shared = FileOptions::new().shared();
     let storage = Arc::new(shared.open(parent.join("vault")).unwrap());
-    let place = Place::of_files(storage, parent);
+    let place = Place::with_files(storage, parent);
     work_in(&place, process);
 }
 

@@ -109,7 +109,8 @@ fn child_fills_disk_with_commits() {
     put(&storage, b"r", b"goes on");
 }
 
-/// While the log is full, the reserve is as large as the growth of the database. Afterwards, it needs less.
+/// While the log is full, the reserve includes the growth of the database. After closing, the storage needs a
+/// smaller reserve.
 #[test]
 fn closing_shortens_the_reserve() {
     let scratch = tempfile::tempdir().unwrap();

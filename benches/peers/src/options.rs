@@ -17,7 +17,7 @@ pub(crate) struct Options {
     /// Run fewer rounds of smaller workloads, for a rough estimate
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Also measure growth to 3,000,000 records, which takes most of an hour
+    /// Also measure growth to 3,000,000 records, which takes most of an hour, and profile the store
     #[arg(long)]
     pub(crate) full: bool,
     /// Skip chartlock's second provider, whose build takes a while
@@ -39,8 +39,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Returns the parts that `--only` selects. Without `--only`, returns all parts, or all short ones
-    /// without `--full`.
+    /// Returns the parts that `--only` selects. Without `--only`, returns all parts with `--full`, and
+    /// otherwise the short ones.
     pub(crate) fn parts(&self, all: &[Part]) -> Result<Vec<Part>> {
         for name in &self.only {
             if !all.iter().any(|part| part.name == name) {

@@ -138,10 +138,11 @@ impl Model {
     ) -> Result<(), Flaw> {
         let operations = transaction.operations();
         if self.whole {
-            // The keys of a transaction differ, so each precondition concerns the state before it.
-            let named = operations.get(at);
+            // The keys of a transaction are distinct, so each precondition concerns the state before the
+            // transaction.
+            let reported = operations.get(at);
             return ensure(
-                named.is_some_and(|operation| !self.holds(operation)),
+                reported.is_some_and(|operation| !self.holds(operation)),
                 "a conflict reports an operation whose precondition held",
             );
         }

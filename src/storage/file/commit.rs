@@ -54,7 +54,7 @@ pub(super) struct GroupEffects {
     pub(super) number: u64,
     /// New vault header, if the group put one.
     pub(super) header: Option<Value>,
-    /// Growth of the write-ahead log.
+    /// Estimated growth of the write-ahead log.
     pub(super) growth: LogGrowth,
     /// Number of rows that were deleted or replaced.
     pub(super) deletions: usize,

@@ -2,20 +2,20 @@
 
 use super::schema::PAGE_BYTES;
 
-/// Bytes of a row beside its key and value.
+/// Bytes of a row in addition to its key and value.
 const ROW_BYTES: usize = 40;
-/// Rows of one chart that share a page of the key index. Those of a large chart share fewer pages, so the log
-/// then grows larger than estimated.
+/// New rows of one chart that share a page of the key index. In a large chart, fewer rows share a page, so
+/// the log grows more than estimated.
 const ROWS_PER_INDEX_PAGE: usize = 4;
-/// Bytes that the keys of one chart have in common: the class and the chart.
-const CHART_PREFIX: usize = 17;
+/// Length of the prefix that all keys of one chart share, in bytes: the class and the chart.
+const CHART_PREFIX_BYTES: usize = 17;
 
-/// Changes of a commit, as they count for the growth of the log.
+/// Estimated growth of the log by the changes of a commit.
 #[derive(Debug, Default)]
 pub(super) struct LogGrowth {
-    /// Bytes of new rows. Their numbers ascend, so they fill neighbouring pages.
+    /// Bytes of new rows. Row numbers ascend, so new rows fill neighbouring pages.
     bytes: usize,
-    /// Further pages that the commit changes.
+    /// Number of other pages that the commit changes.
     pages: usize,
     /// Prefix of the last key.
     prefix: Vec<u8>,
@@ -24,10 +24,10 @@ pub(super) struct LogGrowth {
 }
 
 impl LogGrowth {
-    /// Counts a new row.
-    pub(super) fn add_row(&mut self, key: &[u8], value: usize) {
-        self.bytes += ROW_BYTES + key.len() + value;
-        let prefix = key.get(..CHART_PREFIX).unwrap_or(key);
+    /// Adds a new row.
+    pub(super) fn add_row(&mut self, key: &[u8], value_bytes: usize) {
+        self.bytes += ROW_BYTES + key.len() + value_bytes;
+        let prefix = key.get(..CHART_PREFIX_BYTES).unwrap_or(key);
         if self.prefix != prefix {
             self.prefix.clear();
             self.prefix.extend_from_slice(prefix);
@@ -61,10 +61,10 @@ mod tests {
         let mut growth = LogGrowth::default();
         assert!(growth.is_empty());
         for row in 0..8_u8 {
-            growth.add_row(&[[7; CHART_PREFIX].as_slice(), &[row]].concat(), 1000);
+            growth.add_row(&[[7; CHART_PREFIX_BYTES].as_slice(), &[row]].concat(), 1000);
         }
         assert_eq!(growth.pages(), 2 + 2);
-        growth.add_row(&[8; CHART_PREFIX], 1000);
+        growth.add_row(&[8; CHART_PREFIX_BYTES], 1000);
         growth.add_pages(1);
         assert_eq!(growth.pages(), 2 + 2 + 2);
     }

@@ -72,7 +72,7 @@ impl Reserve {
     /// the size of the reserve includes this growth.
     pub(super) fn refill(&self, pages: u64) {
         let mut state = lock(&self.state);
-        let size = self.needed(pages);
+        let size = self.needed_bytes(pages);
         match *state {
             ReserveState::Present(present) if present >= size => return,
             ReserveState::NoRoom(since) if since.elapsed() < RETRY_AFTER => return,
@@ -84,10 +84,11 @@ impl Reserve {
         };
     }
 
-    /// Shortens the reserve to the size that an empty log needs. The next process extends it with its log.
+    /// Shortens the reserve to the size that an empty log needs. The next process extends the
+    /// reserve while its log grows.
     pub(super) fn shorten(&self) {
         let mut state = lock(&self.state);
-        let size = self.needed(0);
+        let size = self.needed_bytes(0);
         if let ReserveState::Present(present) = *state
             && present > size
         {
@@ -98,8 +99,8 @@ impl Reserve {
         }
     }
 
-    /// Returns the size of the reserve while the whole database has `pages` pages, in bytes.
-    fn needed(&self, pages: u64) -> u64 {
+    /// Returns the necessary size of the reserve, in bytes, if the database file must grow to `pages` pages.
+    fn needed_bytes(&self, pages: u64) -> u64 {
         let database = fs::metadata(&self.database).map_or(0, |file| file.len());
         let growth = (pages * PAGE_BYTES as u64).saturating_sub(database);
         let erasure = database.clamp(ERASURE_BYTES_MIN, ERASURE_BYTES_MAX);

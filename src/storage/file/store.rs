@@ -228,7 +228,7 @@ impl Store {
                 .map_err(failed)?;
         }
         let closed = connection.close().map_err(|(_, error)| failed(error));
-        // Another process of a shared storage relies on the size that it knows.
+        // Keep the reserve of a shared storage, because another process relies on the size that it read.
         if self.is_exclusive && result.is_ok() && closed.is_ok() {
             self.reserve.shorten();
         }

@@ -1,4 +1,4 @@
-//! Connections to the server, and the statements that run on them.
+//! Connection pool, and the statements that run on its connections.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(500);
 /// Parameter of a statement.
 pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
-/// The connections of a storage. A lost connection is replaced.
+/// Connection pool of a storage. The pool replaces lost connections.
 pub(super) struct Connections {
     pool: Pool,
     statements: Statements,
@@ -74,7 +74,7 @@ impl Connections {
         self.pool.close();
     }
 
-    /// Returns a connection. Waits for a server that cannot be reached.
+    /// Returns a connection. Retries until the server wait ends if the server cannot be reached.
     pub(super) async fn get(&self) -> Result<Connection, StorageError> {
         let mut patience = self.patience();
         loop {
@@ -95,7 +95,7 @@ impl Connections {
         }
     }
 
-    /// Returns the wait for a server that cannot be reached.
+    /// Returns the backoff between attempts to reach the server.
     pub(super) fn patience(&self) -> Patience {
         Patience {
             end: Instant::now() + self.server_wait,
@@ -103,20 +103,20 @@ impl Connections {
         }
     }
 
-    /// Waits for the end of a future, at most for the time of an answer.
+    /// Waits for a future; returns `None` once the answer wait is over.
     pub(super) async fn answered<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         timeout(self.answer_wait, future).await.ok()
     }
 }
 
-/// Wait with pauses that grow, until a time.
+/// Exponential backoff until a deadline.
 pub(super) struct Patience {
     end: Instant,
     pause: Duration,
 }
 
 impl Patience {
-    /// Waits for the next attempt; returns `false` if the time is over.
+    /// Waits until the next attempt; returns `false` at once if that would be after the deadline.
     pub(super) async fn pause(&mut self) -> bool {
         if Instant::now() + self.pause > self.end {
             return false;
@@ -127,7 +127,7 @@ impl Patience {
     }
 }
 
-/// A connection that no other call uses.
+/// Connection in use by one call or one snapshot.
 pub(super) struct Connection {
     client: Client,
     is_prepared: bool,
@@ -177,7 +177,7 @@ impl Connection {
         self.client().batch_execute(text).await
     }
 
-    /// Takes the connection out of the pool. It ends when it is dropped.
+    /// Takes the connection out of the pool. Dropping the connection then closes it.
     pub(super) fn into_own(self) -> Self {
         let client = match self.client {
             Client::Pooled(client) => Client::Own(Object::take(client)),

@@ -1,4 +1,4 @@
-//! Errors of the server and of its connections, as errors of the storage.
+//! Conversion of errors of the server and of its connections into storage errors.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::storage::{BackendCode, StorageError};
 /// Returns the storage error for an error of a statement that did not run.
 pub(super) fn failed(error: &Error) -> StorageError {
     match error.code() {
-        Some(code) => of_code(code),
+        Some(code) => error_for_code(code),
         None if error.is_closed() => StorageError::Unreachable,
         None => {
             let kind = io_error(error).map(io::Error::kind);
@@ -22,7 +22,7 @@ pub(super) fn failed(error: &Error) -> StorageError {
 }
 
 /// Returns the storage error for an SQLSTATE code (PostgreSQL 18, appendix A).
-fn of_code(code: &SqlState) -> StorageError {
+fn error_for_code(code: &SqlState) -> StorageError {
     let text = code.code();
     match text.get(..2).unwrap_or_default() {
         "28" => return StorageError::Denied,
@@ -35,7 +35,7 @@ fn of_code(code: &SqlState) -> StorageError {
         SqlState::READ_ONLY_SQL_TRANSACTION => StorageError::ReadOnly,
         SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => StorageError::TimedOut,
         SqlState::UNDEFINED_TABLE | SqlState::INVALID_SCHEMA_NAME => StorageError::NotMigrated,
-        _ if is_restart(code) => StorageError::Unreachable,
+        _ if is_unavailable(code) => StorageError::Unreachable,
         _ => StorageError::Backend(BackendCode::SqlState(state(text))),
     }
 }
@@ -48,8 +48,8 @@ fn state(text: &str) -> [u8; 5] {
     state
 }
 
-/// Returns `true` if the server is starting, is stopping, or ended the connection.
-fn is_restart(code: &SqlState) -> bool {
+/// Returns `true` if the server is starting or stopping, ended the connection, or has too many connections.
+fn is_unavailable(code: &SqlState) -> bool {
     [
         SqlState::ADMIN_SHUTDOWN,
         SqlState::CRASH_SHUTDOWN,
@@ -59,15 +59,15 @@ fn is_restart(code: &SqlState) -> bool {
     .contains(code)
 }
 
-/// Returns `true` if the connection of a statement is lost.
+/// Returns `true` if a statement failed because its connection was lost.
 pub(super) fn is_lost(error: &Error) -> bool {
     match error.code() {
-        Some(code) => is_restart(code) || code.code().starts_with("08"),
+        Some(code) => is_unavailable(code) || code.code().starts_with("08"),
         None => true,
     }
 }
 
-/// Returns `true` if the server ended the transaction because of another one, so that it can be repeated.
+/// Returns `true` if the server aborted the transaction because of a concurrent one. A retry may succeed.
 pub(super) fn is_repeatable(error: &Error) -> bool {
     let codes = [
         SqlState::T_R_SERIALIZATION_FAILURE,
@@ -76,12 +76,12 @@ pub(super) fn is_repeatable(error: &Error) -> bool {
     error.code().is_some_and(|code| codes.contains(code))
 }
 
-/// Returns `true` if the statement did not run because an earlier one of its transaction failed.
+/// Returns `true` if the statement did not run because an earlier statement of its transaction failed.
 pub(super) fn is_consequence(error: &Error) -> bool {
     error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
 }
 
-/// Returns the index of the operation whose precondition did not hold.
+/// Returns the index of the operation whose precondition did not hold; `None` for any other error.
 pub(super) fn conflict(error: &Error) -> Option<usize> {
     let error = error.as_db_error()?;
     if *error.code() != SqlState::INVALID_TEXT_REPRESENTATION {
@@ -92,7 +92,7 @@ pub(super) fn conflict(error: &Error) -> Option<usize> {
     digits.parse().ok()
 }
 
-/// Returns the storage error if no connection could be made, and `true` if a later attempt may succeed.
+/// Returns the storage error of a failed connection attempt, and `true` if a later attempt may succeed.
 pub(super) fn not_connected(error: &PoolError) -> (StorageError, bool) {
     match error {
         PoolError::Closed => (StorageError::Stopped, false),
@@ -100,7 +100,7 @@ pub(super) fn not_connected(error: &PoolError) -> (StorageError, bool) {
         // Another server may be promoted within the wait.
         PoolError::Backend(error) if is_read_only(error) => (StorageError::ReadOnly, true),
         PoolError::Backend(error) => {
-            let is_refused = error.code().is_some_and(|code| !is_restart(code));
+            let is_refused = error.code().is_some_and(|code| !is_unavailable(code));
             let failed = match failed(error) {
                 StorageError::Io(_) => StorageError::Unreachable,
                 failed => failed,
@@ -111,8 +111,8 @@ pub(super) fn not_connected(error: &PoolError) -> (StorageError, bool) {
     }
 }
 
-/// Returns `true` if the client refused a server that accepts no writes. A socket that this process must not
-/// open has an error of the operating system instead.
+/// Returns `true` if the client refused a server that accepts no writes. If this process may not open the
+/// socket, the error comes from the operating system instead.
 fn is_read_only(error: &Error) -> bool {
     let is_refused = |error: &io::Error| {
         error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none()

@@ -1,10 +1,10 @@
 //! Storage in a PostgreSQL database, which several processes and machines can share.
 //!
-//! Guarantees: transactions are all or nothing and durable when `commit` returns; a lost connection
-//! never turns into a wrong answer. Must not know: the meaning of keys and values.
+//! Guarantees: transactions are atomic, and durable when `commit` returns; a lost connection never causes
+//! a wrong result. Must not know: the meaning of keys and values.
 //!
 //! Every statement is plain SQL without advisory locks, sequences, stored procedures or large objects, so
-//! that servers which speak the protocol of PostgreSQL can run it.
+//! that servers which are compatible with PostgreSQL can run it.
 
 mod connection;
 mod failure;
@@ -33,7 +33,7 @@ use crate::storage::{
 /// Open it with [`PostgresOptions`]. Processes on several machines can open the same schema; see the guide
 /// "Beyond one machine" in the README. A schema holds one vault.
 ///
-/// The storage runs its connections on a thread of its own, so it works inside and outside an async
+/// The storage runs its connections on its own thread, so it works inside and outside an async
 /// runtime. A call blocks the calling thread until the server has answered.
 ///
 /// ```no_run
@@ -51,8 +51,8 @@ use crate::storage::{
 /// [`PostgresOptions::migrate`] also needs `CREATE`.
 ///
 /// # Destroyed values
-/// PostgreSQL keeps old rows until a vacuum, in the write-ahead log and in backups, so a destroying put
-/// always reports [`Committed::deferred`].
+/// PostgreSQL keeps replaced rows in the table until a vacuum, and longer in the write-ahead log and in
+/// backups. A destroying put therefore always reports [`Committed::deferred`].
 pub struct PostgresStorage {
     worker: Worker,
     connections: Arc<Connections>,
@@ -96,7 +96,7 @@ impl Storage for PostgresStorage {
             .run(async move { pipeline::commit(&connections, owned).await });
         match done {
             Ok(results) => results,
-            // Nothing was sent by this process after a fork or after `close`.
+            // After a fork or `close`, this process sends nothing, so the outcome is known.
             Err(error @ (StorageError::Forked | StorageError::Stopped)) => {
                 vec![Err(error.into()); transactions.len()]
             }

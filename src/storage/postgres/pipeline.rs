@@ -1,9 +1,9 @@
-//! Commits: all statements of a transaction are sent in one round trip.
+//! Pipelined commits, which send all statements of a transaction in one round trip.
 //!
-//! The commit is sent without waiting for the statements before it. A statement whose precondition does
-//! not hold raises an error, and the server then answers the commit with a rollback. So a transaction
-//! happened exactly if all its statements and its commit succeeded. If an answer is missing, the
-//! outcome is unknown.
+//! The client sends the commit without waiting for the earlier statements. A statement whose precondition
+//! does not hold raises an error, and the server then answers the commit with a rollback. So a transaction
+//! is committed exactly if all its statements and its commit succeeded. If an answer is missing, the
+//! commit outcome is unknown.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -24,14 +24,14 @@ use crate::storage::{CommitError, Committed, Operation, Transaction};
 type Answer = Result<Vec<Row>, Error>;
 type Sent<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
-/// Attempts to run a transaction that the server ended because of another one, and the pause after the first.
-const ATTEMPTS: u32 = 12;
+/// Maximum number of retries of a transaction that the server aborted, and the pause before the first retry.
+const RETRIES_MAX: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Outcome of one attempt.
 enum Attempt {
     Done(Result<Committed, CommitError>),
-    /// The server ended the transaction because of another one.
+    /// The server aborted the transaction because of a concurrent one.
     Repeat(Error),
     /// The connection was lost before the commit was sent.
     NotSent(Error),
@@ -63,15 +63,15 @@ async fn commit_one(
         let connection = connections.get().await?;
         let attempt = attempt(connections, &connection, transaction, &groups, committed);
         let Some(attempt) = connections.answered(attempt).await else {
-            // The commit may still arrive.
+            // Do not reuse a connection that does not answer. The commit may still reach the server.
             drop(connection.into_own());
             return Err(CommitError::Unknown);
         };
         match attempt {
             Attempt::Done(result) => return result,
-            Attempt::Repeat(error) if repeats == ATTEMPTS => return Err(failed(&error).into()),
+            Attempt::Repeat(error) if repeats == RETRIES_MAX => return Err(failed(&error).into()),
             Attempt::Repeat(_) => {
-                // Processes that collided must not do so again at once.
+                // Pause longer after each retry; otherwise, the same processes would soon collide again.
                 sleep(PAUSE * 2_u32.pow(repeats.min(6))).await;
                 repeats += 1;
             }
@@ -98,7 +98,7 @@ async fn attempt(
             false => Attempt::Done(Err(failed(&error).into())),
         };
     }
-    let mut answers = in_order(send(connection, statements, groups)).await;
+    let mut answers = in_order(requests(connection, statements, groups)).await;
     let ended = answers.pop();
     // The first error is the cause; the server answers later statements with a consequence.
     let cause = answers.iter().find_map(|answer| answer.as_ref().err());
@@ -108,14 +108,14 @@ async fn attempt(
             Attempt::Done(with_observed(committed, transaction, groups, observed))
         }
         (None, Some(Err(error))) if is_repeatable(&error) => Attempt::Repeat(error),
-        // A server that fails during the commit may have done it.
+        // A server that fails during the commit may have committed.
         (None, _) => Attempt::Done(Err(CommitError::Unknown)),
-        (Some(_), _) => of_failure(answers),
+        (Some(_), _) => failed_attempt(answers),
     }
 }
 
 /// Returns the outcome of a transaction with a failed statement.
-fn of_failure(answers: Vec<Answer>) -> Attempt {
+fn failed_attempt(answers: Vec<Answer>) -> Attempt {
     let errors = answers.into_iter().filter_map(Result::err);
     let mut errors = errors.filter(|error| !is_consequence(error));
     let Some(error) = errors.next() else {
@@ -134,7 +134,8 @@ fn of_failure(answers: Vec<Answer>) -> Attempt {
     }
 }
 
-/// Prepares the statements that a transaction needs, because preparing one waits for an answer.
+/// Prepares the statements that a transaction needs. Preparing waits for answers, so it comes before the
+/// pipeline.
 async fn prepare(
     connection: &Connection,
     statements: &Statements,
@@ -162,11 +163,11 @@ fn needed<'s>(statements: &'s Statements, groups: &Groups<'_>) -> [(&'s Sql, boo
     ]
 }
 
-/// Returns the statements of a transaction, from `begin` to `commit`.
+/// Returns the requests of a transaction, from `begin` to `commit`.
 ///
-/// Rows to change are locked in the order of their keys, and rows to check after them, so that two
-/// transactions seldom wait for each other.
-fn send<'a>(
+/// The requests lock the rows to change in the order of their keys, and then the rows to check, so that
+/// deadlocks are rare.
+fn requests<'a>(
     connection: &'a Connection,
     statements: &'a Statements,
     groups: &'a Groups<'_>,

@@ -24,8 +24,8 @@ const SCHEMA_BYTES_MAX: usize = 63;
 
 /// Isolation level of the storage's transactions.
 ///
-/// The storage is correct with both levels. Transactions that the server ends because of a conflict
-/// between two of them are repeated.
+/// The storage is correct with both levels. The storage retries a transaction that the server aborts because
+/// of a concurrent one.
 ///
 /// ```
 /// # use chartlock::storage::Isolation;
@@ -75,7 +75,7 @@ pub struct PostgresOptions {
 }
 
 impl PostgresOptions {
-    /// Creates options for the server of `config`. The storage always connects to a server that can write.
+    /// Creates options for the server of `config`. The storage refuses a server that accepts no writes.
     pub fn new(mut config: Config) -> Self {
         // A replica could return a patient entry from before an erasure.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -96,7 +96,7 @@ impl PostgresOptions {
     /// keywords and values, or a URI.
     ///
     /// # Errors
-    /// [`StorageError::InvalidOptions`] if the string has another form.
+    /// [`StorageError::InvalidOptions`] if the string is malformed.
     pub fn parse(connection: &str) -> Result<Self, StorageError> {
         let config = connection.parse();
         config
@@ -115,7 +115,7 @@ impl PostgresOptions {
     /// Sets the schema that contains the tables, `chartlock` by default. Each vault needs its own.
     ///
     /// # Errors
-    /// [`StorageError::InvalidOptions`] unless the name has 1 to 63 lower-case letters, digits and
+    /// [`StorageError::InvalidOptions`] unless the name consists of 1 to 63 lower-case letters, digits and
     /// underscores, and begins with a letter or an underscore.
     pub fn schema(mut self, name: &str) -> Result<Self, StorageError> {
         let is_plain =
@@ -132,8 +132,8 @@ impl PostgresOptions {
 
     /// Sets the maximum number of connections, 8 by default. A snapshot uses one more while it exists.
     ///
-    /// A vault commits one group of changes at a time, so the number of reading threads and two more
-    /// suffice.
+    /// A vault commits one group of changes at a time. Two connections more than the number of reading
+    /// threads suffice.
     #[must_use]
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections.max(1);
@@ -147,16 +147,16 @@ impl PostgresOptions {
         self
     }
 
-    /// Sends each statement without a name. A pooler between the storage and the server, such as pgbouncer
-    /// in transaction mode, needs this; without one, named statements are faster.
+    /// Sends each statement without a name. A connection pooler such as pgbouncer in transaction mode needs
+    /// this. Without a pooler, named statements are faster.
     #[must_use]
     pub fn unnamed_statements(mut self) -> Self {
         self.is_prepared = false;
         self
     }
 
-    /// Sets how long a call waits for a server that cannot be reached, 10 seconds by default. Within this time,
-    /// a restart of the server is only a delay.
+    /// Sets how long a call waits for a server that cannot be reached, 10 seconds by default. A
+    /// restart of the server within this time only delays calls.
     #[must_use]
     pub fn wait_for_server(mut self, wait: Duration) -> Self {
         self.server_wait = wait;
@@ -174,7 +174,7 @@ impl PostgresOptions {
     ///
     /// # Errors
     /// - [`StorageError::NotMigrated`] if the schema has no tables; call [`migrate`](Self::migrate).
-    /// - [`StorageError::Layout`] if another release made the tables.
+    /// - [`StorageError::Layout`] if another release created the tables.
     /// - [`StorageError::Unreachable`] if the server cannot be reached.
     /// - [`StorageError::ReadOnly`] if the server accepts no writes.
     /// - [`StorageError::Denied`] if the server refuses the user or password.
@@ -186,10 +186,10 @@ impl PostgresOptions {
         Ok(PostgresStorage::new(worker, connections))
     }
 
-    /// Creates the schema and its tables, if they are absent. Several processes can do so at the same time.
+    /// Creates the schema and its tables, if they are absent. Several processes can call this at the same time.
     ///
     /// # Errors
-    /// [`StorageError::Layout`] if a newer release made the tables, and the errors of
+    /// [`StorageError::Layout`] if a newer release created the tables, and the errors of
     /// [`open`](Self::open).
     pub fn migrate(&self) -> Result<(), StorageError> {
         let (worker, connections) = self.connect()?;

@@ -10,7 +10,7 @@ use crate::storage::{
     CommitError, Committed, Expect, Operation, Revision, StorageError, Transaction, Value,
 };
 
-/// What happens to a key that has the expected state.
+/// Change of a key whose precondition holds.
 enum Change<'t> {
     None,
     Put { value: &'t Value, revision: i64 },
@@ -19,7 +19,7 @@ enum Change<'t> {
 
 /// All operations on one key.
 struct KeyPlan<'t> {
-    /// The state that the key must have, and the first operation that demands it.
+    /// Precondition of the key, and the index of the first operation with this precondition.
     expect: Expect,
     operation: usize,
     change: Change<'t>,
@@ -49,9 +49,9 @@ pub(super) struct Checks<'t> {
 pub(super) struct Groups<'t> {
     /// Keys that must have a revision.
     pub(super) checks: Checks<'t>,
-    /// Keys that must be absent and stay so.
+    /// Keys that must be absent, and must stay absent until the commit.
     pub(super) reserved: Checks<'t>,
-    /// Keys whose revision is only returned.
+    /// Keys whose revisions are read without a check.
     pub(super) observed: Vec<&'t [u8]>,
     /// Puts of absent keys, of keys with a revision, and of keys with any state.
     pub(super) created: Puts<'t>,
@@ -61,8 +61,8 @@ pub(super) struct Groups<'t> {
 }
 
 impl<'t> Groups<'t> {
-    /// Groups the operations of a transaction. Returns the result that a success of all statements
-    /// means, except for the revisions of observed keys.
+    /// Groups the operations of a transaction. Also returns the result of the transaction if all statements
+    /// succeed, except for the revisions of observed keys.
     ///
     /// # Errors
     /// A conflict that needs no server: an operation contradicts an earlier one, or expects a revision
@@ -80,7 +80,7 @@ impl<'t> Groups<'t> {
                 .add(index, operation)
                 .ok_or(CommitError::Conflict { operation: index })??;
             committed.revisions.push(revision);
-            // The server keeps former rows until a vacuum, and longer in its log and its backups.
+            // The server keeps replaced rows until a vacuum, and longer in its log and its backups.
             committed.deferred |= matches!(
                 operation,
                 Operation::Put {
@@ -130,7 +130,7 @@ impl<'t> Groups<'t> {
                 self.reserved.keys.push(key);
                 self.reserved.operations.push(operation);
             }
-            // After a check that the key is absent, there is nothing to delete.
+            // The key is absent, so there is nothing to delete.
             (Change::Delete, Expect::Absent, None) => {
                 self.reserved.keys.push(key);
                 self.reserved.operations.push(operation);
@@ -141,7 +141,7 @@ impl<'t> Groups<'t> {
         Ok(())
     }
 
-    /// Returns the keys of all rows that the statements change after a precondition, in ascending order.
+    /// Returns the keys of all stored rows that the statements may change, in ascending order.
     pub(super) fn changed(&self) -> Vec<&'t [u8]> {
         let keys = [&self.replaced.keys, &self.written.keys, &self.deleted];
         let mut keys: Vec<_> = keys.into_iter().flatten().copied().collect();
@@ -196,7 +196,8 @@ impl<'t> KeyPlan<'t> {
         Some(())
     }
 
-    /// Returns the revision after the operations so far; `None` if it is absent or not known yet.
+    /// Returns the revision after the operations so far; `None` if the key is absent, or if its
+    /// revision is not known yet.
     fn revision(&self) -> Option<Revision> {
         match (&self.change, &self.expect) {
             (Change::Put { revision, .. }, _) => Some(super::queries::revision(*revision)),
@@ -211,8 +212,8 @@ fn number(revision: &Revision) -> Option<i64> {
     Some(i64::from_be_bytes(bytes))
 }
 
-/// Draws the number of a revision. Two equal numbers for one key would need as many puts of it as there are
-/// guesses for half of 64 bits.
+/// Draws the number of a revision. The numbers of one key are expected to repeat only after about 2^32 puts of
+/// this key (birthday bound for 64 bits).
 fn random() -> Result<i64, StorageError> {
     let bytes = crypto::fresh();
     let bytes = bytes.map_err(|_| StorageError::Io(std::io::ErrorKind::Other))?;

@@ -12,9 +12,10 @@ use crate::storage::limits::KEY_BYTES_MAX;
 use crate::storage::scan::prefix_end;
 use crate::storage::{Projection, Revision, Scan, ScanItem, ScanPage, StorageError, Stored};
 
-/// Source of consistent answers: the connections of a storage, or one connection with a snapshot.
+/// Source of rows: the connection pool of a storage, or the connection of a snapshot.
 pub(super) trait Reader: Sync {
-    /// Runs a reading statement, and repeats it if the connection is lost.
+    /// Runs a reading statement. After a lost connection, the pool retries the statement. A snapshot returns an
+    /// error, because the snapshot ended with its connection.
     fn rows(
         &self,
         select: fn(&Statements) -> &Sql,
@@ -36,7 +37,7 @@ impl Reader for Connections {
                 Some(Ok(rows)) => return Ok(rows),
                 Some(Err(error)) => error,
                 None => {
-                    // The answer may still arrive.
+                    // Do not reuse a connection that does not answer.
                     drop(connection.into_own());
                     return Err(StorageError::TimedOut);
                 }
@@ -93,12 +94,12 @@ pub(super) async fn read(
         };
         found.insert(key, stored);
     }
-    // A key can be asked for twice.
+    // Clone the values, because `keys` can contain a key twice.
     let stored = keys.iter().map(|key| found.get(key.as_slice()).cloned());
     Ok(stored.collect())
 }
 
-/// Reads a page of keys.
+/// Reads a page of a scan.
 pub(super) async fn scan(reader: &impl Reader, range: ScanRange) -> Result<ScanPage, StorageError> {
     let ScanRange {
         first,
@@ -156,7 +157,7 @@ fn item(row: &Row) -> Result<ScanItem, StorageError> {
     })
 }
 
-/// Returns a column of a row. A row of another form is damage.
+/// Returns a column of a row; [`StorageError::Damaged`] if the row has another form.
 pub(super) fn column<'r, T: tokio_postgres::types::FromSql<'r>>(
     row: &'r Row,
     index: usize,
@@ -168,7 +169,7 @@ fn count(rows: &[Row]) -> i64 {
     i64::try_from(rows.len()).unwrap_or(i64::MAX)
 }
 
-/// Returns the revision with a number.
+/// Returns the revision for a number.
 pub(super) fn revision(number: i64) -> Revision {
     Revision::new(&number.to_be_bytes())
 }

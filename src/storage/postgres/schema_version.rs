@@ -12,10 +12,10 @@ use crate::storage::StorageError;
 /// Version of the tables that this release writes and reads.
 const VERSION: i32 = 1;
 
-/// Attempts to create the tables while other processes do the same.
+/// Maximum number of attempts to create the tables while other processes create them too.
 const ATTEMPTS: usize = 10;
 
-/// Checks that the tables are there and have this version.
+/// Checks that the tables exist and have the version of this release.
 pub(super) async fn check(connections: &Connections) -> Result<(), StorageError> {
     let connection = connections.get().await?;
     match version(connections, &connection).await? {
@@ -25,7 +25,7 @@ pub(super) async fn check(connections: &Connections) -> Result<(), StorageError>
     }
 }
 
-/// Creates the tables, unless they are there.
+/// Creates the tables if they are absent.
 pub(super) async fn migrate(connections: &Connections) -> Result<(), StorageError> {
     let connection = connections.get().await?;
     let mut attempt = 1;
@@ -84,8 +84,8 @@ async fn create(connections: &Connections, connection: &Connection) -> Result<()
         let _ = connection.execute("rollback").await;
         return Err(error);
     }
-    // Servers that only speak the protocol of PostgreSQL may not know these settings, which are not
-    // necessary: room for updates in place, and large values that can be read in part.
+    // Ignore errors, because compatible servers may lack these settings, which only make the storage faster:
+    // room for updates in place, and large values that the server can read in part.
     for setting in [
         "set (fillfactor = 85)",
         "alter column value set storage external",

@@ -12,8 +12,8 @@ use super::statements::{Sql, Statements};
 use super::worker::Worker;
 use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
 
-/// A transaction that sees the storage at one time. Its connection is not in the pool, so that snapshots
-/// do not use up the connections.
+/// Transaction that sees the storage at one point in time. Its connection is not in the pool, so that
+/// snapshots do not exhaust the pool.
 pub(super) struct View {
     connections: Arc<Connections>,
     connection: Connection,

@@ -8,14 +8,14 @@ use tokio_postgres::types::Type;
 
 use super::postgres_options::Isolation;
 
-/// Text at which the error of a failed precondition is recognized. The index of the operation follows.
+/// Text that marks the error of a failed precondition. The index of the operation follows.
 pub(super) const CONFLICT: &str = "chartlock conflict at operation ";
 
 /// Bytes of values after which a page of a scan ends.
 pub(super) const PAGE_BYTES: i64 = 4 << 20;
 
-/// Time after which the server ends a transaction whose client sends nothing. No default has this value, so
-/// statements recognize their transaction by it.
+/// Time after which the server aborts a transaction whose client sends nothing. No server has this value by
+/// default, so a statement can use the value to check that it runs in its transaction.
 const IDLE: &str = "61007ms";
 
 /// A statement with the types of its parameters.
@@ -83,7 +83,7 @@ impl Statements {
         let isolation = isolation.sql();
         Self {
             schema: schema.to_owned(),
-            // A role can be set to commit without waiting for the disk.
+            // Set `synchronous_commit`, because a role can have a default that does not wait for the disk.
             begin: format!(
                 "begin isolation level {isolation}; set local synchronous_commit = on;
                  set local idle_in_transaction_session_timeout = '{IDLE}'"
@@ -158,10 +158,10 @@ const DELETE_SQL: &str = "with done as (delete from {object} where key = any($1)
     {raise} from wanted";
 
 /// Returns an expression that raises an error if a row of `wanted` remains, or if the statement does not run
-/// in the transaction that [`Statements::begin`] begins. If the server did not run `begin`, each
-/// statement would otherwise be a transaction of its own.
+/// in the transaction that [`Statements::begin`] begins. Otherwise, if the server
+/// did not run `begin`, each statement would be its own transaction.
 ///
-/// The server cannot compute the errors before it reads the rows, because they contain aggregates.
+/// The error texts contain aggregates, so the server cannot compute them before it reads the rows.
 fn raise() -> String {
     format!(
         "select case when current_setting('idle_in_transaction_session_timeout') <> '{IDLE}'

@@ -1,4 +1,4 @@
-//! Thread that runs the connections, and the calls of other threads to it.
+//! Thread that runs the connections for the calling threads.
 
 use std::fmt;
 use std::future::Future;
@@ -9,13 +9,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::storage::StorageError;
 
-/// An async runtime with one thread. Its clones share the thread, which ends with the last of them.
+/// Async runtime with one thread. All clones share the thread, which ends when the last clone is dropped.
 #[derive(Clone)]
 pub(super) struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<SharedRuntime>,
 }
 
-struct Shared {
+struct SharedRuntime {
     /// `None` only while the worker is dropped.
     runtime: Option<Runtime>,
     pid: u32,
@@ -29,7 +29,7 @@ impl Worker {
             .thread_name("chartlock-postgres")
             .enable_all()
             .build()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedRuntime {
             runtime: Some(runtime),
             pid: process::id(),
         });
@@ -39,8 +39,8 @@ impl Worker {
     /// Runs a future on the thread, and blocks until it has a result.
     ///
     /// # Errors
-    /// [`StorageError::Forked`] in a forked child, which does not inherit the thread, so that nothing was
-    /// run; [`StorageError::Io`] if the future panicked.
+    /// [`StorageError::Forked`] in a forked child process, which does not inherit the thread: the future did
+    /// not run. [`StorageError::Io`] if the future panicked.
     pub(super) fn run<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -51,7 +51,7 @@ impl Worker {
         let runtime = self.shared.runtime.as_ref().ok_or(StorageError::Stopped)?;
         let (sender, receiver) = mpsc::sync_channel(1);
         runtime.spawn(async move {
-            // The caller waits for the result, so it is there to receive it.
+            // The send cannot fail, because the caller blocks until it receives the result.
             let _ = sender.send(future.await);
         });
         let lost = |_| StorageError::Io(std::io::ErrorKind::Other);
@@ -59,9 +59,10 @@ impl Worker {
     }
 }
 
-impl Drop for Shared {
+impl Drop for SharedRuntime {
     fn drop(&mut self) {
-        // Do not wait for the thread, because a runtime must not wait on the thread of another one.
+        // Do not wait for the thread, because the dropping thread may belong to another async runtime, which it
+        // must not block.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -37,8 +37,8 @@ This page, its tables and plots are generated, from the top of the repository, b
 cargo run --release --manifest-path benches/peers/Cargo.toml
 ```
 
-`-- --full` measures growth too, `-- --only envelope,streams` repeats only the named tables, `-- --quick` does less of everything, and `-- DIRECTORY` uses the
-records in a directory of your own. Each table says when and where it was measured.
+`-- --full` also measures growth and profiles the store, `-- --only envelope,streams` repeats only the named tables,
+`-- --quick` does less of everything, and `-- DIRECTORY` uses the records in a directory of your own. Each table says when and where it was measured.
 
 ";
 

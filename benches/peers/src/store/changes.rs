@@ -22,7 +22,7 @@ const CHART_ROUNDS: usize = 31;
 const PUT_ROUNDS: usize = 25;
 const ROTATIONS: usize = 2;
 /// The number of records that each store contains before single puts are measured.
-const STANDING: usize = 3000;
+const EXISTING: usize = 3000;
 
 /// The workloads to measure.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub(super) fn measure(run: &Run<'_>, scope: Scope) -> Result<Changes> {
         ];
         changes.disk = disk::of_ingested(engines, &load, &directory)?;
     }
-    let pieces = Load::pieces(run.clinic, 1024, STANDING)?;
+    let pieces = Load::pieces(run.clinic, 1024, EXISTING)?;
     for (threads, patients) in [
         (1, Patients::Known),
         (8, Patients::Known),
@@ -163,7 +163,7 @@ fn puts(
     };
     let next: Vec<_> = all.iter().map(|_| Cell::new(0)).collect();
     for peer in &all {
-        works::fill(*peer, load, STANDING)?;
+        works::fill(*peer, load, EXISTING)?;
     }
     let contenders = all.iter().zip(&next);
     let contenders =

@@ -1,4 +1,4 @@
-//! Child processes that write to a store: some are killed, others write beside each other.
+//! Child processes that write to a store: some are killed, others write concurrently.
 
 use std::env;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -19,14 +19,15 @@ use crate::measure::{Contender, Row, Stopwatch, Time, interleave};
 /// The environment variable with the task of a child process, as JSON. The parent process sets the
 /// variable for that child only.
 const TASK: &str = "CHARTLOCK_PEERS_TASK";
-/// The number of processes, of threads in each, and of puts in a round by all of them.
+/// The number of processes, of threads in each process, and of puts by all processes in a round.
 const PROCESSES: usize = 2;
 const THREADS: usize = 4;
 const PUTS: usize = 240;
 const ROUNDS: usize = 25;
-const STANDING: usize = 3000;
+/// The number of records that each store contains before puts are measured.
+const EXISTING: usize = 3000;
 
-/// A store that several processes can open.
+/// The kind of store that a child process opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     Ours,
@@ -60,8 +61,8 @@ fn shared() -> FileOptions {
     FileOptions::new().shared()
 }
 
-/// The task of a child process: it opens a store, and puts the records whose numbers it reads from
-/// standard input, one range in each line. For each range, it prints the time.
+/// The task of a child process. The process opens a store, and puts the records whose numbers it reads
+/// from standard input, one range in each line. For each range, the process prints the time.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Task {
     kind: Kind,
@@ -72,7 +73,7 @@ pub(super) struct Task {
     threads: Option<usize>,
 }
 
-/// Returns the task of this process, if it is such a child process.
+/// Returns the task of this process if the parent process set one.
 pub(super) fn task() -> Result<Option<Task>> {
     let task = env::var(TASK).ok();
     let task = task.map(|task| serde_json::from_str(&task).context(TASK));
@@ -133,7 +134,7 @@ impl Writer {
         Ok(writeln!(self.ranges, "[{from},{end}]")?)
     }
 
-    /// Waits until the range is put.
+    /// Waits until the process has put the range, and returns its time.
     fn time(&mut self) -> Result<Time> {
         let time = self.times.next().context("the process has ended")??;
         Ok(serde_json::from_str(&time)?)
@@ -147,7 +148,8 @@ impl Drop for Writer {
     }
 }
 
-/// Puts a batch of records in another process, and kills that process as soon as the batch is acknowledged.
+/// Puts batches of records in another process, and kills that process as soon as the last batch is
+/// acknowledged.
 pub(super) fn put_and_kill(
     kind: Kind,
     directory: &Path,
@@ -171,13 +173,15 @@ pub(super) fn put_and_kill(
 pub(super) fn puts(run: &Run<'_>) -> Result<Vec<Row>> {
     let directory = run.scratch.join("processes");
     std::fs::create_dir(&directory)?;
-    let load = Load::pieces(run.clinic, 1024, STANDING)?;
+    let load = Load::pieces(run.clinic, 1024, EXISTING)?;
     let kinds = [Kind::OursShared, Kind::SqlCipher, Kind::PlainSqlite];
     let stores = kinds.map(|kind| (kind, directory.join(format!("{kind:?}"))));
     for (kind, directory) in &stores {
-        works::fill(&*kind.create(directory)?, &load, STANDING)?;
+        works::fill(&*kind.create(directory)?, &load, EXISTING)?;
     }
-    let contenders = stores.iter().map(|(kind, store)| beside(*kind, store));
+    let contenders = stores
+        .iter()
+        .map(|(kind, store)| concurrent_puts(*kind, store));
     let mut contenders = contenders.collect::<Result<Vec<_>>>()?;
     let rounds = run.rounds(ROUNDS);
     let series = interleave(&mut contenders, rounds)?;
@@ -194,12 +198,13 @@ pub(super) fn puts(run: &Run<'_>) -> Result<Vec<Row>> {
     Ok(works::rows(work, &series, None))
 }
 
-/// Creates a contender whose processes put records at the same time. Its time is that of one put.
-fn beside(kind: Kind, directory: &Path) -> Result<Contender<'static>> {
+/// Creates a contender whose processes put records at the same time. The contender's time is the time of
+/// one put.
+fn concurrent_puts(kind: Kind, directory: &Path) -> Result<Contender<'static>> {
     let task = Task {
         kind,
         directory: directory.to_owned(),
-        records: STANDING,
+        records: EXISTING,
         threads: Some(THREADS),
     };
     let writers = (0..PROCESSES).map(|_| Writer::start(&task));

@@ -1,4 +1,4 @@
-//! Measurements of opening after a kill, of backups of an open store, and of the bytes that puts write.
+//! Measurements of upkeep: opening after a kill, backups of an open store, and the bytes that puts write.
 
 use std::fs;
 use std::path::Path;
@@ -97,14 +97,14 @@ fn backups<'a>(
     })
 }
 
-/// Compares the bytes that this process writes for durable single puts, with the copy of the log into
-/// the database.
+/// Compares the bytes that this process writes for durable single puts, including the checkpoint of the
+/// log.
 fn written(stores: &[(Kind, std::path::PathBuf)], load: &Load<'_>) -> Result<Vec<Row>> {
     let mut sides = Vec::new();
     for (kind, store) in stores {
         let mut peer = kind.open(store)?;
         let mut handle = peer.handle()?;
-        // Numbers above those of the killed processes.
+        // Start above the numbers of the killed processes, so that each record is new.
         let first = 1_000_000;
         let before = written_bytes()?;
         for number in first..first + COUNTED {

@@ -17,9 +17,9 @@ use crate::measure::{Contender, Row, Stopwatch, interleave};
 /// The number of versions of one record.
 const VERSIONS: usize = 8000;
 const HISTORY_ROUNDS: usize = 9;
-/// The number of records before batches are measured, and the distance between those that have a
-/// second version.
-const STANDING: usize = 3000;
+/// The number of records that each store contains before batches are measured. Every tenth of these records
+/// has a second version.
+const EXISTING: usize = 3000;
 const DISTANCE: usize = 10;
 const BATCH_ROUNDS: usize = 25;
 
@@ -103,14 +103,14 @@ fn singles<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> 
 /// Compares batches of new records for patients who have records with earlier versions.
 fn batches(run: &Run<'_>, directory: &Path) -> Result<Vec<Row>> {
     std::fs::create_dir(directory)?;
-    let load = Load::pieces(run.clinic, 1024, STANDING)?;
+    let load = Load::pieces(run.clinic, 1024, EXISTING)?;
     let ours = Ours::create(&directory.join("ours"))?;
     let sqlcipher = SqlCipher::create(&directory.join("sqlcipher"), Sharing::Own)?;
     let peers: [&dyn Peer; 2] = [&ours, &sqlcipher];
     for peer in peers {
-        works::fill(peer, &load, STANDING)?;
+        works::fill(peer, &load, EXISTING)?;
         let mut handle = peer.handle()?;
-        for number in (0..STANDING).step_by(DISTANCE) {
+        for number in (0..EXISTING).step_by(DISTANCE) {
             handle.put_version((&load.id(number)?, load.content(number + 1)), 2)?;
         }
     }
