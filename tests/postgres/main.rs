@@ -9,3 +9,4 @@ mod encryption;
 mod options;
 mod outages;
 mod preconditions;
+mod roles;
