@@ -6,7 +6,10 @@
 mod common;
 mod conformance;
 mod encryption;
+mod extremes;
+mod model;
 mod options;
 mod outages;
+mod poolers;
 mod preconditions;
 mod roles;

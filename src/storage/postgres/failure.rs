@@ -48,9 +48,10 @@ fn state(text: &str) -> [u8; 5] {
     state
 }
 
-/// Returns `true` if the server is starting, is stopping, or ended the connection.
-fn is_restart(code: &SqlState) -> bool {
+/// Returns `true` if the server is starting, is stopping, or ended the connection, before it ran a statement.
+pub(super) fn is_restart(code: &SqlState) -> bool {
     [
+        SqlState::IDLE_SESSION_TIMEOUT,
         SqlState::ADMIN_SHUTDOWN,
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,
