@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::process;
 use std::sync::{Arc, mpsc};
 
@@ -61,9 +62,14 @@ impl Worker {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Do not wait for the thread, because a runtime must not wait on the thread of another one.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        match self.runtime.take() {
+            // A forked child does not have the thread, which may have held locks of the runtime.
+            Some(runtime) if process::id() != self.pid => {
+                let _leaked = ManuallyDrop::new(runtime);
+            }
+            // Do not wait for the thread, because a runtime must not wait on the thread of another one.
+            Some(runtime) => runtime.shutdown_background(),
+            None => {}
         }
     }
 }
