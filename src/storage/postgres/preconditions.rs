@@ -125,10 +125,8 @@ impl<'t> Groups<'t> {
                     (Expect::Any, _) => &mut self.written,
                     (Expect::Unchanged(_), _) => &mut self.replaced,
                 };
-                let mut last = match puts.pop_if(|last| last.bytes < STATEMENT_BYTES) {
-                    Some(last) => last,
-                    None => Puts::default(),
-                };
+                let last = puts.pop_if(|last| last.bytes < STATEMENT_BYTES);
+                let mut last = last.unwrap_or_default();
                 last.keys.push(key);
                 last.revisions.push(revision);
                 last.values.push(value);
