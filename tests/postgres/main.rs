@@ -1,6 +1,11 @@
 //! Tests of the PostgreSQL storage, over servers that the tests start.
 #![cfg(all(feature = "postgres", unix))]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -52,7 +52,7 @@ fn random_transactions_are_as_in_memory() {
         }
         let [first, second] = both.map(Transaction::from_iter);
         let results = (
-            storage.commit(&[first.clone()]).remove(0),
+            storage.commit(std::slice::from_ref(&first)).remove(0),
             model.commit(&[second]).remove(0),
         );
         match &results {

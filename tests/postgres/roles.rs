@@ -49,7 +49,7 @@ fn settings_of_a_role_change_no_answer() {
     let storage = options.open().unwrap();
     crate::preconditions::put_and_delete(&storage);
     let put = Transaction::new().put(b"r1", b"", Expect::Absent);
-    assert!(storage.commit(&[put.clone()])[0].is_ok());
+    assert!(storage.commit(std::slice::from_ref(&put))[0].is_ok());
     assert_eq!(
         storage.commit(&[put]),
         [Err(CommitError::Conflict { operation: 0 })]
