@@ -38,7 +38,10 @@ impl Connections {
     ) -> Result<Self, StorageError> {
         let mut config = options.config.clone();
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(options.server_wait);
+            // A host without an answer must leave time for the next one.
+            let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+            let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
+            config.connect_timeout((options.server_wait / hosts).max(FIRST_PAUSE));
         }
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
@@ -98,7 +101,7 @@ impl Connections {
     /// Returns the backoff between attempts to reach the server.
     pub(super) fn patience(&self) -> Patience {
         Patience {
-            end: Instant::now() + self.server_wait,
+            end: Instant::now().checked_add(self.server_wait),
             pause: FIRST_PAUSE,
         }
     }
@@ -111,14 +114,18 @@ impl Connections {
 
 /// Exponential backoff until a deadline.
 pub(super) struct Patience {
-    end: Instant,
+    /// `None` if the wait has no end.
+    end: Option<Instant>,
     pause: Duration,
 }
 
 impl Patience {
     /// Waits until the next attempt; returns `false` at once if that would be after the deadline.
     pub(super) async fn pause(&mut self) -> bool {
-        if Instant::now() + self.pause > self.end {
+        if self
+            .end
+            .is_some_and(|end| Instant::now() + self.pause > end)
+        {
             return false;
         }
         sleep(self.pause).await;

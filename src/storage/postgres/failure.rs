@@ -48,9 +48,11 @@ fn state(text: &str) -> [u8; 5] {
     state
 }
 
-/// Returns `true` if the server is starting or stopping, ended the connection, or has too many connections.
-fn is_unavailable(code: &SqlState) -> bool {
+/// Returns `true` if the server is starting or stopping, ended the connection before it ran a statement, or has
+/// too many connections.
+pub(super) fn is_unavailable(code: &SqlState) -> bool {
     [
+        SqlState::IDLE_SESSION_TIMEOUT,
         SqlState::ADMIN_SHUTDOWN,
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tokio_postgres::{Error, Row};
 
 use super::connection::{Connection, Connections, Parameter};
-use super::failure::{conflict, failed, is_consequence, is_lost, is_repeatable};
+use super::failure::{conflict, failed, is_consequence, is_lost, is_repeatable, is_unavailable};
 use super::preconditions::{Groups, Puts};
 use super::queries::{column, revision};
 use super::statements::{Sql, Statements};
@@ -62,11 +62,14 @@ async fn commit_one(
         let (groups, committed) = Groups::new(transaction)?;
         let connection = connections.get().await?;
         let attempt = attempt(connections, &connection, transaction, &groups, committed);
-        let Some(attempt) = connections.answered(attempt).await else {
-            // Do not reuse a connection that does not answer. The commit may still reach the server.
-            drop(connection.into_own());
-            return Err(CommitError::Unknown);
-        };
+        // Without an answer, the commit may still arrive.
+        let unknown = (Attempt::Done(Err(CommitError::Unknown)), false);
+        let (attempt, is_ended) = connections.answered(attempt).await.unwrap_or(unknown);
+        match is_ended {
+            true => drop(connection),
+            // The next call must not run in this transaction.
+            false => drop(connection.into_own()),
+        }
         match attempt {
             Attempt::Done(result) => return result,
             Attempt::Repeat(error) if repeats == RETRIES_MAX => return Err(failed(&error).into()),
@@ -84,25 +87,31 @@ async fn commit_one(
     }
 }
 
+/// Returns the outcome of one attempt, and `true` if no transaction is open on the connection after it.
 async fn attempt(
     connections: &Connections,
     connection: &Connection,
     transaction: &Transaction,
     groups: &Groups<'_>,
     committed: Committed,
-) -> Attempt {
+) -> (Attempt, bool) {
     let statements = connections.statements();
     if let Err(error) = prepare(connection, statements, groups).await {
         return match is_lost(&error) {
-            true => Attempt::NotSent(error),
-            false => Attempt::Done(Err(failed(&error).into())),
+            true => (Attempt::NotSent(error), true),
+            false => (Attempt::Done(Err(failed(&error).into())), true),
         };
     }
-    let mut answers = in_order(requests(connection, statements, groups)).await;
+    let mut answers = match in_order(requests(connection, statements, groups)).await {
+        Ok(answers) => answers,
+        Err(error) if error.is_closed() => return (Attempt::NotSent(error), false),
+        Err(error) => return (Attempt::Done(Err(failed(&error).into())), false),
+    };
     let ended = answers.pop();
+    let is_ended = matches!(ended, Some(Ok(_)));
     // The first error is the cause; the server answers later statements with a consequence.
     let cause = answers.iter().find_map(|answer| answer.as_ref().err());
-    match (cause, ended) {
+    let attempt = match (cause, ended) {
         (None, Some(Ok(_))) => {
             let observed = answers.iter().flatten().flatten();
             Attempt::Done(with_observed(committed, transaction, groups, observed))
@@ -110,12 +119,14 @@ async fn attempt(
         (None, Some(Err(error))) if is_repeatable(&error) => Attempt::Repeat(error),
         // A server that fails during the commit may have committed.
         (None, _) => Attempt::Done(Err(CommitError::Unknown)),
-        (Some(_), _) => failed_attempt(answers),
-    }
+        (Some(_), _) => failed_attempt(answers, is_ended),
+    };
+    (attempt, is_ended)
 }
 
-/// Returns the outcome of a transaction with a failed statement.
-fn failed_attempt(answers: Vec<Answer>) -> Attempt {
+/// Returns the outcome of a transaction with a failed statement. The server answered the commit if
+/// `is_ended`.
+fn failed_attempt(answers: Vec<Answer>, is_ended: bool) -> Attempt {
     let errors = answers.into_iter().filter_map(Result::err);
     let mut errors = errors.filter(|error| !is_consequence(error));
     let Some(error) = errors.next() else {
@@ -125,12 +136,13 @@ fn failed_attempt(answers: Vec<Answer>) -> Attempt {
         return Attempt::Done(Err(CommitError::Conflict { operation }));
     }
     match error.code() {
-        // Without an answer to this statement, the server may have run it and the commit.
-        None => Attempt::Done(Err(CommitError::Unknown)),
         // The server ended the connection before it ran the statement, so it did not run the commit.
-        Some(_) if is_lost(&error) => Attempt::NotSent(error),
+        Some(code) if is_unavailable(code) => Attempt::NotSent(error),
         Some(_) if is_repeatable(&error) => Attempt::Repeat(error),
-        Some(_) => Attempt::Done(Err(failed(&error).into())),
+        Some(_) if is_ended => Attempt::Done(Err(failed(&error).into())),
+        // Without answers, the server may have run the commit. A pooler that lost the server sends an
+        // error of its own.
+        _ => Attempt::Done(Err(CommitError::Unknown)),
     }
 }
 
@@ -152,14 +164,14 @@ async fn prepare(
 fn needed<'s>(statements: &'s Statements, groups: &Groups<'_>) -> [(&'s Sql, bool); 8] {
     let is_deleting = !groups.deleted.is_empty() || !groups.reserved.keys.is_empty();
     [
-        (&statements.lock, groups.changed().len() > 1),
+        (&statements.lock, groups.is_locking()),
         (&statements.check, !groups.checks.keys.is_empty()),
         (&statements.reserve, !groups.reserved.keys.is_empty()),
-        (&statements.create, !groups.created.keys.is_empty()),
-        (&statements.replace, !groups.replaced.keys.is_empty()),
-        (&statements.write, !groups.written.keys.is_empty()),
+        (&statements.create, !groups.created.is_empty()),
+        (&statements.replace, !groups.replaced.is_empty()),
+        (&statements.write, !groups.written.is_empty()),
         (&statements.delete, is_deleting),
-        (&statements.observe, !groups.observed.is_empty()),
+        (&statements.observe, groups.is_observing()),
     ]
 }
 
@@ -173,18 +185,19 @@ fn requests<'a>(
     groups: &'a Groups<'_>,
 ) -> Vec<Sent<'a>> {
     let mut sent = vec![execute(connection, &statements.begin)];
-    let changed = groups.changed();
-    if changed.len() > 1 {
+    if groups.is_locking() {
+        let changed = groups.changed();
         sent.push(Box::pin(async move {
             connection.query(&statements.lock, &[&changed]).await
         }));
     }
+    sent.extend(observe(connection, statements, &groups.former));
     for (sql, puts) in [
         (&statements.replace, &groups.replaced),
         (&statements.create, &groups.created),
         (&statements.write, &groups.written),
     ] {
-        if !puts.keys.is_empty() {
+        for puts in puts.iter() {
             sent.push(Box::pin(put(connection, sql, puts)));
         }
     }
@@ -196,13 +209,7 @@ fn requests<'a>(
             connection.query(&statements.check, &parameters).await
         }));
     }
-    if !groups.observed.is_empty() {
-        sent.push(Box::pin(async move {
-            connection
-                .query(&statements.observe, &[&groups.observed])
-                .await
-        }));
-    }
+    sent.extend(observe(connection, statements, &groups.observed));
     if !reserved.keys.is_empty() {
         sent.push(Box::pin(async move {
             let parameters: [Parameter<'_>; 2] = [&reserved.keys, &reserved.operations];
@@ -225,6 +232,20 @@ fn requests<'a>(
     sent
 }
 
+/// Returns the statement that returns the revisions of keys, if there are any.
+fn observe<'a>(
+    connection: &'a Connection,
+    statements: &'a Statements,
+    keys: &'a [&'a [u8]],
+) -> Option<Sent<'a>> {
+    if keys.is_empty() {
+        return None;
+    }
+    Some(Box::pin(async move {
+        connection.query(&statements.observe, &[&keys]).await
+    }))
+}
+
 async fn put(connection: &Connection, sql: &Sql, puts: &Puts<'_>) -> Answer {
     let Puts {
         keys,
@@ -232,6 +253,7 @@ async fn put(connection: &Connection, sql: &Sql, puts: &Puts<'_>) -> Answer {
         values,
         expected,
         operations,
+        ..
     } = puts;
     let mut parameters: Vec<Parameter<'_>> = vec![keys, revisions, values, operations];
     if !expected.is_empty() {
@@ -249,35 +271,42 @@ fn execute<'a>(connection: &'a Connection, text: &'a str) -> Sent<'a> {
 
 /// Sends requests in their order without waiting for answers, and returns all answers. A request is
 /// sent when its future is polled for the first time.
-async fn in_order(mut sent: Vec<Sent<'_>>) -> Vec<Answer> {
+///
+/// # Errors
+/// The error of a request that could not be sent. The requests after it, and so the commit, are not sent.
+async fn in_order(mut sent: Vec<Sent<'_>>) -> Result<Vec<Answer>, Error> {
     let mut answers: Vec<Option<Answer>> = sent.iter().map(|_| None).collect();
+    let mut is_sending = true;
     poll_fn(|context| {
         let mut is_done = true;
         for (sent, answer) in sent.iter_mut().zip(&mut answers) {
             if answer.is_none() {
                 match sent.as_mut().poll(context) {
+                    Poll::Ready(Err(error)) if is_sending => return Poll::Ready(Err(error)),
                     Poll::Ready(done) => *answer = Some(done),
                     Poll::Pending => is_done = false,
                 }
             }
         }
+        is_sending = false;
         match is_done {
-            true => Poll::Ready(()),
+            true => Poll::Ready(Ok(())),
             false => Poll::Pending,
         }
     })
-    .await;
-    answers.into_iter().flatten().collect()
+    .await?;
+    Ok(answers.into_iter().flatten().collect())
 }
 
-/// Fills in the revisions that the server returned for checks without a precondition.
+/// Fills in the revisions that the server returned for checks without a precondition. They are the revisions
+/// before the transaction.
 fn with_observed<'r>(
     mut committed: Committed,
     transaction: &Transaction,
     groups: &Groups<'_>,
     rows: impl Iterator<Item = &'r Row>,
 ) -> Result<Committed, CommitError> {
-    if groups.observed.is_empty() {
+    if !groups.is_observing() {
         return Ok(committed);
     }
     // Only the statement for observed keys returns rows with two columns.
@@ -287,11 +316,11 @@ fn with_observed<'r>(
         let operations = transaction
             .operations()
             .iter()
-            .zip(&mut committed.revisions);
-        for (operation, revision) in operations {
-            if operation.key() == key && matches!(operation, Operation::Check { .. }) {
-                *revision = Some(found.clone());
-            }
+            .zip(&mut committed.revisions)
+            .filter(|(operation, _)| operation.key() == key)
+            .take_while(|(operation, _)| matches!(operation, Operation::Check { .. }));
+        for (_, revision) in operations {
+            *revision = Some(found.clone());
         }
     }
     Ok(committed)

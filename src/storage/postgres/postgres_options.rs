@@ -15,6 +15,8 @@ use crate::storage::StorageError;
 
 /// Default number of connections.
 const CONNECTIONS: usize = 8;
+/// Maximum number of connections. A server seldom accepts as many.
+const CONNECTIONS_MAX: usize = 10_000;
 /// Default time for which a call waits for a server that cannot be reached.
 const SERVER_WAIT: Duration = Duration::from_secs(10);
 /// Default time for which a call waits for an answer.
@@ -130,13 +132,13 @@ impl PostgresOptions {
         Ok(self)
     }
 
-    /// Sets the maximum number of connections, 8 by default. A snapshot uses one more while it exists.
+    /// Sets the maximum number of connections, 8 by default, from 1 to 10,000. A snapshot uses one more while it exists.
     ///
     /// A vault commits one group of changes at a time. Two connections more than the number of reading
     /// threads suffice.
     #[must_use]
     pub fn connections(mut self, connections: usize) -> Self {
-        self.connections = connections.max(1);
+        self.connections = connections.clamp(1, CONNECTIONS_MAX);
         self
     }
 
@@ -198,7 +200,7 @@ impl PostgresOptions {
 
     fn connect(&self) -> Result<(Worker, Arc<Connections>), StorageError> {
         let worker = Worker::start()?;
-        let statements = Statements::new(&self.schema, self.isolation);
+        let statements = Statements::new(&self.schema, self.isolation, self.answer_wait);
         let connections = Arc::new(Connections::new(self, statements)?);
         Ok((worker, connections))
     }

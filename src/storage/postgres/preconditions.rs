@@ -22,8 +22,14 @@ struct KeyPlan<'t> {
     /// Precondition of the key, and the index of the first operation with this precondition.
     expect: Expect,
     operation: usize,
+    /// `true` if a check returns the revision before the transaction, which only the server knows.
+    is_observed: bool,
     change: Change<'t>,
 }
+
+/// Bytes of values after which the puts of a transaction continue in another statement. The server refuses
+/// messages of more than 1 GiB.
+const STATEMENT_BYTES: usize = 32 << 20;
 
 /// Puts, with the indexes of their operations.
 #[derive(Default)]
@@ -34,6 +40,7 @@ pub(super) struct Puts<'t> {
     /// Expected revisions; empty for puts without them.
     pub(super) expected: Vec<i64>,
     pub(super) operations: Vec<i32>,
+    bytes: usize,
 }
 
 /// Checks, with the indexes of their operations.
@@ -53,10 +60,12 @@ pub(super) struct Groups<'t> {
     pub(super) reserved: Checks<'t>,
     /// Keys whose revisions are read without a check.
     pub(super) observed: Vec<&'t [u8]>,
-    /// Puts of absent keys, of keys with a revision, and of keys with any state.
-    pub(super) created: Puts<'t>,
-    pub(super) replaced: Puts<'t>,
-    pub(super) written: Puts<'t>,
+    /// Keys whose revision is returned before they change.
+    pub(super) former: Vec<&'t [u8]>,
+    /// Puts of absent keys, of keys with a revision, and of keys with any state, one list per statement.
+    pub(super) created: Vec<Puts<'t>>,
+    pub(super) replaced: Vec<Puts<'t>>,
+    pub(super) written: Vec<Puts<'t>>,
     pub(super) deleted: Vec<&'t [u8]>,
 }
 
@@ -74,6 +83,7 @@ impl<'t> Groups<'t> {
             let plan = keys.entry(operation.key()).or_insert_with(|| KeyPlan {
                 expect: Expect::Any,
                 operation: index,
+                is_observed: false,
                 change: Change::None,
             });
             let revision = plan
@@ -105,6 +115,9 @@ impl<'t> Groups<'t> {
             Expect::Unchanged(revision) => Some(number(revision).ok_or(conflict)?),
             Expect::Any | Expect::Absent => None,
         };
+        if plan.is_observed && !matches!(plan.change, Change::None) {
+            self.former.push(key);
+        }
         match (plan.change, plan.expect, expected) {
             (Change::Put { value, revision }, expect, expected) => {
                 let puts = match (expect, expected) {
@@ -112,13 +125,20 @@ impl<'t> Groups<'t> {
                     (Expect::Any, _) => &mut self.written,
                     (Expect::Unchanged(_), _) => &mut self.replaced,
                 };
-                puts.keys.push(key);
-                puts.revisions.push(revision);
-                puts.values.push(value);
-                puts.expected.extend(expected);
-                puts.operations.push(operation);
+                let last = puts.pop_if(|last| last.bytes < STATEMENT_BYTES);
+                let mut last = last.unwrap_or_default();
+                last.keys.push(key);
+                last.revisions.push(revision);
+                last.values.push(value);
+                last.expected.extend(expected);
+                last.operations.push(operation);
+                last.bytes += value.len();
+                puts.push(last);
             }
             (change, _, Some(expected)) => {
+                if plan.is_observed && matches!(change, Change::None) {
+                    self.observed.push(key);
+                }
                 self.checks.keys.push(key);
                 self.checks.expected.push(expected);
                 self.checks.operations.push(operation);
@@ -143,10 +163,21 @@ impl<'t> Groups<'t> {
 
     /// Returns the keys of all stored rows that the statements may change, in ascending order.
     pub(super) fn changed(&self) -> Vec<&'t [u8]> {
-        let keys = [&self.replaced.keys, &self.written.keys, &self.deleted];
-        let mut keys: Vec<_> = keys.into_iter().flatten().copied().collect();
+        let puts = self.replaced.iter().chain(&self.written);
+        let keys = puts.flat_map(|puts| &puts.keys).chain(&self.deleted);
+        let mut keys: Vec<_> = keys.copied().collect();
         keys.sort_unstable();
         keys
+    }
+
+    /// Returns `true` if the rows to change must be locked before the first statement that needs them.
+    pub(super) fn is_locking(&self) -> bool {
+        self.changed().len() > 1 || !self.former.is_empty()
+    }
+
+    /// Returns `true` if the server must return revisions.
+    pub(super) fn is_observing(&self) -> bool {
+        !self.observed.is_empty() || !self.former.is_empty()
     }
 }
 
@@ -167,7 +198,11 @@ impl<'t> KeyPlan<'t> {
             Change::Delete => operation.admits(None).then_some(())?,
         }
         match operation {
-            Operation::Check { .. } => Some(Ok(self.revision())),
+            Operation::Check { .. } => {
+                let is_before = matches!(self.change, Change::None);
+                self.is_observed |= is_before && self.expect == Expect::Any;
+                Some(Ok(self.revision()))
+            }
             Operation::Delete { .. } => {
                 self.change = Change::Delete;
                 Some(Ok(None))

@@ -35,7 +35,8 @@ pub(super) async fn migrate(connections: &Connections) -> Result<(), StorageErro
             Some(_) => return Err(StorageError::Layout),
             None => {}
         }
-        match create(connections, &connection).await {
+        let created = connections.answered(create(connections, &connection));
+        match created.await.ok_or(StorageError::TimedOut)? {
             Ok(()) => return Ok(()),
             // Another process created the same objects, although each statement says `if not exists`.
             Err(error) if is_race(&error) && attempt < ATTEMPTS => attempt += 1,
@@ -54,7 +55,8 @@ async fn version(
         text: format!("select version from \"{schema}\".layout"),
         types: &[],
     };
-    match connection.query(&sql, &[]).await {
+    let answer = connections.answered(connection.query(&sql, &[])).await;
+    match answer.ok_or(StorageError::TimedOut)? {
         Ok(rows) => match rows.as_slice() {
             [row] => Ok(Some(column(row, 0)?)),
             [] => Ok(None),

@@ -4,6 +4,8 @@
 //! the preconditions of its operations, and raises an error that contains the index of the first failed
 //! one: PostgreSQL then rolls back the whole transaction, although its commit was already sent.
 
+use std::time::Duration;
+
 use tokio_postgres::types::Type;
 
 use super::postgres_options::Isolation;
@@ -72,7 +74,7 @@ const SCANNED_HEADS: &[Type] = &[Type::BYTEA, Type::BYTEA, Type::INT8, Type::INT
 const RANGES: &[Type] = &[Type::BYTEA_ARRAY, Type::BYTEA_ARRAY];
 
 impl Statements {
-    pub(super) fn new(schema: &str, isolation: Isolation) -> Self {
+    pub(super) fn new(schema: &str, isolation: Isolation, answer_wait: Duration) -> Self {
         let table = format!("\"{schema}\".object");
         let sql = |types, text: &str| Sql {
             text: text
@@ -81,14 +83,22 @@ impl Statements {
             types,
         };
         let isolation = isolation.sql();
+        // A transaction that waits for a lock ends before its call does: the outcome is then known, and calls
+        // that gave up leave no transactions on the server. 0 is no limit.
+        let lock_wait = i32::try_from((answer_wait / 4 * 3).as_millis()).unwrap_or_default();
         Self {
             schema: schema.to_owned(),
             // Set `synchronous_commit`, because a role can have a default that does not wait for the disk.
             begin: format!(
                 "begin isolation level {isolation}; set local synchronous_commit = on;
-                 set local idle_in_transaction_session_timeout = '{IDLE}'"
+                 set local idle_in_transaction_session_timeout = '{IDLE}';
+                 select set_config('lock_timeout', '{lock_wait}ms', true)
+                     where current_setting('lock_timeout') = '0'"
             ),
-            begin_view: "begin isolation level repeatable read read only".to_owned(),
+            // A role can have a limit that is shorter than the pauses of a reader.
+            begin_view: "begin isolation level repeatable read read only;
+                 set local idle_in_transaction_session_timeout = 0"
+                .to_owned(),
             read: sql(KEYS, READ_SQL),
             scan_keys: sql(SCANNED, SCAN_KEYS_SQL),
             scan_heads: sql(SCANNED_HEADS, SCAN_HEADS_SQL),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::process;
 use std::sync::{Arc, mpsc};
 
@@ -61,10 +62,15 @@ impl Worker {
 
 impl Drop for SharedRuntime {
     fn drop(&mut self) {
-        // Do not wait for the thread, because the dropping thread may belong to another async runtime, which it
-        // must not block.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        match self.runtime.take() {
+            // A forked child does not have the thread, which may have held locks of the runtime.
+            Some(runtime) if process::id() != self.pid => {
+                let _leaked = ManuallyDrop::new(runtime);
+            }
+            // Do not wait for the thread, because the dropping thread may belong to another async runtime,
+            // which it must not block.
+            Some(runtime) => runtime.shutdown_background(),
+            None => {}
         }
     }
 }
