@@ -30,8 +30,8 @@ use crate::storage::{
 
 /// A storage in a PostgreSQL database.
 ///
-/// Open it with [`PostgresOptions`]. Processes on several machines can open the same schema; see the guide
-/// "Beyond one machine" in the README. A schema holds one vault.
+/// Open it with [`PostgresOptions`]. Processes on several machines can open the same schema. A schema holds one
+/// vault.
 ///
 /// The storage runs its connections on its own thread, so it works inside and outside an async
 /// runtime. A call blocks the calling thread until the server has answered.
