@@ -146,12 +146,8 @@ impl<'t> Groups<'t> {
                     self.deleted.push(key);
                 }
             }
-            (Change::None, Expect::Absent, None) => {
-                self.reserved.keys.push(key);
-                self.reserved.operations.push(operation);
-            }
             // The key is absent, so there is nothing to delete.
-            (Change::Delete, Expect::Absent, None) => {
+            (Change::None | Change::Delete, Expect::Absent, None) => {
                 self.reserved.keys.push(key);
                 self.reserved.operations.push(operation);
             }
