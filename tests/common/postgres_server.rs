@@ -144,17 +144,18 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// Returns a command that runs a client program as the superuser.
+    fn client(&self, program: &str) -> Command {
+        let mut client = Command::new(self.bin.join(program));
+        client.args(["-h", "127.0.0.1", "-U", "postgres", "-p"]);
+        client.arg(self.port.to_string());
+        client
+    }
+
     /// Runs SQL as the superuser. Returns `true` if the SQL succeeded, and the output.
     pub(crate) fn psql(&self, sql: &str) -> (bool, String) {
-        let mut psql = Command::new(self.bin.join("psql"))
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &self.port.to_string(),
-                "-U",
-                "postgres",
-            ])
+        let mut psql = self
+            .client("psql")
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -173,15 +174,8 @@ impl Server {
 
     /// Returns the SQL that `pg_dump` writes for a schema.
     pub(crate) fn dump(&self, schema: &str) -> String {
-        let output = Command::new(self.bin.join("pg_dump"))
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &self.port.to_string(),
-                "-U",
-                "postgres",
-            ])
+        let output = self
+            .client("pg_dump")
             .args(["-n", schema, "postgres"])
             .output()
             .unwrap();
