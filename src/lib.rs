@@ -205,9 +205,9 @@ pub use vault::recovery::RecoveryKit;
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
 
-/// Progress of long operations.
+/// Progress and cancellation of long operations.
 pub mod progress {
-    pub use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
+    pub use crate::vault::progress::{CancelToken, Phase, ProgressListener, ProgressUpdate};
 }
 
 /// Reports of operations. All report types implement `Serialize`.

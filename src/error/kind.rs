@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The credential does not open the vault, or its key file was refused.
     Credential,
+    /// The caller cancelled the operation.
+    Cancelled,
     /// A program error outside the other kinds.
     Internal,
 }
@@ -90,6 +92,7 @@ impl Error {
             | Self::TooManyVersions
             | Self::CounterExhausted => Kind::Conflict,
             Self::CommitUnknown => Kind::CommitUnknown,
+            Self::Cancelled => Kind::Cancelled,
             Self::Denied => Kind::Denied,
             Self::BadCheckpoint
             | Self::InvalidPassphrase
@@ -101,9 +104,7 @@ impl Error {
             Self::Contended | Self::CredentialUnavailable => Kind::Unavailable,
             Self::Randomness | Self::Stretching => Kind::Unavailable,
             // A file, source or archive fails for the same reasons as a storage.
-            Self::KeyFile(kind) | Self::Source(kind) | Self::Archive(kind) => {
-                StorageError::from(*kind).kind()
-            }
+            Self::KeyFile(e) | Self::Source(e) | Self::Archive(e) => StorageError::from(*e).kind(),
             Self::Journal(error) | Self::Storage(error) => error.kind(),
         }
     }
@@ -171,6 +172,7 @@ impl ErrorKind {
             | Self::Locked
             | Self::Unavailable
             | Self::CommitUnknown
+            | Self::Cancelled
             | Self::Internal => io::ErrorKind::Other,
         }
     }

@@ -168,6 +168,11 @@ pub enum Error {
     /// Concurrent writers won every retry, or a rotation blocks the operation.
     #[error("other writers kept changing the same data; try again later")]
     Contended,
+    /// The cancel token of the operation was cancelled.
+    #[error(
+        "the operation was cancelled, and what it had done stays; call it again to continue, with a token that is not cancelled"
+    )]
+    Cancelled,
     /// Stored objects still depend on the key that the caller wants to destroy.
     #[error(
         "the key is still in use; rotate first, and see Vault::key_usage for the objects under each key"

@@ -24,7 +24,8 @@ pub enum AccessOutcome {
     Denied,
     /// Stored data did not authenticate, was damaged or was missing.
     NotAuthentic,
-    /// The operation was refused for another reason: a conflict, a legal hold, invalid input.
+    /// The operation was refused for another reason: a conflict, a legal hold, invalid input,
+    /// a cancellation.
     Refused,
     /// The storage or a service failed, or the commit outcome stayed unknown.
     Failed,

@@ -43,17 +43,16 @@ impl Vault {
             ..ErasureReport::default()
         };
         let charts = self.destroy_keys(act, subject, only, &mut report)?;
-        let watcher = self.watcher();
-        let mut counter = Counter::new(watcher.as_deref(), Phase::Erasing);
+        let mut counter = Counter::new(self.monitor(), Phase::Erasing);
         for chart in &charts {
             self.core.store.sweep_chart(chart, &mut |class| {
-                counter.add(1);
                 match class {
                     b'r' => report.records += 1,
                     b'h' => report.earlier_versions += 1,
                     b's' => report.segments += 1,
                     _ => report.uploads += 1,
                 }
+                counter.add(1)
             })?;
         }
         // Purge again when resuming an erasure, because the earlier call may have returned before

@@ -136,7 +136,7 @@ impl Vault {
                 .filter(|(object, _)| object.version != counted);
             report.versions += news.count() as u64;
             let keys = objects.into_iter().map(|(object, _)| object.key).collect();
-            self.core.store.remove_all(keys, &mut || ())?;
+            self.core.store.remove_all(keys, &mut || Ok(()))?;
         }
     }
 
@@ -200,12 +200,13 @@ impl Vault {
         let chart = &address.chart;
         self.core
             .store
-            .remove_all(vec![storage_keys::intent(chart, stream)], &mut || ())?;
+            .remove_all(vec![storage_keys::intent(chart, stream)], &mut || Ok(()))?;
         let segments = &mut report.segments;
         self.core
             .store
             .remove_under(&storage_keys::segments(chart, stream), &mut || {
-                *segments += 1
+                *segments += 1;
+                Ok(())
             })?;
         Ok(())
     }

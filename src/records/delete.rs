@@ -13,10 +13,13 @@ use crate::vault::store::Store;
 
 const DELETE_BATCH: usize = 1000;
 
+/// Callback for each deleted object. An error ends the deletion.
+type Removed<'a> = dyn FnMut() -> Result<()> + 'a;
+
 impl Store {
     /// Deletes every object whose key begins with `prefix`, until a pass finds none, and calls
     /// `removed` for each. Returns `true` if any pass found an object.
-    pub(crate) fn remove_under(&self, prefix: &[u8], removed: &mut dyn FnMut()) -> Result<bool> {
+    pub(crate) fn remove_under(&self, prefix: &[u8], removed: &mut Removed<'_>) -> Result<bool> {
         let mut found = false;
         let mut unknown: Vec<Vec<u8>> = Vec::new();
         let mut round = 0;
@@ -30,8 +33,8 @@ impl Store {
             })?;
             // Count keys that the scan no longer lists, because their deletes with unknown outcome
             // were applied.
-            let gone = unknown.extract_if(.., |key| !lists(&page, key));
-            gone.for_each(|_| removed());
+            let mut gone = unknown.iter().filter(|key| !lists(&page, key));
+            gone.try_for_each(|_| removed())?;
             if page.items.is_empty() && !page.more {
                 return Ok(found);
             }
@@ -46,7 +49,7 @@ impl Store {
 
     /// Deletes the objects at these keys. Repeats deletes with unknown outcome, and fails with
     /// `CommitUnknown` after [`ROUNDS`] attempts.
-    pub(crate) fn remove_all(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<()> {
+    pub(crate) fn remove_all(&self, keys: Vec<Vec<u8>>, removed: &mut Removed<'_>) -> Result<()> {
         for keys in keys.chunks(DELETE_BATCH) {
             let mut remaining = keys.to_vec();
             let mut round = 0;
@@ -63,7 +66,7 @@ impl Store {
     }
 
     /// Deletes keys in one attempt, and returns the keys whose outcome is unknown.
-    fn remove_once(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<Vec<Vec<u8>>> {
+    fn remove_once(&self, keys: Vec<Vec<u8>>, removed: &mut Removed<'_>) -> Result<Vec<Vec<u8>>> {
         let deletes: Vec<_> = keys
             .iter()
             .map(|key| Transaction::new().delete(&key[..]))
@@ -73,7 +76,7 @@ impl Store {
         let mut unknown = Vec::new();
         for (key, result) in keys.into_iter().zip(results) {
             match result {
-                Ok(_) => removed(),
+                Ok(_) => removed()?,
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(_) => unknown.push(key),
             }
@@ -84,7 +87,7 @@ impl Store {
     /// Deletes the segments of a stream that no record references any more.
     pub(crate) fn remove_segments(&self, chart: &ChartId, stream: &StreamId) -> Result<()> {
         let segments = storage_keys::segments(chart, stream);
-        self.remove_under(&segments, &mut || ()).map(drop)
+        self.remove_under(&segments, &mut || Ok(())).map(drop)
     }
 
     /// Deletes an upload that no record references. Errors are ignored, because garbage collection
@@ -105,7 +108,11 @@ fn lists(page: &ScanPage, key: &[u8]) -> bool {
 
 impl Store {
     /// Deletes all objects of an erased chart, class by class, until a pass finds none.
-    pub(crate) fn sweep_chart(&self, chart: &ChartId, removed: &mut dyn FnMut(u8)) -> Result<()> {
+    pub(crate) fn sweep_chart(
+        &self,
+        chart: &ChartId,
+        removed: &mut dyn FnMut(u8) -> Result<()>,
+    ) -> Result<()> {
         loop {
             let mut found = false;
             for class in storage_keys::CHART_CLASSES {

@@ -10,7 +10,6 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crate::crypto::{self, ChartId, CipherSuite, StreamId, StreamKey};
@@ -21,7 +20,7 @@ use crate::records::live_stream::LiveStream;
 use crate::secret::{AN_OPERATION, wipe_stack};
 use crate::storage::{CommitError, Expect, Operation, Revision, Transaction, Value};
 use crate::vault::Vault;
-use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
+use crate::vault::progress::{Monitor, Phase};
 use crate::vault::store::Store;
 
 /// Memory budget of one upload, in segments of 1 MiB. The budget covers the batches being filled,
@@ -81,7 +80,7 @@ pub(crate) struct Uploading {
     in_flight: VecDeque<JoinHandle<Result<Vec<Value>>>>,
     /// Buffers whose segments are stored, kept for reuse.
     memory: Vec<Vec<u8>>,
-    progress: Option<Arc<dyn ProgressListener>>,
+    monitor: Monitor,
     sent: u64,
 }
 
@@ -120,7 +119,7 @@ impl Vault {
             threads: self.core.threads.get().min(THREADS_MAX),
             in_flight: VecDeque::new(),
             memory: Vec::new(),
-            progress: self.watcher(),
+            monitor: self.monitor().clone(),
             sent: 0,
         })
     }
@@ -232,7 +231,7 @@ impl Uploading {
     fn send_inline(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
         let memory = self.sender.send(batch)?;
-        self.count(memory);
+        self.count(memory)?;
         Ok(())
     }
 
@@ -260,22 +259,17 @@ impl Uploading {
             // Report an unknown outcome, because a backend that panicked may have committed the
             // segments.
             let memory = thread.join().unwrap_or(Err(Error::CommitUnknown))?;
-            self.count(memory);
+            self.count(memory)?;
         }
         Ok(())
     }
 
-    fn count(&mut self, sent: Vec<Value>) {
+    fn count(&mut self, sent: Vec<Value>) -> Result<()> {
         self.sent += sent.iter().map(|sealed| sealed.len() as u64).sum::<u64>();
         // A storage in memory keeps the sent values, so their memory cannot be reused.
         self.memory
             .extend(sent.into_iter().flat_map(Value::into_unshared));
-        if let Some(progress) = &self.progress {
-            progress.step(ProgressUpdate {
-                phase: Phase::Storing,
-                done: self.sent,
-            });
-        }
+        self.monitor.report(Phase::Storing, self.sent)
     }
 
     /// Waits for all threads and ignores their results.

@@ -16,7 +16,7 @@ use crate::journal::{Act, Operation, Target};
 use crate::keys::entry::{ChartState, PatientEntry};
 use crate::rotation::objects::Work;
 use crate::rotation::report::ReencryptionReport;
-use crate::vault::progress::{Counter, Phase, ProgressListener};
+use crate::vault::progress::{Counter, Phase};
 use crate::vault::{ROUNDS, Vault};
 
 impl Vault {
@@ -115,7 +115,6 @@ impl Vault {
     }
 
     fn renew_chart(&self, act: &Act, subject: &Subject, work: Work) -> Result<ReencryptionReport> {
-        let watcher = self.watcher();
         let mut report = ReencryptionReport {
             subjects: 1,
             ..ReencryptionReport::default()
@@ -128,11 +127,10 @@ impl Vault {
         begun.ok_or(Error::UnknownSubject)?;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let watcher = watcher.as_deref();
-            let mut walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
+            let mut walked = self.walk_until_clean(act, subject, work, &mut report)?;
             if !self.core.key_removal_delay.is_zero() {
-                self.wait_key_removal_delay(watcher);
-                walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
+                self.wait_key_removal_delay()?;
+                walked = self.walk_until_clean(act, subject, work, &mut report)?;
             }
             if report.blocking > 0 {
                 return Ok(report);
@@ -179,7 +177,6 @@ impl Vault {
         subject: &Subject,
         mut work: Work,
         report: &mut ReencryptionReport,
-        watcher: Option<&dyn ProgressListener>,
     ) -> Result<u32> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
@@ -191,7 +188,7 @@ impl Vault {
                 Work::Rewrap => Phase::Rewrapping,
                 Work::Reencrypt => Phase::Reencrypting,
             };
-            let mut counter = Counter::new(watcher, activity);
+            let mut counter = Counter::new(self.monitor(), activity);
             let pass = self.walk_chart(act, &cached, work, report, &mut counter)?;
             report.passes += 1;
             report.blocking = pass.blocking;

@@ -50,7 +50,9 @@ impl Vault {
     /// - [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens no auditor's slot that stays.
     /// - [`Error::TooLarge`](crate::Error::TooLarge) after 1,024 rotations.
     ///
-    /// Errors of the credentials and of the storage are also returned.
+    /// Errors of the credentials and of the storage are also returned. A cancellation after the header
+    /// changed is no error: the report then contains no number of pages, and the next opening or rotation
+    /// finishes.
     pub fn rotate_journal_keys(
         &self,
         keep: &[&dyn Credential],
@@ -90,14 +92,14 @@ impl Vault {
     /// Closes the former keys once no writer seals under them any more. Returns the number of pages
     /// under these keys; `None` if the closing failed, so that a later opening or rotation repeats it.
     pub(super) fn close_journal_keys_after_delay(&self) -> Option<u64> {
-        self.wait_key_removal_delay(self.watcher().as_deref());
-        self.close_journal_keys().ok()
+        let waited = self.wait_key_removal_delay();
+        waited.and_then(|()| self.close_journal_keys()).ok()
     }
 
     /// Closes the former keys of an interrupted rotation, if any.
     pub(super) fn close_former_journal_keys(&self) -> Result<()> {
         if self.reload_header()?.keyring.is_closing() {
-            self.wait_key_removal_delay(self.watcher().as_deref());
+            self.wait_key_removal_delay()?;
             self.close_journal_keys()?;
         }
         Ok(())

@@ -91,8 +91,7 @@ impl Vault {
                 objects: 0,
             });
         }
-        let watcher = self.watcher();
-        let mut counter = Counter::new(watcher.as_deref(), Phase::Counting);
+        let mut counter = Counter::new(self.monitor(), Phase::Counting);
         self.each_entry(&mut |entry| {
             let cached = match self.open_listed(entry) {
                 Ok(Some(cached)) => cached,
@@ -141,7 +140,7 @@ impl Vault {
     fn count_patient_keys(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
         let (cached, _) = self.entry(subject, Freshness::Fresh)?;
         let cached = cached.ok_or(Error::UnknownSubject)?;
-        let mut counter = Counter::new(None, Phase::Counting);
+        let mut counter = Counter::new(self.monitor(), Phase::Counting);
         let mut counts = key_counts(&cached)?;
         self.count_versions(&cached, &mut counter, &mut |_, head| {
             let number = head.map(|head| head.key_number);
@@ -189,7 +188,7 @@ impl Vault {
                 &storage_keys::chart(class, &chart),
                 Projection::Head(HEAD),
                 &mut |entries| {
-                    counter.add(entries.len() as u64);
+                    counter.add(entries.len() as u64)?;
                     for entry in entries {
                         count(class, Head::parse(&entry.value).ok());
                     }

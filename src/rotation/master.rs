@@ -21,7 +21,7 @@ use crate::storage::{CommitError, Projection, ScanItem, Stored};
 use crate::vault::entries::change::EntryPut;
 use crate::vault::entries::{CachedEntry, EntryChange};
 use crate::vault::header::{HeaderChange, OpenHeader};
-use crate::vault::progress::{Counter, Phase, ProgressListener};
+use crate::vault::progress::{Counter, Phase};
 use crate::vault::{ROUNDS, Vault};
 
 #[derive(Default)]
@@ -64,7 +64,6 @@ impl Vault {
             let change = HeaderChange::of_keyring(before, &keyring)?;
             Ok(HeaderChange { keys, ..change })
         })?;
-        let watcher = self.watcher();
         let mut confirmed = ConfirmedEntries::default();
         let mut report = RotationReport {
             recovery_kits_stale: true,
@@ -72,11 +71,10 @@ impl Vault {
         };
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let watcher = watcher.as_deref();
-            let mut walked = self.reseal_until_clean(act, &mut confirmed, &mut report, watcher)?;
+            let mut walked = self.reseal_until_clean(act, &mut confirmed, &mut report)?;
             if !self.core.key_removal_delay.is_zero() {
-                self.wait_key_removal_delay(watcher);
-                walked = self.reseal_until_clean(act, &mut confirmed, &mut report, watcher)?;
+                self.wait_key_removal_delay()?;
+                walked = self.reseal_until_clean(act, &mut confirmed, &mut report)?;
             }
             if report.entries_blocking > 0 {
                 return Ok(report);
@@ -120,10 +118,9 @@ impl Vault {
         if !inactive(&*self.reload_header()?) {
             return Err(Error::NoSuchKey);
         }
-        let watcher = self.watcher();
-        self.wait_key_removal_delay(watcher.as_deref());
+        self.wait_key_removal_delay()?;
         let mut report = RotationReport::default();
-        let (pass, header) = self.walk_entries(act, None, watcher.as_deref())?;
+        let (pass, header) = self.walk_entries(act, None)?;
         report.passes = 1;
         if pass.blocking > 0 || self.seals_any_entry(number)? {
             return Err(Error::KeyInUse);
@@ -181,11 +178,10 @@ impl Vault {
         act: &Act,
         confirmed: &mut ConfirmedEntries,
         report: &mut RotationReport,
-        watcher: Option<&dyn ProgressListener>,
     ) -> Result<u32> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let (pass, header) = self.walk_entries(act, Some(confirmed), watcher)?;
+            let (pass, header) = self.walk_entries(act, Some(confirmed))?;
             report.passes += 1;
             report.entries_resealed += pass.resealed;
             report.entries_blocking = pass.blocking;
@@ -204,7 +200,6 @@ impl Vault {
         &self,
         act: &Act,
         mut confirmed: Option<&mut ConfirmedEntries>,
-        watcher: Option<&dyn ProgressListener>,
     ) -> Result<(EntryPass, Arc<OpenHeader>)> {
         let header = self.reload_header()?;
         let activity = match confirmed {
@@ -219,7 +214,7 @@ impl Vault {
             true => Projection::Keys,
             false => Projection::Values,
         };
-        let mut counter = Counter::new(watcher, activity);
+        let mut counter = Counter::new(self.monitor(), activity);
         let mut pass = EntryPass::default();
         self.each_page(storage_keys::ENTRIES, projection, &mut |entries| {
             let count = entries.len() as u64;
@@ -228,8 +223,7 @@ impl Vault {
                 _ => entries,
             };
             self.walk_page(act, &header, entries, confirmed.as_deref_mut(), &mut pass)?;
-            counter.add(count);
-            Ok(())
+            counter.add(count)
         })?;
         Ok((pass, header))
     }

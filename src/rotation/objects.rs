@@ -35,7 +35,7 @@ pub(super) struct ChartPass {
 fn is_fatal(error: &Error) -> bool {
     match error {
         Error::Storage(error) => *error != StorageError::Damaged,
-        error => matches!(error, Error::Randomness | Error::Locked),
+        error => matches!(error, Error::Randomness | Error::Locked | Error::Cancelled),
     }
 }
 
@@ -58,8 +58,7 @@ impl Vault {
                 let count = entries.len() as u64;
                 let stale = self.stale_versions(cached, &chart, place, entries, &mut pass);
                 self.renew(act, cached, work, stale, report, &mut pass)?;
-                counter.add(count);
-                Ok(())
+                counter.add(count)
             })?;
         }
         Ok(pass)
@@ -153,7 +152,7 @@ impl Vault {
                     // that version again.
                     self.core
                         .store
-                        .remove_all(vec![object.key.clone()], &mut || ())?;
+                        .remove_all(vec![object.key.clone()], &mut || Ok(()))?;
                 }
                 Err(_) => {
                     // Report damage only if the version is unchanged, because a concurrent put may

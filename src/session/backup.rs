@@ -1,6 +1,6 @@
 //! Session methods that back up the vault, and journal the backups.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::audit::Hex;
@@ -10,6 +10,7 @@ use crate::journal::{AccessOutcome, Operation, Target};
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::storage::archive::{self, ArchiveError};
+use crate::vault::progress::{Counter, Phase};
 
 impl Session {
     /// Writes a consistent archive of the whole storage, as [`archive::write`] does, and journals
@@ -33,12 +34,19 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Contended`] if the storage has no snapshots and was written meanwhile;
-    /// [`Error::Archive`] if `out` failed; [`Error::InvalidMetadata`] when the reason is out of
+    /// [`Error::Archive`] if `out` failed; [`Error::Cancelled`]; [`Error::InvalidMetadata`] when the reason is out of
     /// bounds; [`Error::Denied`], [`Error::Journal`], [`Error::Locked`], and errors of the storage.
     /// After an error the archive is incomplete.
     pub fn archive(&self, reason: &str, out: impl Write) -> Result<archive::Report> {
         let storage = Arc::clone(&self.vault.core.store.storage);
-        let write = || archive::write(&*storage, out).map_err(error_of);
+        let out = MonitoredOutput {
+            out,
+            counter: Counter::new(self.vault.monitor(), Phase::Archiving),
+        };
+        let write = || {
+            let written = archive::write(&*storage, out).map_err(error_of);
+            written.or_else(|error| self.vault.monitor().check().and(Err(error)))
+        };
         self.journaled_backup(reason, write, note_of)
     }
 
@@ -91,6 +99,24 @@ impl Session {
         self.vault
             .journal_before_release(&end, Target::Vault, AccessOutcome::Done)?;
         Ok(written)
+    }
+}
+
+/// Output that counts its bytes, and fails once the cancel token is cancelled.
+struct MonitoredOutput<'a, W> {
+    out: W,
+    counter: Counter<'a>,
+}
+
+impl<W: Write> Write for MonitoredOutput<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.counter.add(written as u64)?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

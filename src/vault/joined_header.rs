@@ -166,7 +166,7 @@ impl Vault {
         let _ = writer.close(self.core.journal.moment());
         written?;
         // Elsewhere, other processes write pages under the restored keys until they read the header.
-        self.wait_key_removal_delay(self.watcher().as_deref());
+        self.wait_key_removal_delay()?;
         self.close_journal_keys().map(drop)
     }
 }

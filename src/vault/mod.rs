@@ -39,8 +39,7 @@ use entries::EntryCache;
 use header::{HeaderCell, HeaderSource, OpenHeader};
 use journaling::{JournalHandle, Upkeep};
 use options::VaultOptions;
-use progress::Counter;
-use progress::ProgressListener;
+use progress::{CancelToken, Counter, Monitor, Phase, ProgressListener};
 use store::Store;
 
 /// Longest time that a cached header or patient entry is used without reading storage again.
@@ -71,8 +70,8 @@ pub(crate) const ROUNDS: u32 = 64;
 #[derive(Clone)]
 pub struct Vault {
     pub(crate) core: Arc<VaultCore>,
-    /// Listener for operations that are called through this handle.
-    progress: Option<Arc<dyn ProgressListener>>,
+    /// Listener and cancel token of the operations that are called through this handle.
+    monitor: Monitor,
 }
 
 /// State that all handles of one vault share. Dropping the last handle wipes the keys.
@@ -192,7 +191,7 @@ impl Vault {
         self.core.policy.set(Arc::new(policy));
     }
 
-    /// Returns a handle whose operations report their progress to `progress`.
+    /// Returns a handle whose long operations report their progress to `progress`.
     ///
     /// ```
     /// # use chartlock::*;
@@ -205,10 +204,42 @@ impl Vault {
     /// ```
     #[must_use]
     pub fn with_progress(&self, progress: impl ProgressListener + 'static) -> Self {
-        Self {
-            core: Arc::clone(&self.core),
-            progress: Some(Arc::new(progress)),
-        }
+        let mut handle = self.clone();
+        handle.monitor.listener = Some(Arc::new(progress));
+        handle
+    }
+
+    /// Returns a handle whose long operations stop once `token` is cancelled.
+    ///
+    /// A long operation is one that reports its progress (see [`Phase`](crate::progress::Phase)), also
+    /// through a session of the handle. It returns [`Error::Cancelled`] before its next step, at the
+    /// latest after one page of objects or one segment of content.
+    ///
+    /// Cancellation leaves the same state as an interruption of the process, and loses nothing:
+    /// - A put of content above 64 KiB creates no version.
+    /// - Call a rotation, a re-encryption, an erasure or a garbage collection again to continue it. An erased
+    ///   subject stays unreadable in the meantime, because its keys are destroyed first.
+    /// - A [`Verification`](crate::verify::Verification) continues from its position.
+    /// - An archive is incomplete.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # use chartlock::progress::*;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// let token = CancelToken::new();
+    /// let until_two = vault.with_cancel(&token); // another thread calls `token.cancel()`
+    /// match until_two.reencrypt() {
+    ///     Ok(report) => println!("{} subjects", report.subjects),
+    ///     Err(Error::Cancelled) => println!("continues tomorrow"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_cancel(&self, token: &CancelToken) -> Self {
+        let mut handle = self.clone();
+        handle.monitor.cancel = Some(token.clone());
+        handle
     }
 
     /// Builds a vault on an opened header. The vault journals unless `options` disable the journal.
@@ -258,12 +289,12 @@ impl Vault {
         };
         Self {
             core: Arc::new(core),
-            progress: None,
+            monitor: Monitor::default(),
         }
     }
 
-    pub(crate) fn watcher(&self) -> Option<Arc<dyn ProgressListener>> {
-        self.progress.clone()
+    pub(crate) fn monitor(&self) -> &Monitor {
+        &self.monitor
     }
 
     pub(crate) fn require_writable(&self) -> Result<()> {
@@ -278,20 +309,20 @@ impl Vault {
 
     /// Waits for the key removal delay, after which every write under a former key was applied or
     /// has failed.
-    pub(crate) fn wait_key_removal_delay(&self, listener: Option<&dyn ProgressListener>) {
+    pub(crate) fn wait_key_removal_delay(&self) -> Result<()> {
         if self.core.key_removal_delay.is_zero() {
-            return;
+            return Ok(());
         }
-        let mut counter = Counter::new(listener, progress::Phase::Waiting);
+        let mut counter = Counter::new(&self.monitor, Phase::Waiting);
         let end = self.core.store.clock.uptime() + self.core.key_removal_delay;
         loop {
             let left = end.saturating_sub(self.core.store.clock.uptime());
             if left.is_zero() {
-                return;
+                return Ok(());
             }
             let nap = left.min(Duration::from_secs(1));
             self.core.store.clock.sleep(nap);
-            counter.add(nap.as_secs());
+            counter.add(nap.as_secs())?;
         }
     }
 }

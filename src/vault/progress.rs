@@ -1,6 +1,10 @@
-//! Progress of long operations.
+//! Progress and cancellation of long operations.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
 
 /// Phase of a long operation, displayable to users.
 ///
@@ -32,6 +36,8 @@ pub enum Phase {
     Collecting,
     /// Compares the storage with the journal; the units are pages, entries and records.
     Verifying,
+    /// Writes an archive; the unit is bytes of the archive.
+    Archiving,
 }
 
 impl fmt::Display for Phase {
@@ -46,6 +52,7 @@ impl fmt::Display for Phase {
             Self::Storing => "storing content",
             Self::Collecting => "collecting garbage",
             Self::Verifying => "verifying the vault",
+            Self::Archiving => "writing an archive",
         })
     }
 }
@@ -85,24 +92,97 @@ impl<F: Fn(ProgressUpdate) + Send + Sync> ProgressListener for F {
     }
 }
 
-/// Counter of one phase, which reports each increment to the listener.
+/// Token that cancels long operations. Clones share one state.
+///
+/// Pass a clone to [`Vault::with_cancel`](crate::Vault::with_cancel), and call
+/// [`cancel`](Self::cancel) from any thread. A cancelled token stays cancelled.
+///
+/// ```
+/// # use chartlock::*;
+/// # use chartlock::progress::CancelToken;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// let token = CancelToken::new();
+/// token.cancel(); // for example, when the process receives a signal
+/// let stopped = vault.with_cancel(&token).verify(None);
+/// assert!(matches!(stopped, Err(Error::Cancelled)));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// Creates a token that is not cancelled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cancels the operations that have this token, now and later.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Returns `true` once the token is cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Listener and cancel token of a vault handle.
+#[derive(Clone, Default)]
+pub(crate) struct Monitor {
+    pub(super) listener: Option<Arc<dyn ProgressListener>>,
+    pub(super) cancel: Option<CancelToken>,
+}
+
+impl Monitor {
+    /// Checks the cancel token.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] once the token is cancelled.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.cancel {
+            Some(token) if token.is_cancelled() => Err(Error::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reports an amount to the listener, then checks the cancel token.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] once the token is cancelled.
+    pub(crate) fn report(&self, phase: Phase, done: u64) -> Result<()> {
+        if let Some(listener) = &self.listener {
+            listener.step(ProgressUpdate { phase, done });
+        }
+        self.check()
+    }
+}
+
+/// Counter of one phase, which reports each increment.
 pub(crate) struct Counter<'a> {
-    listener: Option<&'a dyn ProgressListener>,
-    update: ProgressUpdate,
+    monitor: &'a Monitor,
+    phase: Phase,
+    done: u64,
 }
 
 impl<'a> Counter<'a> {
-    pub(crate) fn new(listener: Option<&'a dyn ProgressListener>, phase: Phase) -> Self {
-        let update = ProgressUpdate { phase, done: 0 };
-        Self { listener, update }
+    pub(crate) fn new(monitor: &'a Monitor, phase: Phase) -> Self {
+        Self {
+            monitor,
+            phase,
+            done: 0,
+        }
     }
 
-    pub(crate) fn add(&mut self, count: u64) {
-        self.update.done += count;
-        if let Some(listener) = self.listener
-            && count > 0
-        {
-            listener.step(self.update);
+    /// Adds to the counter, and reports the sum if it changed.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] once the cancel token is cancelled.
+    pub(crate) fn add(&mut self, count: u64) -> Result<()> {
+        self.done += count;
+        match count {
+            0 => self.monitor.check(),
+            _ => self.monitor.report(self.phase, self.done),
         }
     }
 }

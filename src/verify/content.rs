@@ -110,26 +110,27 @@ impl Verification {
         } else if next > segments || has_other_length {
             ContentCheck::Altered
         } else if self.with_content {
-            open_all(download)?
+            self.open_all(download)?
         } else {
             ContentCheck::Whole
         };
         Ok(())
     }
-}
 
-fn open_all(download: Download) -> Result<ContentCheck> {
-    let mut ahead = Ahead::new(download);
-    let mut buffer = crate::secret::Plaintext::new(vec![0; CHUNK]);
-    let mut offset = 0;
-    loop {
-        match ahead.copy(offset, &mut buffer, ReadExtent::Stream) {
-            Ok(0) => return Ok(ContentCheck::Whole),
-            Ok(bytes) => offset += bytes as u64,
-            Err(Error::Storage(StorageError::Damaged)) => return Ok(ContentCheck::Altered),
-            Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
-            Err(Error::SegmentMissing) => return Ok(ContentCheck::Missing),
-            Err(_) => return Ok(ContentCheck::Altered),
+    fn open_all(&self, download: Download) -> Result<ContentCheck> {
+        let mut ahead = Ahead::new(download);
+        let mut buffer = crate::secret::Plaintext::new(vec![0; CHUNK]);
+        let mut offset = 0;
+        loop {
+            self.vault.monitor().check()?;
+            match ahead.copy(offset, &mut buffer, ReadExtent::Stream) {
+                Ok(0) => return Ok(ContentCheck::Whole),
+                Ok(bytes) => offset += bytes as u64,
+                Err(Error::Storage(StorageError::Damaged)) => return Ok(ContentCheck::Altered),
+                Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
+                Err(Error::SegmentMissing) => return Ok(ContentCheck::Missing),
+                Err(_) => return Ok(ContentCheck::Altered),
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ impl Verification {
             }
             Ok(())
         })?;
-        self.progress((found_tags.len() + mismatches.len()) as u64);
+        self.progress((found_tags.len() + mismatches.len()) as u64)?;
         let mut unreadable = Vec::new();
         for mismatches in mismatches.chunks(self.rechecked_at_once()) {
             self.recheck_entries(header, mismatches, &mut found_tags, &mut unreadable)?;

@@ -40,8 +40,7 @@ impl Verification {
                 stored: self.scan.headers.writes.expected(&self.walk),
             });
         }
-        self.progress(1);
-        Ok(())
+        self.progress(1)
     }
 
     /// Returns a generation that was written twice, with the finding to report, whether or not a header is

@@ -61,7 +61,7 @@ use crate::journal::{Act, ClosedPages, Operation};
 use crate::storage::past_ranges::PastRanges;
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
-use crate::vault::progress::{Counter, Phase, ProgressListener};
+use crate::vault::progress::Phase;
 pub use accept_restore::RestoreReport;
 pub use header_plan::HeaderPlan;
 pub use integrity::StorageFindings;
@@ -105,7 +105,6 @@ pub struct Verification {
     /// checked.
     resume: VerifyPosition,
     act: Act,
-    listener: Option<Arc<dyn ProgressListener>>,
     done: u64,
     /// The joined header of a planned restore, whose keys open the journal; `None` for the stored header.
     planned_header: Option<Arc<OpenHeader>>,
@@ -192,7 +191,6 @@ impl Vault {
             next: NextStep::Storage,
             resume: VerifyPosition::default(),
             act: self.system_act(Operation::Verify),
-            listener: self.watcher(),
             done: 0,
             planned_header: None,
             closed_pages: None,
@@ -364,10 +362,9 @@ impl Verification {
         }
     }
 
-    fn progress(&mut self, more: u64) {
+    fn progress(&mut self, more: u64) -> Result<()> {
         self.done += more;
-        let mut counter = Counter::new(self.listener.as_deref(), Phase::Verifying);
-        counter.add(self.done);
+        self.vault.monitor().report(Phase::Verifying, self.done)
     }
 }
 

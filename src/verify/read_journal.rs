@@ -80,7 +80,7 @@ impl Verification {
         self.report.restores = self.scan.restores.clone();
         self.scan.has_findings = !self.scan.findings.is_empty();
         self.report.journal = std::mem::take(&mut self.scan.findings);
-        self.progress(self.report.counts.pages);
+        self.progress(self.report.counts.pages)?;
         self.check_checkpoint()
     }
 
@@ -89,7 +89,8 @@ impl Verification {
     pub(super) fn new_walk(&mut self, header: &OpenHeader) -> Result<JournalWalk> {
         let closed_pages = self.closed_pages(header)?;
         let vault = self.planned_header.is_none().then(|| self.vault.clone());
-        Ok(JournalWalk::with_keys(WalkKeys::new(closed_pages, vault)))
+        let walk = JournalWalk::with_keys(WalkKeys::new(closed_pages, vault));
+        Ok(walk.cancelled_with(self.vault.monitor()))
     }
 
     /// Returns another walk over the journal after the first one. The new walk leaves out pages that the

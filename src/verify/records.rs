@@ -98,7 +98,7 @@ impl Verification {
             {
                 scanned.entry(record).or_default();
             }
-            self.progress(scanned.len() as u64);
+            self.progress(scanned.len() as u64)?;
             self.compare(chart_scan, scanned, partition);
             compared = until;
             if !more {

@@ -59,7 +59,7 @@ impl Verification {
             }
             self.report.counts.records += chart.records;
             self.report.counts.earlier_versions += chart.earlier_versions;
-            self.progress(chart.scanned.len() as u64);
+            self.progress(chart.scanned.len() as u64)?;
             self.compare(&self.unowned(chart.chart), chart.scanned, partition);
         }
         for chart in large {

@@ -12,6 +12,7 @@ use crate::journal::{
 };
 use crate::storage::{Storage, read_each};
 use crate::vault::header::OpenHeader;
+use crate::vault::progress::Monitor;
 use crate::verify::order::{ChainOrder, SeenHeads};
 use crate::verify::page_list::PageList;
 use crate::verify::walk_keys::WalkKeys;
@@ -79,6 +80,8 @@ pub(super) struct JournalWalk {
     settled_early: HashSet<(PageId, u32)>,
     keys: WalkKeys,
     order: ChainOrder,
+    /// Ends the walk once the operation is cancelled.
+    monitor: Monitor,
 }
 
 impl JournalWalk {
@@ -92,6 +95,12 @@ impl JournalWalk {
             keys,
             ..Self::default()
         }
+    }
+
+    /// Returns the walk with the cancel token of an operation.
+    pub(super) fn cancelled_with(self, monitor: &Monitor) -> Self {
+        let monitor = monitor.clone();
+        Self { monitor, ..self }
     }
 
     /// Returns the walk without the pages that `earlier` refused. No writer replaces a page, so these
@@ -124,6 +133,7 @@ impl JournalWalk {
     ) -> Result<()> {
         self.order.clear();
         for ids in self.new_pages(listed).chunks(PAGES_AT_ONCE) {
+            self.monitor.check()?;
             let keys: Vec<_> = ids.iter().map(storage_keys::journal_page).collect();
             let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
             let values = read_each(storage, &keys)?;

@@ -314,6 +314,7 @@ const WITHOUT: &[(&str, &str)] = &[
         "Vault::set_policy",
         "sets the policy of this process; the app gives it when it opens the vault, too",
     ),
+    ("Vault::with_cancel", "sets the cancel token"),
     (
         "Vault::with_progress",
         "sets the listener of progress updates",

@@ -19,6 +19,7 @@ mod stage;
 mod abandoned_uploads;
 mod altered_current;
 mod call_counts;
+mod cancellation;
 mod clock;
 mod cloned_machine;
 mod contention;

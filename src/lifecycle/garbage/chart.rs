@@ -62,14 +62,14 @@ impl Vault {
         self.core
             .store
             .remove_under(&storage_keys::chart(b'w', chart), &mut || {
-                counter.add(1);
                 report.uploads += 1;
+                counter.add(1)
             })?;
         self.core
             .store
             .remove_under(&storage_keys::chart(b's', chart), &mut || {
-                counter.add(1);
                 report.segments += 1;
+                counter.add(1)
             })?;
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Vault {
                 limit: PAGE,
                 projection: Projection::Keys,
             })?;
-            collection.counter.add(page.items.len() as u64);
+            collection.counter.add(page.items.len() as u64)?;
             streams.extend(
                 page.items
                     .iter()
@@ -220,7 +220,7 @@ impl Vault {
         let mut intents = Intents::default();
         let prefix = storage_keys::chart(b'w', chart);
         self.each_page(&prefix, Projection::Values, &mut |entries| {
-            collection.counter.add(entries.len() as u64);
+            collection.counter.add(entries.len() as u64)?;
             for ScanItem { key, value, .. } in entries {
                 let Some(stream) = storage_keys::stream_of(&key) else {
                     continue;
@@ -257,7 +257,10 @@ impl Vault {
             .map(|stream| storage_keys::intent(chart, stream))
             .collect();
         let uploads = &mut collection.report.uploads;
-        self.core.store.remove_all(keys, &mut || *uploads += 1)
+        self.core.store.remove_all(keys, &mut || {
+            *uploads += 1;
+            Ok(())
+        })
     }
 
     /// Removes streams that no record references. A stream that a record's key opens is kept,
@@ -271,13 +274,16 @@ impl Vault {
         collection: &mut Collection<'_>,
     ) -> Result<()> {
         for stream in unreferenced {
-            let report = &mut collection.report;
+            let Collection { report, counter } = &mut *collection;
             match self.core.store.stream_owner(chart, &stream, keys)? {
                 StreamOwner::Record => report.misnamed_streams += 1,
                 StreamOwner::Unknown => report.unreadable_streams += 1,
                 StreamOwner::Other => {
                     let prefix = storage_keys::segments(chart, &stream);
-                    let removed = &mut || report.segments += 1;
+                    let removed = &mut || {
+                        report.segments += 1;
+                        counter.add(0)
+                    };
                     self.core.store.remove_under(&prefix, removed)?;
                 }
             }

@@ -77,10 +77,9 @@ impl Vault {
     fn collect_all_garbage(&self) -> Result<GarbageReport> {
         self.require_writable()?;
         self.header()?;
-        let watcher = self.watcher();
         let mut collection = Collection {
             report: GarbageReport::default(),
-            counter: Counter::new(watcher.as_deref(), Phase::Collecting),
+            counter: Counter::new(self.monitor(), Phase::Collecting),
         };
         let mut charts = self.charts_after(None)?;
         while let Some(last) = charts.last().copied() {
@@ -175,7 +174,7 @@ impl Vault {
         for class in *b"sw" {
             let prefix = storage_keys::chart(class, chart);
             self.each_page(&prefix, Projection::Keys, &mut |entries| {
-                collection.counter.add(entries.len() as u64);
+                collection.counter.add(entries.len() as u64)?;
                 collection.report.unknown_objects += entries.len() as u64;
                 Ok(())
             })?;

@@ -92,7 +92,7 @@ impl Vault {
         let (mut after, mut after_earlier) = (None, None);
         loop {
             let page = self.heads(b'r', chart, after.as_deref())?;
-            collection.counter.add(page.items.len() as u64);
+            collection.counter.add(page.items.len() as u64)?;
             after = page.items.last().map(|entry| entry.key.clone()).or(after);
             let mut histories = SurveyHistories::new();
             self.add_page(&mut walk, Place::Current, page.items, &mut histories)?;
@@ -125,7 +125,7 @@ impl Vault {
             let within = page.items.partition_point(|entry| is_within(&entry.key));
             let ended = !page.more || within < page.items.len();
             page.items.truncate(within);
-            collection.counter.add(within as u64);
+            collection.counter.add(within as u64)?;
             if let Some(last) = page.items.last() {
                 *after = Some(last.key.clone());
             }

@@ -134,7 +134,7 @@ impl Vault {
         let (Some(chart), Some(_)) = (pending.chart, pending.maybe_committed) else {
             return;
         };
-        let _ = self.core.store.sweep_chart(&chart, &mut |_| ());
+        let _ = self.core.store.sweep_chart(&chart, &mut |_| Ok(()));
     }
 
     /// Discards the upload of a failed job, unless a record may reference the upload.
