@@ -18,6 +18,7 @@ mod filter;
 mod heads;
 mod key_source;
 mod operation;
+mod operation_effect;
 mod outcome;
 mod page;
 mod page_merge;
@@ -44,10 +45,10 @@ pub use fallback::MissingPages;
 pub use heads::last_pages;
 pub use heads::{digest_of, writers};
 pub use key_source::{CurrentKeys, KeySource};
-#[cfg(feature = "json")]
-pub(crate) use operation::FhirEvent;
 pub use operation::{AccessKind, Operation, OperationGroup};
-pub(crate) use operation::{KeyEffect, VersionEffect};
+#[cfg(feature = "json")]
+pub(crate) use operation_effect::FhirEvent;
+pub(crate) use operation_effect::{KeyEffect, VersionEffect};
 pub use outcome::AccessOutcome;
 pub use page::{ChainHead, Entry, Page, PageHead, Stage};
 pub use pins::{PINS_MAX, open_heads};
