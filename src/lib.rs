@@ -147,6 +147,27 @@
 //! - Every operation writes a journal entry, and the vault releases nothing that it cannot journal:
 //!   see [`Journaling`]. Reads therefore also write to the storage.
 //!
+//! # Traces
+//!
+//! With the feature `tracing`, the app's `tracing` subscriber receives spans and events with the target
+//! `chartlock`. No field contains an identifier, a name, an actor, a reason, a key, a path or content. Each
+//! operation is a span `operation` at level `debug`:
+//!
+//! | field | value |
+//! |---|---|
+//! | `verb` | name of the operation, as in the journal ([`Operation`]) |
+//! | `outcome` | `Done`, or the [`ErrorKind`] |
+//! | `retries` | number of repeated rounds, after conflicts and unknown outcomes |
+//! | `storage_calls` | number of calls of the storage by the thread of the operation |
+//! | `storage_bytes` | number of bytes of values that these calls read and wrote |
+//! | `micros` | duration in microseconds |
+//!
+//! Threads share commits, so one operation's span may count the commit of another one's entries. A report on
+//! the journal has a span for its query, and none for the entries that the app then reads. Work of
+//! the background thread is a span `background` without a parent. Conflicts and retries are events at level
+//! `debug`. Unknown commit outcomes, failed storage calls, lost connections and refused credentials are
+//! events at level `warn`.
+//!
 //! # Features
 //!
 //! - `file` (default): [`FileStorage`], on SQLite.
@@ -154,6 +175,8 @@
 //!   feature, the system's SQLite is linked: 3.37 or newer. Apps that use `rusqlite` or `sqlx` share
 //!   one SQLite with this crate.
 //! - `json` (default): [`Session::put_json`] and [`Session::get_json`].
+//! - `postgres`: `PostgresStorage`, on a PostgreSQL server.
+//! - `tracing`: spans and events, see above.
 //! - `conformance`: `storage::conformance`, checks of the storage contract that any backend can
 //!   run.
 //! - `internals`: for this project's own tests; not covered by semver.
@@ -181,6 +204,7 @@ mod rotation;
 mod secret;
 mod session;
 pub mod storage;
+mod telemetry;
 mod vault;
 pub mod verify;
 

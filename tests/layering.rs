@@ -14,6 +14,7 @@
 //! group_commit      leader election
 //! format            the stored bytes
 //! crypto            ciphers and key derivations
+//! telemetry         spans and events
 //! secret · id · error
 //! ```
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -23,14 +24,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layers, each with the lower layers that it may use.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("error", &[]),
     ("id", &["error"]),
     ("secret", &["error"]),
     ("crypto", &["error", "id", "secret"]),
     ("format", &["error", "id", "secret", "crypto"]),
     ("group_commit", &["error"]),
-    ("storage", &["error", "crypto", "group_commit"]),
+    ("telemetry", &["error"]),
+    ("storage", &["error", "crypto", "group_commit", "telemetry"]),
     ("keys", &["error", "id", "secret", "crypto", "format"]),
     (
         "journal",
@@ -40,7 +42,16 @@ const LAYERS: [(&str, &[&str]); 17] = [
     (
         "vault",
         &[
-            "error", "id", "secret", "crypto", "format", "storage", "keys", "journal", "access",
+            "error",
+            "telemetry",
+            "id",
+            "secret",
+            "crypto",
+            "format",
+            "storage",
+            "keys",
+            "journal",
+            "access",
         ],
     ),
     (
@@ -58,19 +69,37 @@ const LAYERS: [(&str, &[&str]); 17] = [
     (
         "rotation",
         &[
-            "error", "id", "crypto", "format", "storage", "keys", "journal", "vault", "records",
+            "error",
+            "telemetry",
+            "id",
+            "crypto",
+            "format",
+            "storage",
+            "keys",
+            "journal",
+            "vault",
+            "records",
         ],
     ),
     (
         "audit",
         &[
-            "error", "id", "crypto", "format", "storage", "keys", "journal", "vault",
+            "error",
+            "telemetry",
+            "id",
+            "crypto",
+            "format",
+            "storage",
+            "keys",
+            "journal",
+            "vault",
         ],
     ),
     (
         "verify",
         &[
             "error",
+            "telemetry",
             "id",
             "secret",
             "crypto",
@@ -87,6 +116,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
         "session",
         &[
             "error",
+            "telemetry",
             "id",
             "secret",
             "crypto",
@@ -105,7 +135,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
 ];
 
 /// Crates that only one layer or one file may use.
-const CONFINED: [(&str, &str); 15] = [
+const CONFINED: [(&str, &str); 16] = [
     ("aes_gcm", "src/crypto/provider/rust_crypto.rs"),
     ("chacha20poly1305", "src/crypto/provider/rust_crypto.rs"),
     ("hkdf", "src/crypto/provider/rust_crypto.rs"),
@@ -121,6 +151,7 @@ const CONFINED: [(&str, &str); 15] = [
     ("deadpool_postgres", "src/storage/postgres/"),
     ("rustls", "src/storage/postgres/"),
     ("tokio", "src/storage/postgres/"),
+    ("tracing", "src/telemetry/enabled.rs"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -26,11 +26,12 @@ ROWS = {
     "`file` on the system's SQLite": ["file"],
     "`file`, `bundled`": ["file", "bundled"],
     "`postgres`": ["postgres"],
+    "`tracing`": ["tracing"],
     "default: `file`, `bundled`, `json`": ["file", "bundled", "json"],
     "default and `aws-lc-rs`": ["file", "bundled", "json", "aws-lc-rs"],
-    "`full`": ["full", "file", "bundled", "json", "postgres", "conformance"],
+    "`full`": ["full", "file", "bundled", "json", "postgres", "tracing", "conformance"],
 }
-FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json", "postgres"]
+FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json", "postgres", "tracing"]
 MANIFEST = """
 [package]
 name = "app"

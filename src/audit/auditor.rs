@@ -19,8 +19,10 @@ use crate::keys::Credential;
 use crate::keys::former_keys::JournalKeys;
 use crate::keys::header::Header;
 use crate::storage::{Revision, Storage};
+use crate::telemetry;
 use crate::vault::clock::Clock;
 use crate::vault::journaling::slot_target;
+use crate::vault::observed_storage::observed;
 use crate::vault::options::VaultOptions;
 
 /// An auditor's access to a vault's journal. The auditor's slot opens neither records nor the list
@@ -113,7 +115,7 @@ impl Auditor {
         purpose: Purpose,
     ) -> Result<Self> {
         let options = VaultOptions::new();
-        let (storage, spool) = (Arc::new(storage), Arc::new(spool));
+        let (storage, spool) = (observed(Arc::new(storage)), observed(Arc::new(spool)));
         open(options, storage, spool, credential, (actor, purpose))
     }
 
@@ -164,7 +166,7 @@ impl VaultOptions {
         actor: Actor,
         purpose: Purpose,
     ) -> Result<Auditor> {
-        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let storage = observed(Arc::new(storage));
         let spool = Arc::clone(&storage);
         open(self, storage, spool, credential, (actor, purpose))
     }
@@ -177,11 +179,25 @@ fn open(
     storage: Arc<dyn Storage>,
     spool: Arc<dyn Storage>,
     credential: &dyn Credential,
+    by: (Actor, Purpose),
+) -> Result<Auditor> {
+    telemetry::verb(Operation::ReadJournal.name(), || {
+        open_observed(options, storage, spool, credential, by)
+    })
+}
+
+fn open_observed(
+    options: VaultOptions,
+    storage: Arc<dyn Storage>,
+    spool: Arc<dyn Storage>,
+    credential: &dyn Credential,
     (actor, purpose): (Actor, Purpose),
 ) -> Result<Auditor> {
     let read_at = options.clock.uptime();
     let (header, revision) = read_header(&*storage)?;
-    let (keys, slot) = header.unlock_journal(credential)?;
+    let (keys, slot) = header
+        .unlock_journal(credential)
+        .inspect_err(telemetry::refused_credential)?;
     let (number, key) = keys.active();
     let slots = header.slots();
     let opened = slots.iter().find(|other| other.id == slot);

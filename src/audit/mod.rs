@@ -39,6 +39,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::id::{RecordId, Subject};
 pub use crate::journal::AccessKind;
+use crate::journal::Operation;
+use crate::telemetry;
 pub use accesses::{Access, AccessDay, AccessReport};
 pub use activity::{ActivityReport, SubjectActivity};
 pub use auditor::Auditor;
@@ -130,9 +132,11 @@ impl AuditTrail {
 
     /// Journals a query. The caller must journal a query before reading any entry for the answer.
     fn ask(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
-        self.source.check()?;
-        self.source.note(subject, question)?;
-        self.source.renew_keys()
+        telemetry::verb(Operation::ReadJournal.name(), || {
+            self.source.check()?;
+            self.source.note(subject, question)?;
+            self.source.renew_keys()
+        })
     }
 
     fn walk(&self, names: Names, between: TimeRange) -> Result<AuditEntries> {

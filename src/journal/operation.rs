@@ -267,6 +267,11 @@ operations! {
 }
 
 impl Operation {
+    /// Returns the name for people, such as `rotate the master key`.
+    pub(crate) fn name(self) -> &'static str {
+        self.row().name
+    }
+
     pub(crate) fn code(self) -> u8 {
         self.row().code
     }
@@ -292,7 +297,7 @@ impl Operation {
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.row().name)
+        f.write_str(self.name())
     }
 }
 

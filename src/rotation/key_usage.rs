@@ -9,6 +9,7 @@ use crate::id::Subject;
 use crate::journal::{AccessOutcome, Operation, Target};
 use crate::keys::ring::KeyState;
 use crate::storage::Projection;
+use crate::telemetry;
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 use crate::vault::progress::{Counter, Phase};
@@ -124,17 +125,16 @@ impl Vault {
     /// # Errors
     /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Locked`] and errors of the storage.
     pub fn subject_key_usage(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
-        let counts = self.count_patient_keys(subject);
-        if counts.is_err() {
-            return self.journaled_for_subject(Operation::CountKeys, subject, |_| counts);
-        }
-        let entry = Target::Subject(self.refer_subject(subject)?);
-        self.journal_before_release(
-            &self.system_act(Operation::CountKeys),
-            entry,
-            AccessOutcome::Done,
-        )?;
-        counts
+        telemetry::verb(Operation::CountKeys.name(), || {
+            let counts = self.count_patient_keys(subject);
+            if counts.is_err() {
+                return self.journaled_for_subject(Operation::CountKeys, subject, |_| counts);
+            }
+            let entry = Target::Subject(self.refer_subject(subject)?);
+            let act = self.system_act(Operation::CountKeys);
+            self.journal_before_release(&act, entry, AccessOutcome::Done)?;
+            counts
+        })
     }
 
     fn count_patient_keys(&self, subject: &Subject) -> Result<Vec<KeyCount>> {

@@ -18,6 +18,7 @@ use crate::keys::sealed_entry::EntryHead;
 use crate::rotation::confirmed_entries::ConfirmedEntries;
 use crate::rotation::report::RotationReport;
 use crate::storage::{CommitError, Projection, ScanItem, Stored};
+use crate::telemetry;
 use crate::vault::entries::change::EntryPut;
 use crate::vault::entries::{CachedEntry, EntryChange};
 use crate::vault::header::{HeaderChange, OpenHeader};
@@ -101,12 +102,13 @@ impl Vault {
     /// the errors of [`Vault::rotate_master_key`].
     pub fn destroy_master_key(&self, number: u32) -> Result<RotationReport> {
         let act = self.system_act(Operation::DestroyMaster);
-        let destroyed = self.destroy_master(&act, number);
-        if let Err(error) = &destroyed {
-            let target = Target::MasterKey(number);
-            self.journal_deferred(&act, target, AccessOutcome::of(error));
-        }
-        destroyed
+        telemetry::verb(act.operation.name(), || {
+            let destroyed = self.destroy_master(&act, number);
+            destroyed.inspect_err(|error| {
+                let target = Target::MasterKey(number);
+                self.journal_deferred(&act, target, AccessOutcome::of(error));
+            })
+        })
     }
 
     fn destroy_master(&self, act: &Act, number: u32) -> Result<RotationReport> {

@@ -74,14 +74,12 @@ impl Session {
         later: Option<&LaterHeader>,
     ) -> Result<RestorePlan> {
         let act = self.act(Operation::PlanRestore);
-        let permission = self.permitted(act, AuditTarget::Vault, None)?;
-        let planned = self.vault.plan_restore(checkpoint, later);
-        let (plan, _) = planned.inspect_err(|error| {
-            self.failed(&permission.act, AuditTarget::Vault, error);
-        })?;
-        self.vault
-            .journal_before_release(&permission.act, Target::Vault, AccessOutcome::Done)?;
-        Ok(plan)
+        self.audited_write(act, AuditTarget::Vault, |act| {
+            let (plan, _) = self.vault.plan_restore(checkpoint, later)?;
+            self.vault
+                .journal_before_release(act, Target::Vault, AccessOutcome::Done)?;
+            Ok(plan)
+        })
     }
 
     /// Declares that the vault was intentionally restored from a backup. Without this call,

@@ -16,6 +16,7 @@ use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::session::handle::HandleGuard;
 use crate::storage::{Projection, Scan, ScanItem, Storage, scan_page};
+use crate::telemetry;
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
 
@@ -94,14 +95,13 @@ impl Session {
         description: &str,
     ) -> Result<()> {
         disclosures::check(recipient, description)?;
-        let mut act = self.permitted(self.act(Operation::Disclose), on, None)?.act;
-        act.note = disclosures::note(recipient, description).into();
-        self.vault.journal_before_release(
-            &act,
-            on.target(&self.vault, None)?,
-            AccessOutcome::Done,
-        )?;
-        self.vault.core.journal.flush()
+        let vault = &self.vault;
+        telemetry::verb(Operation::Disclose.name(), || {
+            let mut act = self.permitted(self.act(Operation::Disclose), on, None)?.act;
+            act.note = disclosures::note(recipient, description).into();
+            vault.journal_before_release(&act, on.target(vault, None)?, AccessOutcome::Done)?;
+            vault.core.journal.flush()
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::journal::{AccessOutcome, Operation, Target};
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::storage::archive::{self, ArchiveError};
+use crate::telemetry;
 use crate::vault::progress::{Counter, Phase};
 
 impl Session {
@@ -47,7 +48,9 @@ impl Session {
             let written = archive::write(&*storage, out).map_err(error_of);
             written.or_else(|error| self.vault.monitor().check().and(Err(error)))
         };
-        self.journaled_backup(reason, write, note_of)
+        telemetry::verb(Operation::EndBackup.name(), || {
+            self.journaled_backup(reason, write, note_of)
+        })
     }
 
     /// Runs a backup that the storage makes itself, and journals its beginning and its outcome.
@@ -76,7 +79,9 @@ impl Session {
         reason: &str,
         write: impl FnOnce() -> std::result::Result<T, StorageError>,
     ) -> Result<T> {
-        self.journaled_backup(reason, || Ok(write()?), |_| String::new())
+        telemetry::verb(Operation::EndBackup.name(), || {
+            self.journaled_backup(reason, || Ok(write()?), |_| String::new())
+        })
     }
 
     fn journaled_backup<T>(

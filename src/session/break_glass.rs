@@ -10,6 +10,7 @@ use crate::id::{Actor, Purpose, Reason};
 use crate::journal::{AccessOutcome, Operation};
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
+use crate::telemetry;
 use crate::vault::Vault;
 
 impl Vault {
@@ -68,8 +69,10 @@ impl Vault {
             BreakGlassScope::Subject(subject) => AuditTarget::Subject(subject),
             BreakGlassScope::AllPatients => AuditTarget::Vault,
         };
-        self.journal_before_release(&act, on.target(self, None)?, AccessOutcome::Done)?;
-        self.core.journal.flush()?;
+        telemetry::verb(act.operation.name(), || {
+            self.journal_before_release(&act, on.target(self, None)?, AccessOutcome::Done)?;
+            self.core.journal.flush()
+        })?;
         let actor = session.actor().clone();
         self.core
             .alarms

@@ -16,6 +16,7 @@ use crate::session::audit_target::AuditTarget;
 use crate::session::decide::Permission;
 use crate::session::label_sets::LabelSets;
 use crate::session::{Session, honeytoken};
+use crate::telemetry;
 
 impl Session {
     /// Runs a read that returns no record content, and journals the read before its result is
@@ -26,18 +27,32 @@ impl Session {
         on: AuditTarget<'_>,
         read: impl FnOnce() -> Result<Option<T>>,
     ) -> Result<Option<(T, Permission)>> {
-        let Some(permission) = self.permitted_to_read(self.act(operation), on)? else {
-            return Ok(None);
-        };
-        let found = read().inspect_err(|error| self.failed(&permission.act, on, error))?;
-        self.journal_read(&permission.act, on, None, outcome_of(&found))?;
-        Ok(found.map(|found| (found, permission)))
+        telemetry::verb(operation.name(), || {
+            let Some(permission) = self.permitted_to_read(self.act(operation), on)? else {
+                return Ok(None);
+            };
+            let found = read().inspect_err(|error| self.failed(&permission.act, on, error))?;
+            self.journal_read(&permission.act, on, None, outcome_of(&found))?;
+            Ok(found.map(|found| (found, permission)))
+        })
     }
 
     /// Reads a version, and releases the version once the policy permits its labels and the read is
     /// journaled. `take` receives the version only after the policy permitted its labels; `info`
     /// returns the metadata of that version.
     pub(crate) fn read_version<T>(
+        &self,
+        id: &RecordId,
+        version: Option<u64>,
+        info: impl FnOnce(&T) -> &RecordInfo,
+        take: impl Fn(RecordInfo, Source) -> Result<T>,
+    ) -> Result<Option<(T, Permission)>> {
+        telemetry::verb(Operation::Read.name(), || {
+            self.judge_and_read(id, version, info, take)
+        })
+    }
+
+    fn judge_and_read<T>(
         &self,
         id: &RecordId,
         version: Option<u64>,
@@ -147,8 +162,10 @@ impl Session {
         on: AuditTarget<'_>,
         change: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
-        let Permission { act, .. } = self.permitted(act, on, None)?;
-        change(&act).inspect_err(|error| self.failed(&act, on, error))
+        telemetry::verb(act.operation.name(), || {
+            let Permission { act, .. } = self.permitted(act, on, None)?;
+            change(&act).inspect_err(|error| self.failed(&act, on, error))
+        })
     }
 
     /// Asks the policy about a put, with the labels of the new document.

@@ -19,6 +19,7 @@ use crate::session::audit_target::AuditTarget;
 use crate::storage::{
     CommitError, Expect, Projection, Scan, ScanItem, Storage, Transaction, scan_page,
 };
+use crate::telemetry;
 use crate::vault::Vault;
 use crate::vault::closing::HomeHead;
 use crate::vault::header::OpenHeader;
@@ -79,15 +80,21 @@ impl Session {
         reason: &str,
         spool: impl Storage + 'static,
     ) -> Result<()> {
-        let journal = &self.vault.core.journal;
         let act = self.act_because(Operation::BeginJournalFallback, &Reason::new(reason)?);
+        telemetry::verb(act.operation.name(), || {
+            self.begin_fallback(act, Arc::new(spool))
+        })
+    }
+
+    fn begin_fallback(&self, act: Act, spool: Arc<dyn Storage>) -> Result<()> {
+        let journal = &self.vault.core.journal;
         let act = self.permitted(act, AuditTarget::Vault, None)?.act;
         let draft = |outcome| act.draft(journal.moment().now, Target::Vault, outcome);
         if journal.can_write_home(draft(AccessOutcome::Refused))? {
             return Err(Error::NoFallback);
         }
         let begin = draft(AccessOutcome::Done);
-        let head = journal.begin_spool(Arc::new(spool), &begin)?;
+        let head = journal.begin_spool(spool, &begin)?;
         // Entries that waited for the vault's own storage are written to the spool, too.
         journal.flush()?;
         self.vault
@@ -140,13 +147,11 @@ impl Session {
         if missing == MissingPages::Pin {
             act.note = "without the pages that are missing".into();
         }
-        let on = AuditTarget::Vault;
-        let act = self.permitted(act, on, None)?.act;
-        let ended = self.switch_home(&act, missing);
-        let report = ended.inspect_err(|error| self.failed(&act, on, error))?;
-        let covered = self.cover_home_heads(&act);
-        covered.inspect_err(|error| self.failed(&act, on, error))?;
-        Ok(report)
+        self.audited_write(act, AuditTarget::Vault, |act| {
+            let report = self.switch_home(act, missing)?;
+            self.cover_home_heads(act)?;
+            Ok(report)
+        })
     }
 
     /// Lets the header name the spools that came home. Keeps their heads for the next call if the header

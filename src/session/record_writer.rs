@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::{Error, Result};
 use crate::format::envelope::{INLINE_MAX, Segment};
 use crate::id::RecordId;
-use crate::journal::{AccessOutcome, Act};
+use crate::journal::{AccessOutcome, Act, Operation};
 use crate::records::document::{Document, Precondition};
 use crate::records::read::Labels;
 use crate::records::upload::{Uploading, move_into};
@@ -15,6 +15,7 @@ use crate::records::write::WriteJob;
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
 use crate::session::handle::HandleGuard;
+use crate::telemetry;
 
 /// Writer for one version of a record, in parts; created by
 /// [`Session::writer`](crate::Session::writer).
@@ -150,8 +151,10 @@ impl RecordWriter {
         if let WriterState::Failed(error) = &self.state {
             return Err(error.clone());
         }
-        let finished = self.permitted().and_then(|act| self.put(&act));
-        finished.inspect_err(|error| self.fail(error))
+        telemetry::verb(Operation::Put.name(), || {
+            let finished = self.permitted().and_then(|act| self.put(&act));
+            finished.inspect_err(|error| self.fail(error))
+        })
     }
 
     /// Asks the policy, unless it has permitted the labels set so far.

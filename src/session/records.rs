@@ -14,6 +14,7 @@ use crate::session::chart_reader::Contents;
 use crate::session::handle::{GuardedItems, HandleGuard};
 use crate::session::record_reader::RecordReader;
 use crate::session::record_writer::RecordWriter;
+use crate::telemetry;
 
 impl Session {
     /// Writes the next version of a record, and returns its number: 1 for a new record.
@@ -46,14 +47,16 @@ impl Session {
         expected: Precondition,
         document: impl Into<Document<'d>>,
     ) -> Result<u64> {
-        let document = document.into();
-        let act = self.permitted_to_put(id, &document)?.act;
-        let check = self.replacement_check(&act, id, Some(document.sorted_labels()));
-        let now = self.vault.core.store.clock.now();
-        let put = WriteJob::put(&act, id, document, expected, now)
-            .and_then(|job| self.vault.write_one(job.checked_by(check)))
-            .and_then(|version| version.ok_or(Error::Contended));
-        put.inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
+        telemetry::verb(Operation::Put.name(), || {
+            let document = document.into();
+            let act = self.permitted_to_put(id, &document)?.act;
+            let check = self.replacement_check(&act, id, Some(document.sorted_labels()));
+            let now = self.vault.core.store.clock.now();
+            let put = WriteJob::put(&act, id, document, expected, now)
+                .and_then(|job| self.vault.write_one(job.checked_by(check)))
+                .and_then(|version| version.ok_or(Error::Contended));
+            put.inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
+        })
     }
 
     /// Writes many records in one durable commit. Returns one result for each record, in the order
@@ -67,6 +70,13 @@ impl Session {
     /// [`Error::InvalidMetadata`] when any permitted document is out of bounds; nothing is written
     /// then. Each result in the list can have the errors of [`Session::put`].
     pub fn put_many<'d>(
+        &self,
+        records: impl IntoIterator<Item = (&'d RecordId, Document<'d>)>,
+    ) -> Result<Vec<Result<u64>>> {
+        telemetry::verb(Operation::Put.name(), || self.put_each(records))
+    }
+
+    fn put_each<'d>(
         &self,
         records: impl IntoIterator<Item = (&'d RecordId, Document<'d>)>,
     ) -> Result<Vec<Result<u64>>> {

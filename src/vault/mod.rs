@@ -13,6 +13,7 @@ pub(crate) mod header;
 pub(crate) mod joined_header;
 pub(crate) mod journaling;
 mod kit_check;
+pub(crate) mod observed_storage;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod page_keys;
@@ -35,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::journal::{AccessOutcome, Operation, Target};
 use crate::keys::Credential;
 use crate::storage::Storage;
+use crate::telemetry;
 use entries::EntryCache;
 use header::{HeaderCell, HeaderSource, OpenHeader};
 use journaling::{JournalHandle, Upkeep};
@@ -140,7 +142,7 @@ impl Vault {
     pub fn lock(&self) {
         self.wipe_keys();
         // The background thread, the next call and the last drop write the entries after a failure.
-        let _ = self.core.journal.close();
+        let _ = telemetry::verb(Operation::Lock.name(), || self.core.journal.close());
     }
 
     /// Locks the vault like [`Vault::lock`], makes the last journal entries durable, and closes the
@@ -164,8 +166,10 @@ impl Vault {
     /// - [`Error::Storage`] when the storage cannot be closed.
     pub fn close(&self) -> Result<()> {
         self.wipe_keys();
-        self.core.journal.close()?;
-        Ok(self.core.store.storage.close()?)
+        telemetry::verb(Operation::Lock.name(), || {
+            self.core.journal.close()?;
+            Ok(self.core.store.storage.close()?)
+        })
     }
 
     /// Wipes all keys but the journal key, then journals that the vault was locked. A stalled storage

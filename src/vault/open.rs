@@ -11,8 +11,10 @@ use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::read_only::ReadOnlyStorage;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction, scan_page};
+use crate::telemetry;
 use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
+use crate::vault::observed_storage::observed;
 use crate::vault::options::VaultOptions;
 
 /// Increment of the generation when a rolled-back header becomes writable, so that the header is
@@ -29,7 +31,10 @@ impl VaultOptions {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<Vault> {
-        create(Arc::new(storage), credential, self)
+        let storage = observed(Arc::new(storage));
+        telemetry::verb(Operation::Create.name(), || {
+            create(storage, credential, self)
+        })
     }
 
     /// Opens a vault with these options; see [`Vault::open`].
@@ -166,6 +171,18 @@ fn open(
     options: VaultOptions,
     mode: OpenMode,
 ) -> Result<Vault> {
+    let storage = observed(storage);
+    telemetry::verb(Operation::Open.name(), || {
+        open_observed(storage, credential, options, mode)
+    })
+}
+
+fn open_observed(
+    storage: Arc<dyn Storage>,
+    credential: &dyn Credential,
+    options: VaultOptions,
+    mode: OpenMode,
+) -> Result<Vault> {
     let read_at = options.clock.uptime();
     let stored = storage
         .read(&[storage_keys::HEADER])?
@@ -173,7 +190,9 @@ fn open(
         .flatten()
         .ok_or(Error::NoVault)?;
     let header = Header::parse(&stored.value)?;
-    let unlocked = header.unlock(credential)?;
+    let unlocked = header
+        .unlock(credential)
+        .inspect_err(telemetry::refused_credential)?;
     let header = OpenHeader {
         header,
         root: Arc::new(unlocked.root),

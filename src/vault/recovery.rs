@@ -11,6 +11,7 @@ use crate::journal::Operation;
 use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::storage::Storage;
+use crate::telemetry;
 use crate::vault::Vault;
 use crate::vault::kit_check::{OpenKit, has_opened, stored_header};
 
@@ -77,7 +78,16 @@ impl RecoveryKit {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<()> {
-        let storage: Arc<dyn Storage> = Arc::new(storage);
+        telemetry::verb(Operation::RestoreKit.name(), || {
+            self.restore_current(Arc::new(storage), credential)
+        })
+    }
+
+    fn restore_current(
+        &self,
+        storage: Arc<dyn Storage>,
+        credential: &dyn Credential,
+    ) -> Result<()> {
         let kit = OpenKit::open(&self.0, credential)?;
         let stored = stored_header(&*storage)?;
         if let Some(stored) = &stored
@@ -141,7 +151,16 @@ impl RecoveryKit {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<RecoveryReport> {
-        let storage: Arc<dyn Storage> = Arc::new(storage);
+        telemetry::verb(Operation::RestoreKit.name(), || {
+            self.restore_stale(Arc::new(storage), credential)
+        })
+    }
+
+    fn restore_stale(
+        &self,
+        storage: Arc<dyn Storage>,
+        credential: &dyn Credential,
+    ) -> Result<RecoveryReport> {
         let kit = OpenKit::open(&self.0, credential)?;
         let stored = stored_header(&*storage)?;
         if let Some(stored) = &stored

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::journal::{AccessOutcome, Act, Operation, Target};
 use crate::keys::header::Header;
 use crate::keys::{Credential, SlotInfo};
+use crate::telemetry;
 use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::journaling::slot_target;
@@ -104,11 +105,12 @@ impl Vault {
         add: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>,
     ) -> Result<u16> {
         let act = self.system_act(Operation::AddSlot);
-        let added = self.change_slots(&act, Some(credential), add);
-        if let Err(error) = &added {
-            self.journal_deferred(&act, Target::Vault, AccessOutcome::of(error));
-        }
-        added
+        telemetry::verb(act.operation.name(), || {
+            let added = self.change_slots(&act, Some(credential), add);
+            added.inspect_err(|error| {
+                self.journal_deferred(&act, Target::Vault, AccessOutcome::of(error));
+            })
+        })
     }
 
     fn change_slot(
@@ -119,14 +121,15 @@ impl Vault {
         mut change: impl FnMut(&mut Header, &OpenHeader) -> Result<()>,
     ) -> Result<()> {
         let act = self.system_act(operation);
-        let changed = self.change_slots(&act, credential, |header, before| {
-            change(header, before)?;
-            Ok(id)
-        });
-        if let Err(error) = &changed {
-            self.journal_deferred(&act, self.refer_slot(id), AccessOutcome::of(error));
-        }
-        changed.map(drop)
+        telemetry::verb(operation.name(), || {
+            let changed = self.change_slots(&act, credential, |header, before| {
+                change(header, before)?;
+                Ok(id)
+            });
+            changed.map(drop).inspect_err(|error| {
+                self.journal_deferred(&act, self.refer_slot(id), AccessOutcome::of(error));
+            })
+        })
     }
 
     /// Replaces the header by one with other slots. `change` returns the id of the slot that it added,

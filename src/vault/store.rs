@@ -8,6 +8,7 @@ use crate::storage::{
     CommitError, Committed, Revision, Scan, ScanPage, Storage, Stored, Transaction, read_each,
     scan_page,
 };
+use crate::telemetry;
 use crate::vault::ROUNDS;
 use crate::vault::clock::Clock;
 
@@ -74,6 +75,7 @@ impl Store {
     /// Sleeps before a retry, so that concurrent writers can finish: 2 ms in round 2, at most 16
     /// ms.
     pub(crate) fn back_off(&self, round: u32) {
+        telemetry::retry(round);
         if round > 1 {
             let millis = u64::from(round.min(16));
             self.clock.sleep(Duration::from_millis(millis));

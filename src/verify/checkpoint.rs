@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{self, AccessOutcome, Operation, Target};
+use crate::telemetry;
 use crate::vault::Vault;
 use crate::verify::Verification;
 use crate::verify::journal_fault::{JournalFault, JournalFinding};
@@ -21,6 +22,10 @@ impl Vault {
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Locked`], and errors of the storage.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
+        telemetry::verb(Operation::Checkpoint.name(), || self.pin_and_checkpoint())
+    }
+
+    fn pin_and_checkpoint(&self) -> Result<Checkpoint> {
         self.require_writable()?;
         let header = self.header()?;
         let moment = self.core.journal.moment();

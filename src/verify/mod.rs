@@ -59,6 +59,7 @@ use crate::id::Subject;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{Act, ClosedPages, Operation};
 use crate::storage::past_ranges::PastRanges;
+use crate::telemetry;
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::Phase;
@@ -276,6 +277,10 @@ impl Verification {
     /// # Errors
     /// The errors of [`Vault::verify`].
     pub fn step(&mut self) -> Result<bool> {
+        telemetry::verb(self.act.operation.name(), || self.next_step())
+    }
+
+    fn next_step(&mut self) -> Result<bool> {
         let header = self.current_header()?;
         self.next = match self.next {
             NextStep::Storage => {

@@ -25,6 +25,7 @@ pub(crate) mod objects;
 pub(crate) mod passphrase;
 #[cfg(all(feature = "postgres", unix))]
 pub(crate) mod postgres_server;
+pub(crate) mod recorded_spans;
 pub(crate) mod scratch;
 pub(crate) mod session;
 #[macro_use]

@@ -19,4 +19,5 @@ mod pages;
 mod parse;
 mod pins;
 mod stalls;
+mod telemetry;
 mod writer;

@@ -23,7 +23,7 @@ use crate::stage::{Line, Stage, record, session, subject};
 ///
 /// One patient has two records, of which the second has two versions. Another patient is erased. An
 /// auditor has a slot.
-struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     stage: &'a Stage,
     vault: &'a Vault,
     clinician: Session,
@@ -37,10 +37,10 @@ struct Scene<'a> {
 /// Table row: an operation, and its entries in journal order, each as `operation, outcome, target`.
 ///
 /// `writes` contains the classes of the storage keys that the operation writes, except `j` and `a`.
-struct Row {
-    name: &'static str,
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
     writes: &'static str,
-    entries: &'static [&'static str],
+    pub(crate) entries: &'static [&'static str],
     run: fn(&Scene<'_>),
 }
 
@@ -50,7 +50,7 @@ macro_rules! rows {
     };
 }
 
-const ROWS: &[Row] = rows! {
+pub(crate) const ROWS: &[Row] = rows! {
     "Vault::create" "v" [
         "create the vault, done, slot", "create the vault, done, master key",
         "create the vault, done, header"
@@ -485,9 +485,17 @@ fn scene(stage: &Stage) -> (Vault, u16, u16) {
 /// The operation that creates a vault runs on an empty storage, and that of a recovery kit on a
 /// storage without a header.
 fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
+    run_row_within(row, &mut |run| run())
+}
+
+/// Runs the operation of one row like [`run_row`], through `within`, which must call its argument.
+pub(crate) fn run_row_within(
+    row: &Row,
+    within: &mut dyn FnMut(&mut dyn FnMut()),
+) -> (Vec<String>, BTreeSet<char>) {
     if row.name == "Vault::create" {
         let stage = Stage::memory();
-        drop(stage.create_in(Journaling::Strict));
+        within(&mut || drop(stage.create_in(Journaling::Strict)));
         return (
             stage.journal().iter().map(entry_text).collect(),
             written(&BTreeMap::new(), &stage.objects()),
@@ -509,7 +517,7 @@ fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
         delete(&stage.storage, b"v");
     }
     let objects = stage.objects();
-    (row.run)(&Scene {
+    let scene = Scene {
         stage: &stage,
         vault: &vault,
         clinician: session(&vault),
@@ -517,7 +525,9 @@ fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
         auditor_slot,
         second_slot,
         kit,
-    });
+    };
+    within(&mut || (row.run)(&scene));
+    drop(scene);
     drop(vault);
     let mut own = stage.journal();
     own.retain(|line| !before.contains(&(line.page, line.index)));

@@ -14,6 +14,7 @@ use super::failure::not_connected;
 use super::postgres_options::PostgresOptions;
 use super::statements::{Sql, Statements};
 use crate::storage::StorageError;
+use crate::telemetry;
 
 /// First and last pause between two attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -93,6 +94,7 @@ impl Connections {
                     if !may_succeed || !patience.pause().await {
                         return Err(error);
                     }
+                    telemetry::reconnect(error);
                 }
             }
         }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::journal::{AccessOutcome, Act, JournaledChange, Operation, Target};
 use crate::storage::CommitError;
+use crate::telemetry;
 use crate::vault::Vault;
 use crate::vault::journaling::Answer;
 
@@ -62,9 +63,11 @@ impl Vault {
         target: Target,
         operation: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
-        let result = operation(act);
-        self.journal_deferred(act, target, outcome_of(&result));
-        result
+        telemetry::verb(act.operation.name(), || {
+            let result = operation(act);
+            self.journal_deferred(act, target, outcome_of(&result));
+            result
+        })
     }
 
     /// Runs a read without a session, and journals the read before releasing the result.
@@ -74,7 +77,7 @@ impl Vault {
         read: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let act = self.system_act(operation);
-        match read() {
+        telemetry::verb(operation.name(), || match read() {
             Ok(found) => {
                 self.journal_before_release(&act, Target::Vault, AccessOutcome::Done)?;
                 Ok(found)
@@ -83,7 +86,7 @@ impl Vault {
                 self.journal_deferred(&act, Target::Vault, AccessOutcome::of(&error));
                 Err(error)
             }
-        }
+        })
     }
 
     /// Commits one change together with its journal entries.
@@ -102,14 +105,16 @@ impl Vault {
         change: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
         let act = self.system_act(operation);
-        let result = change(&act);
-        let outcome = outcome_of(&result);
-        match self.refer_subject(subject) {
-            Ok(subject) => self.journal_deferred(&act, Target::Subject(subject), outcome),
-            // A locked vault has no journal key, so the outcome is not journaled.
-            Err(Error::Locked) => {}
-            Err(error) => return Err(error),
-        }
-        result
+        telemetry::verb(operation.name(), || {
+            let result = change(&act);
+            let outcome = outcome_of(&result);
+            match self.refer_subject(subject) {
+                Ok(subject) => self.journal_deferred(&act, Target::Subject(subject), outcome),
+                // A locked vault has no journal key, so the outcome is not journaled.
+                Err(Error::Locked) => {}
+                Err(error) => return Err(error),
+            }
+            result
+        })
     }
 }

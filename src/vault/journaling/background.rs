@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::journal::{WriteTime, Writer};
+use crate::telemetry;
 use crate::vault::clock::Clock;
 use crate::vault::journaling::{GROUPED_WITHIN, JournalHealth};
 
@@ -118,12 +119,14 @@ impl Shared {
                 self.awake.store(false, Ordering::Release);
                 // Continue after a panic of the event handler or of the backend, because later
                 // entries depend on this thread.
-                let flushed = catch_unwind(AssertUnwindSafe(|| self.flush()));
+                let flush = || telemetry::background("write journal entries", || self.flush());
+                let flushed = catch_unwind(AssertUnwindSafe(flush));
                 if !flushed.unwrap_or(false) {
                     // Retry the failed write after the next wait.
                     self.awake.store(true, Ordering::Release);
                 } else if self.writer.is_walk_due() {
-                    let _ = catch_unwind(AssertUnwindSafe(|| self.walk()));
+                    let walk = || telemetry::background("walk the chains", || self.walk());
+                    let _ = catch_unwind(AssertUnwindSafe(walk));
                 }
             }
         }
