@@ -24,7 +24,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(500);
 pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 /// Connection pool of a storage. The pool replaces lost connections.
-pub(super) struct Connections {
+pub(super) struct ConnectionPool {
     pool: Pool,
     statements: Statements,
     is_prepared: bool,
@@ -32,7 +32,7 @@ pub(super) struct Connections {
     pub(super) answer_wait: Duration,
 }
 
-impl Connections {
+impl ConnectionPool {
     pub(super) fn new(
         options: &PostgresOptions,
         statements: Statements,
@@ -80,7 +80,7 @@ impl Connections {
 
     /// Returns a connection. Retries until the server wait ends if the server cannot be reached.
     pub(super) async fn get(&self) -> Result<Connection, StorageError> {
-        let mut patience = self.patience();
+        let mut backoff = self.backoff();
         loop {
             match self.pool.get().await {
                 Ok(client) => {
@@ -91,7 +91,7 @@ impl Connections {
                 }
                 Err(error) => {
                     let (error, may_succeed) = not_connected(&error);
-                    if !may_succeed || !patience.pause().await {
+                    if !may_succeed || !backoff.pause().await {
                         return Err(error);
                     }
                     telemetry::reconnect(error);
@@ -101,8 +101,8 @@ impl Connections {
     }
 
     /// Returns the backoff between attempts to reach the server.
-    pub(super) fn patience(&self) -> Patience {
-        Patience {
+    pub(super) fn backoff(&self) -> Backoff {
+        Backoff {
             end: Instant::now().checked_add(self.server_wait),
             pause: FIRST_PAUSE,
         }
@@ -115,13 +115,13 @@ impl Connections {
 }
 
 /// Exponential backoff until a deadline.
-pub(super) struct Patience {
+pub(super) struct Backoff {
     /// `None` if the wait has no end.
     end: Option<Instant>,
     pause: Duration,
 }
 
-impl Patience {
+impl Backoff {
     /// Waits until the next attempt; returns `false` at once if that would be after the deadline.
     pub(super) async fn pause(&mut self) -> bool {
         if self
@@ -145,14 +145,14 @@ pub(super) struct Connection {
 enum Client {
     /// Returns to the pool when it is dropped.
     Pooled(Object),
-    Own(ClientWrapper),
+    Detached(ClientWrapper),
 }
 
 impl Connection {
     fn client(&self) -> &ClientWrapper {
         match &self.client {
             Client::Pooled(client) => client,
-            Client::Own(client) => client,
+            Client::Detached(client) => client,
         }
     }
 
@@ -187,10 +187,10 @@ impl Connection {
     }
 
     /// Takes the connection out of the pool. Dropping the connection then closes it.
-    pub(super) fn into_own(self) -> Self {
+    pub(super) fn detach(self) -> Self {
         let client = match self.client {
-            Client::Pooled(client) => Client::Own(Object::take(client)),
-            own => own,
+            Client::Pooled(client) => Client::Detached(Object::take(client)),
+            detached => detached,
         };
         Self { client, ..self }
     }

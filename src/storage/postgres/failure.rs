@@ -70,7 +70,7 @@ pub(super) fn is_lost(error: &Error) -> bool {
 }
 
 /// Returns `true` if the server aborted the transaction because of a concurrent one. A retry may succeed.
-pub(super) fn is_repeatable(error: &Error) -> bool {
+pub(super) fn is_retryable(error: &Error) -> bool {
     let codes = [
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use postgres_options::{Isolation, PostgresOptions};
 
-use self::connection::Connections;
+use self::connection::ConnectionPool;
 use self::worker::Worker;
 use crate::storage::{
     CommitError, Committed, Scan, ScanPage, Snapshot, Storage, StorageError, Stored, Transaction,
@@ -55,11 +55,11 @@ use crate::storage::{
 /// backups. A destroying put therefore always reports [`Committed::deferred`].
 pub struct PostgresStorage {
     worker: Worker,
-    connections: Arc<Connections>,
+    connections: Arc<ConnectionPool>,
 }
 
 impl PostgresStorage {
-    fn new(worker: Worker, connections: Arc<Connections>) -> Self {
+    fn new(worker: Worker, connections: Arc<ConnectionPool>) -> Self {
         Self {
             worker,
             connections,

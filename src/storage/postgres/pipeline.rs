@@ -13,33 +13,33 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_postgres::{Error, Row};
 
-use super::connection::{Connection, Connections, Parameter};
-use super::failure::{conflict, failed, is_consequence, is_lost, is_repeatable, is_unavailable};
+use super::connection::{Connection, ConnectionPool, Parameter};
+use super::failure::{conflict, failed, is_consequence, is_lost, is_retryable, is_unavailable};
 use super::preconditions::{Groups, Puts};
 use super::queries::{column, revision};
 use super::statements::{Sql, Statements};
 use crate::storage::limits::check_sizes;
 use crate::storage::{CommitError, Committed, Operation, Transaction};
 
-type Answer = Result<Vec<Row>, Error>;
-type Sent<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+type QueryResult = Result<Vec<Row>, Error>;
+type Sent<'a> = Pin<Box<dyn Future<Output = QueryResult> + Send + 'a>>;
 
 /// Maximum number of retries of a transaction that the server aborted, and the pause before the first retry.
 const RETRIES_MAX: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Outcome of one attempt.
-enum Attempt {
+enum CommitAttempt {
     Done(Result<Committed, CommitError>),
     /// The server aborted the transaction because of a concurrent one.
-    Repeat(Error),
+    Retry(Error),
     /// The connection was lost before the commit was sent.
     NotSent(Error),
 }
 
 /// Commits transactions in their order.
 pub(super) async fn commit(
-    connections: &Connections,
+    connections: &ConnectionPool,
     transactions: Vec<Transaction>,
 ) -> Vec<Result<Committed, CommitError>> {
     let mut results = Vec::with_capacity(transactions.len());
@@ -50,36 +50,38 @@ pub(super) async fn commit(
 }
 
 async fn commit_one(
-    connections: &Connections,
+    connections: &ConnectionPool,
     transaction: &Transaction,
 ) -> Result<Committed, CommitError> {
     check_sizes(transaction)?;
     if transaction.operations().is_empty() {
         return Ok(Committed::default());
     }
-    let (mut repeats, mut patience) = (0, connections.patience());
+    let (mut retries, mut backoff) = (0, connections.backoff());
     loop {
         let (groups, committed) = Groups::new(transaction)?;
         let connection = connections.get().await?;
         let attempt = attempt(connections, &connection, transaction, &groups, committed);
         // Without an answer, the commit may still arrive.
-        let unknown = (Attempt::Done(Err(CommitError::Unknown)), false);
+        let unknown = (CommitAttempt::Done(Err(CommitError::Unknown)), false);
         let (attempt, is_ended) = connections.answered(attempt).await.unwrap_or(unknown);
         match is_ended {
             true => drop(connection),
             // The next call must not run in this transaction.
-            false => drop(connection.into_own()),
+            false => drop(connection.detach()),
         }
         match attempt {
-            Attempt::Done(result) => return result,
-            Attempt::Repeat(error) if repeats == RETRIES_MAX => return Err(failed(&error).into()),
-            Attempt::Repeat(_) => {
-                // Pause longer after each retry; otherwise, the same processes would soon collide again.
-                sleep(PAUSE * 2_u32.pow(repeats.min(6))).await;
-                repeats += 1;
+            CommitAttempt::Done(result) => return result,
+            CommitAttempt::Retry(error) if retries == RETRIES_MAX => {
+                return Err(failed(&error).into());
             }
-            Attempt::NotSent(error) => {
-                if !patience.pause().await {
+            CommitAttempt::Retry(_) => {
+                // Pause longer after each retry; otherwise, the same processes would soon collide again.
+                sleep(PAUSE * 2_u32.pow(retries.min(6))).await;
+                retries += 1;
+            }
+            CommitAttempt::NotSent(error) => {
+                if !backoff.pause().await {
                     return Err(failed(&error).into());
                 }
             }
@@ -89,23 +91,23 @@ async fn commit_one(
 
 /// Returns the outcome of one attempt, and `true` if no transaction is open on the connection after it.
 async fn attempt(
-    connections: &Connections,
+    connections: &ConnectionPool,
     connection: &Connection,
     transaction: &Transaction,
     groups: &Groups<'_>,
     committed: Committed,
-) -> (Attempt, bool) {
+) -> (CommitAttempt, bool) {
     let statements = connections.statements();
     if let Err(error) = prepare(connection, statements, groups).await {
         return match is_lost(&error) {
-            true => (Attempt::NotSent(error), true),
-            false => (Attempt::Done(Err(failed(&error).into())), true),
+            true => (CommitAttempt::NotSent(error), true),
+            false => (CommitAttempt::Done(Err(failed(&error).into())), true),
         };
     }
     let mut answers = match in_order(requests(connection, statements, groups)).await {
         Ok(answers) => answers,
-        Err(error) if error.is_closed() => return (Attempt::NotSent(error), false),
-        Err(error) => return (Attempt::Done(Err(failed(&error).into())), false),
+        Err(error) if error.is_closed() => return (CommitAttempt::NotSent(error), false),
+        Err(error) => return (CommitAttempt::Done(Err(failed(&error).into())), false),
     };
     let ended = answers.pop();
     let is_ended = matches!(ended, Some(Ok(_)));
@@ -114,11 +116,11 @@ async fn attempt(
     let attempt = match (cause, ended) {
         (None, Some(Ok(_))) => {
             let observed = answers.iter().flatten().flatten();
-            Attempt::Done(with_observed(committed, transaction, groups, observed))
+            CommitAttempt::Done(with_observed(committed, transaction, groups, observed))
         }
-        (None, Some(Err(error))) if is_repeatable(&error) => Attempt::Repeat(error),
+        (None, Some(Err(error))) if is_retryable(&error) => CommitAttempt::Retry(error),
         // A server that fails during the commit may have committed.
-        (None, _) => Attempt::Done(Err(CommitError::Unknown)),
+        (None, _) => CommitAttempt::Done(Err(CommitError::Unknown)),
         (Some(_), _) => failed_attempt(answers, is_ended),
     };
     (attempt, is_ended)
@@ -126,23 +128,23 @@ async fn attempt(
 
 /// Returns the outcome of a transaction with a failed statement. The server answered the commit if
 /// `is_ended`.
-fn failed_attempt(answers: Vec<Answer>, is_ended: bool) -> Attempt {
+fn failed_attempt(answers: Vec<QueryResult>, is_ended: bool) -> CommitAttempt {
     let errors = answers.into_iter().filter_map(Result::err);
     let mut errors = errors.filter(|error| !is_consequence(error));
     let Some(error) = errors.next() else {
-        return Attempt::Done(Err(CommitError::Unknown));
+        return CommitAttempt::Done(Err(CommitError::Unknown));
     };
     if let Some(operation) = conflict(&error) {
-        return Attempt::Done(Err(CommitError::Conflict { operation }));
+        return CommitAttempt::Done(Err(CommitError::Conflict { operation }));
     }
     match error.code() {
         // The server ended the connection before it ran the statement, so it did not run the commit.
-        Some(code) if is_unavailable(code) => Attempt::NotSent(error),
-        Some(_) if is_repeatable(&error) => Attempt::Repeat(error),
-        Some(_) if is_ended => Attempt::Done(Err(failed(&error).into())),
+        Some(code) if is_unavailable(code) => CommitAttempt::NotSent(error),
+        Some(_) if is_retryable(&error) => CommitAttempt::Retry(error),
+        Some(_) if is_ended => CommitAttempt::Done(Err(failed(&error).into())),
         // Without answers, the server may have run the commit. A pooler that lost the server sends an
         // error of its own.
-        _ => Attempt::Done(Err(CommitError::Unknown)),
+        _ => CommitAttempt::Done(Err(CommitError::Unknown)),
     }
 }
 
@@ -246,7 +248,7 @@ fn observe<'a>(
     }))
 }
 
-async fn put(connection: &Connection, sql: &Sql, puts: &Puts<'_>) -> Answer {
+async fn put(connection: &Connection, sql: &Sql, puts: &Puts<'_>) -> QueryResult {
     let Puts {
         keys,
         revisions,
@@ -274,8 +276,8 @@ fn execute<'a>(connection: &'a Connection, text: &'a str) -> Sent<'a> {
 ///
 /// # Errors
 /// The error of a request that could not be sent. The requests after it, and so the commit, are not sent.
-async fn in_order(mut sent: Vec<Sent<'_>>) -> Result<Vec<Answer>, Error> {
-    let mut answers: Vec<Option<Answer>> = sent.iter().map(|_| None).collect();
+async fn in_order(mut sent: Vec<Sent<'_>>) -> Result<Vec<QueryResult>, Error> {
+    let mut answers: Vec<Option<QueryResult>> = sent.iter().map(|_| None).collect();
     let mut is_sending = true;
     poll_fn(|context| {
         let mut is_done = true;

@@ -7,7 +7,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::TargetSessionAttrs;
 
 use super::PostgresStorage;
-use super::connection::Connections;
+use super::connection::ConnectionPool;
 use super::schema_version;
 use super::statements::Statements;
 use super::worker::Worker;
@@ -198,10 +198,10 @@ impl PostgresOptions {
         worker.run(async move { schema_version::migrate(&connections).await })?
     }
 
-    fn connect(&self) -> Result<(Worker, Arc<Connections>), StorageError> {
+    fn connect(&self) -> Result<(Worker, Arc<ConnectionPool>), StorageError> {
         let worker = Worker::start()?;
         let statements = Statements::new(&self.schema, self.isolation, self.answer_wait);
-        let connections = Arc::new(Connections::new(self, statements)?);
+        let connections = Arc::new(ConnectionPool::new(self, statements)?);
         Ok((worker, connections))
     }
 }

@@ -5,15 +5,15 @@ use std::future::Future;
 
 use tokio_postgres::Row;
 
-use super::connection::{Connections, Parameter};
-use super::failure::{failed, is_lost, is_repeatable};
+use super::connection::{ConnectionPool, Parameter};
+use super::failure::{failed, is_lost, is_retryable};
 use super::statements::{Sql, Statements};
 use crate::storage::limits::KEY_BYTES_MAX;
 use crate::storage::scan::prefix_end;
 use crate::storage::{Projection, Revision, Scan, ScanItem, ScanPage, StorageError, Stored};
 
 /// Source of rows: the connection pool of a storage, or the connection of a snapshot.
-pub(super) trait Reader: Sync {
+pub(super) trait RowSource: Sync {
     /// Runs a reading statement. After a lost connection, the pool retries the statement. A snapshot returns an
     /// error, because the snapshot ended with its connection.
     fn rows(
@@ -23,13 +23,13 @@ pub(super) trait Reader: Sync {
     ) -> impl Future<Output = Result<Vec<Row>, StorageError>> + Send;
 }
 
-impl Reader for Connections {
+impl RowSource for ConnectionPool {
     async fn rows(
         &self,
         select: fn(&Statements) -> &Sql,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, StorageError> {
-        let mut patience = self.patience();
+        let mut backoff = self.backoff();
         loop {
             let connection = self.get().await?;
             let sql = select(self.statements());
@@ -38,12 +38,12 @@ impl Reader for Connections {
                 Some(Err(error)) => error,
                 None => {
                     // Do not reuse a connection that does not answer.
-                    drop(connection.into_own());
+                    drop(connection.detach());
                     return Err(StorageError::TimedOut);
                 }
             };
-            let may_succeed = is_lost(&error) || is_repeatable(&error);
-            if !may_succeed || !patience.pause().await {
+            let may_succeed = is_lost(&error) || is_retryable(&error);
+            if !may_succeed || !backoff.pause().await {
                 return Err(failed(&error));
             }
         }
@@ -81,10 +81,10 @@ fn past(prefix: &[u8]) -> Vec<u8> {
 
 /// Reads the values of keys.
 pub(super) async fn read(
-    reader: &impl Reader,
+    source: &impl RowSource,
     keys: Vec<Vec<u8>>,
 ) -> Result<Vec<Option<Stored>>, StorageError> {
-    let rows = reader.rows(|statements| &statements.read, &[&keys]).await?;
+    let rows = source.rows(|statements| &statements.read, &[&keys]).await?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in &rows {
         let (key, value): (&[u8], &[u8]) = (column(row, 0)?, column(row, 2)?);
@@ -100,7 +100,10 @@ pub(super) async fn read(
 }
 
 /// Reads a page of a scan.
-pub(super) async fn scan(reader: &impl Reader, range: ScanRange) -> Result<ScanPage, StorageError> {
+pub(super) async fn scan(
+    source: &impl RowSource,
+    range: ScanRange,
+) -> Result<ScanPage, StorageError> {
     let ScanRange {
         first,
         past,
@@ -109,17 +112,17 @@ pub(super) async fn scan(reader: &impl Reader, range: ScanRange) -> Result<ScanP
     } = range;
     let rows = match projection {
         Projection::Keys => {
-            reader
+            source
                 .rows(|it| &it.scan_keys, &[&first, &past, &limit])
                 .await?
         }
         Projection::Head(bytes) => {
             let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
             let parameters: [Parameter<'_>; 4] = [&first, &past, &limit, &bytes];
-            reader.rows(|it| &it.scan_heads, &parameters).await?
+            source.rows(|it| &it.scan_heads, &parameters).await?
         }
         Projection::Values => {
-            reader
+            source
                 .rows(|it| &it.scan_values, &[&first, &past, &limit])
                 .await?
         }
@@ -138,11 +141,11 @@ pub(super) async fn scan(reader: &impl Reader, range: ScanRange) -> Result<ScanP
 
 /// Finds the greatest key with each prefix.
 pub(super) async fn last(
-    reader: &impl Reader,
+    source: &impl RowSource,
     prefixes: Vec<Vec<u8>>,
 ) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
     let pasts: Vec<_> = prefixes.iter().map(|prefix| past(prefix)).collect();
-    let rows = reader.rows(|it| &it.last, &[&prefixes, &pasts]).await?;
+    let rows = source.rows(|it| &it.last, &[&prefixes, &pasts]).await?;
     rows.iter().map(|row| column(row, 0)).collect()
 }
 

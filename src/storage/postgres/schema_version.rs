@@ -3,7 +3,7 @@
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-use super::connection::{Connection, Connections};
+use super::connection::{Connection, ConnectionPool};
 use super::failure::failed;
 use super::queries::column;
 use super::statements::Sql;
@@ -16,7 +16,7 @@ const VERSION: i32 = 1;
 const ATTEMPTS: usize = 10;
 
 /// Checks that the tables exist and have the version of this release.
-pub(super) async fn check(connections: &Connections) -> Result<(), StorageError> {
+pub(super) async fn check(connections: &ConnectionPool) -> Result<(), StorageError> {
     let connection = connections.get().await?;
     match version(connections, &connection).await? {
         Some(VERSION) => Ok(()),
@@ -26,7 +26,7 @@ pub(super) async fn check(connections: &Connections) -> Result<(), StorageError>
 }
 
 /// Creates the tables if they are absent.
-pub(super) async fn migrate(connections: &Connections) -> Result<(), StorageError> {
+pub(super) async fn migrate(connections: &ConnectionPool) -> Result<(), StorageError> {
     let connection = connections.get().await?;
     let mut attempt = 1;
     loop {
@@ -47,7 +47,7 @@ pub(super) async fn migrate(connections: &Connections) -> Result<(), StorageErro
 
 /// Returns the version of the tables; `None` if they are absent.
 async fn version(
-    connections: &Connections,
+    connections: &ConnectionPool,
     connection: &Connection,
 ) -> Result<Option<i32>, StorageError> {
     let schema = &connections.statements().schema;
@@ -69,7 +69,7 @@ async fn version(
     }
 }
 
-async fn create(connections: &Connections, connection: &Connection) -> Result<(), Error> {
+async fn create(connections: &ConnectionPool, connection: &Connection) -> Result<(), Error> {
     let schema = &connections.statements().schema;
     connection
         .execute(&format!("create schema if not exists \"{schema}\""))

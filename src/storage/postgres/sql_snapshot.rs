@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use super::connection::{Connection, Connections, Parameter};
+use super::connection::{Connection, ConnectionPool, Parameter};
 use super::failure::failed;
-use super::queries::{self, Reader, ScanRange};
+use super::queries::{self, RowSource, ScanRange};
 use super::statements::{Sql, Statements};
 use super::worker::Worker;
 use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
@@ -15,14 +15,14 @@ use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
 /// Transaction that sees the storage at one point in time. Its connection is not in the pool, so that
 /// snapshots do not exhaust the pool.
 pub(super) struct View {
-    connections: Arc<Connections>,
+    connections: Arc<ConnectionPool>,
     connection: Connection,
 }
 
 impl View {
     /// Begins the transaction.
-    pub(super) async fn begin(connections: Arc<Connections>) -> Result<Self, StorageError> {
-        let connection = connections.get().await?.into_own();
+    pub(super) async fn begin(connections: Arc<ConnectionPool>) -> Result<Self, StorageError> {
+        let connection = connections.get().await?.detach();
         let view = Self {
             connections,
             connection,
@@ -39,7 +39,7 @@ impl View {
     }
 }
 
-impl Reader for View {
+impl RowSource for View {
     async fn rows(
         &self,
         select: fn(&Statements) -> &Sql,
