@@ -1,4 +1,4 @@
-//! Storage that counts its calls and the objects that they return.
+//! Storage that counts its calls, and the objects that reads return.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,12 +6,13 @@ use chartlock::storage::{
     CommitError, Committed, Integrity, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
 };
 
-/// Storage wrapper that counts reads and scans.
+/// Storage wrapper that counts reads, scans and commits.
 #[derive(Debug)]
 pub(crate) struct Counting<S> {
     inner: S,
     calls: AtomicUsize,
     objects: AtomicUsize,
+    commits: AtomicUsize,
 }
 
 /// Number of calls that read, and of objects that they returned.
@@ -36,6 +37,7 @@ impl<S> Counting<S> {
             inner,
             calls: AtomicUsize::new(0),
             objects: AtomicUsize::new(0),
+            commits: AtomicUsize::new(0),
         }
     }
 
@@ -51,6 +53,13 @@ impl<S> Counting<S> {
             calls: now().calls - before.calls,
             objects: now().objects - before.objects,
         }
+    }
+
+    /// Returns the number of calls of `work`, commits included.
+    pub(crate) fn calls_of(&self, work: impl FnOnce()) -> usize {
+        let commits = self.commits.load(Ordering::SeqCst);
+        let cost = self.cost_of(work);
+        cost.calls + self.commits.load(Ordering::SeqCst) - commits
     }
 
     fn count(&self, objects: usize) {
@@ -72,11 +81,17 @@ impl<S: Storage> Storage for Counting<S> {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
         self.inner.commit(transactions)
     }
 
     fn is_transactional(&self) -> bool {
         self.inner.is_transactional()
+    }
+
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        self.count(prefixes.len());
+        self.inner.last(prefixes)
     }
 
     fn integrity(&self) -> Result<Integrity, StorageError> {

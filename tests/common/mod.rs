@@ -10,6 +10,7 @@
 
 pub(crate) mod altered_scans;
 pub(crate) mod brittle;
+pub(crate) mod brute_force;
 #[cfg(unix)]
 pub(crate) mod child;
 pub(crate) mod clock;

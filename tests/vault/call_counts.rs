@@ -1,16 +1,18 @@
 //! Storage calls of each vault operation. Unless a test chooses otherwise, the storage is
 //! transactional, journaling is grouped, contents are small, and no conflict occurs.
 
+use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
 use chartlock::storage::{
-    CommitError, Committed, Expect, MemoryStorage, PerOperation, Scan, ScanPage, Storage,
+    self, CommitError, Committed, Expect, MemoryStorage, PerOperation, Scan, ScanPage, Storage,
     StorageError, Stored, Transaction,
 };
-use chartlock::{Document, Precondition, RecordId, Vault, VaultOptions};
+use chartlock::{Document, Journaling, Precondition, RecordId, Vault, VaultOptions};
 
 use crate::common::clock::ManualClock;
-use crate::common::{self, Fixed, record, session, subject};
+use crate::common::counting::Counting;
+use crate::common::{self, Fixed, Shared, Stage, record, session, subject};
 use crate::raw;
 
 /// Storage wrapper that records each call with the classes of its keys, in order and without
@@ -60,6 +62,11 @@ impl<S: Storage> Storage for Counted<S> {
     }
 }
 
+/// Returns a transactional storage: in memory, or the one that `CHARTLOCK_STAGE` names.
+fn transactional() -> Shared {
+    Stage::memory().shared()
+}
+
 struct World<S> {
     storage: Arc<Counted<S>>,
     vault: Vault,
@@ -87,7 +94,7 @@ impl<S: Storage + 'static> World<S> {
 }
 
 /// Puts `count` records of one subject with one `put_many`, and returns the storage calls.
-fn put_many(world: &World<MemoryStorage>, patient: &str, count: usize) -> Vec<String> {
+fn put_many(world: &World<Shared>, patient: &str, count: usize) -> Vec<String> {
     let ids: Vec<RecordId> = (0..count)
         .map(|n| record(patient, &format!("many/{n}")))
         .collect();
@@ -101,7 +108,7 @@ fn put_many(world: &World<MemoryStorage>, patient: &str, count: usize) -> Vec<St
 
 #[test]
 fn get_of_current_version_makes_one_call() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let (found, calls) = world.calls_of(|| session(&world.vault).get(&record("P0", "R0")));
     assert!(found.unwrap().is_some());
     assert_eq!(calls, ["read r"]);
@@ -110,7 +117,7 @@ fn get_of_current_version_makes_one_call() {
 /// The last call looks for an earlier version, which would show that the current version was lost.
 #[test]
 fn get_of_absent_record_makes_three_calls() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let (found, calls) = world.calls_of(|| session(&world.vault).get(&record("P0", "none")));
     assert_eq!(found.map(|found| found.is_none()), Ok(true));
     assert_eq!(calls, ["read r", "read pr", "scan h"]);
@@ -118,7 +125,7 @@ fn get_of_absent_record_makes_three_calls() {
 
 #[test]
 fn opening_makes_one_call() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let open = || Vault::open(Arc::clone(&world.storage), &Fixed(1));
     let (opened, calls) = world.calls_of(open);
     assert!(opened.is_ok());
@@ -127,7 +134,7 @@ fn opening_makes_one_call() {
 
 #[test]
 fn page_of_chart_makes_one_call() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     put_many(&world, "P0", 1000);
     let session = session(&world.vault);
     let (count, calls) = world.calls_of(|| session.get_all(&subject("P0")).unwrap().count());
@@ -138,7 +145,7 @@ fn page_of_chart_makes_one_call() {
 
 #[test]
 fn put_of_next_version_makes_two_calls() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let (put, calls) = world.calls_of(|| session(&world.vault).put(&record("P0", "R0"), b"next"));
     assert_eq!(put, Ok(2));
     assert_eq!(calls, ["read r", "commit hrpjv"]);
@@ -146,7 +153,7 @@ fn put_of_next_version_makes_two_calls() {
 
 #[test]
 fn put_of_new_record_makes_two_calls() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let (put, calls) = world.calls_of(|| session(&world.vault).put(&record("P0", "R1"), b"new"));
     assert_eq!(put, Ok(1));
     assert_eq!(calls, ["read r", "commit hrpjv"]);
@@ -154,7 +161,7 @@ fn put_of_new_record_makes_two_calls() {
 
 #[test]
 fn first_put_of_subject_makes_one_commit() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let session = session(&world.vault);
     let (put, calls) = world.calls_of(|| session.put(&record("P1", "R0"), b"first"));
     assert_eq!(put, Ok(1));
@@ -178,7 +185,7 @@ fn first_put_of_subject_per_operation_puts_entry_first() {
 
 #[test]
 fn first_put_of_subject_with_upload_puts_entry_first() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let large = vec![7; 100_000];
     let (put, calls) = world.calls_of(|| session(&world.vault).put(&record("P1", "R0"), &large));
     assert_eq!(put, Ok(1));
@@ -189,7 +196,7 @@ fn first_put_of_subject_with_upload_puts_entry_first() {
 
 #[test]
 fn put_many_makes_one_commit_for_each_1024_records() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     assert_eq!(put_many(&world, "P0", 1024).len(), 2);
     assert_eq!(put_many(&world, "P1", 1024), ["read p", "commit prvj"]);
     // The records after the first 1,024 need another commit, after the commit of the patient entry.
@@ -202,7 +209,7 @@ fn put_many_makes_one_commit_for_each_1024_records() {
 
 #[test]
 fn put_many_of_new_subjects_makes_one_commit() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let ids: Vec<RecordId> = (0..20)
         .map(|n| record(&format!("N{}", n % 10), &format!("R{n}")))
         .collect();
@@ -217,7 +224,7 @@ fn put_many_of_new_subjects_makes_one_commit() {
 /// A write that stores nothing creates no patient entry on transactional storage.
 #[test]
 fn refused_first_write_creates_no_entry() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let session = session(&world.vault);
     let id = record("P1", "R0");
     let put = || session.put_if(&id, Precondition::Version(1), b"x");
@@ -233,7 +240,7 @@ fn refused_first_write_creates_no_entry() {
 #[test]
 fn get_of_each_version_makes_two_reads_of_values() {
     const VERSIONS: u64 = 300;
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let id = record("P0", "R0");
     let session = session(&world.vault);
     for version in 2..=VERSIONS {
@@ -259,7 +266,7 @@ fn get_of_each_version_makes_two_reads_of_values() {
 /// if the expunge left the versions below the marker.
 #[test]
 fn get_of_each_version_around_marker_makes_no_scan() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let id = record("P0", "R0");
     let session = session(&world.vault);
     for _ in 2..=100 {
@@ -281,7 +288,7 @@ fn get_of_each_version_around_marker_makes_no_scan() {
 }
 
 /// Stores the earlier versions again, as an interrupted expunge leaves them.
-fn put_back_history(world: &World<MemoryStorage>, kept: &raw::Objects) {
+fn put_back_history(world: &World<Shared>, kept: &raw::Objects) {
     let left = kept.iter().filter(|(key, _)| key[0] == b'h');
     let left = left.fold(Transaction::new(), |transaction, (key, value)| {
         transaction.put(&key[..], &value[..], Expect::Absent)
@@ -292,7 +299,7 @@ fn put_back_history(world: &World<MemoryStorage>, kept: &raw::Objects) {
 /// No read returns a version that another handle expunged, even if the version is still stored.
 #[test]
 fn expunge_by_another_handle_hides_earlier_versions() {
-    let world = World::new(MemoryStorage::new());
+    let world = World::new(transactional());
     let id = record("P0", "R0");
     let session = session(&world.vault);
     for _ in 2..=6 {
@@ -308,4 +315,70 @@ fn expunge_by_another_handle_hides_earlier_versions() {
     for version in 1..=6 {
         assert!(session.get_version(&id, version).unwrap().is_none());
     }
+}
+
+/// Returns a storage whose journal has 7 long chains and 400 short ones, each of a handle that ended.
+fn with_old_chains() -> Shared {
+    let memory = Arc::new(MemoryStorage::new());
+    let strict = || {
+        let options = VaultOptions::new().without_background();
+        options.journaling(Journaling::Strict)
+    };
+    drop(strict().create(Arc::clone(&memory), &Fixed(1)).unwrap());
+    for chain in 0..407 {
+        let vault = strict().open(Arc::clone(&memory), &Fixed(1)).unwrap();
+        let session = session(&vault);
+        session.put(&record("P0", "R0"), b"first").unwrap();
+        for _ in 0..if chain < 7 { 300 } else { 0 } {
+            session.get(&record("P0", "R0")).unwrap();
+        }
+    }
+    let mut archive = Vec::new();
+    storage::archive::write(&*memory, &mut archive).unwrap();
+    let storage = transactional();
+    storage::archive::read(Cursor::new(archive), &*storage).unwrap();
+    storage
+}
+
+/// Calls of the journal count as well.
+#[test]
+fn operations_after_old_chains_make_no_more_calls() {
+    let inner = with_old_chains();
+    let calls = Arc::new(Counting::new(inner));
+    let options = VaultOptions::new().without_background();
+    let cost = |work: &mut dyn FnMut()| calls.calls_of(work);
+    let mut vault = None;
+    let opening = cost(&mut || vault = options.clone().open(Arc::clone(&calls), &Fixed(1)).ok());
+    assert_eq!(opening, 1);
+    let session = session(vault.as_ref().unwrap());
+    let id = record("P0", "R0");
+    // The put also reads the patient entry, and its journal entry begins a chain, which pins the heads of
+    // the others.
+    let first = cost(&mut || assert!(session.put(&id, b"first act").is_ok()));
+    assert!(first <= 3 + 4, "{first} calls");
+    let get = cost(&mut || drop(session.get(&id).unwrap().unwrap()));
+    assert_eq!(get, 1);
+    let put = cost(&mut || assert!(session.put(&id, b"next").is_ok()));
+    assert_eq!(put, 2);
+    let new = cost(&mut || assert!(session.put(&record("P0", "new"), b"new").is_ok()));
+    assert_eq!(new, 2);
+    let subject = cost(&mut || assert!(session.put(&record("P1", "R0"), b"first").is_ok()));
+    assert_eq!(subject, 2);
+    let absent = cost(&mut || drop(session.get(&record("P0", "none")).unwrap()));
+    assert!(absent <= 3, "{absent} calls");
+    let ids: Vec<_> = (0..1000)
+        .map(|n| record("P0", &format!("many/{n}")))
+        .collect();
+    let many = cost(&mut || {
+        let documents = ids.iter().map(|id| (id, Document::from(b"content")));
+        assert_eq!(session.put_many(documents).unwrap().len(), ids.len());
+    });
+    assert_eq!(many, 2);
+    let page = cost(&mut || {
+        let chart = session.get_all(&common::subject("P0")).unwrap();
+        assert_eq!(chart.filter(Result::is_ok).count(), 1002);
+    });
+    // The patient entry is read before the first page and after the last one, and entries of many reads
+    // are written while the pages are read.
+    assert!(page <= 3 + 1, "{page} calls");
 }
