@@ -99,7 +99,8 @@ pub enum SecurityEvent {
         /// The number of lost entries.
         count: u64,
     },
-    /// The machine's clock was set back, or is behind the clock that began an earlier journal chain.
+    /// The machine's clock was set back, or is more than 90 minutes behind the clock that began another
+    /// journal chain, here or on another machine.
     /// Later journal entries and versions carry times that are too early.
     ClockSetBack {
         /// The difference, which is a lower bound.
