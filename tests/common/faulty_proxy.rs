@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ const COMMIT: &[u8] = b"commit\0";
 pub(crate) struct FaultyProxy {
     pub(crate) port: u16,
     cuts: Arc<AtomicUsize>,
+    round_trips: Arc<AtomicUsize>,
 }
 
 impl FaultyProxy {
@@ -33,6 +34,8 @@ impl FaultyProxy {
         let port = listener.local_addr().unwrap().port();
         let (commits, cuts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&cuts);
+        let round_trips = Arc::new(AtomicUsize::new(0));
+        let all_trips = Arc::clone(&round_trips);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
@@ -40,10 +43,24 @@ impl FaultyProxy {
                     continue;
                 };
                 let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || forward(from, to, delay, || false));
+                // Set by each request, and cleared by the first answer to it.
+                let is_asked = Arc::new(AtomicBool::new(false));
+                let (is_answered, trips) = (Arc::clone(&is_asked), Arc::clone(&all_trips));
+                thread::spawn(move || {
+                    let answered = |_: &[u8]| {
+                        let is_first = is_answered.swap(false, Ordering::SeqCst);
+                        trips.fetch_add(usize::from(is_first), Ordering::SeqCst);
+                        false
+                    };
+                    forward(from, to, delay, answered)
+                });
                 let (commits, cuts) = (Arc::clone(&commits), Arc::clone(&counted));
                 thread::spawn(move || {
-                    let is_cut = || {
+                    let is_cut = |bytes: &[u8]| {
+                        is_asked.store(true, Ordering::SeqCst);
+                        if !bytes.windows(COMMIT.len()).any(|part| part == COMMIT) {
+                            return false;
+                        }
                         let number = commits.fetch_add(1, Ordering::SeqCst) + 1;
                         let is_cut = number.is_multiple_of(every);
                         cuts.fetch_add(usize::from(is_cut), Ordering::SeqCst);
@@ -53,7 +70,16 @@ impl FaultyProxy {
                 });
             }
         });
-        Self { port, cuts }
+        Self {
+            port,
+            cuts,
+            round_trips,
+        }
+    }
+
+    /// Returns how often the server answered after a request.
+    pub(crate) fn round_trips(&self) -> usize {
+        self.round_trips.load(Ordering::SeqCst)
     }
 
     /// Returns the number of connections that were cut.
@@ -62,15 +88,19 @@ impl FaultyProxy {
     }
 }
 
-/// Forwards bytes until one side closes the connection, or until `is_cut` returns `true` after a commit.
-fn forward(mut from: TcpStream, mut to: TcpStream, delay: Duration, is_cut: impl Fn() -> bool) {
+/// Forwards bytes until one side closes the connection, or until `is_cut` returns `true` for forwarded bytes.
+fn forward(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    delay: Duration,
+    is_cut: impl Fn(&[u8]) -> bool,
+) {
     let mut bytes = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         thread::sleep(delay);
-        let is_commit = bytes[..count]
-            .windows(COMMIT.len())
-            .any(|part| part == COMMIT);
-        if to.write_all(&bytes[..count]).is_err() || (is_commit && is_cut()) {
+        // Count before forwarding, because the answer may follow at once.
+        let is_cut = is_cut(&bytes[..count]);
+        if to.write_all(&bytes[..count]).is_err() || is_cut {
             break;
         }
     }

@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod contention;
 mod encryption;
 mod extremes;
 mod model;

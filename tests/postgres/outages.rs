@@ -4,12 +4,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chartlock::storage::{CommitError, Expect, PostgresOptions, Storage, Transaction};
+use chartlock::storage::{
+    CommitError, Expect, PostgresOptions, Storage, StorageError, Transaction,
+};
 use chartlock::{Actor, Purpose, RecordId, Vault};
 
 use crate::common::Fixed;
 use crate::common::faulty_proxy::FaultyProxy;
-use crate::common::postgres_server::Server;
+use crate::common::postgres_server::{self, Server};
 
 /// Writers wait while the server crashes and restarts. No acknowledged put is lost.
 #[test]
@@ -90,6 +92,34 @@ fn ended_connections_lose_and_repeat_nothing() {
     });
 }
 
+/// Options for a schema, through a proxy.
+pub(crate) fn through(proxy: &FaultyProxy, schema: &str) -> PostgresOptions {
+    let connection = format!(
+        "host=127.0.0.1 port={} user=postgres dbname=postgres",
+        proxy.port
+    );
+    let options = PostgresOptions::parse(&connection).unwrap();
+    options.schema(schema).unwrap().connections(4)
+}
+
+/// A later transaction must not be applied before one that may still be applied.
+#[test]
+fn transaction_after_unknown_outcome_on_its_key_is_not_sent() {
+    let Some(server) = postgres_server::shared() else {
+        return;
+    };
+    let proxy = FaultyProxy::cutting(server.port, 2);
+    server.options_of("uncertain").migrate().unwrap();
+    let storage = through(&proxy, "uncertain").open().unwrap();
+    let put = |key: &[u8]| Transaction::new().put(key, b"1", Expect::Any);
+    assert!(storage.commit(&[put(b"r0")])[0].is_ok());
+    let results = storage.commit(&[put(b"r1"), put(b"r1"), put(b"r2")]);
+    let unsent = StorageError::Unreachable;
+    assert_eq!(results[0], Err(CommitError::Unknown));
+    assert_eq!(results[1], Err(CommitError::Io(unsent)));
+    assert!(results[2].is_ok(), "{results:?}");
+}
+
 /// A connection that is cut after its commit was sent leaves an unknown outcome. The vault resolves the
 /// outcome, so that the app sees no error and each put happens once.
 #[test]
@@ -100,12 +130,7 @@ fn commits_without_an_answer_happen_once() {
     let proxy = FaultyProxy::cutting(server.port, 7);
     let direct = server.options_of("proxied");
     direct.migrate().unwrap();
-    let connection = format!(
-        "host=127.0.0.1 port={} user=postgres dbname=postgres",
-        proxy.port
-    );
-    let proxied = PostgresOptions::parse(&connection).unwrap();
-    let proxied = proxied.schema("proxied").unwrap().connections(4);
+    let proxied = through(&proxy, "proxied");
     let vault = Vault::create(direct.open().unwrap(), &Fixed(1)).unwrap();
     drop(vault);
     let vault = Vault::open(proxied.open().unwrap(), &Fixed(1)).unwrap();

@@ -210,3 +210,19 @@ fn synchronous_replication_is_not_skipped() {
     let put = Transaction::new().put(b"r1", b"", Expect::Absent);
     assert_eq!(storage.commit(&[put]), [Err(CommitError::Unknown)]);
 }
+
+#[test]
+fn role_that_owns_only_its_schema_can_migrate_it() {
+    let Some(server) = postgres_server::shared() else {
+        return;
+    };
+    let sql = "create role tenant login; revoke create on database postgres from public;
+        create schema tenant authorization tenant;";
+    assert!(server.psql(sql).0);
+    let options = options_for(server.port, "tenant", "tenant");
+    options.migrate().unwrap();
+    let put = Transaction::new().put(b"r1", b"record", Expect::Absent);
+    assert!(options.open().unwrap().commit(&[put])[0].is_ok());
+    let other = options_for(server.port, "tenant", "another");
+    assert_eq!(other.migrate(), Err(StorageError::Denied));
+}

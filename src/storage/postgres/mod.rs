@@ -48,7 +48,7 @@ use crate::storage::{
 ///
 /// # What the database user needs
 /// `SELECT`, `INSERT`, `UPDATE` and `DELETE` on the tables of the schema, and `USAGE` on the schema.
-/// [`PostgresOptions::migrate`] also needs `CREATE`.
+/// [`PostgresOptions::migrate`] also needs `CREATE` on the schema, and on the database if the schema does not exist.
 ///
 /// # Destroyed values
 /// PostgreSQL keeps replaced rows in the table until a vacuum, and longer in the write-ahead log and in

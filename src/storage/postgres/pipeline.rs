@@ -5,6 +5,7 @@
 //! is committed exactly if all its statements and its commit succeeded. If an answer is missing, the
 //! commit outcome is unknown.
 
+use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -19,7 +20,7 @@ use super::preconditions::{Groups, Puts};
 use super::queries::{column, revision};
 use super::statements::{Sql, Statements};
 use crate::storage::limits::check_sizes;
-use crate::storage::{CommitError, Committed, Operation, Transaction};
+use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
 
 type QueryResult = Result<Vec<Row>, Error>;
 type Sent<'a> = Pin<Box<dyn Future<Output = QueryResult> + Send + 'a>>;
@@ -33,18 +34,28 @@ enum CommitAttempt {
     Done(Result<Committed, CommitError>),
     /// The server aborted the transaction because of a concurrent one.
     Retry(Error),
-    /// The connection was lost before the commit was sent.
+    /// The connection was lost before the transaction began.
     NotSent(Error),
 }
 
-/// Commits transactions in their order.
+/// Commits transactions in their order. After one with an unknown outcome, a transaction that touches one of
+/// its keys is not sent: it could be applied first.
 pub(super) async fn commit(
     connections: &ConnectionPool,
     transactions: Vec<Transaction>,
 ) -> Vec<Result<Committed, CommitError>> {
     let mut results = Vec::with_capacity(transactions.len());
+    let mut uncertain = HashSet::new();
     for transaction in &transactions {
-        results.push(commit_one(connections, transaction).await);
+        let keys = transaction.operations().iter().map(Operation::key);
+        let result = match keys.clone().any(|key| uncertain.contains(key)) {
+            true => Err(StorageError::Unreachable.into()),
+            false => commit_one(connections, transaction).await,
+        };
+        if result == Err(CommitError::Unknown) {
+            uncertain.extend(keys);
+        }
+        results.push(result);
     }
     results
 }
@@ -129,17 +140,17 @@ async fn attempt(
 /// Returns the outcome of a transaction with a failed statement. The server answered the commit if
 /// `is_ended`.
 fn failed_attempt(answers: Vec<QueryResult>, is_ended: bool) -> CommitAttempt {
-    let errors = answers.into_iter().filter_map(Result::err);
-    let mut errors = errors.filter(|error| !is_consequence(error));
-    let Some(error) = errors.next() else {
+    let errors = answers.into_iter().map(Result::err).enumerate();
+    let mut errors = errors.filter_map(|(index, error)| Some((index, error?)));
+    let Some((index, error)) = errors.find(|(_, error)| !is_consequence(error)) else {
         return CommitAttempt::Done(Err(CommitError::Unknown));
     };
     if let Some(operation) = conflict(&error) {
         return CommitAttempt::Done(Err(CommitError::Conflict { operation }));
     }
     match error.code() {
-        // The server ended the connection before it ran the statement, so it did not run the commit.
-        Some(code) if is_unavailable(code) => CommitAttempt::NotSent(error),
+        // Without the transaction that `begin` begins, no other statement changes anything.
+        Some(code) if is_unavailable(code) && index == 0 => CommitAttempt::NotSent(error),
         Some(_) if is_retryable(&error) => CommitAttempt::Retry(error),
         Some(_) if is_ended => CommitAttempt::Done(Err(failed(&error).into())),
         // Without answers, the server may have run the commit. A pooler that lost the server sends an

@@ -2,6 +2,7 @@
 
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 
 use super::connection::{Connection, ConnectionPool};
 use super::failure::failed;
@@ -71,9 +72,11 @@ async fn version(
 
 async fn create(connections: &ConnectionPool, connection: &Connection) -> Result<(), Error> {
     let schema = &connections.statements().schema;
-    connection
-        .execute(&format!("create schema if not exists \"{schema}\""))
-        .await?;
+    // A role without the right to create schemas can migrate a schema that exists.
+    if !has_schema(connection, schema).await? {
+        let create = format!("create schema if not exists \"{schema}\"");
+        connection.execute(&create).await?;
+    }
     let tables = format!(
         "begin;
          create table if not exists \"{schema}\".object
@@ -97,6 +100,15 @@ async fn create(connections: &ConnectionPool, connection: &Connection) -> Result
             .await;
     }
     Ok(())
+}
+
+async fn has_schema(connection: &Connection, schema: &str) -> Result<bool, Error> {
+    let sql = Sql {
+        text: "select 1 from information_schema.schemata where schema_name = $1".into(),
+        types: &[Type::TEXT],
+    };
+    let rows = connection.query(&sql, &[&schema]).await?;
+    Ok(!rows.is_empty())
 }
 
 fn is_race(error: &Error) -> bool {
