@@ -8,11 +8,15 @@ use std::thread;
 use std::time::Duration;
 
 use chartlock::Vault;
-use chartlock::storage::{Isolation, PostgresOptions};
+use chartlock::storage::{
+    CommitError, Committed, Isolation, PostgresOptions, PostgresStorage, Scan, ScanPage, Snapshot,
+    Storage, StorageError, Stored, Transaction,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::assert_clean;
 use crate::common::Fixed;
+use crate::common::brute_force::{brute_force, key_usage};
 use crate::common::faulty_proxy::FaultyProxy;
 use crate::common::postgres_server::{Bouncer, Server};
 use crate::maintenance::Place;
@@ -28,6 +32,8 @@ struct Access {
     port: u16,
     is_serializable: bool,
     is_unnamed: bool,
+    /// `true` if the server cancels statements, which the processes then repeat.
+    is_cancelled: bool,
 }
 
 impl Access {
@@ -36,6 +42,7 @@ impl Access {
             port,
             is_serializable: false,
             is_unnamed: false,
+            is_cancelled: false,
         }
     }
 
@@ -91,7 +98,10 @@ fn soak_over(test: &str, access: impl FnOnce(&Server) -> Access, disturb: impl F
             println!("{text}");
         }
     });
-    assert_clean(&Vault::open(direct.open().unwrap(), &Fixed(1)).unwrap());
+    let storage = Arc::new(direct.open().unwrap());
+    let vault = Vault::open(Arc::clone(&storage), &Fixed(1)).unwrap();
+    assert_clean(&vault);
+    assert_eq!(key_usage(&vault), brute_force(&*storage));
 }
 
 fn spawn(test: &str, access: Access, process: u64) -> Child {
@@ -107,9 +117,72 @@ fn spawn(test: &str, access: Access, process: u64) -> Child {
 
 fn work(access: Access) {
     let process = std::env::var(PROCESS).unwrap().parse().unwrap();
-    let storage = Arc::new(access.options().open().unwrap());
+    let open = || access.options().open();
+    let mut opened = open();
+    while access.is_cancelled && matches!(opened, Err(StorageError::TimedOut)) {
+        opened = open();
+    }
+    let storage = opened.unwrap();
+    let storage: Arc<dyn Storage> = match access.is_cancelled {
+        true => Arc::new(Repeating(storage)),
+        false => Arc::new(storage),
+    };
     let files = None;
     work_in(&Place { storage, files }, process);
+}
+
+/// Storage wrapper that repeats calls which timed out. A transaction that timed out was not committed; if it
+/// had been, its repetition would conflict with it.
+#[derive(Debug)]
+struct Repeating(PostgresStorage);
+
+impl Repeating {
+    fn until_answered<T>(
+        &self,
+        mut call: impl FnMut(&PostgresStorage) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        for _ in 0..1000 {
+            match call(&self.0) {
+                Err(StorageError::TimedOut) => {}
+                answer => return answer,
+            }
+        }
+        Err(StorageError::TimedOut)
+    }
+}
+
+impl Storage for Repeating {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.until_answered(|storage| storage.read(keys))
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+        self.until_answered(|storage| storage.scan(scan))
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let commit = |transaction: &Transaction| {
+            let timed_out = Err(CommitError::Io(StorageError::TimedOut));
+            let once = || self.0.commit(std::slice::from_ref(transaction)).remove(0);
+            let mut answers = std::iter::repeat_with(once).take(1000);
+            answers
+                .find(|answer| *answer != timed_out)
+                .unwrap_or(timed_out)
+        };
+        transactions.iter().map(commit).collect()
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        self.until_answered(|storage| storage.last(prefixes))
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.until_answered(PostgresStorage::snapshot)
+    }
 }
 
 fn undisturbed(_: &Server) {
@@ -179,4 +252,24 @@ fn soak_with_slow_network_stays_clean() {
     let delay = Duration::from_millis(10);
     let access = |server: &Server| Access::to(FaultyProxy::delaying(server.port, delay).port);
     soak_over(test, access, undisturbed);
+}
+
+/// The server cancels statements that take too long, and others at any moment.
+#[test]
+fn soak_with_cancelled_statements_stays_clean() {
+    let test = "postgres::soak_with_cancelled_statements_stays_clean";
+    let access = |server: &Server| {
+        let sql = "alter role postgres set statement_timeout = 60";
+        assert!(server.psql(sql).0);
+        Access {
+            is_cancelled: true,
+            ..Access::to(server.port)
+        }
+    };
+    soak_over(test, access, |server| {
+        thread::sleep(Duration::from_millis(50));
+        let sql = "select pg_cancel_backend(pid) from pg_stat_activity
+            where state = 'active' and pid <> pg_backend_pid()";
+        server.psql(sql);
+    });
 }
