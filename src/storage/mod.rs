@@ -30,6 +30,8 @@ mod snapshot;
 mod split;
 mod split_snapshot;
 mod transaction;
+#[cfg(feature = "postgres")]
+mod worker;
 
 use std::fmt;
 use std::sync::Arc;
