@@ -25,11 +25,17 @@ mod per_operation;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub(crate) mod read_only;
+mod router;
 mod scan;
+mod sides;
 mod snapshot;
 mod split;
-mod split_snapshot;
+#[cfg(feature = "file")]
+mod split_backup;
 mod transaction;
+mod waves;
+#[cfg(feature = "postgres")]
+mod worker;
 
 use std::fmt;
 use std::sync::Arc;
@@ -48,6 +54,7 @@ pub use object::{Revision, Stored, Value};
 pub use per_operation::PerOperation;
 #[cfg(feature = "postgres")]
 pub use postgres::{Isolation, PostgresOptions, PostgresStorage};
+pub use router::RouterStorage;
 pub use scan::{Projection, Scan, ScanItem, ScanPage, UnreadableRange};
 pub use snapshot::Snapshot;
 pub use split::SplitStorage;
@@ -84,6 +91,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// transactions durable together (one sync, parallel requests), and one transaction may fail
     /// while another succeeds. Transactions of one call that touch the same key are applied in the
     /// given order.
+    ///
+    /// The vault puts an operation on a content segment (a key that begins with `s`) alone into its
+    /// transaction, so that a [`RouterStorage`] can store segments elsewhere.
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>>;
 
     /// Returns `true` if every transaction is all or nothing, and if all its changes become visible

@@ -4,11 +4,11 @@
 //! the other storage; the operations of a transaction are applied in order. Must not know: the types
 //! of the two storages, the content of values, or more of a storage key than its first byte.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{PoisonError, RwLock};
 
-use super::split_snapshot::SplitSnapshot;
+use super::sides::{NamedClasses, Side, Sides};
+use super::waves::independent;
 use crate::storage::{
     CommitError, Committed, Integrity, Operation, Scan, ScanPage, Snapshot, Storage, StorageError,
     Stored, Transaction,
@@ -59,53 +59,43 @@ use crate::storage::{
 /// ```
 #[derive(Debug)]
 pub struct SplitStorage<K, D> {
-    keys: K,
-    data: D,
-    /// Locked for reading during each commit, and for writing while a snapshot of both sides begins.
-    pub(super) commits: RwLock<()>,
+    pub(super) sides: Sides<K, D>,
 }
+
+/// The vault header and the patient entries.
+const KEYS: NamedClasses = NamedClasses(b"vp");
 
 impl<K: Storage, D: Storage> SplitStorage<K, D> {
     /// Creates a split storage. Objects whose storage key begins with `v` or `p` go to `keys`, and all
     /// other objects to `data`.
     pub fn new(keys: K, data: D) -> Self {
         Self {
-            keys,
-            data,
-            commits: RwLock::default(),
+            sides: Sides::new(KEYS, keys, data),
         }
     }
 
     /// Returns the storage of the vault header and the patient entries.
     pub fn keys(&self) -> &K {
-        &self.keys
+        &self.sides.named
     }
 
     /// Returns the storage of all other objects.
     pub fn data(&self) -> &D {
-        &self.data
-    }
-
-    fn side(&self, side: Side) -> &dyn Storage {
-        match side {
-            Side::Keys => &self.keys,
-            Side::Data => &self.data,
-        }
+        &self.sides.rest
     }
 }
 
 impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        read_sides(keys, |side, keys| self.side(side).read(keys))
+        self.sides.read(keys)
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        scan_sides(scan, |side| self.side(side).scan(scan))
+        self.sides.scan(scan)
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        // Block snapshots, because a snapshot must contain both sides of a transaction or neither.
-        let _no_snapshot = self.commits.read().unwrap_or_else(PoisonError::into_inner);
+        let _no_snapshot = self.sides.block_snapshots();
         let mut results = Vec::with_capacity(transactions.len());
         let mut rest = transactions;
         while !rest.is_empty() {
@@ -121,45 +111,23 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     }
 
     fn is_exclusive(&self) -> bool {
-        self.keys.is_exclusive() && self.data.is_exclusive()
+        self.sides.is_exclusive()
     }
 
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
-        prefixes
-            .iter()
-            .map(|prefix| {
-                let sides = match prefix.is_empty() {
-                    true => vec![Side::Keys, Side::Data],
-                    false => vec![Side::of(prefix)],
-                };
-                let mut last = sides
-                    .into_iter()
-                    .map(|side| Ok(self.side(side).last(&[*prefix])?.pop().flatten()));
-                last.try_fold(
-                    None,
-                    |max, last: Result<_, StorageError>| Ok(max.max(last?)),
-                )
-            })
-            .collect()
+        self.sides.last(prefixes)
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        let (keys, data) = self.at_once(K::snapshot, D::snapshot)?;
-        Ok(Box::new(SplitSnapshot { keys, data }))
+        self.sides.snapshot()
     }
 
     fn integrity(&self) -> Result<Integrity, StorageError> {
-        let mut integrity = self.keys.integrity()?;
-        let data = self.data.integrity()?;
-        integrity.structure_faults += data.structure_faults;
-        integrity.missing_values.extend(data.missing_values);
-        Ok(integrity)
+        self.sides.integrity()
     }
 
     fn close(&self) -> Result<(), StorageError> {
-        // Close both, even if one fails.
-        let keys = self.keys.close();
-        self.data.close().and(keys)
+        self.sides.close()
     }
 }
 
@@ -170,7 +138,7 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
     fn commit_wave(&self, wave: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let mut all: Vec<_> = wave.iter().map(Progress::new).collect();
         while all.iter().any(Progress::is_under_way) {
-            for side in [Side::Data, Side::Keys] {
+            for side in [Side::Rest, Side::Named] {
                 let mut turn: Vec<_> = all
                     .iter_mut()
                     .filter(|progress| progress.next_side() == Some(side))
@@ -179,7 +147,7 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
                     continue;
                 }
                 let runs: Vec<_> = turn.iter().map(|progress| progress.next_run()).collect();
-                let mut results = self.side(side).commit(&runs).into_iter();
+                let mut results = self.sides.storage(side).commit(&runs).into_iter();
                 for progress in &mut turn {
                     // Treat a missing result as an unknown outcome.
                     progress.advance(results.next().unwrap_or(Err(CommitError::Unknown)));
@@ -188,60 +156,6 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
         }
         all.into_iter().map(|progress| progress.result).collect()
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Keys,
-    Data,
-}
-
-impl Side {
-    pub(super) fn of(key: &[u8]) -> Self {
-        match key.first() {
-            Some(b'v' | b'p') => Self::Keys,
-            _ => Self::Data,
-        }
-    }
-}
-
-/// Scans the side of the prefix. The empty prefix is on both sides.
-pub(super) fn scan_sides(
-    scan: Scan<'_>,
-    of: impl Fn(Side) -> Result<ScanPage, StorageError>,
-) -> Result<ScanPage, StorageError> {
-    if scan.prefix.is_empty() {
-        let pages = [of(Side::Keys)?, of(Side::Data)?];
-        return Ok(merge(pages, scan.limit.max(1)));
-    }
-    of(Side::of(scan.prefix))
-}
-
-/// Reads each key from its side, with at most one read of a side.
-pub(super) fn read_sides(
-    keys: &[&[u8]],
-    read: impl Fn(Side, &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError>,
-) -> Result<Vec<Option<Stored>>, StorageError> {
-    let results = |side| {
-        let asked: Vec<_> = keys
-            .iter()
-            .copied()
-            .filter(|key| Side::of(key) == side)
-            .collect();
-        match asked.is_empty() {
-            true => Ok(VecDeque::new()),
-            false => read(side, &asked).map(VecDeque::from),
-        }
-    };
-    let mut from_keys = results(Side::Keys)?;
-    let mut from_data = results(Side::Data)?;
-    Ok(keys
-        .iter()
-        .map(|key| match Side::of(key) {
-            Side::Keys => from_keys.pop_front().flatten(),
-            Side::Data => from_data.pop_front().flatten(),
-        })
-        .collect())
 }
 
 /// The progress of one transaction through both storages.
@@ -256,7 +170,7 @@ impl<'a> Progress<'a> {
         let operations = transaction.operations();
         let mut end = 0;
         let runs = operations
-            .chunk_by(|one, next| Side::of(one.key()) == Side::of(next.key()))
+            .chunk_by(|one, next| KEYS.side_of(one.key()) == KEYS.side_of(next.key()))
             .map(|run| {
                 let start = end;
                 end += run.len();
@@ -277,7 +191,7 @@ impl<'a> Progress<'a> {
     fn next_side(&self) -> Option<Side> {
         let run = self.runs.front()?;
         let first = self.operations.get(run.start)?;
-        Some(Side::of(first.key()))
+        Some(KEYS.side_of(first.key()))
     }
 
     fn next_run(&self) -> Transaction {
@@ -307,56 +221,4 @@ impl<'a> Progress<'a> {
             }
         }
     }
-}
-
-/// Returns the length of the longest prefix of independent transactions: no transaction in the prefix
-/// writes a key that another transaction in the prefix touches.
-fn independent(transactions: &[Transaction]) -> usize {
-    let mut written: HashMap<&[u8], bool> = HashMap::new();
-    for (index, transaction) in transactions.iter().enumerate() {
-        let touches = |operation: &Operation| {
-            let writes = !matches!(operation, Operation::Check { .. });
-            match written.get(operation.key()) {
-                None => false,
-                Some(written) => writes || *written,
-            }
-        };
-        if transaction.operations().iter().any(touches) {
-            return index;
-        }
-        for operation in transaction.operations() {
-            let writes = !matches!(operation, Operation::Check { .. });
-            *written.entry(operation.key()).or_default() |= writes;
-        }
-    }
-    transactions.len()
-}
-
-/// Merges the pages of both storages. If pages are incomplete, the result ends at the smallest of their
-/// ends, because that storage may contain more keys after the end of its page.
-fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
-    let mut more = pages.iter().any(|page| page.more);
-    let horizon = pages
-        .iter()
-        .filter(|page| page.more)
-        .filter_map(|page| page.end().map(<[u8]>::to_vec))
-        .min();
-    let is_within = |key: &Vec<u8>| horizon.as_ref().is_none_or(|horizon| key <= horizon);
-    let [mut one, other] = pages;
-    one.items.extend(other.items);
-    one.unreadable.extend(other.unreadable);
-    one.items
-        .sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    one.unreadable
-        .sort_unstable_by(|one, other| one.first.cmp(&other.first));
-    let known = one.items.len();
-    one.items.retain(|item| is_within(&item.key));
-    one.items.truncate(limit);
-    more |= one.items.len() < known;
-    // A range after the end of this page belongs to a later page.
-    let end = one.items.last().map(|item| item.key.clone());
-    one.unreadable.retain(|range| {
-        is_within(&range.first) && (!more || end.as_ref().is_none_or(|end| range.first <= *end))
-    });
-    ScanPage { more, ..one }
 }

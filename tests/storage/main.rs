@@ -53,6 +53,7 @@ mod messages;
 mod missing;
 #[cfg(all(feature = "file", unix))]
 mod read_only;
+mod router;
 #[cfg(all(feature = "file", unix))]
 mod salvage;
 #[cfg(all(feature = "file", unix))]

@@ -45,6 +45,7 @@ mod recovery;
 mod rotation;
 mod secrets;
 mod segment_reads;
+mod segment_transactions;
 mod segments;
 mod split_backups;
 mod streams;

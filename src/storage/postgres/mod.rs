@@ -15,7 +15,6 @@ mod queries;
 mod schema_version;
 mod sql_snapshot;
 mod statements;
-mod worker;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use std::sync::Arc;
 pub use postgres_options::{Isolation, PostgresOptions};
 
 use self::connection::ConnectionPool;
-use self::worker::Worker;
+use crate::storage::worker::Worker;
 use crate::storage::{
     CommitError, Committed, Scan, ScanPage, Snapshot, Storage, StorageError, Stored, Transaction,
 };
@@ -91,17 +90,9 @@ impl Storage for PostgresStorage {
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let connections = Arc::clone(&self.connections);
         let owned = transactions.to_vec();
-        let done = self
-            .worker
-            .run(async move { pipeline::commit(&connections, owned).await });
-        match done {
-            Ok(results) => results,
-            // After a fork or `close`, this process sends nothing, so the outcome is known.
-            Err(error @ (StorageError::Forked | StorageError::Stopped)) => {
-                vec![Err(error.into()); transactions.len()]
-            }
-            Err(_) => vec![Err(CommitError::Unknown); transactions.len()],
-        }
+        self.worker.commit(transactions.len(), async move {
+            pipeline::commit(&connections, owned).await
+        })
     }
 
     fn is_transactional(&self) -> bool {

@@ -10,8 +10,8 @@ use super::PostgresStorage;
 use super::connection::ConnectionPool;
 use super::schema_version;
 use super::statements::Statements;
-use super::worker::Worker;
 use crate::storage::StorageError;
+use crate::storage::worker::Worker;
 
 /// Default number of connections.
 const CONNECTIONS: usize = 8;
@@ -199,7 +199,7 @@ impl PostgresOptions {
     }
 
     fn connect(&self) -> Result<(Worker, Arc<ConnectionPool>), StorageError> {
-        let worker = Worker::start()?;
+        let worker = Worker::start("chartlock-postgres")?;
         let statements = Statements::new(&self.schema, self.isolation, self.answer_wait);
         let connections = Arc::new(ConnectionPool::new(self, statements)?);
         Ok((worker, connections))

@@ -9,7 +9,7 @@ use super::connection::{Connection, ConnectionPool, Parameter};
 use super::failure::failed;
 use super::queries::{self, RowSource, ScanRange};
 use super::statements::{Sql, Statements};
-use super::worker::Worker;
+use crate::storage::worker::Worker;
 use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
 
 /// Transaction that sees the storage at one point in time. Its connection is not in the pool, so that

@@ -1,4 +1,7 @@
-//! Thread that runs the connections for the calling threads.
+//! Thread that runs the requests of a backend with an async client, for the calling threads.
+//!
+//! Guarantees: a call works inside and outside an async runtime, and fails in a forked child process. Must
+//! not know: the requests.
 
 use std::fmt;
 use std::future::Future;
@@ -8,7 +11,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::storage::StorageError;
+use crate::storage::{CommitError, Committed, StorageError};
 
 /// Async runtime with one thread. All clones share the thread, which ends when the last clone is dropped.
 #[derive(Clone)]
@@ -23,11 +26,11 @@ struct SharedRuntime {
 }
 
 impl Worker {
-    /// Starts the thread.
-    pub(super) fn start() -> Result<Self, StorageError> {
+    /// Starts the thread with this name.
+    pub(super) fn start(name: &str) -> Result<Self, StorageError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("chartlock-postgres")
+            .thread_name(name)
             .enable_all()
             .build()?;
         let shared = Arc::new(SharedRuntime {
@@ -57,6 +60,22 @@ impl Worker {
         });
         let lost = |_| StorageError::Io(std::io::ErrorKind::Other);
         receiver.recv().map_err(lost)
+    }
+
+    /// Runs the commit of `count` transactions as [`run`](Self::run) does, and returns a result for each.
+    pub(super) fn commit(
+        &self,
+        count: usize,
+        commit: impl Future<Output = Vec<Result<Committed, CommitError>>> + Send + 'static,
+    ) -> Vec<Result<Committed, CommitError>> {
+        match self.run(commit) {
+            Ok(results) => results,
+            // After a fork or `close`, this process sends nothing, so the outcome is known.
+            Err(error @ (StorageError::Forked | StorageError::Stopped)) => {
+                vec![Err(error.into()); count]
+            }
+            Err(_) => vec![Err(CommitError::Unknown); count],
+        }
     }
 }
 

@@ -1,0 +1,31 @@
+//! Waves of independent transactions, for backends that commit several transactions at once.
+//!
+//! Guarantees: no transaction of a wave writes a key that another one of the wave touches. Must not know:
+//! the backend.
+
+use std::collections::HashMap;
+
+use crate::storage::{Operation, Transaction};
+
+/// Returns the length of the longest prefix of independent transactions: no transaction in the prefix
+/// writes a key that another transaction in the prefix touches.
+pub(super) fn independent(transactions: &[Transaction]) -> usize {
+    let mut written: HashMap<&[u8], bool> = HashMap::new();
+    for (index, transaction) in transactions.iter().enumerate() {
+        let touches = |operation: &Operation| {
+            let writes = !matches!(operation, Operation::Check { .. });
+            match written.get(operation.key()) {
+                None => false,
+                Some(written) => writes || *written,
+            }
+        };
+        if transaction.operations().iter().any(touches) {
+            return index;
+        }
+        for operation in transaction.operations() {
+            let writes = !matches!(operation, Operation::Check { .. });
+            *written.entry(operation.key()).or_default() |= writes;
+        }
+    }
+    transactions.len()
+}
