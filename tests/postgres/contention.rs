@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use chartlock::access::SecurityEvent;
-use chartlock::storage::Storage;
+use chartlock::storage::{CommitError, Expect, Storage, Transaction};
 use chartlock::{Error, Precondition, RecordId, Vault, VaultOptions};
 
 use crate::common::brute_force::{brute_force, key_usage};
@@ -148,4 +148,29 @@ fn put_makes_two_round_trips_and_get_one() {
         trips_of(&|| assert_eq!(session.put(&id("c"), b"x"), Ok(1))),
         2
     );
+}
+
+/// A conflict of one transaction costs the others more round trips, but not their commit.
+#[test]
+fn independent_transactions_of_one_call_share_a_round_trip() {
+    let Some(server) = postgres_server::shared() else {
+        return;
+    };
+    let proxy = FaultyProxy::delaying(server.port, Duration::ZERO);
+    server.options_of("batches").migrate().unwrap();
+    let storage = through(&proxy, "batches").connections(1).open().unwrap();
+    let put = |key: String| Transaction::new().put(key, b"1", Expect::Absent);
+    let batch = |name: &str| -> Vec<_> { (0..200).map(|n| put(format!("{name}{n}"))).collect() };
+    assert!(storage.commit(&batch("r")).iter().all(Result::is_ok));
+    let before = proxy.round_trips();
+    let results = storage.commit(&batch("h"));
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(proxy.round_trips() - before, 1);
+    let mut mixed = batch("s");
+    mixed[7] = put("h7".into());
+    let results = storage.commit(&mixed);
+    let failed: Vec<_> = (0..200).filter(|index| results[*index].is_err()).collect();
+    assert_eq!(failed, [7]);
+    let conflict = CommitError::Conflict { operation: 0 };
+    assert_eq!(results[7], Err(conflict));
 }

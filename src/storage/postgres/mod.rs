@@ -6,6 +6,7 @@
 //! Every statement is plain SQL without advisory locks, sequences, stored procedures or large objects, so
 //! that servers which are compatible with PostgreSQL can run it.
 
+mod batches;
 mod connection;
 mod failure;
 mod pipeline;
@@ -91,7 +92,7 @@ impl Storage for PostgresStorage {
         let connections = Arc::clone(&self.connections);
         let owned = transactions.to_vec();
         self.worker.commit(transactions.len(), async move {
-            pipeline::commit(&connections, owned).await
+            batches::commit(&connections, owned).await
         })
     }
 

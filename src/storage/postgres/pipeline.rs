@@ -5,7 +5,6 @@
 //! is committed exactly if all its statements and its commit succeeded. If an answer is missing, the
 //! commit outcome is unknown.
 
-use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -20,7 +19,7 @@ use super::preconditions::{Groups, Puts};
 use super::queries::{column, revision};
 use super::statements::{Sql, Statements};
 use crate::storage::limits::check_sizes;
-use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
+use crate::storage::{CommitError, Committed, Operation, Transaction};
 
 type QueryResult = Result<Vec<Row>, Error>;
 type Sent<'a> = Pin<Box<dyn Future<Output = QueryResult> + Send + 'a>>;
@@ -38,29 +37,8 @@ enum CommitAttempt {
     NotSent(Error),
 }
 
-/// Commits transactions in their order. After one with an unknown outcome, a transaction that touches one of
-/// its keys is not sent: it could be applied first.
-pub(super) async fn commit(
-    connections: &ConnectionPool,
-    transactions: Vec<Transaction>,
-) -> Vec<Result<Committed, CommitError>> {
-    let mut results = Vec::with_capacity(transactions.len());
-    let mut uncertain = HashSet::new();
-    for transaction in &transactions {
-        let keys = transaction.operations().iter().map(Operation::key);
-        let result = match keys.clone().any(|key| uncertain.contains(key)) {
-            true => Err(StorageError::Unreachable.into()),
-            false => commit_one(connections, transaction).await,
-        };
-        if result == Err(CommitError::Unknown) {
-            uncertain.extend(keys);
-        }
-        results.push(result);
-    }
-    results
-}
-
-async fn commit_one(
+/// Commits one transaction.
+pub(super) async fn commit_one(
     connections: &ConnectionPool,
     transaction: &Transaction,
 ) -> Result<Committed, CommitError> {

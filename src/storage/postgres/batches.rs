@@ -1,0 +1,121 @@
+//! Batches of independent transactions, which the server commits as one transaction.
+//!
+//! One round trip and one sync then suffice for many small transactions, such as the deletions of an erasure or the
+//! objects of a restored archive.
+
+use std::collections::HashSet;
+
+use super::connection::ConnectionPool;
+use super::pipeline::commit_one;
+use crate::storage::waves::independent;
+use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
+
+/// Maximum number of transactions in a batch.
+const TRANSACTIONS_MAX: usize = 1024;
+/// Size of values, in bytes, from which a batch ends.
+const BATCH_BYTES: usize = 8 << 20;
+
+type CommitResult = Result<Committed, CommitError>;
+
+/// Commits transactions in their order. After an unknown outcome, a transaction that touches one of the same
+/// keys is not sent: it could be applied first.
+pub(super) async fn commit(
+    connections: &ConnectionPool,
+    transactions: Vec<Transaction>,
+) -> Vec<CommitResult> {
+    let mut results = Vec::with_capacity(transactions.len());
+    let mut uncertain = HashSet::new();
+    let mut rest = transactions.as_slice();
+    while !rest.is_empty() {
+        let (batch, later) = rest.split_at(batch_length(rest));
+        let is_certain = !batch.iter().any(|it| touches(it, &uncertain));
+        let together = match batch.len() > 1 && is_certain {
+            true => commit_together(connections, batch).await,
+            false => None,
+        };
+        let answers = match together {
+            Some(answers) => answers,
+            None => commit_each(connections, batch, &uncertain).await,
+        };
+        for (transaction, answer) in batch.iter().zip(&answers) {
+            if *answer == Err(CommitError::Unknown) {
+                uncertain.extend(transaction.operations().iter().map(Operation::key));
+            }
+        }
+        results.extend(answers);
+        rest = later;
+    }
+    results
+}
+
+/// Commits each transaction of a batch on its own, unless it touches an uncertain key.
+async fn commit_each(
+    connections: &ConnectionPool,
+    batch: &[Transaction],
+    uncertain: &HashSet<&[u8]>,
+) -> Vec<CommitResult> {
+    let mut results = Vec::with_capacity(batch.len());
+    for transaction in batch {
+        results.push(match touches(transaction, uncertain) {
+            true => Err(StorageError::Unreachable.into()),
+            false => commit_one(connections, transaction).await,
+        });
+    }
+    results
+}
+
+fn touches(transaction: &Transaction, keys: &HashSet<&[u8]>) -> bool {
+    let operations = transaction.operations().iter();
+    !keys.is_empty() && operations.map(Operation::key).any(|key| keys.contains(key))
+}
+
+/// Returns the number of transactions in the next batch, which are independent.
+fn batch_length(transactions: &[Transaction]) -> usize {
+    let candidates = transactions.get(..TRANSACTIONS_MAX).unwrap_or(transactions);
+    let mut bytes = 0;
+    let within = candidates.iter().take_while(|transaction| {
+        let has_room = bytes < BATCH_BYTES;
+        let values = transaction
+            .operations()
+            .iter()
+            .map(|operation| match operation {
+                Operation::Put { value, .. } => value.len(),
+                Operation::Delete { .. } | Operation::Check { .. } => 0,
+            });
+        bytes += values.sum::<usize>();
+        has_room
+    });
+    let within = within.count();
+    independent(candidates.get(..within).unwrap_or(candidates)).max(1)
+}
+
+/// Commits a batch as one transaction. Returns `None` if nothing was committed because at least one of its
+/// transactions cannot be, so that each must be tried on its own.
+async fn commit_together(
+    connections: &ConnectionPool,
+    batch: &[Transaction],
+) -> Option<Vec<CommitResult>> {
+    let operations = batch.iter().flat_map(Transaction::operations).cloned();
+    match commit_one(connections, &operations.collect()).await {
+        Ok(committed) => Some(split(committed, batch)),
+        Err(CommitError::Conflict { .. } | CommitError::Io(StorageError::TooLarge)) => None,
+        // The server is the reason, so nothing would be different for one of them.
+        Err(error) => Some(vec![Err(error); batch.len()]),
+    }
+}
+
+/// Splits the result of a batch into those of its transactions.
+fn split(committed: Committed, batch: &[Transaction]) -> Vec<CommitResult> {
+    let mut revisions = committed.revisions.into_iter();
+    let results = batch.iter().map(|transaction| {
+        let operations = transaction.operations();
+        let is_destroying = |operation: &Operation| {
+            matches!(operation, Operation::Put { destroying, .. } if *destroying)
+        };
+        Ok(Committed {
+            revisions: revisions.by_ref().take(operations.len()).collect(),
+            deferred: operations.iter().any(is_destroying),
+        })
+    });
+    results.collect()
+}
