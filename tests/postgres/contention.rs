@@ -59,7 +59,7 @@ fn sixteen_writers_of_one_record_have_one_winner_each_round() {
 }
 
 #[test]
-fn clocks_an_hour_apart_cause_no_alarm_and_collect_nothing_early() {
+fn clocks_that_differ_by_an_hour_cause_no_alarm_and_collect_nothing_early() {
     let Some(server) = postgres_server::shared() else {
         return;
     };
