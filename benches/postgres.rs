@@ -10,8 +10,12 @@
     reason = "the shared helpers are those of the tests"
 )]
 
+#[path = "common/busy.rs"]
+mod busy;
 #[path = "../tests/common/credential.rs"]
 mod credential;
+#[path = "../tests/common/faulty_proxy.rs"]
+mod faulty_proxy;
 #[path = "../tests/common/postgres_server.rs"]
 mod postgres_server;
 #[path = "common/ratio.rs"]
@@ -21,9 +25,14 @@ mod timed;
 
 use std::cell::Cell;
 use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use busy::busy;
+use chartlock::storage::PostgresOptions;
 use chartlock::{Actor, Document, Purpose, RecordId, Session, Vault};
 use credential::Fixed;
+use faulty_proxy::FaultyProxy;
 use postgres_server::Server;
 use ratio::ratio;
 use timed::timed;
@@ -137,21 +146,61 @@ fn main() {
         || timed(1, || drop(session.get(&id(1)).unwrap().unwrap())),
         || timed(1, || _ = plain.select(1)),
     );
+    let put_many = || {
+        let ids: Vec<_> = next(&ours, BATCH as i64).map(id).collect();
+        let records = ids.iter().map(|id| (id, Document::new(&content)));
+        let outcomes = session.put_many(records).unwrap();
+        assert!(outcomes.iter().all(Result::is_ok));
+    };
+    let insert_many = || plain.insert(next(&theirs, BATCH as i64));
     ratio(
         "put_many of 1,000 of 1 KiB",
         ROUNDS / 20,
-        || {
-            let ids: Vec<_> = next(&ours, BATCH as i64).map(id).collect();
-            timed(1, || {
-                let records = ids.iter().map(|id| (id, Document::new(&content)));
-                for outcome in session.put_many(records).unwrap() {
-                    outcome.unwrap();
-                }
-            })
-        },
-        || {
-            let numbers = next(&theirs, BATCH as i64);
-            timed(1, || plain.insert(numbers.clone()))
-        },
+        || timed(1, put_many),
+        || timed(1, insert_many),
     );
+    ratio(
+        "10 put_many of 1,000, CPU of client and server",
+        ROUNDS / 20,
+        || busy("postgres", || (0..10).for_each(|_| put_many())),
+        || busy("postgres", || (0..10).for_each(|_| insert_many())),
+    );
+    drop(session);
+    drop(vault);
+    print_threads(&server);
+}
+
+/// Prints how many times more puts 16 threads make than one, if each message takes 5 ms.
+fn print_threads(server: &Server) {
+    let proxy = FaultyProxy::delaying(server.port, Duration::from_millis(5));
+    server.options_of("delayed").migrate().unwrap();
+    let address = format!("host=127.0.0.1 port={} user=postgres", proxy.port);
+    let options = PostgresOptions::parse(&address).unwrap();
+    let storage = options.schema("delayed").unwrap().open().unwrap();
+    let vault = Vault::create(storage, &Fixed(1)).unwrap();
+    session(&vault).put(&id(0), b"first").unwrap();
+    let rates = [1, 16].map(|threads| puts_per_second(&vault, threads));
+    println!(
+        "16 threads at 5 ms a message: {:.0} puts/s, 1 thread {:.0} puts/s, ratio {:.1}",
+        rates[1],
+        rates[0],
+        rates[1] / rates[0]
+    );
+}
+
+fn puts_per_second(vault: &Vault, threads: i64) -> f64 {
+    const PUTS: i64 = 100;
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for thread in 1..=threads {
+            let session = session(vault);
+            scope.spawn(move || {
+                for number in 0..PUTS {
+                    let number = thread * 1_000_000 + number;
+                    session.put(&id(number), &[7; SIZE]).unwrap();
+                }
+            });
+        }
+    });
+    (threads * PUTS) as f64 / start.elapsed().as_secs_f64()
 }
