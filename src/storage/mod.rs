@@ -19,6 +19,8 @@ mod integrity;
 mod limits;
 mod memory;
 mod object;
+#[cfg(feature = "object-store")]
+mod object_store;
 pub(crate) mod past_ranges;
 #[cfg(feature = "conformance")]
 mod per_operation;
@@ -34,12 +36,14 @@ mod split;
 mod split_backup;
 mod transaction;
 mod waves;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "object-store"))]
 mod worker;
 
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "object-store")]
+pub use self::object_store::{ObjectOptions, ObjectStorage};
 pub use crate::error::{BackendCode, StorageError};
 pub(crate) use damage::{read_each, scan_page};
 #[cfg(feature = "conformance")]

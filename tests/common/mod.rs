@@ -27,7 +27,11 @@ pub(crate) mod passphrase;
 #[cfg(all(feature = "postgres", unix))]
 pub(crate) mod postgres_server;
 pub(crate) mod recorded_spans;
+#[cfg(all(feature = "object-store", unix))]
+pub(crate) mod s3_server;
 pub(crate) mod scratch;
+#[cfg(all(any(feature = "object-store", feature = "postgres"), unix))]
+pub(crate) mod server_process;
 pub(crate) mod session;
 #[macro_use]
 pub(crate) mod stage;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,10 +13,7 @@ use std::time::{Duration, Instant};
 use chartlock::storage::{PostgresOptions, PostgresStorage};
 use tempfile::TempDir;
 
-/// Shell script that starts a program, and sends the signal `$0` to the program when standard input ends.
-/// Standard input ends with the test process, even if the process is killed.
-const SCRIPT: &str =
-    r#""$@" </dev/null & server=$!; cat >/dev/null; kill -"$0" $server; wait $server"#;
+use super::server_process::{SCRIPT, free_port};
 
 /// A running server with an empty database cluster.
 pub(crate) struct Server {
@@ -299,9 +296,4 @@ fn bin() -> Option<PathBuf> {
     let programs = ["initdb", "postgres", "psql", "pg_dump"];
     all.filter(|bin| programs.iter().all(|program| bin.join(program).exists()))
         .max()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

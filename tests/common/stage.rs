@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chartlock::internals::clock::Clock;
 use chartlock::storage::{
-    FaultAction, FaultPoint, Faulty, FileStorage, MemoryStorage, PerOperation, SplitStorage,
-    Storage,
+    FaultAction, FaultPoint, Faulty, FileStorage, MemoryStorage, PerOperation, RouterStorage,
+    SplitStorage, Storage,
 };
 use chartlock::{CipherSuite, Vault, VaultOptions};
 use tempfile::TempDir;
@@ -49,18 +49,35 @@ impl Stage {
         }
     }
 
-    /// Creates a stage in memory; with `CHARTLOCK_STAGE=postgres`, in a schema of a PostgreSQL server.
+    /// Creates a stage in memory, or on the storage that `CHARTLOCK_STAGE` names.
     pub(crate) fn memory() -> Self {
-        #[cfg(all(feature = "postgres", unix))]
-        if std::env::var_os("CHARTLOCK_STAGE").is_some_and(|stage| stage == "postgres") {
-            let server = super::postgres_server::shared();
-            return Self {
-                stride: 5,
-                defers_purges: true,
-                ..Self::new(server.unwrap().storage())
-            };
+        #[cfg(all(feature = "postgres", feature = "object-store", unix))]
+        if let Some(stage) = Self::on_server() {
+            return stage;
         }
         Self::new(MemoryStorage::new())
+    }
+
+    /// Creates a stage for `CHARTLOCK_STAGE`: `postgres` for a schema of a PostgreSQL server, `object-store` for
+    /// a prefix of an object store, and `router` for both.
+    #[cfg(all(feature = "postgres", feature = "object-store", unix))]
+    fn on_server() -> Option<Self> {
+        let postgres = || super::postgres_server::shared().unwrap().storage();
+        let objects = || super::s3_server::moto().unwrap().storage();
+        let slow = |stage| Self { stride: 5, ..stage };
+        let deferring = |stage| Self {
+            defers_purges: true,
+            ..slow(stage)
+        };
+        match &*std::env::var("CHARTLOCK_STAGE").ok()? {
+            "postgres" => Some(deferring(Self::new(postgres()))),
+            "object-store" => Some(slow(Self::new(objects()))),
+            "router" => {
+                let router = RouterStorage::new(objects(), postgres());
+                Some(deferring(Self::new(router)))
+            }
+            other => panic!("unknown stage {other}"),
+        }
     }
 
     pub(crate) fn memory_other_suite() -> Self {

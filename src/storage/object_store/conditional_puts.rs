@@ -1,0 +1,77 @@
+//! Commits: one request for each operation.
+//!
+//! Guarantees: the operations of a transaction are applied in order, and none after the first failure; only
+//! independent transactions run at the same time. Must not know: the meaning of keys and values.
+
+use futures_util::{StreamExt, stream};
+
+use super::bucket::{Bucket, ChangeError};
+use crate::storage::limits::check_sizes;
+use crate::storage::waves::independent;
+use crate::storage::{CommitError, Committed, Operation, Transaction};
+
+/// Commits transactions.
+pub(super) async fn commit(
+    bucket: &Bucket,
+    transactions: &[Transaction],
+) -> Vec<Result<Committed, CommitError>> {
+    let mut results = Vec::with_capacity(transactions.len());
+    let mut rest = transactions;
+    while !rest.is_empty() {
+        let (wave, later) = rest.split_at(independent(rest));
+        let commits: Vec<_> = wave.iter().map(|one| commit_one(bucket, one)).collect();
+        let mut done = stream::iter(commits).buffered(bucket.requests);
+        while let Some(result) = done.next().await {
+            results.push(result);
+        }
+        rest = later;
+    }
+    results
+}
+
+async fn commit_one(bucket: &Bucket, transaction: &Transaction) -> Result<Committed, CommitError> {
+    check_sizes(transaction)?;
+    let mut committed = Committed::default();
+    for (index, operation) in transaction.operations().iter().enumerate() {
+        let done = apply(bucket, operation, &mut committed).await;
+        done.map_err(|error| match error {
+            ChangeError::Conflict => CommitError::Conflict { operation: index },
+            ChangeError::Other(error) => error,
+        })?;
+    }
+    Ok(committed)
+}
+
+async fn apply(
+    bucket: &Bucket,
+    operation: &Operation,
+    committed: &mut Committed,
+) -> Result<(), ChangeError> {
+    let revision = match operation {
+        Operation::Put {
+            key,
+            value,
+            expect,
+            destroying,
+        } => {
+            let done = bucket.put(key, value, expect).await?;
+            committed.deferred |= *destroying && done.is_versioned;
+            Some(done.revision)
+        }
+        Operation::Delete { key } => {
+            bucket.delete(key).await?;
+            None
+        }
+        Operation::Check { key, expect } => {
+            let current = bucket.revision(key).await;
+            let current =
+                current.map_err(|failure| ChangeError::Other(CommitError::Io(failure.into())))?;
+            if !expect.admits(current.as_ref()) {
+                return Err(ChangeError::Conflict);
+            }
+            current
+        }
+    };
+    committed.revisions.push(revision);
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Storage in an object store that speaks the protocol of Amazon S3.
+//!
+//! Guarantees: single operations are atomic, and durable when `commit` returns; a lost answer never causes a
+//! wrong result. Must not know: the meaning of keys and values.
+
+mod bucket;
+mod condition_probe;
+mod conditional_puts;
+mod http_client;
+mod last_keys;
+mod listing;
+mod object_names;
+mod object_options;
+mod object_reads;
+mod refusal;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub use object_options::ObjectOptions;
+
+use self::bucket::Bucket;
+use self::object_reads::OwnedScan;
+use crate::storage::worker::Worker;
+use crate::storage::{
+    CommitError, Committed, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
+};
+
+/// A storage in a bucket of Amazon S3, or of an object store with the same protocol.
+///
+/// Open it with [`ObjectOptions`]. Processes on several machines can open the same bucket and prefix. A
+/// prefix holds one vault.
+///
+/// Use it for the content segments of a [`RouterStorage`](crate::storage::RouterStorage). It can store a whole
+/// vault, but each change takes several requests in a row: a put of a small record takes about five, which
+/// cost about 16 USD for a million puts.
+///
+/// The storage is not transactional, because an object store changes one object at a time. It has no
+/// snapshots. It sends its requests on its own thread, so it works inside and outside an async runtime. A
+/// call blocks the calling thread until the server has answered.
+///
+/// ```no_run
+/// use chartlock::storage::{FileStorage, ObjectOptions, RouterStorage};
+/// use chartlock::{Vault, keys::KeyFile};
+///
+/// let segments = ObjectOptions::from_env().bucket("clinic-images").prefix("north")?;
+/// # let tls: rustls::ClientConfig = unimplemented!();
+/// let segments = segments.tls(tls).open()?;
+/// let storage = RouterStorage::new(segments, FileStorage::open("clinic")?);
+/// let vault = Vault::create(storage, &KeyFile::random()?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What the server must do
+/// - Honour `If-None-Match` and `If-Match` for puts, also when requests are concurrent. Opening an
+///   empty prefix checks that these headers are not ignored. The conformance kit also checks concurrent requests.
+/// - Show each change to every later request, also in lists. Amazon S3 does since 2020.
+/// - List in the order of the bytes of names. S3 Express does not, and is refused.
+///
+/// # What the credentials must allow
+/// `s3:GetObject`, `s3:PutObject` and `s3:DeleteObject` on the prefix, and `s3:ListBucket` on the bucket.
+/// Without `s3:ListBucket`, the server denies absent objects instead of reporting their absence.
+///
+/// # Lost answers
+/// A changing request is never repeated if it can have had an effect, because the second one would fail at
+/// the precondition that the first one changed. The result is then [`CommitError::Unknown`], and the vault
+/// finds out what happened. Requests that read are repeated. Each ends within
+/// [`wait_for_server`](ObjectOptions::wait_for_server) and
+/// [`wait_for_answer`](ObjectOptions::wait_for_answer), which is much earlier than the
+/// [`key_removal_delay`](crate::VaultOptions::key_removal_delay).
+///
+/// # Destroyed values
+/// A bucket with versioning keeps replaced and deleted objects. A destroying put then reports
+/// [`Committed::deferred`]. Set a lifecycle rule for noncurrent versions that is longer than a backup takes.
+pub struct ObjectStorage {
+    worker: Worker,
+    bucket: Arc<Bucket>,
+}
+
+impl ObjectStorage {
+    fn new(worker: Worker, bucket: Arc<Bucket>) -> Self {
+        Self { worker, bucket }
+    }
+
+    /// Returns the bucket, unless the storage is closed.
+    fn bucket(&self) -> Result<Arc<Bucket>, StorageError> {
+        match self.bucket.is_closed.load(Ordering::SeqCst) {
+            true => Err(StorageError::Stopped),
+            false => Ok(Arc::clone(&self.bucket)),
+        }
+    }
+}
+
+impl fmt::Debug for ObjectStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectStorage").finish_non_exhaustive()
+    }
+}
+
+impl Storage for ObjectStorage {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let bucket = self.bucket()?;
+        let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
+        self.worker
+            .run(async move { object_reads::read(&bucket, keys).await })?
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+        let bucket = self.bucket()?;
+        let scan = OwnedScan::from(scan);
+        self.worker
+            .run(async move { object_reads::scan(&bucket, scan).await })?
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let bucket = match self.bucket() {
+            Ok(bucket) => bucket,
+            Err(error) => return vec![Err(error.into()); transactions.len()],
+        };
+        let owned = transactions.to_vec();
+        self.worker.commit(transactions.len(), async move {
+            conditional_puts::commit(&bucket, &owned).await
+        })
+    }
+
+    fn is_transactional(&self) -> bool {
+        false
+    }
+
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        let bucket = self.bucket()?;
+        let prefixes: Vec<Vec<u8>> = prefixes.iter().map(|prefix| prefix.to_vec()).collect();
+        self.worker
+            .run(async move { last_keys::last(&bucket, prefixes).await })?
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        self.bucket.is_closed.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! Tests of the storage in an object store, over servers that the tests start.
+#![cfg(all(feature = "object-store", feature = "postgres", unix))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod conformance;
