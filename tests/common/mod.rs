@@ -20,6 +20,8 @@ pub(crate) mod credential;
 pub(crate) mod failure_class;
 #[cfg(all(feature = "postgres", unix))]
 pub(crate) mod faulty_proxy;
+#[cfg(all(feature = "object-store", unix))]
+pub(crate) mod http_proxy;
 pub(crate) mod ids;
 pub(crate) mod journal;
 pub(crate) mod objects;

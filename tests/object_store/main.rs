@@ -10,3 +10,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod fake_bucket;
+mod hostile_answers;
+mod last_keys;
+mod lifetime;
+mod outages;
