@@ -135,7 +135,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
 ];
 
 /// Crates that only these folders or files may use.
-const CONFINED: [(&str, &[&str]); 16] = [
+const CONFINED: [(&str, &[&str]); 21] = [
     ("aes_gcm", &["src/crypto/provider/rust_crypto.rs"]),
     ("chacha20poly1305", &["src/crypto/provider/rust_crypto.rs"]),
     ("hkdf", &["src/crypto/provider/rust_crypto.rs"]),
@@ -149,8 +149,29 @@ const CONFINED: [(&str, &[&str]); 16] = [
     ("tokio_postgres", &["src/storage/postgres/"]),
     ("tokio_postgres_rustls", &["src/storage/postgres/"]),
     ("deadpool_postgres", &["src/storage/postgres/"]),
-    ("rustls", &["src/storage/postgres/"]),
-    ("tokio", &["src/storage/postgres/", "src/storage/worker.rs"]),
+    (
+        "rustls",
+        &["src/storage/postgres/", "src/storage/object_store/"],
+    ),
+    (
+        "tokio",
+        &[
+            "src/storage/postgres/",
+            "src/storage/object_store/",
+            "src/storage/worker.rs",
+        ],
+    ),
+    (
+        "object_store",
+        &["src/storage/object_store/", "src/storage/mod.rs"],
+    ),
+    ("hyper_util", &["src/storage/object_store/http_client.rs"]),
+    ("hyper_rustls", &["src/storage/object_store/http_client.rs"]),
+    (
+        "http_body_util",
+        &["src/storage/object_store/http_client.rs"],
+    ),
+    ("futures_util", &["src/storage/object_store/"]),
     ("tracing", &["src/telemetry/enabled.rs"]),
 ];
 

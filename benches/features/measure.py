@@ -26,12 +26,13 @@ ROWS = {
     "`file` on the system's SQLite": ["file"],
     "`file`, `bundled`": ["file", "bundled"],
     "`postgres`": ["postgres"],
+    "`object-store`": ["object-store"],
     "`tracing`": ["tracing"],
     "default: `file`, `bundled`, `json`": ["file", "bundled", "json"],
     "default and `aws-lc-rs`": ["file", "bundled", "json", "aws-lc-rs"],
-    "`full`": ["full", "file", "bundled", "json", "postgres", "tracing", "conformance"],
+    "`full`": ["full", "file", "bundled", "json", "postgres", "object-store", "tracing", "conformance"],
 }
-FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json", "postgres", "tracing"]
+FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json", "object-store", "postgres", "tracing"]
 MANIFEST = """
 [package]
 name = "app"

@@ -84,7 +84,9 @@ pub enum StorageError {
     #[error("the storage cannot be reached; check its address and the network, then try again")]
     Unreachable,
     /// The options of the storage are invalid.
-    #[error("an option of the storage is invalid; check the connection string and the schema name")]
+    #[error(
+        "an option of the storage is invalid; check the connection string and the schema name, or the bucket, prefix and TLS"
+    )]
     InvalidOptions,
     /// The schema of the database has no chartlock tables.
     #[error("the schema has no chartlock tables; check the schema name, or call `migrate` once")]

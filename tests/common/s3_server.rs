@@ -136,6 +136,53 @@ impl S3Server {
     }
 }
 
+/// A running microburst in front of an object store, which refuses a share of all requests with `SlowDown`.
+pub(crate) struct SlowDowns {
+    pub(crate) port: u16,
+    _process: ServerProcess,
+}
+
+impl SlowDowns {
+    /// Starts the proxy; `None` if it is not installed.
+    pub(crate) fn start(server: u16, share: f64) -> Option<Self> {
+        let program = python_program("microburst", "microburst")?;
+        let port = free_port();
+        let upstream = format!("http://127.0.0.1:{server}");
+        let port_argument = port.to_string();
+        // The proxy changes the header `Host`, which the signature covers.
+        let arguments = [
+            "--resign",
+            "--upstream",
+            &upstream,
+            "--port",
+            &port_argument,
+        ];
+        let arguments = arguments.map(str::to_owned);
+        let process = ServerProcess::start(&program, scratch::quick().keep(), &arguments);
+        wait_for_port(port);
+        let rules = format!(
+            r#"[{{"service": "s3", "probability": {share}, "error": {{"code": "SlowDown", "status": 503}}}}]"#
+        );
+        let answer = send(port, "POST", "/_microburst/rules", &rules);
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+        Some(Self {
+            port,
+            _process: process,
+        })
+    }
+
+    /// Returns the number of requests that were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        let metrics = send(self.port, "GET", "/_microburst/metrics", "");
+        let faults = metrics
+            .lines()
+            .filter(|line| line.starts_with("microburst_faults_total{"));
+        faults
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64)
+            .sum()
+    }
+}
+
 /// Waits until a server accepts connections.
 pub(crate) fn wait_for_port(port: u16) {
     let end = Instant::now() + Duration::from_secs(60);

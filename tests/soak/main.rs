@@ -23,6 +23,8 @@ mod measure;
 mod model;
 #[cfg(all(feature = "postgres", unix))]
 mod postgres;
+#[cfg(all(feature = "object-store", feature = "postgres", unix))]
+mod router;
 mod shared;
 mod space;
 mod worker;

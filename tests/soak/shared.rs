@@ -1,7 +1,8 @@
 //! Soak of one vault by two processes that share its storage.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,8 +27,24 @@ fn soak_of_two_processes_stays_bounded_and_clean() {
     let scratch = scratch::quick();
     let directory = scratch.path().join("vault");
     drop(Vault::create(FileStorage::open(&directory).unwrap(), &Fixed(1)).unwrap());
+    let test = "shared::soak_of_two_processes_stays_bounded_and_clean";
+    run_in_processes(test, DIRECTORY, scratch.path().as_os_str());
+    reopen_and_verify(&directory);
+}
+
+/// Runs a test in child processes, which receive `value` in the environment variable `name`.
+pub(crate) fn run_in_processes(test: &str, name: &str, value: &OsStr) {
     let children: Vec<_> = (0..PROCESSES)
-        .map(|process| spawn(scratch.path(), process))
+        .map(|process| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", test, "--nocapture"])
+                .env(name, value)
+                .env(PROCESS, process.to_string())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
         .collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
@@ -36,30 +53,18 @@ fn soak_of_two_processes_stays_bounded_and_clean() {
         assert!(output.status.success(), "{text}");
         println!("{text}");
     }
-    reopen_and_verify(&directory);
 }
 
-fn spawn(parent: &Path, process: u64) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "shared::soak_of_two_processes_stays_bounded_and_clean",
-            "--nocapture",
-        ])
-        .env(DIRECTORY, parent)
-        .env(PROCESS, process.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+/// Returns the number of this child process.
+pub(crate) fn process() -> u64 {
+    std::env::var(PROCESS).unwrap().parse().unwrap()
 }
 
 fn work(parent: &Path) {
-    let process: u64 = std::env::var(PROCESS).unwrap().parse().unwrap();
     let shared = FileOptions::new().shared();
     let storage = Arc::new(shared.open(parent.join("vault")).unwrap());
     let place = Place::with_files(storage, parent);
-    work_in(&place, process);
+    work_in(&place, process());
 }
 
 /// Runs the workers of one process on a vault, and verifies the vault at the end.

@@ -138,11 +138,10 @@ impl Bucket {
     /// Writes an object.
     pub(super) async fn put(
         &self,
-        key: &[u8],
+        path: &Path,
         value: &Value,
         expect: &Expect,
     ) -> Result<PutDone, ChangeError> {
-        let path = self.names.path(key);
         let mode = match expect {
             Expect::Any => PutMode::Overwrite,
             Expect::Absent => PutMode::Create,
@@ -151,7 +150,7 @@ impl Bucket {
         let put = || async {
             let payload = Bytes::from(value.clone()).into();
             let options = PutOptions::from(mode.clone());
-            let done = self.store.put_opts(&path, payload, options).await?;
+            let done = self.store.put_opts(path, payload, options).await?;
             Ok(PutDone {
                 revision: revision(done.e_tag.as_deref())?,
                 is_versioned: done.version.is_some(),
@@ -161,9 +160,8 @@ impl Bucket {
         done.map_err(|failure| ChangeError::of(failure, expect))
     }
 
-    pub(super) async fn delete(&self, key: &[u8]) -> Result<(), ChangeError> {
-        let path = self.names.path(key);
-        let delete = || async { Ok(self.store.delete(&path).await?) };
+    pub(super) async fn delete(&self, path: &Path) -> Result<(), ChangeError> {
+        let delete = || async { Ok(self.store.delete(path).await?) };
         match self.repeated(may_repeat_change(&Expect::Any), delete).await {
             Err(failure) if failure.is_absence() => Ok(()),
             deleted => deleted.map_err(|failure| ChangeError::of(failure, &Expect::Any)),

@@ -2,46 +2,36 @@
 //!
 //! A server that ignores them would let two writers overwrite each other, and no request would fail.
 
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion};
-
-use super::bucket::{Bucket, revision};
-use super::refusal::Failure;
-use crate::storage::StorageError;
+use super::bucket::{Bucket, ChangeError};
+use crate::storage::{CommitError, Expect, StorageError};
 
 /// Writes an object without a key, and checks that its preconditions matter. The caller chooses a new suffix.
 pub(super) async fn check(bucket: &Bucket, suffix: &str) -> Result<(), StorageError> {
     let path = bucket.names.probe(suffix);
-    let put = async |content: &'static [u8], mode: PutMode| -> Result<_, Error> {
-        let done = bucket.store.put_opts(&path, content.into(), mode.into());
-        Ok(done.await?.e_tag)
+    let put = async |content: &[u8], expect: Expect| {
+        let done = bucket.put(&path, &content.into(), &expect).await;
+        match done {
+            Ok(done) => Ok(Some(done.revision)),
+            Err(ChangeError::Conflict) => Ok(None),
+            Err(ChangeError::Other(error)) => Err(error),
+        }
     };
-    let update = |e_tag: &Option<String>| {
-        PutMode::Update(UpdateVersion {
-            e_tag: e_tag.clone(),
-            version: None,
-        })
+    let checked = async {
+        let Some(first) = put(b"1", Expect::Absent).await? else {
+            return Ok(false);
+        };
+        let again = put(b"2", Expect::Absent).await?;
+        let second = put(b"2", Expect::Unchanged(first.clone())).await?;
+        let stale = put(b"3", Expect::Unchanged(first)).await?;
+        Ok(again.is_none() && second.is_some() && stale.is_none())
     };
-    let first = put(b"1", PutMode::Create).await.map_err(Failure::from)?;
-    let again = put(b"2", PutMode::Create).await;
-    let second = put(b"2", update(&first)).await;
-    let stale = put(b"3", update(&first)).await;
-    bucket.store.delete(&path).await.map_err(Failure::from)?;
-    let second = second.map_err(Failure::from)?;
-    let are_refused = is_refused(again)? && is_refused(stale)?;
-    let differ = revision(first.as_deref())? != revision(second.as_deref())?;
-    match are_refused && differ {
-        true => Ok(()),
-        false => Err(StorageError::Unsupported),
-    }
-}
-
-/// Returns `true` if a precondition did not hold.
-fn is_refused(put: Result<Option<String>, Error>) -> Result<bool, Failure> {
-    match put.map_err(Failure::from) {
-        Ok(_) => Ok(false),
-        Err(Failure::Refused {
-            status: 409 | 412, ..
-        }) => Ok(true),
-        Err(failure) => Err(failure),
+    let checked = checked.await;
+    // A probe that stays is ignored, so its deletion may fail.
+    let _ = bucket.delete(&path).await;
+    match checked {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StorageError::Unsupported),
+        Err(CommitError::Io(error)) => Err(error),
+        Err(_) => Err(StorageError::TimedOut),
     }
 }

@@ -54,12 +54,12 @@ async fn apply(
             expect,
             destroying,
         } => {
-            let done = bucket.put(key, value, expect).await?;
+            let done = bucket.put(&bucket.names.path(key), value, expect).await?;
             committed.deferred |= *destroying && done.is_versioned;
             Some(done.revision)
         }
         Operation::Delete { key } => {
-            bucket.delete(key).await?;
+            bucket.delete(&bucket.names.path(key)).await?;
             None
         }
         Operation::Check { key, expect } => {

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector as TcpConnector};
@@ -80,6 +80,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> HttpService for Connections<C> 
         Self: 'a,
     {
         Box::pin(async move {
+            let is_head = request.method().as_str() == "HEAD";
             let is_list = request.uri().query().unwrap_or("").contains("list-type=");
             let sent = self.0.request(request).await;
             let answer = sent.map_err(|error| match error.is_connect() {
@@ -93,16 +94,22 @@ impl<C: Connect + Clone + Send + Sync + 'static> HttpService for Connections<C> 
                 let body = body.map(|body| body.to_bytes()).unwrap_or_default();
                 return Err(http_error(Failure::refused(status.as_u16(), &body)));
             }
-            if !is_list {
-                let body = Limited::new(body, ANSWER_BYTES_MAX);
-                let body = HttpResponseBody::new(body.map_err(|_| http_error(Failure::Lost)));
-                return Ok(HttpResponse::from_parts(parts, body));
+            let length = parts.headers.get("content-length");
+            let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+            if !is_head && length.is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {
+                return Err(http_error(Failure::Oversized));
             }
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|_| http_error(Failure::Lost))?.to_bytes();
-            let truncation = Truncation::of(&body).map_err(http_error)?;
-            parts.extensions.insert(truncation);
-            let body = http_body_util::Full::new(body).map_err(|never| match never {});
+            if is_list {
+                let truncation = Truncation::of(&body).map_err(http_error)?;
+                parts.extensions.insert(truncation);
+            }
+            // A proxy may send chunks, which show their end, in place of a length, which the library needs.
+            if length.is_none() && parts.headers.contains_key("transfer-encoding") {
+                parts.headers.insert("content-length", body.len().into());
+            }
+            let body = Full::new(body).map_err(|never| match never {});
             Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
         })
     }

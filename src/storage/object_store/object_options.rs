@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
-use tokio::time::timeout;
 
 use super::ObjectStorage;
 use super::bucket::Bucket;
@@ -175,9 +174,7 @@ impl ObjectOptions {
             if !page.objects.is_empty() {
                 return Ok(());
             }
-            let check = condition_probe::check(&checked, &suffix);
-            let checked = timeout(checked.answer_wait, check).await;
-            checked.unwrap_or(Err(StorageError::TimedOut))
+            condition_probe::check(&checked, &suffix).await
         })??;
         Ok(ObjectStorage::new(worker, bucket))
     }
