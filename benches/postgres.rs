@@ -20,6 +20,8 @@ mod faulty_proxy;
 mod postgres_server;
 #[path = "common/ratio.rs"]
 mod ratio;
+#[path = "../tests/common/server_process.rs"]
+mod server_process;
 #[path = "common/timed.rs"]
 mod timed;
 

@@ -15,6 +15,10 @@ use super::server_process::{ServerProcess, free_port, python_program};
 /// Access key and secret of the servers.
 pub(crate) const KEY: &str = "clinic";
 pub(crate) const SECRET: &str = "clinic-secret";
+const CREDENTIALS: [(&str, &str); 2] = [
+    ("AWS_ACCESS_KEY_ID", KEY),
+    ("AWS_SECRET_ACCESS_KEY", SECRET),
+];
 /// Bucket that exists on each server.
 pub(crate) const BUCKET: &str = "clinic";
 /// Bucket of moto that keeps replaced and deleted objects.
@@ -87,7 +91,7 @@ impl S3Server {
                 .map(str::to_owned),
             ),
         );
-        let process = ServerProcess::start(&program, directory, &arguments);
+        let process = ServerProcess::start(&program, directory, &arguments, &CREDENTIALS);
         Some(Self::ready(port, process))
     }
 
@@ -96,7 +100,7 @@ impl S3Server {
         let port = free_port();
         let arguments = ["-H", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned);
         let directory = scratch::quick().keep();
-        let process = ServerProcess::start(&program, directory, &arguments);
+        let process = ServerProcess::start(&program, directory, &arguments, &CREDENTIALS);
         wait_for_port(port);
         for bucket in [BUCKET, VERSIONED] {
             put(port, &format!("/{bucket}"), "");
@@ -158,7 +162,8 @@ impl SlowDowns {
             &port_argument,
         ];
         let arguments = arguments.map(str::to_owned);
-        let process = ServerProcess::start(&program, scratch::quick().keep(), &arguments);
+        let process =
+            ServerProcess::start(&program, scratch::quick().keep(), &arguments, &CREDENTIALS);
         wait_for_port(port);
         let rules = format!(
             r#"[{{"service": "s3", "probability": {share}, "error": {{"code": "SlowDown", "status": 503}}}}]"#

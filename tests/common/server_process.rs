@@ -36,15 +36,19 @@ pub(crate) struct ServerProcess(Child);
 
 impl ServerProcess {
     /// Starts a server that keeps its files in a directory, which is removed afterwards.
-    pub(crate) fn start(program: &Path, directory: PathBuf, arguments: &[String]) -> Self {
+    pub(crate) fn start(
+        program: &Path,
+        directory: PathBuf,
+        arguments: &[String],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let child = Command::new("sh")
             .args(["-c", SCRIPT, "KILL"])
             .arg(program)
             .args(arguments)
             .current_dir(&directory)
             .env("SERVER_DIRECTORY", &directory)
-            .env("AWS_ACCESS_KEY_ID", super::s3_server::KEY)
-            .env("AWS_SECRET_ACCESS_KEY", super::s3_server::SECRET)
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -63,20 +63,26 @@ impl Stage {
     #[cfg(all(feature = "postgres", feature = "object-store", unix))]
     fn on_server() -> Option<Self> {
         let postgres = || super::postgres_server::shared().unwrap().storage();
-        let objects = || super::s3_server::moto().unwrap().storage();
-        let slow = |stage| Self { stride: 5, ..stage };
+        let objects = || super::s3_server::seaweed().unwrap().storage();
         let deferring = |stage| Self {
+            stride: 5,
             defers_purges: true,
-            ..slow(stage)
+            ..stage
         };
         match &*std::env::var("CHARTLOCK_STAGE").ok()? {
             "postgres" => Some(deferring(Self::new(postgres()))),
-            "object-store" => Some(slow(Self::new(objects()))),
+            "object-store" => Some(Self {
+                stride: 25,
+                ..Self::new(objects())
+            }),
             "router" => {
                 let router = RouterStorage::new(objects(), postgres());
                 Some(deferring(Self::new(router)))
             }
-            other => panic!("unknown stage {other}"),
+            other => {
+                assert!(other.is_empty(), "unknown stage {other}");
+                None
+            }
         }
     }
 

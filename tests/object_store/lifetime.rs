@@ -138,3 +138,27 @@ fn waits_are_shorter_than_the_delay_of_key_removal() {
     let refused = forever.wait_for_server(Duration::from_millis(100)).open();
     assert_eq!(refused.unwrap_err(), StorageError::Unreachable);
 }
+
+/// A child that sent requests on the connections of its parent would mix up their answers.
+#[test]
+#[allow(unsafe_code)]
+fn storage_in_forked_child_returns_forked() {
+    let (proxy, _) = bucket(|_| None);
+    let storage = open(&proxy);
+    // SAFETY: the child uses only the storage, which waits for no lock of its parent, and ends with `_exit`.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        let read = storage.read(&[b"r1"]) == Err(StorageError::Forked);
+        let delete = Transaction::new().delete(b"r1");
+        let commit = storage.commit(&[delete]) == [Err(StorageError::Forked.into())];
+        drop(storage);
+        // SAFETY: this ends the child without the exit handlers of the test harness.
+        unsafe { libc::_exit(i32::from(!read || !commit)) };
+    }
+    let mut status = 0;
+    // SAFETY: `pid` is a child of this process, and `status` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
+    assert_eq!(storage.read(&[b"r1"]), Ok(vec![None]));
+}

@@ -178,11 +178,12 @@ pub(super) enum ChangeError {
 impl ChangeError {
     fn of(failure: Failure, expect: &Expect) -> Self {
         match (failure, expect) {
-            (Failure::Refused { status, .. }, Expect::Absent | Expect::Unchanged(_))
-                if matches!(status, 409 | 412) =>
-            {
-                Self::Conflict
-            }
+            (
+                Failure::Refused {
+                    status: 409 | 412, ..
+                },
+                Expect::Absent | Expect::Unchanged(_),
+            ) => Self::Conflict,
             (failure, Expect::Unchanged(_)) if failure.is_absence() => Self::Conflict,
             (failure, _) => Self::Other(failure.of_change()),
         }
