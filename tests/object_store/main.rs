@@ -15,3 +15,4 @@ mod hostile_answers;
 mod last_keys;
 mod lifetime;
 mod outages;
+mod races;
