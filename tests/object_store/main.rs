@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod encryption;
 mod fake_bucket;
 mod hostile_answers;
 mod last_keys;

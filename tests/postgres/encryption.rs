@@ -1,27 +1,9 @@
 //! Tests of connections with TLS.
 
 use chartlock::storage::{PostgresOptions, StorageError};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::common::postgres_server::Server;
-
-/// Returns a configuration that trusts one certificate, or none.
-fn trusting(certificate: Option<&[u8]>) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    if let Some(pem) = certificate {
-        roots
-            .add(CertificateDer::from_pem_slice(pem).unwrap())
-            .unwrap();
-    }
-    let provider = rustls::crypto::ring::default_provider();
-    ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
+use crate::common::tls::trusting;
 
 #[test]
 fn tls_encrypts_connections_and_checks_the_server() {

@@ -3,23 +3,33 @@
 //! Guarantees: the operations of a transaction are applied in order, and none after the first failure; only
 //! independent transactions run at the same time. Must not know: the meaning of keys and values.
 
+use std::time::{Duration, Instant};
+
 use futures_util::{StreamExt, stream};
 
 use super::bucket::{Bucket, ChangeError};
 use crate::storage::limits::check_sizes;
 use crate::storage::waves::independent;
-use crate::storage::{CommitError, Committed, Operation, Transaction};
+use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
+
+/// How long after its beginning a commit still sends requests. A change that is sent later could write a value
+/// under a key that was destroyed meanwhile.
+const COMMIT_WAIT: Duration = Duration::from_secs(120);
 
 /// Commits transactions.
 pub(super) async fn commit(
     bucket: &Bucket,
     transactions: &[Transaction],
 ) -> Vec<Result<Committed, CommitError>> {
+    let end = Instant::now() + COMMIT_WAIT;
     let mut results = Vec::with_capacity(transactions.len());
     let mut rest = transactions;
     while !rest.is_empty() {
         let (wave, later) = rest.split_at(independent(rest));
-        let commits: Vec<_> = wave.iter().map(|one| commit_one(bucket, one)).collect();
+        let commits: Vec<_> = wave
+            .iter()
+            .map(|one| commit_one(bucket, one, end))
+            .collect();
         let mut done = stream::iter(commits).buffered(bucket.requests);
         while let Some(result) = done.next().await {
             results.push(result);
@@ -29,10 +39,17 @@ pub(super) async fn commit(
     results
 }
 
-async fn commit_one(bucket: &Bucket, transaction: &Transaction) -> Result<Committed, CommitError> {
+async fn commit_one(
+    bucket: &Bucket,
+    transaction: &Transaction,
+    end: Instant,
+) -> Result<Committed, CommitError> {
     check_sizes(transaction)?;
     let mut committed = Committed::default();
     for (index, operation) in transaction.operations().iter().enumerate() {
+        if Instant::now() > end {
+            return Err(StorageError::TimedOut.into());
+        }
         let done = apply(bucket, operation, &mut committed).await;
         done.map_err(|error| match error {
             ChangeError::Conflict => CommitError::Conflict { operation: index },

@@ -67,8 +67,9 @@ use crate::storage::{
 /// the precondition that the first one changed. The result is then [`CommitError::Unknown`], and the vault
 /// finds out what happened. Requests that read are repeated. Each ends within
 /// [`wait_for_server`](ObjectOptions::wait_for_server) and
-/// [`wait_for_answer`](ObjectOptions::wait_for_answer), which is much earlier than the
-/// [`key_removal_delay`](crate::VaultOptions::key_removal_delay).
+/// [`wait_for_answer`](ObjectOptions::wait_for_answer), and a commit begins none after two minutes. So each change
+/// happens within six minutes or never, before the
+/// [`key_removal_delay`](crate::VaultOptions::key_removal_delay) of ten minutes ends.
 ///
 /// # Destroyed values
 /// A bucket with versioning keeps replaced and deleted objects. A destroying put then reports
