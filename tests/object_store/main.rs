@@ -7,6 +7,7 @@
     clippy::panic
 )]
 
+mod backups;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;

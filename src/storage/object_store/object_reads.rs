@@ -63,7 +63,7 @@ pub(super) async fn scan(bucket: &Bucket, mut scan: OwnedScan) -> Result<ScanPag
         let after = scan.after.as_deref().map(|after| bucket.names.name(after));
         let limit = scan.limit.clamp(1, PAGE_KEYS_MAX);
         let mut listed = bucket.list(&scan.prefix, after, limit).await?;
-        cut(&mut listed, scan.projection);
+        cut(&mut listed, limit, scan.projection);
         let end = listed.objects.last().map(|object| object.key.clone());
         let page = fill(bucket, listed, scan.projection).await?;
         // Another process deleted all objects of the page meanwhile. Go on behind it, because the caller could
@@ -77,8 +77,8 @@ pub(super) async fn scan(bucket: &Bucket, mut scan: OwnedScan) -> Result<ScanPag
     }
 }
 
-/// Shortens a page to the bytes that a caller can keep in memory.
-fn cut(listed: &mut ListPage, projection: Projection) {
+/// Shortens a page to the number of keys of the scan, and to the bytes that a caller can keep in memory.
+fn cut(listed: &mut ListPage, limit: usize, projection: Projection) {
     let mut bytes = 0_u64;
     let fits = |object: &ListedObject| {
         let is_first = bytes == 0;
@@ -89,6 +89,7 @@ fn cut(listed: &mut ListPage, projection: Projection) {
         .objects
         .iter()
         .map(fits)
+        .take(limit)
         .take_while(|fits| *fits)
         .count();
     listed.more |= fitting < listed.objects.len();
