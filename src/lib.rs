@@ -130,7 +130,8 @@
 //! - A put is durable when it returns, and creates a new version. Earlier versions stay readable
 //!   until the record is expunged or the patient erased. [`Session::put_if`] refuses to replace a
 //!   version that the caller has not seen.
-//! - Every call blocks. In async code, call the crate where blocking is allowed.
+//! - Every call blocks. In async code, use `asynchronous` (feature `tokio`), or call the crate where
+//!   blocking is allowed.
 //! - A session, reader, writer or iterator keeps its vault open. Drop them all before you open the
 //!   same storage again. [`Vault::lock`] wipes the keys even while such handles remain.
 //! - To shut down, call [`Vault::close`], which writes the last journal entries, closes the storage,
@@ -176,6 +177,8 @@
 //!   one SQLite with this crate.
 //! - `json` (default): [`Session::put_json`] and [`Session::get_json`].
 //! - `postgres`: `PostgresStorage`, on a PostgreSQL server.
+//! - `tokio`: `asynchronous`, a façade for async code that runs each operation on the blocking pool
+//!   of the app's tokio runtime.
 //! - `tracing`: spans and events, see above.
 //! - `conformance`: `storage::conformance`, checks of the storage contract that any backend can
 //!   run.
@@ -190,6 +193,8 @@
 #![deny(trivial_casts, trivial_numeric_casts, clippy::mem_forget)]
 
 pub mod access;
+#[cfg(feature = "tokio")]
+pub mod asynchronous;
 pub mod audit;
 mod crypto;
 mod error;

@@ -65,17 +65,17 @@ fn named_tests(text: &str) -> BTreeSet<(&str, &str)> {
 /// function that an `everywhere!` list contains.
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
-    let Some(at) = lines
-        .iter()
-        .position(|line| line.starts_with(&format!("fn {name}(")))
-    else {
+    let Some(at) = lines.iter().position(|line| {
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        line.starts_with(&format!("fn {name}("))
+    }) else {
         return false;
     };
     let marked = lines[..at]
         .iter()
         .rev()
         .take_while(|line| line.starts_with("#[") || line.starts_with("///"))
-        .any(|line| *line == "#[test]");
+        .any(|line| matches!(*line, "#[test]" | "#[tokio::test]"));
     let listed = lines
         .iter()
         .skip_while(|line| !line.starts_with("everywhere!"))
@@ -262,6 +262,7 @@ fn relative_links_of_pages_reference_existing_files() {
         "SECURITY.md",
         ".github/CHANGELOG.md",
         ".github/CONTRIBUTING.md",
+        "examples/portal/README.md",
         "tests/data/PROVENANCE.md",
     ] {
         let content = text(page);

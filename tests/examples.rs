@@ -13,14 +13,17 @@ use chartlock::storage::{Projection, Scan, Storage, Transaction, archive};
 use chartlock::{Actor, Error, FileStorage, MemoryStorage, Purpose, RecordId, RecoveryKit, Vault};
 use tempfile::TempDir;
 
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
     "clinic",
     "custom_storage",
     "imaging",
     "incident",
+    "portal",
     "quickstart",
     "rotate",
 ];
+/// The example that runs until it is stopped. `tests/portal` has its tests.
+const SERVICE: &str = "portal";
 
 /// Returns the path of an example's executable. `cargo test` builds the examples unless its
 /// arguments select other targets.
@@ -51,6 +54,7 @@ fn command(example: &str, scratch: &TempDir) -> Command {
         .env_remove("CHARTLOCK_PASSPHRASE")
         .env_remove("OLD_PASSPHRASE")
         .env_remove("NEW_PASSPHRASE")
+        .env_remove("PORTAL_STORAGE")
         .stdin(Stdio::null());
     command
 }
@@ -155,6 +159,8 @@ fn invalid_option_value_exits_2_and_creates_nothing() {
     }
     let message = "error: --suite needs aes or chacha20\n";
     assert_usage_error("clinic", &["--suite", "rot13"], message);
+    let message = "error: --listen needs an address, such as 127.0.0.1:8080\n";
+    assert_usage_error("portal", &["--listen", "here"], message);
     let message = "error: --generate needs a size, such as 4GiB\n";
     assert_usage_error("imaging", &["--generate", "much"], message);
 }
@@ -197,7 +203,7 @@ fn example_error_is_printed_with_its_next_step() {
 
 #[test]
 fn example_with_closed_output_pipe_ends_quietly() {
-    for example in ALL {
+    for example in ALL.into_iter().filter(|it| *it != SERVICE) {
         let scratch = tempfile::tempdir().unwrap();
         let (reader, writer) = pipe().unwrap();
         drop(reader);

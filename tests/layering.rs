@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lib               re-exports, nothing else
+//! asynchronous      façade over the blocking pool of a tokio runtime
 //! session           the operations that an app calls, and the guard around each
 //! audit · verify    reports from the journal · comparison of the storage with the journal
 //! lifecycle · rotation   expunge, erase, holds, garbage collection · keys, re-encryption
@@ -24,7 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layers, each with the lower layers that it may use.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("error", &[]),
     ("id", &["error"]),
     ("secret", &["error"]),
@@ -132,10 +133,24 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "verify",
         ],
     ),
+    (
+        "asynchronous",
+        &[
+            "error",
+            "telemetry",
+            "id",
+            "secret",
+            "access",
+            "vault",
+            "records",
+            "lifecycle",
+            "session",
+        ],
+    ),
 ];
 
 /// Crates that only these folders or files may use.
-const CONFINED: [(&str, &[&str]); 21] = [
+const CONFINED: [(&str, &[&str]); 22] = [
     ("aes_gcm", &["src/crypto/provider/rust_crypto.rs"]),
     ("chacha20poly1305", &["src/crypto/provider/rust_crypto.rs"]),
     ("hkdf", &["src/crypto/provider/rust_crypto.rs"]),
@@ -159,8 +174,10 @@ const CONFINED: [(&str, &[&str]); 21] = [
             "src/storage/postgres/",
             "src/storage/object_store/",
             "src/storage/worker.rs",
+            "src/asynchronous/",
         ],
     ),
+    ("futures_core", &["src/asynchronous/"]),
     (
         "object_store",
         &["src/storage/object_store/", "src/storage/mod.rs"],

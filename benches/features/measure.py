@@ -27,12 +27,13 @@ ROWS = {
     "`file`, `bundled`": ["file", "bundled"],
     "`postgres`": ["postgres"],
     "`object-store`": ["object-store"],
+    "`tokio`": ["tokio"],
     "`tracing`": ["tracing"],
     "default: `file`, `bundled`, `json`": ["file", "bundled", "json"],
     "default and `aws-lc-rs`": ["file", "bundled", "json", "aws-lc-rs"],
-    "`full`": ["full", "file", "bundled", "json", "postgres", "object-store", "tracing", "conformance"],
+    "`full`": ["full", "file", "bundled", "json", "postgres", "object-store", "tokio", "tracing", "conformance"],
 }
-FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json", "object-store", "postgres", "tracing"]
+FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json", "object-store", "postgres", "tokio", "tracing"]
 MANIFEST = """
 [package]
 name = "app"

@@ -103,6 +103,7 @@ impl Error {
             | Self::Json => Kind::Invalid,
             Self::Contended | Self::CredentialUnavailable => Kind::Unavailable,
             Self::Randomness | Self::Stretching => Kind::Unavailable,
+            Self::NoRuntime => Kind::Internal,
             // A file, source or archive fails for the same reasons as a storage.
             Self::KeyFile(e) | Self::Source(e) | Self::Archive(e) => StorageError::from(*e).kind(),
             Self::Journal(error) | Self::Storage(error) => error.kind(),

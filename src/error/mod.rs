@@ -313,7 +313,12 @@ pub enum Error {
     )]
     CounterExhausted,
 
-    // Errors of the operating system and the storage.
+    // Errors of the runtime, the operating system and the storage.
+    /// No tokio runtime ran the operation, so nothing was done.
+    #[error(
+        "no tokio runtime ran the operation, because this thread belongs to none or it was shut down, so nothing was done; call async methods from a task of a running runtime"
+    )]
+    NoRuntime,
     /// The operating system returned no random bytes.
     #[error("the operating system returned no random bytes, so nothing was written; try again")]
     Randomness,

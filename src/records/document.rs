@@ -4,34 +4,65 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 use crate::format::envelope::{Address, Meta};
 use crate::id::RecordId;
 use crate::secret::Plaintext;
 use crate::vault::clock;
 
-/// Content to put, with its media type, labels and honeytoken mark. Borrowed bytes convert into a
-/// document.
+/// Content to put, with its media type, labels and honeytoken mark. Borrowed bytes, and a [`Bytes`],
+/// convert into a document.
 ///
 /// ```
 /// # use chartlock::Document;
 /// let plain = Document::from(b"{}");
 /// let described = Document::new(b"{}").content_type("application/fhir+json").label("lab");
-/// # let _ = (plain, described);
+/// let owned = Document::owned(vec![b'{', b'}']).label("lab");
+/// # let _ = (plain, described, owned);
 /// ```
 #[derive(Clone)]
 pub struct Document<'a> {
-    pub(crate) content: &'a [u8],
+    content: DocumentContent<'a>,
     content_type: Box<str>,
     labels: Vec<Box<str>>,
     is_honeytoken: bool,
+}
+
+/// Content of a document.
+#[derive(Clone)]
+pub(crate) enum DocumentContent<'a> {
+    Borrowed(&'a [u8]),
+    Shared(Bytes),
+}
+
+impl DocumentContent<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(content) => content,
+            Self::Shared(content) => content,
+        }
+    }
 }
 
 impl<'a> Document<'a> {
     /// Returns a document without media type and labels. Empty content is valid: the record then
     /// exists with a length of 0.
     pub fn new(content: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self::holding(DocumentContent::Borrowed(content.as_ref()))
+    }
+
+    /// Returns a document that owns its content, such as a `Vec` or a [`Bytes`], without a copy. It can be
+    /// sent to another thread.
+    ///
+    /// To wipe the content after the put, pass a [`Bytes::from_owner`] whose owner wipes it.
+    pub fn owned(content: impl Into<Bytes>) -> Document<'static> {
+        Document::holding(DocumentContent::Shared(content.into()))
+    }
+
+    fn holding(content: DocumentContent<'a>) -> Self {
         Self {
-            content: content.as_ref(),
+            content,
             content_type: "".into(),
             labels: Vec::new(),
             is_honeytoken: false,
@@ -66,14 +97,15 @@ impl<'a> Document<'a> {
         self
     }
 
-    /// Returns a document with other content, and the same media type, labels and honeytoken mark.
-    pub(crate) fn with(self, content: &[u8]) -> Document<'_> {
-        Document {
-            content,
+    /// Takes the content out of the document, so that a write can borrow shared content.
+    pub(crate) fn into_parts(self) -> (DocumentContent<'a>, Document<'static>) {
+        let rest = Document {
+            content: DocumentContent::Borrowed(&[]),
             content_type: self.content_type,
             labels: self.labels,
             is_honeytoken: self.is_honeytoken,
-        }
+        };
+        (self.content, rest)
     }
 
     pub(crate) fn into_meta(self, id: &RecordId, written_at: i64) -> Meta {
@@ -100,6 +132,12 @@ impl<'a> Document<'a> {
 impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Document<'a> {
     fn from(content: &'a T) -> Self {
         Self::new(content)
+    }
+}
+
+impl From<Bytes> for Document<'static> {
+    fn from(content: Bytes) -> Self {
+        Self::owned(content)
     }
 }
 
@@ -249,6 +287,13 @@ impl Deref for Record {
 impl AsRef<[u8]> for Record {
     fn as_ref(&self) -> &[u8] {
         self
+    }
+}
+
+/// Conversion without a copy. The content is wiped when the last clone of the [`Bytes`] is dropped.
+impl From<Record> for Bytes {
+    fn from(record: Record) -> Self {
+        Self::from_owner(record)
     }
 }
 

@@ -188,11 +188,18 @@ impl RecordReader {
     }
 }
 
-impl Read for RecordReader {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+impl RecordReader {
+    /// Reads from the stream position, and moves it. Returns 0 at the end of the content.
+    pub(crate) fn read_next(&mut self, out: &mut [u8]) -> Result<usize> {
         let bytes = self.read_part(self.position, out, ReadExtent::Stream)?;
         self.position += bytes as u64;
         Ok(bytes)
+    }
+}
+
+impl Read for RecordReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        Ok(self.read_next(out)?)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::envelope::{INLINE_MAX, Segment};
 use crate::id::RecordId;
 use crate::journal::{AccessOutcome, Act, Operation};
-use crate::records::document::{Document, Precondition};
+use crate::records::document::{Document, DocumentContent, Precondition};
 use crate::records::read::Labels;
 use crate::records::upload::{Uploading, move_into};
 use crate::records::write::WriteJob;
@@ -181,8 +181,9 @@ impl RecordWriter {
         let check = session.replacement_check(act, id, Some(self.document.sorted_labels()));
         let job = match std::mem::replace(&mut self.state, WriterState::Ended) {
             WriterState::Small(segment) => {
-                let document = self.document.clone().with(segment.first_chunk());
-                let job = WriteJob::put(act, id, document, expected, now)?;
+                let content = DocumentContent::Borrowed(segment.first_chunk());
+                let parts = (&content, self.document.clone());
+                let job = WriteJob::put(act, id, parts, expected, now)?;
                 let put = vault.write_one(job.checked_by(check))?;
                 return put.ok_or(Error::Contended);
             }

@@ -52,7 +52,8 @@ impl Session {
             let act = self.permitted_to_put(id, &document)?.act;
             let check = self.replacement_check(&act, id, Some(document.sorted_labels()));
             let now = self.vault.core.store.clock.now();
-            let put = WriteJob::put(&act, id, document, expected, now)
+            let (content, document) = document.into_parts();
+            let put = WriteJob::put(&act, id, (&content, document), expected, now)
                 .and_then(|job| self.vault.write_one(job.checked_by(check)))
                 .and_then(|version| version.ok_or(Error::Contended));
             put.inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
@@ -81,16 +82,21 @@ impl Session {
         records: impl IntoIterator<Item = (&'d RecordId, Document<'d>)>,
     ) -> Result<Vec<Result<u64>>> {
         let now = self.vault.core.store.clock.now();
+        let split = records.into_iter().map(|(id, document)| {
+            let (content, document) = document.into_parts();
+            ((id, content), document)
+        });
+        let (contents, documents): (Vec<_>, Vec<_>) = split.unzip();
         let mut jobs = Vec::new();
         let mut acts = Vec::new();
-        for (id, document) in records {
+        for ((id, content), document) in contents.iter().zip(documents) {
             let act = self.permitted_to_put(id, &document).map(|it| it.act);
             if let Ok(act) = &act {
                 let check = self.replacement_check(act, id, Some(document.sorted_labels()));
-                let job = WriteJob::put(act, id, document, Precondition::Any, now)?;
+                let job = WriteJob::put(act, id, (content, document), Precondition::Any, now)?;
                 jobs.push(job.checked_by(check));
             }
-            acts.push((id, act));
+            acts.push((*id, act));
         }
         let mut outcomes = self.vault.write(jobs).into_iter();
         let each = acts.into_iter().map(|(id, act)| {

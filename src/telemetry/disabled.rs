@@ -12,6 +12,12 @@ pub(crate) fn background<T>(_: &'static str, run: impl FnOnce() -> T) -> T {
     run()
 }
 
+/// Returns the closure.
+#[cfg(feature = "tokio")]
+pub(crate) fn in_current_span<T>(run: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    run
+}
+
 pub(crate) fn retry(_: u32) {}
 
 pub(crate) fn refused_credential(_: &Error) {}

@@ -80,6 +80,13 @@ pub(crate) fn background<T>(task: &'static str, run: impl FnOnce() -> T) -> T {
     debug_span!(target: "chartlock", parent: None, "background", task).in_scope(run)
 }
 
+/// Returns a closure that runs in the current span, also on another thread.
+#[cfg(feature = "tokio")]
+pub(crate) fn in_current_span<T>(run: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let span = tracing::Span::current();
+    move || span.in_scope(run)
+}
+
 /// Reports the beginning of a round. The first round is no retry.
 pub(crate) fn retry(round: u32) {
     if round > 0 {

@@ -23,6 +23,7 @@ pub(crate) mod scan;
 pub(crate) mod slots;
 pub(crate) mod store;
 pub(crate) mod uncovered_heads;
+mod upkeep;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ use crate::telemetry;
 use entries::EntryCache;
 use header::{HeaderCell, HeaderSource, OpenHeader};
 use journaling::{JournalHandle, Upkeep};
-use options::VaultOptions;
+use options::{BackgroundWork, VaultOptions};
 use progress::{CancelToken, Counter, Monitor, Phase, ProgressListener};
 use store::Store;
 
@@ -268,9 +269,12 @@ impl Vault {
         };
         if let Some(mode) = options.journaling {
             let cache = Arc::clone(&entries);
-            let upkeep: Option<Upkeep> = match options.in_background {
-                true => Some(Box::new(move |uptime| cache.evict(uptime))),
-                false => None,
+            let upkeep: Upkeep = Box::new(move |uptime| cache.evict(uptime));
+            let upkeep = match options.background {
+                BackgroundWork::OwnThread => Some((upkeep, true)),
+                BackgroundWork::ByApp => Some((upkeep, false)),
+                #[cfg(feature = "internals")]
+                BackgroundWork::Off => None,
             };
             let source = HeaderSource {
                 header: Arc::clone(&header),

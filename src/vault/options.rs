@@ -37,12 +37,21 @@ pub struct VaultOptions {
     pub(crate) whole_record_limit: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journaling: Option<Journaling>,
-    /// `true` if a background thread may flush grouped journal entries and evict cached keys; `false`
-    /// under a test clock.
-    pub(crate) in_background: bool,
+    pub(crate) background: BackgroundWork,
     pub(crate) system_actor: Option<Actor>,
     pub(crate) policy: Arc<dyn AccessPolicy>,
     pub(crate) event_handler: Option<EventHandler>,
+}
+
+/// The thread that flushes grouped journal entries and evicts cached keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BackgroundWork {
+    OwnThread,
+    /// A thread of the app, which calls [`Vault::run_upkeep`](crate::Vault::run_upkeep).
+    ByApp,
+    /// None, under a test clock.
+    #[cfg(feature = "internals")]
+    Off,
 }
 
 #[derive(Clone)]
@@ -70,7 +79,7 @@ impl VaultOptions {
             whole_record_limit: WHOLE_RECORD_LIMIT,
             clock: Arc::new(SystemClock::new()),
             journaling: Some(Journaling::default()),
-            in_background: true,
+            background: BackgroundWork::OwnThread,
             system_actor: None,
             policy: Arc::new(AllowAll),
             event_handler: None,
@@ -138,6 +147,15 @@ impl VaultOptions {
         self
     }
 
+    /// Starts no background thread for the vault. The app then calls
+    /// [`Vault::run_upkeep`](crate::Vault::run_upkeep) at least twice a second, such as from one thread
+    /// for many vaults.
+    #[must_use]
+    pub fn upkeep_by_app(mut self) -> Self {
+        self.background = BackgroundWork::ByApp;
+        self
+    }
+
     /// Sets the policy that decides what a session may do. The default is
     /// [`AllowAll`](crate::access::AllowAll): everything is allowed and journaled.
     ///
@@ -164,7 +182,7 @@ impl VaultOptions {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
-        self.in_background = false;
+        self.background = BackgroundWork::Off;
         self
     }
 
@@ -173,7 +191,7 @@ impl VaultOptions {
     #[doc(hidden)]
     #[must_use]
     pub fn with_background(mut self) -> Self {
-        self.in_background = true;
+        self.background = BackgroundWork::OwnThread;
         self
     }
 
@@ -182,7 +200,7 @@ impl VaultOptions {
     #[doc(hidden)]
     #[must_use]
     pub fn without_background(mut self) -> Self {
-        self.in_background = false;
+        self.background = BackgroundWork::Off;
         self
     }
 

@@ -20,4 +20,5 @@ mod parse;
 mod pins;
 mod stalls;
 mod telemetry;
+mod upkeep;
 mod writer;

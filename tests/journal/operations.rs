@@ -309,6 +309,10 @@ pub(crate) const ROWS: &[Row] = rows! {
 
 /// Operations that write no entry, each with the reason.
 const WITHOUT: &[(&str, &str)] = &[
+    (
+        "Vault::run_upkeep",
+        "writes waiting entries and evicts keys, as the background thread does",
+    ),
     ("Vault::session", "sets the actor; reads nothing"),
     (
         "Vault::set_policy",

@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::format::envelope::{Head, INLINE_MAX, Meta};
 use crate::id::{RecordId, Subject};
 use crate::journal::Act;
-use crate::records::document::{Document, Precondition};
+use crate::records::document::{Document, DocumentContent, Precondition};
 use crate::records::upload::Upload;
 use crate::vault::entries::{Freshness, NewSubject};
 use crate::vault::{ROUNDS, Vault};
@@ -73,17 +73,18 @@ enum PendingChange<'a> {
 }
 
 impl<'a> WriteJob<'a> {
+    /// Returns a job that writes `content` with the metadata of `document`.
     pub(crate) fn put(
         act: &Act,
         id: &'a RecordId,
-        document: Document<'a>,
+        (content, document): (&'a DocumentContent<'_>, Document<'_>),
         expected: Precondition,
         now: i64,
     ) -> Result<Self> {
         Ok(Self {
             act: act.clone(),
             id,
-            change: PendingChange::Content(document.content),
+            change: PendingChange::Content(content.bytes()),
             meta: document.into_meta(id, now).checked()?,
             expected,
             upload: None,

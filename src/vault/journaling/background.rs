@@ -17,9 +17,12 @@ use crate::vault::journaling::{GROUPED_WITHIN, JournalHealth};
 /// again; `None` for no need before the thread is woken.
 pub(crate) type Upkeep = Box<dyn Fn(Duration) -> Option<Duration> + Send + Sync>;
 
-/// Background thread, started when the first entry waits or the first key is cached.
+/// Background work of a vault, on a thread that starts when the first entry waits or the first key is
+/// cached, or on a thread of the app.
 pub(super) struct Background {
     shared: Arc<Shared>,
+    /// `false` if the app calls [`Background::run_due`] instead.
+    has_thread: bool,
     thread: Mutex<Option<(JoinHandle<()>, u32)>>,
     /// Id of the process that called `wake` last. Another id on the next call reveals a fork.
     process: AtomicU32,
@@ -41,9 +44,10 @@ impl Background {
         writer: Arc<Writer>,
         health: Arc<JournalHealth>,
         clock: Arc<dyn Clock>,
-        upkeep: Upkeep,
+        (upkeep, has_thread): (Upkeep, bool),
     ) -> Self {
         Self {
+            has_thread,
             shared: Arc::new(Shared {
                 writer,
                 health,
@@ -62,6 +66,9 @@ impl Background {
     pub(super) fn wake(&self) {
         let process = std::process::id();
         let awake = self.shared.awake.swap(true, Ordering::AcqRel);
+        if !self.has_thread {
+            return;
+        }
         // If the process was forked while entries waited, the notified thread runs only in the
         // parent.
         if self.process.swap(process, Ordering::AcqRel) == process && awake {
@@ -79,6 +86,16 @@ impl Background {
         } else {
             drop(lock(&self.shared.stop));
             self.shared.woken.notify_one();
+        }
+    }
+}
+
+impl Background {
+    /// Runs what is due, on the calling thread.
+    pub(super) fn run_due(&self) {
+        (self.shared.upkeep)(self.shared.clock.uptime());
+        if self.shared.awake.load(Ordering::Acquire) {
+            self.shared.write_waiting();
         }
     }
 }
@@ -116,19 +133,24 @@ impl Shared {
             }
             drop(stop);
             if is_awake {
-                self.awake.store(false, Ordering::Release);
-                // Continue after a panic of the event handler or of the backend, because later
-                // entries depend on this thread.
-                let flush = || telemetry::background("write journal entries", || self.flush());
-                let flushed = catch_unwind(AssertUnwindSafe(flush));
-                if !flushed.unwrap_or(false) {
-                    // Retry the failed write after the next wait.
-                    self.awake.store(true, Ordering::Release);
-                } else if self.writer.is_walk_due() {
-                    let walk = || telemetry::background("walk the chains", || self.walk());
-                    let _ = catch_unwind(AssertUnwindSafe(walk));
-                }
+                self.write_waiting();
             }
+        }
+    }
+
+    /// Writes the waiting entries, and finds chain heads to pin.
+    fn write_waiting(&self) {
+        self.awake.store(false, Ordering::Release);
+        // Continue after a panic of the event handler or of the backend, because later entries
+        // depend on this thread.
+        let flush = || telemetry::background("write journal entries", || self.flush());
+        let flushed = catch_unwind(AssertUnwindSafe(flush));
+        if !flushed.unwrap_or(false) {
+            // Retry the failed write after the next wait.
+            self.awake.store(true, Ordering::Release);
+        } else if self.writer.is_walk_due() {
+            let walk = || telemetry::background("walk the chains", || self.walk());
+            let _ = catch_unwind(AssertUnwindSafe(walk));
         }
     }
 

@@ -136,14 +136,14 @@ impl JournalHandle {
         }
     }
 
-    /// Starts a chain of the journal under `keys`. If there is an `upkeep`, a background thread flushes
-    /// grouped entries, and calls `upkeep`.
+    /// Starts a chain of the journal under `keys`. If there is an `upkeep`, background work flushes
+    /// grouped entries, and calls `upkeep`: on a thread of the vault if the flag is `true`.
     pub(crate) fn begin(
         &mut self,
         keys: CurrentKeys,
         source: Arc<dyn KeySource>,
         mode: Journaling,
-        upkeep: Option<Upkeep>,
+        upkeep: Option<(Upkeep, bool)>,
     ) {
         let storage = Arc::clone(&self.storage);
         let writer = Arc::new(Writer::renewing(storage, keys, source));
@@ -278,6 +278,14 @@ impl JournalHandle {
         let journal = self.journal.as_ref();
         if let Some(background) = journal.and_then(|journal| journal.background.as_ref()) {
             background.wake();
+        }
+    }
+
+    /// Runs the background work that is due, on the calling thread.
+    pub(crate) fn run_due(&self) {
+        let journal = self.journal.as_ref();
+        if let Some(background) = journal.and_then(|journal| journal.background.as_ref()) {
+            background.run_due();
         }
     }
 

@@ -1,0 +1,163 @@
+//! Lists of patients, and of a patient's resources of one type. The vault does not search content.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use chartlock::Error;
+use chartlock::asynchronous::AsyncSession;
+use chartlock::{RecordId, Subject};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::caller::Caller;
+use crate::failure::Failure;
+use crate::fhir_records::fhir;
+use crate::names;
+use crate::state::Portal;
+
+/// Largest number of resources in one answer.
+const COUNT_MAX: usize = 50;
+/// Size in bytes after which an answer ends.
+const BYTES_MAX: usize = 8 << 20;
+
+/// Parameters of a list: at most so many, and only those after this id.
+#[derive(Deserialize)]
+pub(crate) struct Page {
+    #[serde(rename = "_count")]
+    count: Option<usize>,
+    #[serde(rename = "_after")]
+    after: Option<String>,
+}
+
+/// What a list could not show.
+#[derive(Default)]
+struct Omitted {
+    denied: u64,
+    unreadable: u64,
+}
+
+pub(crate) async fn patients(
+    State(portal): State<Arc<Portal>>,
+    caller: Caller,
+) -> Result<Response, Failure> {
+    let mut subjects = caller.session(&portal)?.subjects().await?;
+    let (mut patients, mut unreadable) = (Vec::new(), 0);
+    while let Some(subject) = subjects.next().await {
+        match subject {
+            Ok(subject) => patients.push(subject.identifier().to_owned()),
+            Err(error @ (Error::Locked | Error::Journal(_) | Error::Denied)) => {
+                return Err(error.into());
+            }
+            Err(_) => unreadable += 1,
+        }
+    }
+    Ok(fhir(
+        json!({ "patients": patients, "unreadable": unreadable }).to_string(),
+    ))
+}
+
+pub(crate) async fn resources(
+    State(portal): State<Arc<Portal>>,
+    caller: Caller,
+    Path((patient, kind)): Path<(String, String)>,
+    Query(page): Query<Page>,
+) -> Result<Response, Failure> {
+    names::check_kind(&kind)?;
+    let subject = names::subject(&patient)?;
+    let session = caller.session_for(&portal, &subject).await?;
+    let count = page.count.unwrap_or(20).clamp(1, COUNT_MAX);
+    let after = format!("{kind}/{}", page.after.unwrap_or_default());
+    let (names, mut omitted) = names_after(&session, &subject, &kind, &after, count + 1).await?;
+
+    let mut entries: Vec<u8> = Vec::new();
+    let mut last = None;
+    for name in names.iter().take(count) {
+        if entries.len() > BYTES_MAX {
+            break;
+        }
+        last = Some(name);
+        let id = RecordId::new(subject.clone(), name)?;
+        match session.get(&id).await {
+            Ok(Some(record)) => {
+                if !entries.is_empty() {
+                    entries.push(b',');
+                }
+                // A stored resource is valid JSON, because `put` checked it.
+                let head = format!(r#"{{"fullUrl":{},"resource":"#, json!(name));
+                entries.extend_from_slice(head.as_bytes());
+                entries.extend_from_slice(&record);
+                entries.push(b'}');
+            }
+            // Retracted after the list was made.
+            Ok(None) => {}
+            Err(Error::Denied) => omitted.denied += 1,
+            Err(error @ (Error::Locked | Error::Journal(_) | Error::Erased)) => {
+                return Err(error.into());
+            }
+            Err(_) => omitted.unreadable += 1,
+        }
+    }
+    let more = last.filter(|last| names.last() != Some(last));
+    Ok(fhir(bundle(entries, &omitted, more, &patient, &kind)))
+}
+
+/// Returns the smallest names of a type after a name, and the number of records that do not open.
+async fn names_after(
+    session: &AsyncSession,
+    subject: &Subject,
+    kind: &str,
+    after: &str,
+    count: usize,
+) -> Result<(BTreeSet<String>, Omitted), Failure> {
+    let prefix = format!("{kind}/");
+    let (mut names, mut omitted) = (BTreeSet::new(), Omitted::default());
+    let mut records = session.list(subject).await?;
+    while let Some(record) = records.next().await {
+        match record {
+            Ok(info) if info.name().starts_with(&prefix) && info.name() > after => {
+                names.insert(info.name().to_owned());
+                if names.len() > count {
+                    names.pop_last();
+                }
+            }
+            Ok(_) => {}
+            Err(error @ (Error::Locked | Error::Journal(_) | Error::Denied | Error::Erased)) => {
+                return Err(error.into());
+            }
+            Err(_) => omitted.unreadable += 1,
+        }
+    }
+    Ok((names, omitted))
+}
+
+/// Returns a search set. A list that lacks something says so.
+fn bundle(
+    mut entries: Vec<u8>,
+    omitted: &Omitted,
+    more: Option<&String>,
+    patient: &str,
+    kind: &str,
+) -> Vec<u8> {
+    let Omitted { denied, unreadable } = omitted;
+    if denied + unreadable > 0 {
+        let text = format!("{denied} records are not for you, and {unreadable} cannot be read");
+        let issue = json!({ "severity": "warning", "code": "incomplete", "diagnostics": text });
+        let outcome = json!({ "resourceType": "OperationOutcome", "issue": [issue] });
+        let entry = json!({ "search": { "mode": "outcome" }, "resource": outcome });
+        if !entries.is_empty() {
+            entries.push(b',');
+        }
+        entries.extend_from_slice(entry.to_string().as_bytes());
+    }
+    let next = more.and_then(|name| name.strip_prefix(&format!("{kind}/")));
+    let links = next.map(|id| {
+        let url = format!("/patients/{patient}/{kind}?_after={id}");
+        json!([{ "relation": "next", "url": url }])
+    });
+    let links = links.unwrap_or_else(|| json!([]));
+    let head = format!(r#"{{"resourceType":"Bundle","type":"searchset","link":{links},"entry":["#);
+    [head.as_bytes(), &entries, b"]}"].concat()
+}

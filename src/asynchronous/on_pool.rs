@@ -1,0 +1,30 @@
+//! Values whose drop blocks, and therefore happens on the blocking pool.
+
+use crate::asynchronous::blocking_pool;
+
+/// A reader, writer or iterator. Dropping one may delete segments, journal an entry or join threads.
+pub(super) struct OnPool<T: Send + 'static>(Option<Box<T>>);
+
+impl<T: Send + 'static> OnPool<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self(Some(Box::new(value)))
+    }
+
+    /// Returns the value; `None` after [`OnPool::take`].
+    pub(super) fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_deref_mut()
+    }
+
+    pub(super) fn take(&mut self) -> Option<T> {
+        self.0.take().map(|value| *value)
+    }
+}
+
+impl<T: Send + 'static> Drop for OnPool<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            // Without a runtime, the closure is dropped here, and the value with it: no task waits then.
+            let _ = blocking_pool::send(move || drop(value));
+        }
+    }
+}

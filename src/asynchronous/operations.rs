@@ -1,0 +1,149 @@
+//! The operations of one vault that run or wait, with a limit of how many run at the same time.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::asynchronous::blocking_pool;
+use crate::error::{Error, Result};
+
+/// Default number of operations of one vault that run at the same time.
+///
+/// More threads than this contend for the same locks. Fewer would not use the connections of a database
+/// that answers slowly.
+const OPERATIONS_MAX: usize = 16;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The operations of one vault on the pool. Clones share the limit.
+///
+/// A thread of the pool that has finished an operation runs one that waits, because handing it to another
+/// thread takes several times as long as reading a small record.
+#[derive(Clone)]
+pub(super) struct Operations {
+    queue: Arc<Mutex<Queue>>,
+    at_most: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    workers: usize,
+    waiting: VecDeque<Job>,
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self::at_most(OPERATIONS_MAX)
+    }
+}
+
+impl Operations {
+    pub(super) fn at_most(operations: usize) -> Self {
+        Self {
+            queue: Arc::default(),
+            at_most: operations.max(1),
+        }
+    }
+
+    /// Runs an operation on the pool once fewer than the limit run, and waits for its result.
+    ///
+    /// If the future is dropped while the operation waits, the operation does not run.
+    pub(super) async fn run<T, E>(
+        &self,
+        operation: impl FnOnce() -> std::result::Result<T, E> + Send + 'static,
+    ) -> std::result::Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let operation = blocking_pool::prepared(operation);
+        let (reply, replied) = oneshot::channel();
+        self.submit(Box::new(move || {
+            if !reply.is_closed() {
+                // Ignore a dropped future. The value is then dropped here, on the pool.
+                let _ = reply.send(catch_unwind(AssertUnwindSafe(operation)));
+            }
+        }))?;
+        match replied.await {
+            Ok(Ok(done)) => done,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => Err(Error::NoRuntime.into()),
+        }
+    }
+
+    fn submit(&self, job: Job) -> Result<()> {
+        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let mut queue = lock(&self.queue);
+        if queue.workers >= self.at_most {
+            queue.waiting.push_back(job);
+            return Ok(());
+        }
+        queue.workers += 1;
+        drop(queue);
+        let worker = Worker {
+            queue: Arc::clone(&self.queue),
+            has_ended: false,
+        };
+        runtime.spawn_blocking(move || worker.run(job));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Operations(at most {})", self.at_most)
+    }
+}
+
+/// A thread of the pool that runs operations until none waits.
+struct Worker {
+    queue: Arc<Mutex<Queue>>,
+    has_ended: bool,
+}
+
+impl Worker {
+    fn run(mut self, first: Job) {
+        first();
+        while let Some(job) = self.next() {
+            job();
+        }
+    }
+
+    /// Returns the next job. Ends the worker under the same lock if there is none, so that no job is
+    /// added for a worker that no longer looks.
+    fn next(&mut self) -> Option<Job> {
+        let mut queue = lock(&self.queue);
+        let job = queue.waiting.pop_front();
+        if job.is_none() {
+            queue.workers -= 1;
+            self.has_ended = true;
+        }
+        job
+    }
+}
+
+impl Drop for Worker {
+    /// Handles a runtime that was shut down before it ran the worker. The last worker takes the waiting
+    /// jobs along, whose futures then return [`Error::NoRuntime`].
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        queue.workers -= 1;
+        let abandoned = match queue.workers {
+            0 => std::mem::take(&mut queue.waiting),
+            _ => VecDeque::new(),
+        };
+        drop(queue);
+        drop(abandoned);
+    }
+}
+
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,137 @@
+//! FHIR resources: put, get, conditions, history, versions, lists.
+
+use super::client::Request;
+use super::service::shared;
+use super::{DOCTOR, get, put, resource};
+
+#[test]
+fn put_resource_is_returned_byte_for_byte_with_its_history() {
+    let portal = shared();
+    let path = "/patients/rec-1/Observation/bp";
+    let created = portal.ask(
+        DOCTOR,
+        put("rec-1", "Observation", "bp", r#", "value": 120 "#),
+    );
+    let created = created.expect(201);
+    assert_eq!(created.header("ETag"), Some("W/\"1\""));
+    let location = format!("{path}/_history/1");
+    assert_eq!(created.header("Location"), Some(&*location));
+    let changed = portal.ask(DOCTOR, put("rec-1", "Observation", "bp", r#","value":80"#));
+    assert_eq!(changed.expect(200).header("ETag"), Some("W/\"2\""));
+
+    let current = portal.ask(DOCTOR, get(path)).expect(200);
+    assert_eq!(
+        current.body,
+        resource("Observation", "bp", r#","value":80"#).into_bytes()
+    );
+    assert_eq!(
+        current.header("Content-Type"),
+        Some("application/fhir+json")
+    );
+    assert_eq!(current.header("Cache-Control"), Some("no-store"));
+    let first = portal.ask(DOCTOR, get(&location)).expect(200);
+    assert_eq!(
+        first.body,
+        resource("Observation", "bp", r#", "value": 120 "#).into_bytes()
+    );
+
+    portal.ask(DOCTOR, Request::new("DELETE", path)).expect(204);
+    portal.ask(DOCTOR, get(path)).expect(404);
+    portal.ask(DOCTOR, Request::new("DELETE", path)).expect(404);
+    let history = portal
+        .ask(DOCTOR, get(&format!("{path}/_history")))
+        .expect(200)
+        .json();
+    assert_eq!(history["total"], 3);
+    assert_eq!(history["entry"][0]["request"]["method"], "DELETE");
+    assert_eq!(history["entry"][2]["response"]["etag"], "W/\"1\"");
+    portal
+        .ask(DOCTOR, get(&format!("{path}/_history/9")))
+        .expect(404);
+    portal
+        .ask(DOCTOR, get("/patients/rec-1/Observation/none/_history"))
+        .expect(404);
+}
+
+#[test]
+fn conditional_put_never_overwrites_unseen_version() {
+    let portal = shared();
+    let put = || put("rec-2", "AllergyIntolerance", "list", "");
+    portal
+        .ask(DOCTOR, put().header("If-None-Match", "*"))
+        .expect(201);
+    portal
+        .ask(DOCTOR, put().header("If-None-Match", "*"))
+        .expect(412);
+    portal
+        .ask(DOCTOR, put().header("If-Match", "W/\"1\""))
+        .expect(200);
+    let lost = portal
+        .ask(DOCTOR, put().header("If-Match", "W/\"1\""))
+        .expect(412);
+    assert_eq!(lost.json()["issue"][0]["code"], "conflict");
+    for bad in ["3", "W/\"0\"", "W/\"x\"", "*", "\"1\", \"2\""] {
+        portal
+            .ask(DOCTOR, put().header("If-Match", bad))
+            .expect(400);
+    }
+    let both = put()
+        .header("If-Match", "\"2\"")
+        .header("If-None-Match", "*");
+    portal.ask(DOCTOR, both).expect(400);
+}
+
+#[test]
+fn list_pages_through_all_resources_of_a_type() {
+    let portal = shared();
+    for number in 0..25 {
+        let id = format!("o-{number:02}");
+        portal
+            .ask(DOCTOR, put("rec-3", "Observation", &id, ""))
+            .expect(201);
+    }
+    portal
+        .ask(DOCTOR, put("rec-3", "Condition", "c", ""))
+        .expect(201);
+    let (mut found, mut next) = (
+        Vec::new(),
+        "/patients/rec-3/Observation?_count=10".to_owned(),
+    );
+    for _ in 0..4 {
+        let page = portal.ask(DOCTOR, get(&next)).expect(200).json();
+        let entries = page["entry"].as_array().unwrap();
+        found.extend(entries.iter().map(|entry| entry["resource"]["id"].clone()));
+        match page["link"][0]["url"].as_str() {
+            Some(url) => next = format!("{url}&_count=10"),
+            None => break,
+        }
+    }
+    let expected: Vec<_> = (0..25).map(|number| format!("o-{number:02}")).collect();
+    assert_eq!(found, expected);
+    let none = portal
+        .ask(DOCTOR, get("/patients/rec-none/Observation"))
+        .expect(200);
+    assert_eq!(none.json()["entry"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn sample_patients_are_there() {
+    let portal = shared();
+    let patients = portal.ask(DOCTOR, get("/patients")).expect(200).json();
+    let patients = patients["patients"].as_array().unwrap();
+    let sample = patients
+        .iter()
+        .filter(|id| id.as_str().unwrap().len() == 36);
+    assert_eq!(sample.count(), 2);
+}
+
+#[test]
+fn request_id_is_returned_and_journaled() {
+    let portal = shared();
+    let put = put("rec-4", "Observation", "bp", "").header("X-Request-Id", "front-desk.17");
+    let response = portal.ask(DOCTOR, put).expect(201);
+    assert_eq!(response.header("X-Request-Id"), Some("front-desk.17"));
+    let events = portal.ask(super::OFFICER, get("/patients/rec-4/accesses?_format=fhir"));
+    let events = String::from_utf8(events.expect(200).body).unwrap();
+    assert!(events.contains("front-desk.17"));
+}

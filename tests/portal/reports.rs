@@ -1,0 +1,81 @@
+//! Who looked, and erasure.
+
+use super::client::Request;
+use super::service::shared;
+use super::{ADMIN, DESK, DOCTOR, NURSE, OFFICER, get, put};
+
+#[test]
+fn access_report_names_every_access_and_is_for_the_officer() {
+    let portal = shared();
+    portal
+        .ask(DOCTOR, put("rep-1", "Condition", "c", ""))
+        .expect(201);
+    portal
+        .ask(NURSE, get("/patients/rep-1/Condition/c"))
+        .expect(200);
+    portal
+        .ask(DESK, get("/patients/rep-1/Condition/c"))
+        .expect(403);
+    let report = portal
+        .ask(OFFICER, get("/patients/rep-1/accesses"))
+        .expect(200)
+        .json();
+    let accesses = report["accesses"].as_array().unwrap();
+    for (actor, operation, outcome) in [
+        ("dr.garcia", "put", "done"),
+        ("nurse.kim", "read", "done"),
+        ("desk.lee", "read", "denied"),
+    ] {
+        let found = accesses.iter().any(|access| {
+            access["actor"] == actor
+                && access["operation"] == operation
+                && access["outcome"] == outcome
+                && access["record"] == "Condition/c"
+        });
+        assert!(found, "{actor} {operation}: {report}");
+    }
+    for token in [DOCTOR, NURSE, DESK, ADMIN] {
+        portal
+            .ask(token, get("/patients/rep-1/accesses"))
+            .expect(403);
+    }
+    let events = portal.ask(OFFICER, get("/patients/rep-1/accesses?_format=fhir"));
+    let events = events.expect(200).json();
+    let events = events["entry"].as_array().unwrap();
+    let reads = events
+        .iter()
+        .filter(|event| event["resource"]["action"] == "R");
+    assert!(reads.count() >= 1);
+    assert!(
+        events
+            .iter()
+            .all(|it| it["resource"]["resourceType"] == "AuditEvent")
+    );
+}
+
+#[test]
+fn erased_patient_is_gone() {
+    let portal = shared();
+    portal
+        .ask(DOCTOR, put("rep-2", "Condition", "c", ""))
+        .expect(201);
+    let erase = |reason: &str| Request::new("DELETE", &format!("/patients/rep-2?reason={reason}"));
+    portal.ask(DOCTOR, erase("asked")).expect(403);
+    portal
+        .ask(OFFICER, Request::new("DELETE", "/patients/rep-2"))
+        .expect(400);
+    portal.ask(OFFICER, erase("")).expect(400);
+    portal
+        .ask(OFFICER, erase("the%20patient%20asked"))
+        .expect(200);
+    let gone = portal
+        .ask(DOCTOR, get("/patients/rep-2/Condition/c"))
+        .expect(410);
+    assert_eq!(gone.json()["issue"][0]["code"], "deleted");
+    portal
+        .ask(DOCTOR, get("/patients/rep-2/Condition"))
+        .expect(410);
+    portal
+        .ask(DOCTOR, put("rep-2", "Condition", "c", ""))
+        .expect(410);
+}
