@@ -92,6 +92,7 @@ impl Error {
             Self::CommitUnknown => Kind::CommitUnknown,
             Self::Denied => Kind::Denied,
             Self::BadCheckpoint
+            | Self::InvalidCursor
             | Self::InvalidPassphrase
             | Self::InvalidId
             | Self::InvalidMetadata

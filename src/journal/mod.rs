@@ -8,6 +8,7 @@
 
 mod authority;
 mod chain;
+mod chain_span;
 pub mod checkpoint;
 mod closed_pages;
 mod codec;
@@ -31,6 +32,7 @@ pub use crate::format::storage_keys::{PageId, WriterId};
 #[cfg(feature = "internals")]
 pub use authority::PageKind;
 pub use authority::{Authority, FormerPageKeys, Sealer};
+pub use chain_span::{CHAIN_SPAN, QUEUED_MAX};
 pub use closed_pages::ClosedPages;
 #[cfg(feature = "internals")]
 pub use coverage::{Coverage, CoveredHeads};
@@ -40,6 +42,7 @@ pub use entry::{
     Act, Context, EntryDraft, Finding, RecordRef, SealedEntry, SlotRef, SubjectRef, Target,
 };
 pub use fallback::MissingPages;
+pub use filter::ALL_SUBJECTS;
 #[cfg(feature = "internals")]
 pub use heads::last_pages;
 pub use heads::{digest_of, writers};

@@ -71,6 +71,11 @@ impl<S: Storage> Storage for Counting<S> {
         Ok(page)
     }
 
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        self.count(prefixes.len());
+        self.inner.last(prefixes)
+    }
+
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         self.inner.commit(transactions)
     }
