@@ -21,10 +21,12 @@ mod key_source;
 mod operation;
 mod outcome;
 mod page;
+mod page_keys;
 mod page_merge;
 mod pins;
 mod queue;
 mod send;
+mod subject_walk;
 mod walk;
 mod writer;
 
@@ -53,10 +55,11 @@ pub use operation::{AccessKind, Operation, OperationGroup};
 pub(crate) use operation::{KeyEffect, VersionEffect};
 pub use outcome::AccessOutcome;
 pub use page::{ChainHead, Entry, Page, PageHead, Stage};
+#[cfg(feature = "internals")]
+pub use page_keys::OpenResult;
+pub use page_keys::{PageError, PageKeys};
 pub use pins::{PINS_MAX, open_heads};
 pub use queue::JournaledChange;
 pub(crate) use queue::{Answer, CombinedChange};
-#[cfg(feature = "internals")]
-pub use walk::OpenResult;
-pub use walk::{Cursor, PageError, PageFault, PageKeys};
+pub use walk::{Cursor, PageFault};
 pub use writer::{WriteTime, Writer};
