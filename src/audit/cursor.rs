@@ -28,8 +28,11 @@ const BYTES_MAX: usize = 512;
 /// [`AuditEntries::cursor`].
 ///
 /// The text reveals nothing, and continues only the query with the same subject and time range, of the
-/// same vault. It loses its use when the journal keys are rotated. It is safe to give it to a client;
-/// but a client who is not to repeat the query must be denied the query itself.
+/// same vault. It loses its use when the journal keys are rotated. It is safe to give it to a client, who
+/// cannot make another one; a holder of the journal key, such as an auditor, can. It permits nothing:
+/// the query that continues asks the policy, and is journaled.
+///
+/// A query that continues reads the chains of the day of the cursor from their beginnings.
 ///
 /// ```
 /// # use chartlock::{*, audit::AuditCursor};

@@ -91,14 +91,12 @@ impl Error {
             | Self::CounterExhausted => Kind::Conflict,
             Self::CommitUnknown => Kind::CommitUnknown,
             Self::Denied => Kind::Denied,
-            Self::BadCheckpoint
-            | Self::InvalidCursor
-            | Self::InvalidPassphrase
+            Self::BadCheckpoint | Self::InvalidCursor | Self::Json => Kind::Invalid,
+            Self::InvalidPassphrase
             | Self::InvalidId
             | Self::InvalidMetadata
             | Self::TooLarge
-            | Self::BeyondLimit
-            | Self::Json => Kind::Invalid,
+            | Self::BeyondLimit => Kind::Invalid,
             Self::Contended | Self::CredentialUnavailable => Kind::Unavailable,
             Self::Randomness | Self::Stretching => Kind::Unavailable,
             // A file, source or archive fails for the same reasons as a storage.

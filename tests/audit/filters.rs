@@ -238,7 +238,7 @@ fn page_sealed_again_is_unlinked(entries: usize) {
 fn report_reads_only_the_heads_of_pages_that_it_passes_over() {
     let stage = forty_pages_of(60);
     let pages = objects::objects_of(&*stage.storage, b"j");
-    let stored: usize = pages.iter().map(|(_, value)| value.len()).sum();
+    let stored: usize = pages.values().map(Vec::len).sum();
     let storage = Arc::new(Counting::new(Arc::clone(&stage.storage)));
     let auditor = stage.try_open(storage.clone()).unwrap();
     let trail = auditor.trail();
@@ -254,7 +254,8 @@ fn report_reads_only_the_heads_of_pages_that_it_passes_over() {
 /// Faults of pages whose head alone is read: the report is as if it had read them whole.
 #[test]
 fn fault_of_large_page_of_other_patient_is_fault_of_report() {
-    let changes: [(&str, fn(&mut Vec<u8>), FaultKind); 5] = [
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change, FaultKind); 5] = [
         ("head", |value| value[0] ^= 1, FaultKind::Unsupported),
         ("salt", |value| value[9] ^= 1, FaultKind::NotAuthentic),
         (
