@@ -1,27 +1,32 @@
 //! Chains that were removed or cut off, although a page of another chain saw more of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::audit::fault::{AuditFault, FaultKind};
 use crate::audit::hex::Hex;
+use crate::audit::journal_source::JournalSource;
 use crate::audit::time::Timestamp;
+use crate::audit::window::Window;
 use crate::error::Result;
+use crate::format::storage_keys;
 use crate::journal::checkpoint::CHAINS_MAX;
-use crate::journal::{self, AccessOutcome, Operation, Page, PageId, Target, WriterId};
-use crate::storage::Storage;
+use crate::journal::{
+    self, ALL_SUBJECTS, AccessOutcome, Cursor, Operation, Page, PageId, Target, WriterId,
+};
 
-/// Chain heads that the pages of a trail saw, and the chains that the trail read.
-#[derive(Default)]
-pub(super) struct SeenChains {
+/// Search for the chains of a time range that were removed or cut off.
+pub(super) struct CutChains {
+    window: Window,
     read: HashMap<WriterId, ReadChain>,
-    /// Heads that were not read yet, each with the pages that saw it.
-    unread: BTreeMap<PageId, Vec<PageId>>,
-    restores: Vec<AcceptedRestorePage>,
+    /// Chains that were reported.
+    reported: HashSet<WriterId>,
+    /// All accepted restores; `None` until a chain is cut.
+    restores: Option<Vec<AcceptedRestorePage>>,
 }
 
 #[derive(Clone, Copy)]
 struct ReadChain {
-    /// Sequence number after the last stored page.
+    /// Sequence number after the last page that was read.
     next: u64,
     /// Time of the last entry.
     last: Option<Timestamp>,
@@ -34,23 +39,13 @@ struct AcceptedRestorePage {
     heads: BTreeMap<WriterId, u64>,
 }
 
-impl SeenChains {
-    /// Adds a page that opens.
-    pub(super) fn add_page(&mut self, id: &PageId, page: &Page) {
-        for head in &page.seen {
-            let read = self.read.get(&head.page.writer);
-            // Most heads are of chains that began earlier, so memory is needed only for the others.
-            if read.is_none_or(|read| read.next <= head.page.sequence) {
-                self.unread.entry(head.page).or_default().push(*id);
-            }
-        }
-        if is_restore(page) {
-            let heads = page.seen.iter();
-            let heads = heads.map(|head| (head.page.writer, head.page.sequence));
-            self.restores.push(AcceptedRestorePage {
-                id: *id,
-                heads: heads.collect(),
-            });
+impl CutChains {
+    pub(super) fn new(window: Window) -> Self {
+        Self {
+            window,
+            read: HashMap::new(),
+            reported: HashSet::new(),
+            restores: None,
         }
     }
 
@@ -59,33 +54,92 @@ impl SeenChains {
         self.read.insert(*writer, ReadChain { next, last });
     }
 
-    /// Returns a fault for each chain of which fewer pages are stored than were seen. Heads that were
-    /// seen before an accepted restore are exempt, because the restore was to remove them.
-    pub(super) fn cuts(&mut self, storage: &dyn Storage) -> Result<Vec<AuditFault>> {
-        let mut cuts: BTreeMap<WriterId, AuditFault> = BTreeMap::new();
-        for (head, by) in std::mem::take(&mut self.unread) {
-            let read = self.read.get(&head.writer).copied();
-            let is_known = read.is_some_and(|read| head.sequence < read.next)
-                || cuts.contains_key(&head.writer)
-                || by.iter().all(|by| self.is_before_restore(by));
-            // A chain that began after the trail did is not read, but is stored.
-            if is_known || journal::digest_of(storage, &head)?.is_some() {
-                continue;
-            }
-            let fault = AuditFault {
-                writer: Hex(head.writer),
-                page: read.map_or(0, |read| read.next),
-                what: FaultKind::Cut,
-                after: read.and_then(|read| read.last),
-            };
-            cuts.insert(head.writer, fault);
-        }
-        Ok(cuts.into_values().collect())
+    /// Returns the time of the last entry that was read of a chain, if any.
+    pub(super) fn last_entry(&self, writer: &WriterId) -> Option<Timestamp> {
+        self.read.get(writer)?.last
     }
 
-    fn is_before_restore(&self, page: &PageId) -> bool {
-        self.restores.iter().any(|restore| restore.is_after(page))
+    /// Returns a fault for each chain of which fewer pages are stored than `page` saw. Heads that were
+    /// seen before an accepted restore are exempt, because the restore was to remove them.
+    pub(super) fn faults(
+        &mut self,
+        source: &dyn JournalSource,
+        id: &PageId,
+        page: &Page,
+    ) -> Result<Vec<AuditFault>> {
+        let heads = page.seen.iter().map(|head| head.page);
+        let heads: Vec<_> = heads.filter(|head| self.may_be_cut(head)).collect();
+        if heads.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut faults = Vec::new();
+        let chains: Vec<_> = (heads.iter())
+            .map(|head| storage_keys::journal_chain(&head.writer))
+            .collect();
+        let chains: Vec<&[u8]> = chains.iter().map(Vec::as_slice).collect();
+        let last = source.storage().last(&chains)?;
+        for (head, last) in heads.iter().zip(last) {
+            let last = last.and_then(|key| storage_keys::journal_page_of(&key));
+            if last.is_some_and(|last| last.sequence >= head.sequence)
+                // The greatest key under the chain can be that of another object.
+                || journal::digest_of(source.storage(), head)?.is_some()
+            {
+                continue;
+            }
+            if self.is_before_restore(source, id)? {
+                break;
+            }
+            let read = self.read.get(&head.writer).map(|read| read.next);
+            let next = last.map(|last| last.sequence.saturating_add(1));
+            self.reported.insert(head.writer);
+            faults.push(AuditFault {
+                writer: Hex(head.writer),
+                page: next.or(read).unwrap_or_default(),
+                what: FaultKind::Cut,
+                after: self.last_entry(&head.writer),
+            });
+        }
+        Ok(faults)
     }
+
+    fn may_be_cut(&self, head: &PageId) -> bool {
+        let read = self.read.get(&head.writer);
+        self.window.contains(&head.writer)
+            && read.is_none_or(|read| read.next <= head.sequence)
+            && !self.reported.contains(&head.writer)
+    }
+
+    /// Returns `true` if a restore was accepted after the page, at any time.
+    fn is_before_restore(&mut self, source: &dyn JournalSource, page: &PageId) -> Result<bool> {
+        let restores = match self.restores.take() {
+            Some(restores) => restores,
+            None => accepted_restores(source)?,
+        };
+        let restores = self.restores.insert(restores);
+        Ok(restores.iter().any(|restore| restore.is_after(page)))
+    }
+}
+
+/// Reads all chains, and returns the pages on which restores were accepted. Opens few other pages.
+fn accepted_restores(source: &dyn JournalSource) -> Result<Vec<AcceptedRestorePage>> {
+    let mut restores = Vec::new();
+    for writer in journal::writers(source.storage(), ..)? {
+        let mut cursor = Cursor::about(writer, Some(ALL_SUBJECTS));
+        source.with_keys(|keys| {
+            cursor.advance(source.storage(), keys, &mut |id, page, _| {
+                restores.extend(page.filter(is_restore).map(|page| {
+                    let heads = page.seen.iter();
+                    let heads = heads.map(|head| (head.page.writer, head.page.sequence));
+                    AcceptedRestorePage {
+                        id,
+                        heads: heads.collect(),
+                    }
+                }));
+                Ok(())
+            })
+        })?;
+    }
+    Ok(restores)
 }
 
 impl AcceptedRestorePage {

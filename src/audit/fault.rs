@@ -58,7 +58,8 @@ pub enum FaultKind {
     /// [`Vault::verify`](crate::Vault::verify) detects such a page.
     Late,
     /// The end of a chain or the whole chain is missing, although a page of another chain saw its
-    /// pages. The fault names the first missing page. The iterator returns such faults last.
+    /// pages. The fault names the first missing page. The iterator returns the fault after the entries of
+    /// the page that saw the chain.
     Cut,
 }
 

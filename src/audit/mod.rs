@@ -12,7 +12,9 @@ mod accesses;
 mod activity;
 mod auditor;
 mod authority;
+mod chain_entries;
 mod checkpoint_anchor;
+mod cursor;
 mod cut_chains;
 pub(crate) mod disclosures;
 mod display;
@@ -32,6 +34,7 @@ mod target_fields;
 pub(crate) mod time;
 mod unreadable;
 mod walk;
+mod window;
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,6 +48,7 @@ pub use accesses::{Access, AccessDay, AccessReport};
 pub use activity::{ActivityReport, SubjectActivity};
 pub use auditor::Auditor;
 pub use authority::PageAuthority;
+pub use cursor::AuditCursor;
 pub use disclosures::{Disclosure, DisclosureReport, ExcludedCounts};
 pub use entry::{AuditEntry, EntryPosition, RecordMark, RetentionMark, SlotMark, SubjectMark};
 pub use evidence::{Confirmation, SealEvidence};
@@ -63,8 +67,15 @@ pub use walk::{AuditEntries, AuditItem};
 /// Read access to the journal, for entries and reports. [`Session::audit`](crate::Session::audit)
 /// and [`Auditor::trail`] return a trail.
 ///
-/// Each query reads the whole journal, because the clocks of its writers may have been wrong. The
+/// A query without a time range reads the whole journal. A query with a time range reads only the
+/// journal chains that can contain entries of the range: a chain covers at most a day, and its name
+/// contains the start. Chains whose writers found their clock to be behind are part of each query. The
 /// trail keeps only a few pages in memory.
+///
+/// Thus, a query with a time range reports faults of the pages that it reads, and not those of other
+/// pages. A chain of the range that was removed is reported if a chain saw it that began in the range
+/// or within a day after it. A query without a time range and [`Vault::verify`](crate::Vault::verify)
+/// report all faults.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
@@ -128,6 +139,24 @@ impl AuditTrail {
     pub fn entries(&self, between: impl Into<TimeRange>) -> Result<AuditEntries> {
         self.ask(None, "all entries")?;
         self.walk(self.names.clone(), between.into())
+    }
+
+    /// Returns the entries about one subject of a time range in time order, together with the faults of
+    /// the journal's pages. Unlike [`AuditTrail::accesses`], this needs little memory, and an app can
+    /// show the entries in pages: see [`AuditCursor`]. The names of the subject's records are resolved as
+    /// in [`AuditTrail::accesses`].
+    ///
+    /// # Errors
+    /// The errors of [`AuditTrail::entries`].
+    pub fn entries_about(
+        &self,
+        subject: &Subject,
+        between: impl Into<TimeRange>,
+    ) -> Result<AuditEntries> {
+        self.ask(Some(subject), "entries about a subject")?;
+        let (names, _) = self.names_with(subject)?;
+        let entries = self.walk_about(subject, names, between.into())?;
+        Ok(entries.only(subject))
     }
 
     /// Journals a query. The caller must journal a query before reading any entry for the answer.

@@ -19,6 +19,9 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The earliest time.
+    pub(super) const MIN: Self = Self(i64::MIN);
+
     /// Creates a timestamp from milliseconds since 1970-01-01 UTC; negative for earlier times.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -96,7 +99,8 @@ impl Serialize for Timestamp {
 ///
 /// Times come from the clocks of the machines that wrote the entries. A report with a time range also
 /// contains entries whose clock was set back, because they may belong to the range: see
-/// [`AuditEntry::not_before`](crate::audit::AuditEntry::not_before).
+/// [`AuditEntry::not_before`](crate::audit::AuditEntry::not_before). For what a report with a time range
+/// does not check, see [`AuditTrail`](crate::audit::AuditTrail).
 ///
 /// ```
 /// # use chartlock::audit::{TimeRange, Timestamp};

@@ -66,5 +66,5 @@ pub(super) fn read_counting(
             AuditItem::Fault(fault) => unreadable.add(fault),
         }
     }
-    Ok((unreadable, entries.passed_over()))
+    Ok((unreadable, entries.pages_passed_over()))
 }

@@ -1,35 +1,28 @@
 //! Iterator over the journal entries of all chains in time order.
 
-use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::audit::cut_chains::SeenChains;
+use crate::audit::chain_entries::{ChainEntries, ItemPlace, PAGES_AT_FIRST, first_order};
+use crate::audit::cut_chains::CutChains;
 use crate::audit::entry::AuditEntry;
 use crate::audit::entry_stage::Settlements;
 use crate::audit::fault::{AuditFault, FaultKind};
-use crate::audit::hex::Hex;
 use crate::audit::journal_source::JournalSource;
 use crate::audit::resolve::{Names, TagTable};
-use crate::audit::time::{TimeRange, Timestamp};
+use crate::audit::time::TimeRange;
+use crate::audit::window::Window;
 use crate::crypto::{self, SubjectTag};
 use crate::error::Result;
-use crate::format::storage_keys;
 use crate::id::Subject;
-use crate::journal::{self, Cursor, Page, PageId, WriterId};
+use crate::journal::{PageId, WriterId};
 
-/// The maximum number of pages of one chain that are read together. The limit bounds memory, because
-/// many chains can be open and a page can have 1 MiB.
-const PAGES_AT_ONCE: usize = 4;
-/// The maximum time by which an entry can be older than its chain and still be returned in time
-/// order. The first page of a chain contains such entries, which were queued until the page was
-/// written.
-const SLACK: Duration = Duration::from_secs(60 * 60);
-
+/// The number of pages that all chains together keep in memory, except for the pages that each chain
+/// reads first. The limit bounds memory, because a page can have 1 MiB.
+const PAGES_AT_ONCE: usize = 64;
 /// An item of the journal as a trail returns it: an entry or a fault.
 ///
 /// ```
@@ -55,7 +48,7 @@ pub enum AuditItem {
 ///
 /// In memory, the iterator keeps a few pages of each chain that was being written at the time of
 /// the current entry. Within a chain, pages keep their order. Entries can be out of order if clocks
-/// disagree, or if an entry was queued for more than an hour. No entry is omitted.
+/// disagree, or if an entry was queued until its page was written. No entry is omitted.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
@@ -65,32 +58,27 @@ pub enum AuditItem {
 /// # }
 /// ```
 pub struct AuditEntries {
-    source: Arc<dyn JournalSource>,
+    pub(super) source: Arc<dyn JournalSource>,
     /// The tags of the names to resolve.
     tags: TagTable,
-    between: TimeRange,
-    /// Chains that are not read yet, ordered by their start time.
-    pending: VecDeque<WriterId>,
+    pub(super) between: TimeRange,
+    window: Window,
+    /// Chains that are not read yet: undated chains, and then dated ones by their start time. `None`
+    /// until the chains are listed.
+    pending: Option<VecDeque<WriterId>>,
     chains: BinaryHeap<ChainEntries>,
     settlements: Settlements,
     /// Tag of the subject that the trail asks for; `None` to open all pages.
-    subject: Option<SubjectTag>,
+    pub(super) subject: Option<SubjectTag>,
+    /// The only subject whose entries are returned; `None` to return the other entries of the same
+    /// pages too.
+    only: Option<Subject>,
+    /// Place of the last returned item, or the place after which the query continues.
+    pub(super) returned: Option<ItemPlace>,
     /// Number of pages that were not opened, because their filter lacks the subject.
     passed_over: u64,
-    seen: SeenChains,
-    /// Faults of cut chains, once all chains are read.
-    cuts: Option<VecDeque<AuditFault>>,
+    cut_chains: CutChains,
     ended: bool,
-}
-
-/// A chain of which at least one item is still to be returned.
-struct ChainEntries {
-    cursor: Cursor,
-    ready: VecDeque<(Timestamp, AuditItem)>,
-    more: bool,
-    last: Option<Timestamp>,
-    /// The latest time before the next entry, in this chain or in chains that this chain has seen.
-    latest: Timestamp,
 }
 
 impl AuditEntries {
@@ -105,76 +93,100 @@ impl AuditEntries {
         let tag =
             |subject: &Subject| crypto::subject_tag(key, subject.kind(), subject.identifier());
         let subject = subject.map(tag).transpose()?;
-        let pending = journal::writers(source.storage(), None)?.into();
-        source.renew_keys()?;
+        let window = Window::new(between);
         Ok(Self {
             source,
             tags,
             between,
-            pending,
+            window,
+            pending: None,
             chains: BinaryHeap::new(),
             settlements: Settlements::about(subject),
             subject,
+            only: None,
+            returned: None,
             passed_over: 0,
-            seen: SeenChains::default(),
-            cuts: None,
+            cut_chains: CutChains::new(window),
             ended: false,
         })
     }
 
-    /// Returns the number of pages that were not opened, because they are about other subjects.
-    pub(super) fn passed_over(&self) -> u64 {
-        self.passed_over
-    }
-
-    fn step(&mut self) -> Result<Option<AuditItem>> {
-        loop {
-            self.begin_chains()?;
-            let Some(mut chain) = self.chains.pop() else {
-                return self.next_cut();
-            };
-            let item = chain.ready.pop_front();
-            self.keep(chain)?;
-            match item {
-                Some((_, AuditItem::Entry(entry)))
-                    if self.between.may_contain(entry.at, entry.not_before) =>
-                {
-                    return self.settle(entry).map(AuditItem::Entry).map(Some);
-                }
-                Some((_, fault @ AuditItem::Fault(_))) => return Ok(Some(fault)),
-                _ => {}
-            }
+    /// Returns only the entries about `subject`, for whom the iterator was created.
+    pub(super) fn only(self, subject: &Subject) -> Self {
+        Self {
+            only: Some(subject.clone()),
+            ..self
         }
     }
 
-    fn next_cut(&mut self) -> Result<Option<AuditItem>> {
-        let cuts = match &mut self.cuts {
-            Some(cuts) => cuts,
-            None => {
-                let cuts = self.seen.cuts(self.source.storage())?;
-                self.cuts.insert(cuts.into())
-            }
-        };
-        Ok(cuts.pop_front().map(AuditItem::Fault))
+    /// Forgets what was read, so that the next item is the one after `returned`.
+    pub(super) fn restart(&mut self) {
+        self.pending = None;
+        self.chains.clear();
+        self.passed_over = 0;
+    }
+
+    /// Returns the number of pages that were not opened so far, because they are about other subjects.
+    /// Each such page was checked to be as a holder of the journal key wrote it.
+    pub fn pages_passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
+    /// Lists the chains to read.
+    fn list_chains(&mut self) -> Result<()> {
+        if self.pending.is_none() {
+            let since = self.returned.map(|place| place.order);
+            self.pending = Some(self.window.writers(self.source.storage(), since)?);
+            self.source.renew_keys()?;
+        }
+        Ok(())
+    }
+
+    /// Returns `true` if the query asks for the entry.
+    fn is_asked(&self, entry: &AuditEntry) -> bool {
+        let only = self.only.as_ref();
+        self.between.may_contain(entry.at, entry.not_before)
+            && only.is_none_or(|subject| entry.is_about(subject))
+    }
+
+    fn step(&mut self) -> Result<Option<AuditItem>> {
+        self.list_chains()?;
+        loop {
+            self.begin_chains()?;
+            let Some(mut chain) = self.chains.pop() else {
+                return Ok(None);
+            };
+            let item = chain.ready.pop_front();
+            self.keep(chain)?;
+            let Some((place, item)) = item else {
+                continue;
+            };
+            let item = match item {
+                AuditItem::Entry(entry) if !self.is_asked(&entry) => continue,
+                AuditItem::Entry(entry) => AuditItem::Entry(self.settle(entry)?),
+                AuditItem::Fault(mut fault) => {
+                    if fault.what == FaultKind::Cut {
+                        // More of the chain may have been read since the cut was found.
+                        fault.after = self.cut_chains.last_entry(&fault.writer.0);
+                    }
+                    AuditItem::Fault(fault)
+                }
+            };
+            self.returned = Some(place);
+            return Ok(Some(item));
+        }
     }
 
     /// Starts reading all chains that may contain the next entry.
     fn begin_chains(&mut self) -> Result<()> {
-        while let Some(writer) = self.pending.front() {
-            let begin = begin_of(writer);
-            let next = self.chains.peek().and_then(ChainEntries::at);
-            let is_needed = next.is_none_or(|next| begin.minus(SLACK) <= next);
-            if !is_needed {
+        while let Some(writer) = self.pending.iter().flatten().next() {
+            let begin = first_order(writer);
+            let next = self.chains.peek().and_then(ChainEntries::place);
+            if next.is_some_and(|next| begin > next.order) {
                 break;
             }
-            if let Some(writer) = self.pending.pop_front() {
-                self.keep(ChainEntries {
-                    cursor: Cursor::about(writer, self.subject),
-                    ready: VecDeque::new(),
-                    more: true,
-                    last: None,
-                    latest: Timestamp::from_millis(i64::MIN),
-                })?;
+            if let Some(writer) = self.pending.as_mut().and_then(VecDeque::pop_front) {
+                self.keep(ChainEntries::new(writer, self.subject))?;
             }
         }
         Ok(())
@@ -193,37 +205,30 @@ impl AuditEntries {
     }
 
     fn fill(&mut self, chain: &mut ChainEntries) -> Result<()> {
-        let (source, tags) = (&*self.source, &self.tags);
-        let (seen, passed_over) = (&mut self.seen, &mut self.passed_over);
-        let ChainEntries {
-            cursor,
-            ready,
-            more,
-            last,
-            latest,
-        } = chain;
-        *more = source.with_keys(|keys| {
-            cursor.step(
-                source.storage(),
-                keys,
-                PAGES_AT_ONCE,
-                &mut |id, page, fault| {
-                    *passed_over += u64::from(page.is_none() && fault.is_none());
-                    if let Some(what) = fault {
-                        ready.push_back(fault_item(&id, what.into(), *last));
-                    }
-                    if let Some(page) = page {
-                        seen.add_page(&id, &page);
-                        let mut entries = entries(&id, &page, tags);
-                        mark_late(&page, &mut entries, latest);
-                        *last = entries.last().map(|entry| entry.at).or(*last);
-                        ready.extend(entries.into_iter().map(|entry| (entry.at, entry.into())));
-                    }
-                    Ok(())
-                },
-            )
+        let source = &*self.source;
+        let (cut_chains, passed_over) = (&mut self.cut_chains, &mut self.passed_over);
+        // Of a chain after the range, only the first page is of use.
+        let is_within = self.window.contains(&chain.cursor.writer);
+        let limit = if is_within { chain.step } else { 1 };
+        let most = PAGES_AT_ONCE / (self.chains.len() + 1);
+        chain.step = (2 * chain.step).min(most).max(PAGES_AT_FIRST);
+        let (cursor, mut reader) = chain.reader(&self.tags, self.returned);
+        let more = source.with_keys(|keys| {
+            cursor.step(source.storage(), keys, limit, &mut |id, page, fault| {
+                *passed_over += u64::from(page.is_none() && fault.is_none());
+                if let Some(what) = fault {
+                    reader.add_fault(&id, what.into());
+                }
+                if let Some(page) = page {
+                    let cuts = cut_chains.faults(source, &id, &page)?;
+                    reader.add_page(&id, &page, cuts);
+                }
+                Ok(())
+            })
         })?;
-        seen.read_to(&cursor.writer, cursor.next, *last);
+        chain.more = more && is_within;
+        let cursor = &chain.cursor;
+        cut_chains.read_to(&cursor.writer, cursor.next, chain.last);
         Ok(())
     }
 
@@ -234,55 +239,11 @@ impl AuditEntries {
                 sequence: entry.position.page,
             };
             let index = entry.position.index;
-            entry.settled = self.settlements.is_settled(&*self.source, page, index)?;
+            let settlements = &mut self.settlements;
+            entry.settled = settlements.is_settled(&*self.source, (page, index), entry.at)?;
         }
         Ok(entry)
     }
-}
-
-/// Returns the entries of a page in time order, because a page lists changes before concurrent
-/// reads. Within a millisecond, changes sort last, because a change waits for its page to be
-/// written.
-fn entries(id: &PageId, page: &Page, names: &TagTable) -> Vec<AuditEntry> {
-    let mut entries: Vec<_> = (page.entries.iter().zip(0..))
-        .filter_map(|(entry, index)| {
-            let shown = AuditEntry::new(page, id, index, entry, names)?;
-            Some(shown.each(&entry.target, names))
-        })
-        .flatten()
-        .collect();
-    entries.sort_by_key(|entry| (entry.at, entry.digest.is_some()));
-    entries
-}
-
-/// Marks the entries whose clock was behind, and updates the latest time of the chain.
-///
-/// An entry can be up to an hour older than the entries before it, because it was queued.
-fn mark_late(page: &Page, entries: &mut [AuditEntry], latest: &mut Timestamp) {
-    let seen = page.seen.iter().map(|head| begin_of(&head.page.writer));
-    let before = std::iter::once(Timestamp::from_millis(page.latest));
-    *latest = seen.chain(before).fold(*latest, Timestamp::max);
-    for entry in entries {
-        let is_late = entry.at < latest.minus(SLACK);
-        entry.not_before = is_late.then_some(*latest);
-        *latest = (*latest).max(entry.at);
-    }
-}
-
-fn fault_item(id: &PageId, what: FaultKind, after: Option<Timestamp>) -> (Timestamp, AuditItem) {
-    let fault = AuditFault {
-        writer: Hex(id.writer),
-        page: id.sequence,
-        what,
-        after,
-    };
-    let at = after.unwrap_or_else(|| begin_of(&id.writer));
-    (at, AuditItem::Fault(fault))
-}
-
-/// Returns the time at which a chain began.
-fn begin_of(writer: &WriterId) -> Timestamp {
-    Timestamp::from_millis(storage_keys::chain_began(writer))
 }
 
 impl Iterator for AuditEntries {
@@ -299,41 +260,6 @@ impl Iterator for AuditEntries {
         item
     }
 }
-
-impl From<AuditEntry> for AuditItem {
-    fn from(entry: AuditEntry) -> Self {
-        Self::Entry(entry)
-    }
-}
-
-impl ChainEntries {
-    fn at(&self) -> Option<Timestamp> {
-        self.ready.front().map(|(at, _)| *at)
-    }
-}
-
-// The order is reversed, because `BinaryHeap` pops the greatest item. The heap therefore pops the
-// chain with the earliest next item and, among equal times, the oldest chain.
-impl Ord for ChainEntries {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let own = (self.at(), self.cursor.writer);
-        (other.at(), other.cursor.writer).cmp(&own)
-    }
-}
-
-impl PartialOrd for ChainEntries {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for ChainEntries {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for ChainEntries {}
 
 impl fmt::Debug for AuditEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

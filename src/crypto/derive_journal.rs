@@ -78,6 +78,21 @@ pub fn coverage_key(
     key_and_commitment(suite, key, &[b"cl1/cvrg", salt, vault, head])
 }
 
+/// Derives the key that seals a cursor of a report, and its commitment: cursor key ‖ commitment =
+/// X(journal key, "cl1/jcur" ‖ salt ‖ vault id ‖ the cursor's bytes 0..8, 64).
+///
+/// # Errors
+/// None in practice.
+pub fn cursor_key(
+    suite: CipherSuite,
+    key: &JournalKey,
+    salt: &Salt,
+    vault: &VaultId,
+    head: &[u8; 8],
+) -> Result<(SealingKey, Commitment)> {
+    key_and_commitment(suite, key, &[b"cl1/jcur", salt, vault, head])
+}
+
 /// Derives the authority tag of a journal page: tag = X(authority key, "cl1/auth" ‖ vault id ‖
 /// writer16 ‖ sequence u64 ‖ digest, 32). `digest` is SHA-256 of the bytes before the ciphertext and
 /// of the body up to the tag.

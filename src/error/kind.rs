@@ -94,13 +94,12 @@ impl Error {
             Self::CommitUnknown => Kind::CommitUnknown,
             Self::Cancelled => Kind::Cancelled,
             Self::Denied => Kind::Denied,
-            Self::BadCheckpoint
-            | Self::InvalidPassphrase
+            Self::BadCheckpoint | Self::InvalidCursor | Self::Json => Kind::Invalid,
+            Self::InvalidPassphrase
             | Self::InvalidId
             | Self::InvalidMetadata
             | Self::TooLarge
-            | Self::BeyondLimit
-            | Self::Json => Kind::Invalid,
+            | Self::BeyondLimit => Kind::Invalid,
             Self::Contended | Self::CredentialUnavailable => Kind::Unavailable,
             Self::Randomness | Self::Stretching => Kind::Unavailable,
             Self::NoRuntime => Kind::Internal,

@@ -209,6 +209,12 @@ pub enum Error {
         "this text is not a checkpoint or position of chartlock, or contains a typing error; copy all of its groups again"
     )]
     BadCheckpoint,
+    /// The cursor belongs to another query or vault, was altered, or is from before a rotation of the
+    /// journal keys.
+    #[error(
+        "this cursor does not continue this query, or the journal keys were rotated since it was made; ask from the beginning, without a cursor"
+    )]
+    InvalidCursor,
     /// The checkpoint belongs to another vault.
     #[error("this checkpoint was made by another vault; find a checkpoint of this vault")]
     ForeignCheckpoint,

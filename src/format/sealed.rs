@@ -209,6 +209,31 @@ impl<'a> SealedBody<'a> {
     }
 }
 
+/// Compares the commitment of a value of which only the first bytes are known. `derive` is that of
+/// [`SealedBody::find`], and is called only after the lengths were checked.
+///
+/// # Errors
+/// Those of [`SealedBody::find`].
+pub(crate) fn check_commitment(
+    mut head: &[u8],
+    (filter, length): (usize, u64),
+    derive: impl FnOnce(&[u8; 8], &Salt) -> Result<(SealingKey, Commitment)>,
+) -> Result<()> {
+    let clear = (BEFORE + filter + TAG) as u64;
+    let ciphertext = length.checked_sub(clear).ok_or(Error::Malformed)?;
+    if ciphertext > codec::BODY_MAX as u64 {
+        return Err(Error::Malformed);
+    }
+    let fields = take(&mut head)?;
+    let salt = take(&mut head)?;
+    let commitment: &Commitment = take(&mut head)?;
+    let (_, derived) = derive(fields, salt)?;
+    match crypto::equal(&derived, commitment) {
+        true => Ok(()),
+        false => Err(Error::NotAuthentic),
+    }
+}
+
 /// Returns the salt of a value, and the bytes behind its commitment.
 ///
 /// # Errors

@@ -114,7 +114,7 @@ pub(crate) const COVERAGE: &[u8] = b"a";
 
 /// The id of a journal writer: the time at which the writer began its chain, and 10 random bytes.
 /// The time is a big-endian 48-bit number of milliseconds since 1970, so that a scan returns chains
-/// in the order of their beginning.
+/// in the order of their beginning. The first bit marks an undated chain.
 pub type WriterId = [u8; 16];
 
 /// The id of a journal page: the writer of its chain, and its position in the chain.
@@ -137,15 +137,31 @@ pub struct ChainHead {
 
 fields! { PageId { writer sequence } }
 fields! { ChainHead { page digest } }
-/// Returns the time at which a chain began, which the first 6 bytes of its writer id contain.
-pub(crate) fn chain_began(writer: &WriterId) -> i64 {
+
+/// First bit of the id of a writer whose chain is undated: its entries can have any time.
+pub(crate) const UNDATED: i64 = 1 << 47;
+
+/// Returns the first 6 bytes of a writer id as a number: the time at which the chain began, and the
+/// mark of an undated chain.
+pub(crate) fn chain_start(writer: &WriterId) -> i64 {
     let [a, b, c, d, e, f, ..] = *writer;
     i64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-/// Returns the first 6 bytes of the id of a writer whose chain begins at `time`.
+/// Returns the time at which a chain began, which its writer id contains.
+pub(crate) fn chain_began(writer: &WriterId) -> i64 {
+    chain_start(writer) & (UNDATED - 1)
+}
+
+/// Returns `true` for a chain whose entries can have any time.
+pub(crate) fn is_undated(writer: &WriterId) -> bool {
+    chain_start(writer) >= UNDATED
+}
+
+/// Returns the first 6 bytes of the id of a writer whose chain begins at `time`. For an undated chain,
+/// `time` contains the mark.
 pub(crate) fn chain_time(time: i64) -> [u8; 6] {
-    let [_, _, time @ ..] = time.max(0).to_be_bytes();
+    let [_, _, time @ ..] = time.clamp(0, 2 * UNDATED - 1).to_be_bytes();
     time
 }
 

@@ -10,7 +10,7 @@ use crate::format::storage_keys::PageId;
 use crate::journal::Operation;
 use crate::journal::entry::Target;
 use crate::journal::page::Page;
-use crate::journal::walk::PageKeys;
+use crate::journal::page_keys::PageKeys;
 
 /// Number of bytes after the body of a vault's page: key number 4, tag 32.
 pub(super) const TAIL: usize = 36;

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, COVERAGE, WriterId};
 use crate::journal::authority::{KeyNumbers, PageKind, Sealer};
+use crate::journal::chain_span::PageTimes;
 use crate::journal::coverage::{Coverage, CoveredHeads};
 use crate::journal::entry::EntryDraft;
 use crate::journal::page::{ChainHead, Page, Stage};
@@ -134,30 +135,52 @@ impl Chain {
         Some(ChainHead { page, digest })
     }
 
-    /// Ends this chain; the next page then begins another chain.
+    /// Ends this chain; the next page then begins another chain. The latest time stays, so that the
+    /// next chain shows that the clock was set back.
     pub(super) fn restart(&mut self) {
         self.writer = None;
         self.next = 0;
         self.last = [0; 32];
-        self.latest = i64::MIN;
         self.pins = Vec::new();
         self.covered = None;
+    }
+
+    /// Ends this chain, and lets the next one pin its head.
+    fn succeed(&mut self) {
+        let head = self.head();
+        self.restart();
+        self.former = head.or(self.former);
     }
 
     /// Begins another chain if this one was idle for too long.
     fn end_idle(&mut self, uptime: Duration) {
         let is_idle = uptime.saturating_sub(self.sealed_at) >= IDLE_MAX;
-        if let (Some(head), true) = (self.head(), is_idle) {
-            self.restart();
-            self.former = Some(head);
+        if self.head().is_some() && is_idle {
+            self.succeed();
         }
         self.sealed_at = uptime;
     }
 
+    /// Returns the times of the next page, which also records the heads in `seen`.
+    fn times<'a>(
+        &self,
+        now: i64,
+        seen: &[ChainHead],
+        drafts: impl Iterator<Item = (&'a EntryDraft, Stage)>,
+    ) -> PageTimes {
+        let heads = seen.iter().chain(&self.pins);
+        let begins = heads.map(|head| storage_keys::chain_began(&head.page.writer));
+        let latest = begins.fold(self.latest, i64::max);
+        PageTimes::new(drafts.map(|(draft, _)| draft), now, latest)
+    }
+
     /// Adds heads that the next pages pin.
     pub(super) fn add_pins(&mut self, found: Pins, now: i64) {
-        let begins = found.heads.iter();
-        let begins = begins.map(|head| storage_keys::chain_began(&head.page.writer));
+        // A step of the clock within this process is reported elsewhere.
+        let former = self.former.map(|head| head.page.writer);
+        let others = found.heads.iter().map(|head| head.page.writer);
+        let others = others.filter(|writer| Some(*writer) != former);
+        let begins = others.map(|writer| storage_keys::chain_began(&writer));
         let lag = begins.max().map_or(0, |latest| latest.saturating_sub(now));
         if lag > LAG_TOLERATED {
             self.clock_lag.store(lag, Ordering::Release);
@@ -168,8 +191,8 @@ impl Chain {
         self.covered = found.covered.or(self.covered.take());
     }
 
-    /// Begins a chain: finds the heads that its first page pins.
-    fn begin(&mut self, sealer: &Sealer, now: i64) -> Result<WriterId> {
+    /// Finds the heads that the first page of a chain pins.
+    fn find_pins(&mut self, sealer: &Sealer, now: i64) -> Result<()> {
         // Heads on an auditor's page would prove nothing.
         if sealer.kind() == PageKind::Vault {
             // A walk before this chain has found all heads already.
@@ -191,7 +214,7 @@ impl Chain {
                 self.pins.push(former);
             }
         }
-        Ok(*self.writer.insert(new_writer(now)?))
+        Ok(())
     }
 
     /// Seals the next page, which also pins heads of other chains. A chain ends when its keys change, so
@@ -203,16 +226,27 @@ impl Chain {
         seen: &[ChainHead],
         drafts: impl Iterator<Item = (&'a EntryDraft, Stage)> + Clone,
     ) -> Result<SealedPage> {
-        let mut seen = seen.to_vec();
         self.end_idle(time.uptime);
         let former_keys = self.keys.replace(sealer.numbers());
         if former_keys.is_some_and(|former| former != sealer.numbers()) {
             self.restart();
         }
+        let times = self.times(time.now, seen, drafts.clone());
         let writer = match self.writer {
-            Some(writer) => writer,
-            None => self.begin(sealer, time.now)?,
+            Some(writer) if times.continues(&writer) => writer,
+            former => {
+                if former.is_some() {
+                    self.succeed();
+                }
+                self.find_pins(sealer, time.now)?;
+                let times = self.times(time.now, seen, drafts.clone());
+                let former = self.former.map(|head| head.page.writer);
+                *self
+                    .writer
+                    .insert(new_writer(times.chain_start(former.as_ref()))?)
+            }
         };
+        let mut seen = seen.to_vec();
         let known: HashSet<_> = seen.iter().map(|head| head.page).collect();
         let pinned = self.pins.len().min(PINS_MAX);
         let pins = self.pins.iter().take(pinned);
@@ -358,10 +392,10 @@ impl Chain {
     }
 }
 
-fn new_writer(now: i64) -> Result<WriterId> {
+fn new_writer(start: i64) -> Result<WriterId> {
     let mut writer = crypto::fresh::<16>()?;
     if let Some(place) = writer.first_chunk_mut() {
-        *place = storage_keys::chain_time(now);
+        *place = storage_keys::chain_time(start);
     }
     Ok(writer)
 }

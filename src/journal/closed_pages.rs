@@ -12,7 +12,7 @@ use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
 use crate::format::storage_keys::{ChainHead, PageId, WriterId, journal_chain, journal_page_of};
 use crate::journal::page::PageHead;
-use crate::journal::walk::{PageError, PageKeys};
+use crate::journal::page_keys::{PageError, PageKeys};
 use crate::storage::{Projection, Scan, Storage, scan_page};
 
 const PAGES_PER_SCAN: usize = 32;

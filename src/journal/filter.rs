@@ -24,7 +24,7 @@ const ANY_SUBJECT: u16 = 0xffff;
 const COUNT: usize = 2;
 
 /// The tag that stands for all subjects, on pages that every report must open.
-const ALL_SUBJECTS: SubjectTag = [0; 16];
+pub const ALL_SUBJECTS: SubjectTag = [0; 16];
 
 /// The filter of a stored page.
 pub(super) struct PageFilter<'a> {

@@ -1,5 +1,7 @@
 //! Search for journal chains in a storage, and for the heads of these chains.
 
+use std::ops::{Bound, RangeBounds};
+
 use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
@@ -8,21 +10,47 @@ use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 
 const KEYS_PER_SCAN: usize = 256;
 
-/// Returns the writers whose chains began after the chain of the writer `after`, oldest chain
-/// first.
+/// Returns the writers whose chains start within these numbers, in ascending order: dated chains by
+/// their time, then undated chains from 2^47 on.
 ///
 /// # Errors
 /// Errors of the storage.
-pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<WriterId>> {
-    let mut found = Vec::new();
-    let mut after = after
-        .map(storage_keys::behind_journal_chain)
-        .unwrap_or_default();
-    while let Some(page) = first_after(storage, JOURNAL_PAGES, &after)? {
-        after = storage_keys::behind_journal_chain(&page.writer);
-        found.push(page.writer);
+pub fn writers(storage: &dyn Storage, starts: impl RangeBounds<i64>) -> Result<Vec<WriterId>> {
+    let first = match starts.start_bound() {
+        Bound::Included(first) => *first,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let mut found: Vec<WriterId> = Vec::new();
+    let mut after = [JOURNAL_PAGES, &storage_keys::chain_time(first)].concat();
+    loop {
+        let keys = keys_after(storage, JOURNAL_PAGES, &after)?;
+        for page in &keys.pages {
+            if is_after(&starts, storage_keys::chain_start(&page.writer)) {
+                return Ok(found);
+            }
+            if found.last() != Some(&page.writer) {
+                found.push(page.writer);
+            }
+        }
+        if !keys.more {
+            return Ok(found);
+        }
+        // Continue after the last key even if that key is not a page's key; otherwise the next scan
+        // would return the same keys again.
+        after = keys.last;
+        if let Some(last) = found.last() {
+            after = after.max(storage_keys::behind_journal_chain(last));
+        }
     }
-    Ok(found)
+}
+
+fn is_after(times: &impl RangeBounds<i64>, time: i64) -> bool {
+    match times.end_bound() {
+        Bound::Included(last) => time > *last,
+        Bound::Excluded(end) => time >= *end,
+        Bound::Unbounded => false,
+    }
 }
 
 /// Returns the last page of each chain, in ascending order. Returns `None` once `stop` returns `true`.

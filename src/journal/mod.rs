@@ -8,6 +8,7 @@
 
 mod authority;
 mod chain;
+mod chain_span;
 pub mod checkpoint;
 mod closed_pages;
 mod codec;
@@ -21,10 +22,12 @@ mod operation;
 mod operation_effect;
 mod outcome;
 mod page;
+mod page_keys;
 mod page_merge;
 mod pins;
 mod queue;
 mod send;
+mod subject_walk;
 mod walk;
 mod writer;
 
@@ -32,6 +35,7 @@ pub use crate::format::storage_keys::{PageId, WriterId};
 #[cfg(feature = "internals")]
 pub use authority::PageKind;
 pub use authority::{Authority, FormerPageKeys, Sealer};
+pub use chain_span::{CHAIN_SPAN, QUEUED_MAX};
 pub use closed_pages::ClosedPages;
 #[cfg(feature = "internals")]
 pub use coverage::{Coverage, CoveredHeads};
@@ -41,6 +45,7 @@ pub use entry::{
     Act, Context, EntryDraft, Finding, RecordRef, SealedEntry, SlotRef, SubjectRef, Target,
 };
 pub use fallback::MissingPages;
+pub use filter::ALL_SUBJECTS;
 #[cfg(feature = "internals")]
 pub use heads::last_pages;
 pub use heads::{digest_of, writers};
@@ -51,10 +56,11 @@ pub(crate) use operation_effect::FhirEvent;
 pub(crate) use operation_effect::{KeyEffect, VersionEffect};
 pub use outcome::AccessOutcome;
 pub use page::{ChainHead, Entry, Page, PageHead, Stage};
+#[cfg(feature = "internals")]
+pub use page_keys::OpenResult;
+pub use page_keys::{PageError, PageKeys};
 pub use pins::{PINS_MAX, open_heads};
 pub use queue::JournaledChange;
 pub(crate) use queue::{Answer, CombinedChange};
-#[cfg(feature = "internals")]
-pub use walk::OpenResult;
-pub use walk::{Cursor, PageError, PageFault, PageKeys};
+pub use walk::{Cursor, PageFault};
 pub use writer::{WriteTime, Writer};

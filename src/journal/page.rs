@@ -74,7 +74,8 @@ pub struct Page {
     /// Time of the earliest entry in milliseconds since 1970.
     pub began: i64,
     /// The latest time that the chain contained before this page: of an entry, or at which a chain in
-    /// [`Page::seen`] began. `i64::MIN` if there is none. A reader that passed over earlier pages sees
+    /// [`Page::seen`] began. Includes the former chains of the same writer. `i64::MIN` if there is none.
+    /// A reader that passed over earlier pages sees
     /// by this time that the clock was set back.
     pub latest: i64,
     /// Heads of other chains.

@@ -14,7 +14,8 @@ use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::coverage::{Coverage, CoveredHeads};
 use crate::journal::heads::{self, last_pages};
 use crate::journal::page::{ChainHead, PageHead};
-use crate::journal::walk::{Cursor, PageKeys};
+use crate::journal::page_keys::PageKeys;
+use crate::journal::walk::Cursor;
 use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 
 /// Maximum number of heads that one page pins.

@@ -1,72 +1,15 @@
 //! Sequential reading of a chain, with checks of the links between its pages.
 
-use crate::crypto::{self, AuthorityKey, Digest, JournalKey, SubjectTag, VaultId, page_key};
+use crate::crypto::{self, Digest, SubjectTag};
 use crate::error::{Error, Result};
-use crate::format::codec;
-use crate::format::sealed::{self, SealedBody};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId, journal_page_of};
-use crate::journal::authority::{self, PageKind};
-use crate::journal::closed_pages::ClosedPages;
-use crate::journal::filter::PageFilter;
-use crate::journal::page::{Page, PageHead};
+use crate::journal::authority::PageKind;
+use crate::journal::page::Page;
+use crate::journal::page_keys::{PageError, PageKeys};
 use crate::storage::{Projection, Scan, Storage, scan_page};
 
 const PAGES_PER_SCAN: usize = 32;
-
-/// Vault id and journal keys that open pages.
-pub struct PageKeys<'a> {
-    /// Id of the vault.
-    pub vault: VaultId,
-    /// Function that returns the journal key with a number, if there is one.
-    pub key: &'a dyn Fn(u32) -> Option<&'a JournalKey>,
-    /// Function that returns the authority key with a number, if there is one. `None` for an auditor,
-    /// who has no authority key and cannot check who wrote a page.
-    pub authority: Option<&'a dyn Fn(u32) -> Option<&'a AuthorityKey>>,
-    /// The covered pages under closed keys; `None` to open all pages under closed keys.
-    pub closed_pages: Option<&'a ClosedPages>,
-}
-
-/// A reason why a stored page does not open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PageError {
-    /// The page opens under a journal key, but no vault wrote it.
-    Forged,
-    /// The page is sealed under a journal key that the reader does not have.
-    UnknownKey,
-    /// The page is sealed under closed keys, and no closing covers it.
-    Late,
-    /// The page is sealed under closed keys, and a page is missing that could have proved that a closing
-    /// covers it.
-    Unproven,
-    /// The page does not open.
-    Refused(Error),
-}
-
-/// Result of opening a page.
-pub type OpenResult = std::result::Result<Page, PageError>;
-
-impl From<Error> for PageError {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<PageError> for Error {
-    fn from(error: PageError) -> Self {
-        match error {
-            PageError::Refused(error) => error,
-            _ => Self::NotAuthentic,
-        }
-    }
-}
-
-/// A stored page that a reader opened or passed over.
-enum VisitedPage {
-    Opened(Page),
-    /// The page's filter lacks the subject that the reader asks for.
-    PassedOver(PageKind),
-}
 
 /// A fault of a journal page, found while its chain is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +43,10 @@ pub struct Cursor {
     pub writer: WriterId,
     /// Sequence number of the page to read next.
     pub next: u64,
-    /// SHA-256 of the previous page; `None` if that page is missing.
+    /// SHA-256 of the previous page; `None` if that page is missing, or was passed over by its head.
     pub last: Option<Digest>,
+    /// `true` if the previous page was passed over by its head, so that its digest is unknown.
+    is_last_unread: bool,
     /// Kind of the chain's first page that opened.
     kind: Option<PageKind>,
     /// Subject without which pages are passed over; `None` to open all pages.
@@ -115,6 +60,7 @@ impl Cursor {
             writer,
             next: 0,
             last: Some([0; 32]),
+            is_last_unread: false,
             kind: None,
             subject: None,
         }
@@ -136,6 +82,7 @@ impl Cursor {
             writer: page.writer,
             next: page.sequence,
             last: None,
+            is_last_unread: false,
             kind: None,
             subject: None,
         }
@@ -179,10 +126,10 @@ impl Cursor {
         limit: usize,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
     ) -> Result<bool> {
-        let mut after = self.next.checked_sub(1).map(|sequence| {
-            let writer = self.writer;
-            storage_keys::journal_page(&PageId { writer, sequence })
-        });
+        if let Some(subject) = self.subject {
+            return self.step_about(storage, keys, (&subject, limit), visit);
+        }
+        let mut after = self.last_key();
         let before = self.next;
         loop {
             let page = scan_page(
@@ -213,6 +160,48 @@ impl Cursor {
         }
     }
 
+    /// Returns the storage key of the page before this position.
+    pub(super) fn last_key(&self) -> Option<Vec<u8>> {
+        let (page, _) = self.tip()?;
+        Some(storage_keys::journal_page(&page))
+    }
+
+    /// Returns the page before this position, if it was passed over by its head.
+    pub(super) fn passed_over_last(&self) -> Option<PageId> {
+        let (page, _) = self.tip()?;
+        self.is_last_unread.then_some(page)
+    }
+
+    /// Passes over a page of this chain, at or after this position, of which only the head was read.
+    ///
+    /// # Errors
+    /// Errors of `visit`.
+    pub(super) fn pass_over(
+        &mut self,
+        id: PageId,
+        kind: PageKind,
+        visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
+    ) -> Result<()> {
+        self.report_missing(id.sequence, visit)?;
+        self.next = id.sequence.saturating_add(1);
+        self.last = None;
+        self.is_last_unread = true;
+        let is_of_chain = *self.kind.get_or_insert(kind) == kind;
+        visit(id, None, (!is_of_chain).then_some(PageFault::Forged))
+    }
+
+    /// Reports a page that was removed after its head was read.
+    ///
+    /// # Errors
+    /// Errors of `visit`.
+    pub(super) fn miss(
+        &mut self,
+        id: PageId,
+        visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
+    ) -> Result<()> {
+        self.report_missing(id.sequence.saturating_add(1), visit)
+    }
+
     /// Reads the value of a page of this chain, at or after this position, like [`Cursor::advance`].
     ///
     /// # Errors
@@ -241,6 +230,7 @@ impl Cursor {
             visit(first, None, Some(PageFault::Missing))?;
             self.next = sequence;
             self.last = None;
+            self.is_last_unread = false;
         }
         Ok(())
     }
@@ -252,17 +242,22 @@ impl Cursor {
         keys: &PageKeys<'_>,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
     ) -> Result<()> {
-        let visited = keys.visit(value, &id, self.subject.as_ref());
         let expected = self.last.replace(crypto::sha256(&[value]));
+        self.is_last_unread = false;
         self.next = id.sequence.saturating_add(1);
         let mut is_of_chain = |kind| *self.kind.get_or_insert(kind) == kind;
-        match visited {
-            Ok(VisitedPage::Opened(page)) if is_of_chain(page.kind) => {
+        let shown = (value, value.len() as u64);
+        let passed_over = |subject| keys.passes_over(shown, &id, &subject).ok()?;
+        if let Some(kind) = self.subject.and_then(passed_over) {
+            let fault = (!is_of_chain(kind)).then_some(PageFault::Forged);
+            return visit(id, None, fault);
+        }
+        match keys.open(value, &id) {
+            Ok(page) if is_of_chain(page.kind) => {
                 let linked = expected.is_none_or(|expected| expected == page.previous);
                 let fault = (!linked).then_some(PageFault::Unlinked);
                 visit(id, Some(page), fault)
             }
-            Ok(VisitedPage::PassedOver(kind)) if is_of_chain(kind) => visit(id, None, None),
             Ok(_) => visit(id, None, Some(PageFault::Forged)),
             Err(PageError::Refused(Error::Unsupported)) => {
                 visit(id, None, Some(PageFault::Unsupported))
@@ -273,91 +268,5 @@ impl Cursor {
             Err(PageError::Unproven) => visit(id, None, Some(PageFault::Unproven)),
             Err(PageError::Refused(_)) => visit(id, None, Some(PageFault::NotAuthentic)),
         }
-    }
-}
-
-impl PageKeys<'_> {
-    /// Opens the stored value of the page with the id `place`.
-    ///
-    /// # Errors
-    /// In the order of checks: the errors of [`PageHead::parse`]; [`PageError::UnknownKey`] for an
-    /// unknown journal key; [`Error::Malformed`] for a filter or a length that no writer uses;
-    /// [`Error::NotAuthentic`] for another key or an altered page; [`PageError::Forged`] for a wrong
-    /// authority tag; [`Error::Unsupported`] or [`Error::Malformed`] for the decoded body;
-    /// [`PageError::Forged`] for an auditor's page with other content; [`Error::Malformed`] for a
-    /// filter that lacks a subject of the page; [`PageError::Late`] or
-    /// [`PageError::Unproven`] for a page under closed keys that no closing covers.
-    pub fn open(&self, value: &[u8], place: &PageId) -> OpenResult {
-        match self.visit(value, place, None)? {
-            VisitedPage::Opened(page) => Ok(page),
-            VisitedPage::PassedOver(_) => Err(Error::Malformed.into()),
-        }
-    }
-
-    /// Opens a page, unless there is a subject that the page's filter lacks.
-    fn visit(
-        &self,
-        value: &[u8],
-        place: &PageId,
-        subject: Option<&SubjectTag>,
-    ) -> std::result::Result<VisitedPage, PageError> {
-        let PageHead {
-            suite,
-            kind,
-            number,
-        } = PageHead::parse(value)?;
-        let key = (self.key)(number).ok_or(PageError::UnknownKey)?;
-        let filter = PageFilter::parse(value)?;
-        let length = filter.bytes.len();
-        let body = SealedBody::find(value, length, |head, salt| {
-            let place = (&place.writer, place.sequence);
-            let clear = (head, filter.bytes);
-            page_key(suite, key, salt, &self.vault, place, clear)
-        })?;
-        // The commitment fits, so the writer of the page wrote this filter.
-        if let Some(subject) = subject
-            && !filter.may_concern(key, subject)?
-        {
-            return Ok(VisitedPage::PassedOver(kind));
-        }
-        let body = body.open()?;
-        let page = match kind {
-            PageKind::Vault => {
-                let before = sealed::before_ciphertext(value, length);
-                self.decode_vault_page(before, place, &body)?
-            }
-            PageKind::Auditor => {
-                let page: Page = codec::decode(&body)?;
-                match authority::is_of_auditor(&page) {
-                    true => Page { kind, ..page },
-                    false => return Err(PageError::Forged),
-                }
-            }
-        };
-        if !filter.is_complete(key, &page)? {
-            return Err(Error::Malformed.into());
-        }
-        if let Some(closed_pages) = self.closed_pages {
-            closed_pages.judge(number, place, value)?;
-        }
-        Ok(VisitedPage::Opened(page))
-    }
-
-    fn decode_vault_page(&self, before: &[u8], place: &PageId, body: &[u8]) -> OpenResult {
-        let (decoded, _) = body
-            .split_last_chunk::<{ authority::TAIL }>()
-            .ok_or(Error::Malformed)?;
-        match self.authority {
-            Some(keys) if !authority::is_signed(keys, &self.vault, place, before, body)? => {
-                Err(PageError::Forged)
-            }
-            _ => Ok(codec::decode(decoded)?),
-        }
-    }
-}
-
-impl std::fmt::Debug for PageKeys<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PageKeys(..)")
     }
 }

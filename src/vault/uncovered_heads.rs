@@ -30,7 +30,7 @@ impl UncoveredHeads {
             pages: 0,
         };
         let mut seen = HashSet::new();
-        for writer in journal::writers(storage, None)? {
+        for writer in journal::writers(storage, ..)? {
             let mut chain = ChainPages {
                 active,
                 closing,

@@ -2,12 +2,14 @@
 //! nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chartlock::audit::{AccessReport, AuditItem, EntryPosition, FaultKind, Timestamp};
 use chartlock::internals::journal::{Page, PageId, Stage as EntryStage, Target};
 use chartlock::{Operation, Purpose, Vault};
 
 use crate::common::Stage;
+use crate::common::counting::Counting;
 use crate::stage::*;
 
 fn read(stage: &JournalStage, patient: &str, at: i64) -> chartlock::internals::journal::EntryDraft {
@@ -16,6 +18,12 @@ fn read(stage: &JournalStage, patient: &str, at: i64) -> chartlock::internals::j
 
 /// Writes a chain of 40 pages: every tenth page is about MRN-1, the others are about other patients.
 fn forty_pages() -> JournalStage {
+    forty_pages_of(1)
+}
+
+/// Writes pages like [`forty_pages`], each with this number of entries. Only the first bytes of pages
+/// with many entries are read to pass over them.
+fn forty_pages_of(entries: usize) -> JournalStage {
     let stage = JournalStage::new();
     let writer = stage.writer();
     for page in 0..40 {
@@ -24,7 +32,11 @@ fn forty_pages() -> JournalStage {
             0 => "MRN-1".to_owned(),
             other => format!("MRN-1{other}"),
         };
-        write_page(&writer, at, [read(&stage, &patient, at)]);
+        write_page(
+            &writer,
+            at,
+            (0..entries).map(|_| read(&stage, &patient, at)),
+        );
     }
     stage
 }
@@ -201,7 +213,13 @@ fn missing_page_of_other_patient_is_fault_of_report() {
 /// the report opens that page.
 #[test]
 fn page_sealed_again_before_page_of_patient_is_unlinked() {
-    let stage = forty_pages();
+    for entries in [1, 60] {
+        page_sealed_again_is_unlinked(entries);
+    }
+}
+
+fn page_sealed_again_is_unlinked(entries: usize) {
+    let stage = forty_pages_of(entries);
     let key = &keys_of(&*stage.storage, b"j")[19];
     let position = PageId {
         writer: key[1..17].try_into().unwrap(),
@@ -211,8 +229,72 @@ fn page_sealed_again_before_page_of_patient_is_unlinked() {
     let value = page.seal(&stage.sealer(), &position).unwrap();
     objects::put(&*stage.storage, key, &value);
     let report = accesses(&stage, "MRN-1");
-    assert_eq!((reads(&report), report.unreadable.count), (4, 1));
+    let found = (reads(&report), report.unreadable.count);
+    assert_eq!(found, (4 * entries, 1));
     assert_eq!(report.unreadable.first[0].what, FaultKind::Unlinked);
+}
+
+#[test]
+fn report_reads_only_the_heads_of_pages_that_it_passes_over() {
+    let stage = forty_pages_of(60);
+    let pages = objects::objects_of(&*stage.storage, b"j");
+    let stored: usize = pages.values().map(Vec::len).sum();
+    let storage = Arc::new(Counting::new(Arc::clone(&stage.storage)));
+    let auditor = stage.try_open(storage.clone()).unwrap();
+    let trail = auditor.trail();
+    let cost = storage.cost_of(|| {
+        let report = trail.accesses(&subject("MRN-1"), ..).unwrap();
+        assert_eq!((reads(&report), report.unreadable.count), (240, 0));
+        assert!(report.pages_passed_over >= 34);
+    });
+    assert!(cost.bytes * 2 < stored, "{cost:?} of {stored} bytes");
+    assert!(cost.calls <= 8, "{cost:?}");
+}
+
+/// Faults of pages whose head alone is read: the report is as if it had read them whole.
+#[test]
+fn fault_of_large_page_of_other_patient_is_fault_of_report() {
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change, FaultKind); 5] = [
+        ("head", |value| value[0] ^= 1, FaultKind::Unsupported),
+        ("salt", |value| value[9] ^= 1, FaultKind::NotAuthentic),
+        (
+            "commitment",
+            |value| value[41] ^= 1,
+            FaultKind::NotAuthentic,
+        ),
+        ("filter", |value| value[75] ^= 1, FaultKind::NotAuthentic),
+        (
+            "length",
+            |value| value.truncate(80),
+            FaultKind::NotAuthentic,
+        ),
+    ];
+    for (name, change, kind) in changes {
+        let stage = forty_pages_of(60);
+        let key = &keys_of(&*stage.storage, b"j")[15];
+        let mut value = value_of(&*stage.storage, key).unwrap();
+        change(&mut value);
+        objects::put(&*stage.storage, key, &value);
+        let report = accesses(&stage, "MRN-1");
+        let found = (reads(&report), report.unreadable.count);
+        assert_eq!(found, (240, 1), "{name}");
+        assert_eq!(report.unreadable.first[0].what, kind, "{name}");
+    }
+}
+
+#[test]
+fn altered_end_of_large_page_before_page_of_patient_is_unlinked() {
+    let stage = forty_pages_of(60);
+    let keys = keys_of(&*stage.storage, b"j");
+    for (page, faults) in [(15, 0), (19, 1)] {
+        let before = value_of(&*stage.storage, &keys[page]).unwrap();
+        let mut value = before.clone();
+        *value.last_mut().unwrap() ^= 1;
+        objects::put(&*stage.storage, &keys[page], &value);
+        assert_eq!(accesses(&stage, "MRN-1").unreadable.count, faults);
+        objects::put(&*stage.storage, &keys[page], &before);
+    }
 }
 
 #[test]

@@ -13,13 +13,15 @@ pub(crate) struct Counting<S> {
     calls: AtomicUsize,
     objects: AtomicUsize,
     commits: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
-/// Number of calls that read, and of objects that they returned.
+/// Number of calls that read, of objects that they returned, and of bytes of their values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cost {
     pub(crate) calls: usize,
     pub(crate) objects: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Cost {
@@ -38,6 +40,7 @@ impl<S> Counting<S> {
             calls: AtomicUsize::new(0),
             objects: AtomicUsize::new(0),
             commits: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
         }
     }
 
@@ -46,12 +49,14 @@ impl<S> Counting<S> {
         let now = || Cost {
             calls: self.calls.load(Ordering::SeqCst),
             objects: self.objects.load(Ordering::SeqCst),
+            bytes: self.bytes.load(Ordering::SeqCst),
         };
         let before = now();
         work();
         Cost {
             calls: now().calls - before.calls,
             objects: now().objects - before.objects,
+            bytes: now().bytes - before.bytes,
         }
     }
 
@@ -70,12 +75,17 @@ impl<S> Counting<S> {
 
 impl<S: Storage> Storage for Counting<S> {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let stored = self.inner.read(keys)?;
+        let values = stored.iter().flatten().map(|stored| stored.value.len());
+        self.bytes.fetch_add(values.sum(), Ordering::SeqCst);
         self.count(keys.len());
-        self.inner.read(keys)
+        Ok(stored)
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         let page = self.inner.scan(scan)?;
+        let values = page.items.iter().map(|item| item.value.len());
+        self.bytes.fetch_add(values.sum(), Ordering::SeqCst);
         self.count(page.items.len());
         Ok(page)
     }

@@ -31,7 +31,7 @@ pub(crate) fn pages(storage: &dyn Storage) -> Vec<(PageId, Page)> {
         closed_pages: None,
     };
     let mut pages = Vec::new();
-    for writer in writers(storage, None).unwrap() {
+    for writer in writers(storage, ..).unwrap() {
         let mut visit = |id, page: Option<Page>, fault| {
             assert_eq!(fault, None);
             pages.push((id, page.unwrap()));

@@ -112,7 +112,7 @@ impl FinalState<'_> {
             .collect();
         let mut entries = Vec::new();
         let mut places = HashMap::<(PageId, u32), usize>::new();
-        for writer in journal::writers(&**self.memory, None).unwrap() {
+        for writer in journal::writers(&**self.memory, ..).unwrap() {
             if [attacker::INSIDER, attacker::AUDITOR].contains(&writer) {
                 continue;
             }

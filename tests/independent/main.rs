@@ -171,7 +171,7 @@ fn subjects(vault: &Vault) {
 fn expected(archived: &[u8], credentials: &Credentials) -> Value {
     let copy: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     archive::read(std::io::Cursor::new(archived), &copy).unwrap();
-    let before: BTreeSet<_> = writers(&*copy, None).unwrap().into_iter().collect();
+    let before: BTreeSet<_> = writers(&*copy, ..).unwrap().into_iter().collect();
     let vault = Vault::open(Arc::clone(&copy), &credentials.key_file).unwrap();
     let session = session(&vault);
     let of = |subject: Subject, state: &str, dead_charts: u32| {

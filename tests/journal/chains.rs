@@ -50,7 +50,7 @@ fn take_position(stage: &Stage, position: PageId, previous: [u8; 32]) {
 
 /// Returns the last page of the chain that began last, and its digest.
 fn last_page(stage: &Stage) -> (PageId, [u8; 32]) {
-    let writer = *writers(&*stage.storage, None).unwrap().last().unwrap();
+    let writer = *writers(&*stage.storage, ..).unwrap().last().unwrap();
     let mut pages = stage.objects().into_iter().filter_map(|(key, value)| {
         let sequence = key.strip_prefix(&[b"j", &writer[..]].concat()[..])?;
         let sequence = u64::from_be_bytes(sequence.try_into().unwrap());
@@ -66,7 +66,7 @@ fn foreign_page_at_next_position_starts_new_chain(stage: &Stage) {
     let vault = stage.create_in(Journaling::Strict);
     let clinician = session(&vault);
     clinician.put(&record("MRN-1", "a"), b"a").unwrap();
-    let before = writers(&*stage.storage, None).unwrap().len();
+    let before = writers(&*stage.storage, ..).unwrap().len();
     let (last, digest) = last_page(stage);
     let position = PageId {
         sequence: last.sequence + 1,
@@ -80,7 +80,7 @@ fn foreign_page_at_next_position_starts_new_chain(stage: &Stage) {
     assert_eq!(puts(stage), 3);
     // `journal` compares the heads that the new chain records with the stored pages, including the
     // foreign page.
-    let chains = writers(&*stage.storage, None).unwrap();
+    let chains = writers(&*stage.storage, ..).unwrap();
     assert_eq!(chains.len(), before + 1);
     let copied = stage.journal().into_iter();
     assert_eq!(

@@ -55,10 +55,12 @@ fn search_for_heads_finds_last_page_of_long_chain() {
         .map(|(number, pages)| (chain(&storage, NOON + number, pages), pages - 1))
         .collect();
     assert_eq!(heads(&storage), chains);
-    let found = writers(&storage, None).unwrap();
+    let found = writers(&storage, ..).unwrap();
     assert!(found.iter().eq(chains.iter().map(|(writer, _)| writer)));
-    let after = writers(&storage, Some(&chains[3].0)).unwrap();
-    assert_eq!(after, found[4..]);
+    assert_eq!(writers(&storage, NOON + 4..).unwrap(), found[4..]);
+    assert_eq!(writers(&storage, NOON + 2..NOON + 5).unwrap(), found[2..5]);
+    assert_eq!(writers(&storage, ..=NOON).unwrap(), found[..1]);
+    assert!(writers(&storage, 1 << 47..).unwrap().is_empty());
 }
 
 /// Returns the sequence numbers that one cursor step visits, and `true` if more pages follow.
@@ -118,5 +120,5 @@ fn storage_with_endless_empty_scan_pages_returns_contended() {
     let step_of = Cursor::new(writer).advance(&storage, &keys, &mut |_, _, _| Ok(()));
     assert_eq!(step_of, Err(Error::Contended));
     assert_eq!(last_pages(&storage, &|| false), Err(Error::Contended));
-    assert_eq!(writers(&storage, None), Err(Error::Contended));
+    assert_eq!(writers(&storage, ..), Err(Error::Contended));
 }

@@ -292,6 +292,9 @@ pub(crate) const ROWS: &[Row] = rows! {
     "AuditTrail::accesses" "" ["read the journal, done, slot", "read the journal, done, subject"] |at| {
         auditor(at).trail().accesses(at.id.subject(), ..).unwrap();
     };
+    "AuditTrail::entries_about" "" ["read the journal, done, slot", "read the journal, done, subject"] |at| {
+        auditor(at).trail().entries_about(at.id.subject(), ..).unwrap();
+    };
     "AuditTrail::disclosures" "" ["read the journal, done, slot", "read the journal, done, subject"] |at| {
         auditor(at).trail().disclosures(at.id.subject()).unwrap();
     };

@@ -330,6 +330,7 @@ fn every_error() -> Vec<Error> {
         SpoolIncomplete,
         Journal(StorageError::Full),
         BadCheckpoint,
+        InvalidCursor,
         ForeignCheckpoint,
         NoSuchSlot,
         AuditorSlot,

@@ -1,0 +1,221 @@
+//! Cursor of a report: the place after the last returned item, from which a later call continues.
+//!
+//! A cursor passes through the hands of clients. It is sealed under the journal key, so a client can
+//! neither read nor make one. It states only where to continue: which entries may be returned is
+//! decided, and journaled, by the query that continues.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::chain_entries::ItemPlace;
+use crate::audit::journal_source::{JournalSource, SourceKeys};
+use crate::audit::time::{TimeRange, Timestamp};
+use crate::audit::walk::AuditEntries;
+use crate::crypto::{CipherSuite, FrameKey, SubjectTag, cursor_key};
+use crate::error::{Error, Result};
+use crate::format::codec::{Body, fields};
+use crate::format::sealed::{self, FrameHead, SealingPlace};
+use crate::format::storage_keys::WriterId;
+
+/// Kind byte of a sealed cursor. No storage contains one.
+const KIND: u8 = 25;
+/// Maximum length of a sealed cursor, in bytes.
+const BYTES_MAX: usize = 512;
+
+/// A place in the entries of a query, as an opaque text of about 400 characters, from
+/// [`AuditEntries::cursor`].
+///
+/// The text reveals nothing, and continues only the query with the same subject and time range, of the
+/// same vault. It loses its use when the journal keys are rotated. It is safe to give it to a client, who
+/// cannot make another one; a holder of the journal key, such as an auditor, can. It permits nothing:
+/// the query that continues asks the policy, and is journaled.
+///
+/// A query that continues reads the chains of the day of the cursor from their beginnings.
+///
+/// ```
+/// # use chartlock::{*, audit::AuditCursor};
+/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// # let patient = Subject::patient("MRN-1042")?;
+/// # for version in 0..3 { session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?; }
+/// let office = vault.session(Actor::new("privacy.office")?, Purpose::Operations);
+/// let mut page = office.audit()?.entries_about(&patient, ..)?;
+/// assert_eq!(page.by_ref().take(2).count(), 2);
+/// let text = page.cursor()?.to_string();
+///
+/// // Later, perhaps in another process:
+/// let cursor: AuditCursor = text.parse()?;
+/// let next = office.audit()?.entries_about(&patient, ..)?.after(&cursor)?;
+/// assert!(next.count() >= 1);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AuditCursor(Box<[u8]>);
+
+/// Content of a cursor.
+#[derive(PartialEq, Eq)]
+struct CursorBody {
+    /// Tag of the subject that the query asks for.
+    subject: Option<SubjectTag>,
+    from: Option<i64>,
+    until: Option<i64>,
+    order: i64,
+    writer: WriterId,
+    page: u64,
+    index: u32,
+}
+
+fields! { CursorBody { subject from until order writer page index } }
+
+impl Body for CursorBody {}
+
+impl CursorBody {
+    fn new(subject: Option<SubjectTag>, between: TimeRange, place: &ItemPlace) -> Self {
+        Self {
+            subject,
+            from: between.from.map(Timestamp::millis),
+            until: between.until.map(Timestamp::millis),
+            order: place.order.millis(),
+            writer: place.writer,
+            page: place.page,
+            index: place.index,
+        }
+    }
+
+    fn place(&self) -> ItemPlace {
+        ItemPlace {
+            order: Timestamp::from_millis(self.order),
+            writer: self.writer,
+            page: self.page,
+            index: self.index,
+        }
+    }
+
+    fn seal(&self, source: &dyn JournalSource) -> Result<AuditCursor> {
+        let keys = source.page_keys();
+        let (number, key) = keys.active();
+        let suite = CipherSuite::default();
+        let head = FrameHead { suite, number }.encode(KIND);
+        let place = SealingPlace {
+            key: FrameKey::Journal(key),
+            storage_key: b"",
+            version: self.page,
+        };
+        let sealed = sealed::seal(&head, &place, self, |salt| {
+            cursor_key(suite, key, salt, &source.vault(), &head)
+        })?;
+        Ok(AuditCursor(sealed.into()))
+    }
+
+    fn open(cursor: &AuditCursor, source: &dyn JournalSource) -> Result<Self> {
+        let FrameHead { suite, number } = FrameHead::parse(KIND, &cursor.0)?;
+        let keys = source.page_keys();
+        let (active, key) = keys.active();
+        if number != active {
+            return Err(Error::InvalidCursor);
+        }
+        sealed::open(&cursor.0, |head, salt| {
+            cursor_key(suite, key, salt, &source.vault(), head)
+        })
+    }
+}
+
+impl AuditEntries {
+    /// Returns the place after the last item that the iterator returned.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`].
+    pub fn cursor(&self) -> Result<AuditCursor> {
+        let place = self.returned.unwrap_or(ItemPlace::FIRST);
+        CursorBody::new(self.subject, self.between, &place).seal(&*self.source)
+    }
+
+    /// Continues after a cursor, instead of from the beginning. The query must have the same subject and
+    /// time range as that of the cursor.
+    ///
+    /// Together, the pages contain each entry once that was in the journal when the first page was
+    /// read. An entry that was written later is omitted if its time is before the cursor. The faults of
+    /// cut chains can repeat.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`] for a cursor of another query or another vault, for one that was altered,
+    /// and for one from before a rotation of the journal keys.
+    pub fn after(mut self, cursor: &AuditCursor) -> Result<Self> {
+        let refused = |_| Error::InvalidCursor;
+        let body = CursorBody::open(cursor, &*self.source).map_err(refused)?;
+        let place = body.place();
+        if body != CursorBody::new(self.subject, self.between, &place) {
+            return Err(Error::InvalidCursor);
+        }
+        self.returned = Some(place);
+        self.restart();
+        Ok(self)
+    }
+}
+
+impl SourceKeys<'_> {
+    fn active(&self) -> (u32, &crate::crypto::JournalKey) {
+        match self {
+            Self::Vault(header) => {
+                let active = header.keyring.active_journal_key();
+                (active.number, &active.key)
+            }
+            Self::Auditor(keys) => keys.active(),
+        }
+    }
+}
+
+impl fmt::Display for AuditCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for AuditCursor {
+    type Err = Error;
+
+    /// Parses the text of a cursor, as `to_string` returns it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`] for any other text.
+    fn from_str(text: &str) -> Result<Self> {
+        if text.len() > 2 * BYTES_MAX {
+            return Err(Error::InvalidCursor);
+        }
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+            return Err(Error::InvalidCursor);
+        };
+        let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+        let bytes = pairs.iter().map(byte).collect::<Option<_>>();
+        bytes.map(Self).ok_or(Error::InvalidCursor)
+    }
+}
+
+fn digit(text: u8) -> Option<u8> {
+    char::from(text)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+impl TryFrom<String> for AuditCursor {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<AuditCursor> for String {
+    fn from(cursor: AuditCursor) -> Self {
+        cursor.to_string()
+    }
+}
+
+impl fmt::Debug for AuditCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditCursor(..)")
+    }
+}
