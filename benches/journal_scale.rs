@@ -23,6 +23,9 @@ mod credential;
 mod postgres_server;
 #[path = "common/ratio.rs"]
 mod ratio;
+#[cfg(feature = "postgres")]
+#[path = "../tests/common/server_process.rs"]
+mod server_process;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -28,8 +28,7 @@ const COMMIT_ATTEMPTS: u32 = 8;
 /// Time without a page after which the next page begins another chain. A chain that was idle for so
 /// long cannot grow, so its pinned head stays its head.
 const IDLE_MAX: Duration = Duration::from_secs(60 * 60);
-/// Difference of two machines' clocks that raises no event, in milliseconds. It is more than the hour by
-/// which a machine with wrong daylight saving time is behind.
+/// Difference of two machines' clocks that raises no event, in milliseconds: more than a wrong summer time.
 const LAG_TOLERATED: i64 = 90 * 60 * 1000;
 
 /// Outcome of [`Chain::send`].
