@@ -175,8 +175,11 @@ impl Chain {
 
     /// Adds heads that the next pages pin.
     pub(super) fn add_pins(&mut self, found: Pins, now: i64) {
-        let begins = found.heads.iter();
-        let begins = begins.map(|head| storage_keys::chain_began(&head.page.writer));
+        // A step of the clock within this process is reported elsewhere.
+        let former = self.former.map(|head| head.page.writer);
+        let others = found.heads.iter().map(|head| head.page.writer);
+        let others = others.filter(|writer| Some(*writer) != former);
+        let begins = others.map(|writer| storage_keys::chain_began(&writer));
         let lag = begins.max().map_or(0, |latest| latest.saturating_sub(now));
         if lag > LAG_TOLERATED {
             self.clock_lag.store(lag, Ordering::Release);

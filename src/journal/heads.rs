@@ -11,7 +11,7 @@ use crate::storage::{Projection, Scan, Storage, read_each, scan_page};
 const KEYS_PER_SCAN: usize = 256;
 
 /// Returns the writers whose chains start within these numbers, in ascending order: dated chains by
-/// their time, then undated chains from [`UNDATED`](storage_keys::UNDATED) on.
+/// their time, then undated chains from 2^47 on.
 ///
 /// # Errors
 /// Errors of the storage.

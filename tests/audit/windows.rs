@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use chartlock::Operation;
 use chartlock::audit::{AccessReport, Auditor, FaultKind, TimeRange, Timestamp};
 use chartlock::internals::journal::{Entry, EntryDraft, Target, Writer};
+use chartlock::{Operation, Purpose};
 
+use crate::common::Stage;
 use crate::common::counting::Counting;
 use crate::stage::*;
 
@@ -192,4 +193,46 @@ fn settling_entry_has_the_time_of_its_change() {
     let pages = crate::common::journal::pages(&*stage.storage);
     let settles = |entry: &Entry| matches!(entry.target, Target::Settled(..));
     assert!(pages[1].1.entries.iter().all(settles));
+}
+
+/// Two processes for ten days, the clock of one of them two hours ahead, on each kind of storage.
+#[test]
+fn open_vaults_with_different_clocks_are_read_by_day() {
+    for stage in [Stage::memory(), Stage::per_operation()] {
+        let ahead = Arc::new(ManualClock::at(NOON + 2 * HOUR));
+        stage.clock.set_calendar(NOON);
+        let first = stage.options_on_clock().create(stage.shared(), &Fixed(1));
+        let second = stage.options().clock(ahead.clone());
+        let vaults = [
+            first.unwrap(),
+            second.open(stage.shared(), &Fixed(1)).unwrap(),
+        ];
+        let id = record("MRN-1", "Observation/1");
+        session(&vaults[0]).put(&id, b"120/80").unwrap();
+        for _ in 0..40 {
+            for (vault, clock) in vaults.iter().zip([&stage.clock, &ahead]) {
+                session(vault).get(&id).unwrap().unwrap();
+                clock.advance(6 * HOUR as u64);
+            }
+        }
+        session(&vaults[1]).put(&id, b"125/85").unwrap();
+        let office = session_as(&vaults[0], "privacy.office", Purpose::Operations);
+        let trail = office.audit().unwrap();
+        let places = |between: TimeRange| -> Vec<_> {
+            let report = trail.accesses(id.subject(), between).unwrap();
+            assert!(report.unreadable.is_empty());
+            let records = report.accesses.into_iter().filter(|it| it.record.is_some());
+            // An entry whose clock seemed to be behind is also in later windows.
+            let own = records.filter(|it| between.contains(it.at));
+            let mut places: Vec<_> = own.map(|it| (it.at, it.position)).collect();
+            places.sort_unstable_by_key(|(at, place)| (*at, place.writer, place.page, place.index));
+            places
+        };
+        let all = places((..).into());
+        assert_eq!(all.len(), 82);
+        let mut each: Vec<_> = (-1..12).flat_map(|at| places(day(at))).collect();
+        each.sort_unstable_by_key(|(at, place)| (*at, place.writer, place.page, place.index));
+        assert_eq!(each, all);
+        assert!(vaults[0].verify(None).unwrap().is_clean());
+    }
 }
