@@ -68,9 +68,8 @@ pub use walk::{AuditEntries, AuditItem};
 /// and [`Auditor::trail`] return a trail.
 ///
 /// A query without a time range reads the whole journal. A query with a time range reads only the
-/// journal chains that can contain entries of the range: a dated chain covers at most a day, and its
-/// name contains the start. Each query also reads all undated chains, whose writers found that their
-/// clock was behind. The trail keeps only a few pages in memory.
+/// journal chains that can contain entries of the range. A dated chain covers at most a day, and its
+/// name contains the start. Each query also reads all undated chains, which can have entries of any time. The trail keeps only a few pages in memory.
 ///
 /// A query with a time range reports only the faults of the pages that it reads. It reports a removed
 /// chain of the range if another chain saw that chain and began in the range or within a day after it.

@@ -13,7 +13,7 @@ impl Vault {
     /// microsecond. A call blocks while the storage blocks, so a storage that stalls delays the other vaults.
     ///
     /// A late call delays only the durability that [`Journaling::Grouped`](crate::Journaling::Grouped)
-    /// promises: journal entries of reads become durable later, at the latest with the next operation after
+    /// promises. Journal entries of reads become durable later, at the latest with the next operation after
     /// one second. Cached keys also stay in memory longer, but no key is used after 60 seconds.
     ///
     /// A failure raises [`SecurityEvent::JournalFailing`](crate::access::SecurityEvent::JournalFailing), and

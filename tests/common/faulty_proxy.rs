@@ -77,7 +77,7 @@ impl FaultyProxy {
         }
     }
 
-    /// Returns how often the server answered after a request.
+    /// Returns the number of times that the server answered after a request.
     pub(crate) fn round_trips(&self) -> usize {
         self.round_trips.load(Ordering::SeqCst)
     }

@@ -64,7 +64,7 @@ use crate::storage::{
 /// Without `s3:ListBucket`, the server denies absent objects instead of reporting their absence.
 ///
 /// # Lost answers
-/// A changing request that can have had an effect is never repeated: if the first request succeeded, the
+/// A changing request that can have had an effect is never repeated. If the first request succeeded, the
 /// precondition of the second request would fail. The result is then [`CommitError::Unknown`], and the vault
 /// determines the outcome. Requests that read are repeated. Each request ends within the sum of
 /// [`wait_for_server`](ObjectOptions::wait_for_server) and
