@@ -1,4 +1,4 @@
-//! Commits: one request for each operation.
+//! Commits, with one request for each operation.
 //!
 //! Guarantees: the operations of a transaction are applied in order, and none after the first failure; only
 //! independent transactions run at the same time. Must not know: the meaning of keys and values.

@@ -29,7 +29,7 @@ use crate::storage::{
 
 /// A storage in a bucket of Amazon S3, or of an S3-compatible object store.
 ///
-/// Open it with [`ObjectOptions`]. Processes on several machines can open the same bucket and prefix. A
+/// [`ObjectOptions`] opens an object storage. Processes on several machines can open the same bucket and prefix. A
 /// prefix holds one vault.
 ///
 /// Use an `ObjectStorage` for the content segments of a [`RouterStorage`](crate::storage::RouterStorage). An

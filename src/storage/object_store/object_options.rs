@@ -162,7 +162,7 @@ impl ObjectOptions {
     /// - [`StorageError::Denied`] if the server refuses the credentials.
     /// - [`StorageError::Foreign`] if the prefix contains objects of another program.
     /// - [`StorageError::Backend`] with the HTTP status otherwise: 404 if there is no such bucket, and 301 if
-    ///   it is in another region.
+    ///   the bucket is in another region.
     pub fn open(self) -> Result<ObjectStorage, StorageError> {
         let worker = Worker::start("chartlock-s3")?;
         let bucket = Arc::new(self.into_bucket()?);

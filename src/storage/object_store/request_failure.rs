@@ -129,8 +129,8 @@ impl From<RequestFailure> for StorageError {
 }
 
 impl From<object_store::Error> for RequestFailure {
-    /// Finds the failure that the HTTP client reported. Without one, the client accepted the answer, but the
-    /// library did not.
+    /// Finds the failure that the HTTP client reported. Without such a failure, the client accepted the answer, but
+    /// the library did not.
     fn from(error: object_store::Error) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
         while let Some(error) = cause {
