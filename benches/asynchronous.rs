@@ -1,6 +1,6 @@
 //! Benchmark of the async façade, compared with the blocking API on the same vault.
 //!
-//! Prints ratios, and what a call through the façade costs more. Targets: a get takes at most 45 µs
+//! Prints ratios, and the additional time of a call through the façade. Targets: a get takes at most 45 µs
 //! longer, and 64 tasks get at least as many records per second as two plain threads.
 #![allow(
     missing_docs,
@@ -86,7 +86,7 @@ fn single_calls(runtime: &Runtime, session: &AsyncSession) {
     ratio("put of 1 KiB, one task", PAIRS / 4, facade_put, put);
 }
 
-/// Compares 64 tasks with two threads. Below 1, the tasks get more records per second.
+/// Compares 64 tasks with two threads. If the ratio is below 1, the tasks get more records per second.
 fn throughput(runtime: &Runtime, session: &AsyncSession) {
     let tasks = || {
         runtime.block_on(async {

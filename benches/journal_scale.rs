@@ -1,7 +1,7 @@
-//! Benchmark of a report over a large journal: who read one patient's records, in all the time and in
-//! one month.
+//! Benchmark of a report on one patient's records over a large journal, without a time range and for one
+//! month.
 //!
-//! Fills a journal with entries of reads over two years, 200 on a page, and then asks. Prints pages,
+//! Fills a journal with entries of reads over two years, 200 on a page, and then runs the reports. Prints pages,
 //! storage calls, bytes, time, CPU time of this process and its peak memory. `CHARTLOCK_ENTRIES` sets
 //! the number of entries; with `CHARTLOCK_POSTGRES`, the journal is in PostgreSQL.
 #![allow(

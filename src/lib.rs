@@ -33,8 +33,9 @@
 //! - [`keys`]: credentials that open a vault: [`Passphrase`](keys::Passphrase),
 //!   [`KeyFile`](keys::KeyFile), or a [`Credential`](keys::Credential) of your own.
 //! - [`storage`]: backends: [`FileStorage`], [`SplitStorage`](storage::SplitStorage),
-//!   [`MemoryStorage`], or a [`Storage`](storage::Storage) of your own. [`FileStorage::backup`] copies
-//!   a vault in use; [`storage::archive`] moves a vault to another backend.
+//!   [`RouterStorage`](storage::RouterStorage), [`MemoryStorage`], `PostgresStorage` and `ObjectStorage`
+//!   (with their features), or a [`Storage`](storage::Storage) of your own. [`FileStorage::backup`] copies a
+//!   vault in use; [`storage::archive`] moves a vault to another backend.
 //! - [`access`]: access policies and security events.
 //! - [`audit`]: reports from the journal: who read a patient's records, what an actor read.
 //! - [`verify`]: [`Vault::verify`] compares the storage with the journal; [`Vault::checkpoint`]
@@ -42,8 +43,8 @@
 //! - [`report`] and [`progress`]: results and progress of long operations.
 //! - [`architecture`]: structure of the crate, glossary, order of writes, and where to make which
 //!   change.
-//! - [`Error`]: [`Error::kind`] and [`Error::is_retryable`] classify an error; each text says what happened and what to do next. No text contains an id, a path, a
-//!   key or a byte of a record. A record that does not exist is `None`, not an error.
+//! - [`Error`]: [`Error::kind`] and [`Error::is_retryable`] classify an error; each text says what happened
+//!   and what to do next. No text contains an id, a path, a key or a byte of a record. A record that does not exist is `None`, not an error.
 //!
 //! # Records of any size
 //!
@@ -159,13 +160,14 @@
 //! | `verb` | name of the operation, as in the journal ([`Operation`]) |
 //! | `outcome` | `Done`, or the [`ErrorKind`] |
 //! | `retries` | number of repeated rounds, after conflicts and unknown outcomes |
-//! | `storage_calls` | number of calls of the storage by the thread of the operation |
+//! | `storage_calls` | number of storage calls that the thread of the operation made |
 //! | `storage_bytes` | number of bytes of values that these calls read and wrote |
 //! | `micros` | duration in microseconds |
 //!
-//! Threads share commits, so one operation's span may count the commit of another one's entries. A report on
-//! the journal has a span for its query, and none for the entries that the app then reads. Work of
-//! the background thread is a span `background` without a parent. Conflicts and retries are events at level
+//! Threads share commits, so the span of one operation may count a commit that contains the journal
+//! entries of another operation. A report on the journal has a span for its query, and none for the
+//! entries that the app then reads. Work of the background thread is a span `background` without a
+//! parent. Conflicts and retries are events at level
 //! `debug`. Unknown commit outcomes, failed storage calls, lost connections and refused credentials are
 //! events at level `warn`.
 //!
@@ -177,9 +179,11 @@
 //!   one SQLite with this crate.
 //! - `json` (default): [`Session::put_json`] and [`Session::get_json`].
 //! - `postgres`: `PostgresStorage`, on a PostgreSQL server.
-//! - `tokio`: `asynchronous`, a façade for async code that runs each operation on the blocking pool
+//! - `object-store`: `ObjectStorage`, in a bucket of Amazon S3 or of an S3-compatible server. Needs a C
+//!   compiler.
+//! - `tokio`: `asynchronous`, a façade for async code, which runs each operation on the blocking pool
 //!   of the app's tokio runtime.
-//! - `tracing`: spans and events, see above.
+//! - `tracing`: spans and events; see "Traces" above.
 //! - `conformance`: `storage::conformance`, checks of the storage contract that any backend can
 //!   run.
 //! - `internals`: for this project's own tests; not covered by semver.

@@ -1,4 +1,4 @@
-//! Who looked: reports from the journal, for the privacy officer. Also the erasure of a patient.
+//! Access reports from the journal for the privacy officer, and the erasure of a patient.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Break-glass: access to one patient in an emergency, with a reason and for a limited time.
+//! Break-glass access to one patient in an emergency, with a reason and for a limited time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,15 +17,15 @@ use crate::failure::Failure;
 use crate::names;
 use crate::state::Portal;
 
-/// Longest break-glass access, in minutes. The vault would permit a day.
+/// Longest break-glass access, in minutes. The vault permits up to a day.
 const MINUTES_MAX: u64 = 60;
 
 type Key = (Actor, Subject);
 
 /// Open break-glass sessions, by actor and patient.
 ///
-/// They live in this process only: behind a load balancer, an actor must reach the same process again,
-/// or break the glass there too.
+/// Break-glass sessions exist in this process only. Behind a load balancer, an actor must reach the same
+/// process again, or must break the glass again.
 #[derive(Default)]
 pub(crate) struct GlassSessions(Mutex<HashMap<Key, (AsyncSession, Instant)>>);
 

@@ -18,7 +18,7 @@ use crate::state::Portal;
 use crate::users::{self, User};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Number of requests so far, for the ids of requests that come without one.
+/// Number of requests so far, for the ids of requests without an id.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 /// The id of a request, which every journal entry of the request contains.
@@ -61,8 +61,8 @@ fn new_request_id() -> String {
     )
 }
 
-/// An authenticated user, with the id of the request. As an argument of a handler before the body, it
-/// refuses a request without a valid token before its body is read.
+/// An authenticated user, with the id of the request. As an argument of a handler before the body, this
+/// type refuses a request without a valid token before its body is read.
 pub(crate) struct Caller {
     pub(crate) user: User,
     request_id: String,

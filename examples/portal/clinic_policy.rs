@@ -1,4 +1,4 @@
-//! The clinic's access policy: rules by role, and research only with the patient's consent.
+//! Access policy of the clinic: rules by role, and research only with the patient's consent.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Connections: a limited number, and none that is idle for long.
+//! Listener with a limited number of connections, and a limit on their idle time.
 
 use std::future::Future;
 use std::io;
@@ -14,10 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Number of connections at once. Further clients wait until another disconnects.
+/// Maximum number of concurrent connections. Further clients wait until a client disconnects.
 const CONNECTIONS_MAX: usize = 1024;
-/// Time without a byte in either direction after which a connection ends: a client that sends its
-/// request slowly, does not read its answer, or keeps an unused connection.
+/// Time without a byte in either direction after which a connection ends. Such a client stopped sending its
+/// request, does not read its answer, or keeps an unused connection.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// A listener whose connections have limits.
@@ -42,12 +42,12 @@ impl Listener for Connections {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             let Ok(permit) = Arc::clone(&self.free).acquire_owned().await else {
-                // Nobody closes the semaphore.
+                // Unreachable, because the semaphore is never closed.
                 continue;
             };
             match self.listener.accept().await {
                 Ok((stream, address)) => return (Connection::new(stream, permit), address),
-                // The process may have no file descriptor left for a moment.
+                // Wait, because the process may have no free file descriptor at the moment.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             }
         }
@@ -58,7 +58,7 @@ impl Listener for Connections {
     }
 }
 
-/// A connection that fails once it was idle for too long.
+/// A connection that fails after it was idle for too long.
 pub(crate) struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,

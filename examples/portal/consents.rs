@@ -1,4 +1,4 @@
-//! Research consents of the patients whose records were requested recently.
+//! Research consents of the patients whose records researchers requested recently.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +13,11 @@ use serde_json::Value;
 const RECORD: &str = "Consent/research";
 /// Actor that reads the consents. The policy permits it nothing else.
 pub(crate) const READER: &str = "portal.consents";
-/// Number of patients after which the table is emptied.
+/// Number of patients at which the table is emptied.
 const MAX: usize = 10_000;
 
 /// A table for the policy, which must not call the vault. Each request of a researcher first refreshes
-/// the entry of its patient, so a withdrawal also counts in other processes.
+/// the entry of its patient, so other processes also apply a withdrawal.
 #[derive(Debug, Default)]
 pub(crate) struct Consents {
     given: Mutex<HashMap<Subject, ConsentReference>>,
@@ -71,7 +71,7 @@ impl Consents {
     }
 }
 
-/// Returns `true` for an active consent that permits. Everything else is no consent.
+/// Returns `true` for an active consent that permits research, and `false` for any other content.
 fn is_active(resource: &[u8]) -> bool {
     let Ok(resource) = serde_json::from_slice::<Value>(resource) else {
         return false;

@@ -28,8 +28,8 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
-    /// Returns the failure for a record that does not exist, and for one that the caller must not know
-    /// of: both look the same.
+    /// Returns the failure for a record that does not exist. A record whose existence the caller must not
+    /// learn gets the same failure.
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such record")
     }
@@ -38,7 +38,7 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, text)
     }
 
-    /// Returns the failure of a service that has too much to do.
+    /// Returns the failure of an overloaded or ending service.
     pub(crate) fn busy(text: &str) -> Self {
         Self {
             is_retryable: true,
@@ -60,7 +60,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         if error == Error::Denied {
             // The vault's text is for programmers.
-            return Self::forbidden("you may not do this; in an emergency, break the glass");
+            return Self::forbidden(
+                "the access policy does not permit this; in an emergency, break the glass",
+            );
         }
         let status = match (&error, error.kind()) {
             (Error::Erased, _) => StatusCode::GONE,

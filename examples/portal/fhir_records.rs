@@ -1,4 +1,4 @@
-//! Routes of FHIR resources: put, get, delete, history and one version.
+//! Routes of FHIR resources: put, get, delete, history and single versions.
 
 use std::sync::Arc;
 
@@ -60,15 +60,15 @@ struct Coding {
 /// # Errors
 /// Fails if the content is not a resource of this type and id.
 pub(crate) fn document(kind: &str, id: &str, content: Bytes) -> Result<Document<'static>, Failure> {
-    // Parse twice: the type refuses a member that occurs twice, which other programs might read
-    // differently, and the value refuses deep nesting, which might overflow their stacks.
+    // Parse twice. The type refuses repeated members, which other programs might read differently. The
+    // value refuses deep nesting, which might overflow the stacks of other programs.
     let resource = serde_json::from_slice::<Resource>(&content)
         .and_then(|resource| serde_json::from_slice::<Value>(&content).map(|_| resource));
     let resource = resource
         .map_err(|_| Failure::invalid("the body is not a FHIR resource with a type and an id"))?;
     if resource.resource_type != kind || resource.id != id {
         return Err(Failure::invalid(
-            "type and id of the resource differ from those of the address",
+            "the type or id of the resource differs from that in the URL",
         ));
     }
     let document = Document::from(content).content_type(FHIR);
@@ -180,7 +180,7 @@ pub(crate) fn fhir(json: impl Into<Body>) -> Response {
 fn content(record: Option<Record>) -> Result<Response, Failure> {
     let record = record.ok_or_else(Failure::not_found)?;
     let etag = etag(record.version());
-    // No copy: the vault's buffer is sent, and wiped afterwards.
+    // Send the vault's buffer without a copy; it is wiped afterwards.
     let body = Body::from(Bytes::from(record));
     Ok(([(ETAG, etag), (CONTENT_TYPE, FHIR.to_owned())], body).into_response())
 }

@@ -23,7 +23,7 @@ const COUNT_MAX: usize = 50;
 /// Size in bytes after which an answer ends.
 const BYTES_MAX: usize = 8 << 20;
 
-/// Parameters of a list: at most so many, and only those after this id.
+/// Parameters of a list: the maximum number of items, and the id after which the list begins.
 #[derive(Deserialize)]
 pub(crate) struct Page {
     #[serde(rename = "_count")]
@@ -32,7 +32,7 @@ pub(crate) struct Page {
     after: Option<String>,
 }
 
-/// What a list could not show.
+/// Numbers of records that a list omits.
 #[derive(Default)]
 struct Omitted {
     denied: u64,
@@ -133,7 +133,7 @@ async fn names_after(
     Ok((names, omitted))
 }
 
-/// Returns a search set. A list that lacks something says so.
+/// Returns a search set, with a warning if the list omits records.
 fn bundle(
     mut entries: Vec<u8>,
     omitted: &Omitted,
@@ -143,7 +143,9 @@ fn bundle(
 ) -> Vec<u8> {
     let Omitted { denied, unreadable } = omitted;
     if denied + unreadable > 0 {
-        let text = format!("{denied} records are not for you, and {unreadable} cannot be read");
+        let text = format!(
+            "{denied} records were omitted by the access policy, and {unreadable} could not be read"
+        );
         let issue = json!({ "severity": "warning", "code": "incomplete", "diagnostics": text });
         let outcome = json!({ "resourceType": "OperationOutcome", "issue": [issue] });
         let entry = json!({ "search": { "mode": "outcome" }, "resource": outcome });

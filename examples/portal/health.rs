@@ -1,4 +1,4 @@
-//! Health checks: whether the process lives, and whether it can serve requests.
+//! Health checks of the process (live) and of its vault (ready).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -13,9 +13,9 @@ use tokio::time::timeout;
 use crate::failure::Failure;
 use crate::state::Portal;
 
-/// Actor of the check. The policy permits it to read nothing of a patient.
+/// Actor of the check. The policy permits this actor to read no patient's records.
 pub(crate) const PROBE: &str = "portal.health";
-/// Time for which a result counts, so that frequent checks cost nothing.
+/// Time for which a result is reused, so that frequent checks cost nothing.
 const VALID_FOR: Duration = Duration::from_secs(2);
 /// Time after which a storage that does not answer counts as unreachable.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ type Last = Option<(Instant, Result<(), Error>)>;
 /// The check of the vault, and its last result.
 #[derive(Default)]
 pub(crate) struct Probe {
-    /// Held by the only check that runs.
+    /// Locked during a check, so that only one check runs.
     running: Mutex<()>,
     last: std::sync::Mutex<Last>,
 }
@@ -36,8 +36,8 @@ impl Probe {
     }
 }
 
-/// Answers 204 unless only a restart helps: because the vault is locked, or because another process
-/// rotated the root key. A storage that cannot be reached is no reason to restart a process.
+/// Answers 204 unless the process must restart, because the vault is locked or another process rotated the
+/// root key. A storage that cannot be reached is no reason for a restart.
 pub(crate) async fn live(State(portal): State<Arc<Portal>>) -> Result<StatusCode, Failure> {
     match &*portal.probe.last() {
         Some((_, Err(error))) if error.kind() == ErrorKind::Locked => Err(error.clone().into()),
@@ -55,8 +55,8 @@ pub(crate) async fn ready(State(portal): State<Arc<Portal>>) -> Result<StatusCod
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Reads a record that does not exist. A read reaches the storage, and is journaled, so it fails while
-/// either is out of order.
+/// Reads a record that does not exist. A read reaches the storage, and is journaled. So the read fails while
+/// the storage cannot be read or the journal cannot be written.
 async fn check(portal: &Portal) -> Result<(), Error> {
     let _running = portal.probe.running.lock().await;
     if let Some((at, result)) = &*portal.probe.last()

@@ -24,7 +24,7 @@ use crate::state::Portal;
 
 /// Largest image, in bytes.
 const IMAGE_MAX: u64 = 16 << 30;
-/// Longest time without a byte of an upload.
+/// Maximum time between two parts of an upload.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Media types that are accepted. A browser runs none of them as a script.
 const MEDIA_TYPES: [&str; 5] = [
@@ -54,7 +54,7 @@ pub(crate) async fn put(
         .map_err(|_| Failure::busy("too many uploads are running; try again later"))?;
     let writer = session.blocking().writer(&record);
     let writer = writer.content_type(media_type).label("clinical");
-    // From here on, every early return drops the writer, and no version is created.
+    // From here on, each early return drops the writer, so that no version is created.
     let mut writer = AsyncRecordWriter::from(writer);
     receive(body, &mut writer).await?;
     let version = writer.finish().await?;
@@ -74,7 +74,7 @@ async fn receive(body: Body, writer: &mut AsyncRecordWriter) -> Result<(), Failu
         let part =
             part.map_err(|_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the upload stalled"))?;
         let Some(part) = part else { return Ok(()) };
-        // The client went away, or broke the protocol.
+        // The client disconnected, or violated the protocol.
         let part = part.map_err(|_| Failure::invalid("the upload is incomplete"))?;
         total += part.len() as u64;
         if total > IMAGE_MAX {
@@ -121,7 +121,7 @@ pub(crate) async fn get(
             format!("bytes {}-{}/{length}", range.start, range.end - 1),
         )]
     });
-    // The permit is held until the last byte was sent, or the client went away.
+    // Hold the permit until the last byte was sent, or the client disconnected.
     let parts = reader.with_range(range).inspect(move |_| _ = &permit);
     let mut response = (status, common, size, Body::from_stream(parts)).into_response();
     if let Some([(name, value)]) = place

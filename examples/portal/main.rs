@@ -1,5 +1,5 @@
 //! A web service over one vault: FHIR records, streamed images, roles, consent, break-glass, access
-//! reports, key rotation, health checks and a graceful end. `README.md` explains it.
+//! reports, key rotation, health checks and a graceful end. `README.md` explains the service.
 //!
 //! `cargo run --release --example portal` prints commands to try.
 

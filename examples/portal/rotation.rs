@@ -13,7 +13,7 @@ use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::state::Portal;
 
-/// The rotation of this process, and what it reported last.
+/// The rotation of this process, and its last progress.
 pub(crate) struct Rotation(Mutex<Status>);
 
 struct Status {
@@ -40,7 +40,7 @@ impl Rotation {
         *self.status() = Status { is_running, shown };
     }
 
-    /// Rotates the key. If the service ends meanwhile, the next call continues.
+    /// Rotates the key. If the service ends during the rotation, the next call continues the rotation.
     async fn run(self: Arc<Self>, vault: AsyncVault) {
         let shown = Arc::clone(&self);
         let listener = move |update: ProgressUpdate| {
@@ -69,7 +69,7 @@ pub(crate) async fn begin(
     check(&caller)?;
     let mut status = portal.rotation.status();
     if status.is_running {
-        let text = "a rotation is running; ask for its progress";
+        let text = "a rotation is running; request its progress with GET";
         return Err(Failure::new(StatusCode::CONFLICT, text));
     }
     *status = Status {
@@ -89,7 +89,8 @@ pub(crate) async fn progress(
     Ok(Json(portal.rotation.status().shown.clone()))
 }
 
-/// The access policy covers sessions. What the vault does without one, the service must restrict.
+/// Refuses other users than administrators. The access policy covers only sessions, so the service must
+/// restrict operations without a session.
 fn check(caller: &Caller) -> Result<(), Failure> {
     match caller.user.is_administrator {
         true => Ok(()),

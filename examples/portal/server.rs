@@ -1,4 +1,4 @@
-//! The server: routes, start and graceful end.
+//! Routes, start and graceful end of the server.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(20);
 pub(crate) async fn run(settings: Settings) -> Outcome<()> {
     let scratch = tempfile::tempdir()?;
     let consents = Arc::new(Consents::default());
-    // Bind first, so that a taken port is found before anything is created.
+    // Bind first, so that a port in use is an error before any storage is created.
     let listener = TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
     let (place, known) = (scratch.path().to_owned(), Arc::clone(&consents));
@@ -134,9 +134,7 @@ fn print_storage(settings: &Settings) {
         outln!("Content above 64 KiB is in a bucket.");
     }
     if settings.key_file.is_none() {
-        outln!(
-            "Everybody knows its passphrase. Set PORTAL_KEY_FILE for anything but a demonstration."
-        );
+        outln!("Its passphrase is public. Outside of demonstrations, set PORTAL_KEY_FILE.");
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     pub(crate) wait: Duration,
 }
 
-/// Where the vault is stored, except large content if there is a bucket.
+/// Place of the vault, except for large content if there is a bucket.
 pub(crate) enum Place {
     /// A directory that is removed at the end.
     Temporary,
@@ -76,7 +76,7 @@ impl Settings {
 }
 
 impl Place {
-    /// Reads the place, and the bucket behind it.
+    /// Reads the place, and the bucket that follows the place.
     fn read() -> Outcome<(Self, Option<(String, String)>)> {
         let Some(place) = env::var_os("PORTAL_STORAGE") else {
             return Ok((Self::Temporary, None));

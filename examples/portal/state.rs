@@ -11,12 +11,12 @@ use crate::consents::Consents;
 use crate::health::Probe;
 use crate::rotation::Rotation;
 
-/// Number of uploads that run at once. Each takes up to 34 MiB of memory.
+/// Maximum number of concurrent uploads. Each takes up to 34 MiB of memory.
 const UPLOADS: usize = 8;
-/// Number of downloads that run at once. Each takes up to 4 MiB of memory.
+/// Maximum number of concurrent downloads. Each takes up to 4 MiB of memory.
 const DOWNLOADS: usize = 64;
 
-/// The service.
+/// State of the service.
 pub(crate) struct Portal {
     pub(crate) vault: AsyncVault,
     pub(crate) consents: Arc<Consents>,

@@ -11,7 +11,7 @@ pub(crate) struct User {
     pub(crate) is_administrator: bool,
 }
 
-/// Token, actor, purpose, clinician, administrator.
+/// Token, actor and purpose of each user, and flags for clinicians and administrators.
 const USERS: [(&str, &str, Purpose, bool, bool); 7] = [
     ("demo-garcia", "dr.garcia", Purpose::Treatment, true, false),
     ("demo-kim", "nurse.kim", Purpose::Treatment, true, false),

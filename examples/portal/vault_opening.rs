@@ -1,4 +1,4 @@
-//! Opens the vault, or creates it. Everything here blocks, and runs on the blocking pool.
+//! Opening and creation of the vault. All functions block, and run on the blocking pool.
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;
@@ -49,13 +49,14 @@ fn options(consents: &Arc<Consents>) -> Outcome<VaultOptions> {
     Ok(VaultOptions::new()
         .policy(ClinicPolicy::new(Arc::clone(consents))?)
         .system_actor(Actor::new("portal")?)
-        // Many requests run at once, so one request needs no threads of its own.
+        // Use one thread for each request, because many requests run at the same time.
         .threads(NonZeroUsize::MIN)
         .whole_record_limit(16 << 20)
         .on_security_event(report))
 }
 
-/// Writes a security event to stderr as one line of JSON. A real service sends it to those who watch.
+/// Writes a security event to stderr as one line of JSON. A real service sends the events to its
+/// security staff.
 fn report(event: &SecurityEvent) {
     let line = serde_json::to_string(event).unwrap_or_else(|_| event.to_string());
     let _ = writeln!(std::io::stderr(), "security event: {line}");
@@ -91,14 +92,14 @@ fn main_storage(settings: &Settings, scratch: &Path) -> Outcome<Arc<dyn Storage>
             if let Some(authority) = &settings.authority {
                 options = options.tls(trusting(authority)?);
             }
-            // A deployment calls this once, as another user, and grants the service less.
+            // A deployment calls `migrate` once, as another user, and grants fewer rights to the service.
             options.migrate()?;
             Arc::new(options.open()?)
         }
     })
 }
 
-/// Returns a configuration of TLS that accepts the servers of one certificate authority.
+/// Returns a TLS configuration that accepts servers with a certificate of one authority.
 fn trusting(authority: &Path) -> Outcome<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(authority)? {
@@ -110,8 +111,8 @@ fn trusting(authority: &Path) -> Outcome<ClientConfig> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Opens a directory once the process that has it open releases it, as in a rolling update: the former
-/// process must end before the next one can open the vault.
+/// Opens a directory after the process that has the directory open has released it. In a rolling update, the
+/// former process must end before the next process can open the vault.
 fn free_directory(directory: &Path, wait: Duration) -> Result<FileStorage, StorageError> {
     let end = Instant::now() + wait;
     loop {

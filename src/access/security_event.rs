@@ -100,7 +100,7 @@ pub enum SecurityEvent {
         count: u64,
     },
     /// The machine's clock was set back, or is more than 90 minutes behind the clock that began another
-    /// journal chain, here or on another machine.
+    /// journal chain, on this or another machine.
     /// Later journal entries and versions carry times that are too early.
     ClockSetBack {
         /// The difference, which is a lower bound.

@@ -12,9 +12,9 @@ use crate::asynchronous::blocking_pool;
 use crate::asynchronous::on_pool::OnPool;
 use crate::error::Result;
 
-/// Maximum number of items that one visit to the pool fetches.
+/// Maximum number of items of a batch.
 const BATCH_MAX: usize = 64;
-/// Number of content bytes at which a visit to the pool ends.
+/// Number of content bytes at which a batch ends.
 const BATCH_BYTES: usize = 1 << 20;
 
 type Items<T> = Box<dyn Iterator<Item = Result<T>> + Send>;
@@ -22,8 +22,8 @@ type Items<T> = Box<dyn Iterator<Item = Result<T>> + Send>;
 /// Stream over records, their metadata or subjects; created by
 /// [`AsyncSession::get_all`](crate::asynchronous::AsyncSession::get_all) and similar methods.
 ///
-/// The stream fetches a batch of up to 64 items when the app asks for more: fewer once their content
-/// exceeds 1 MiB. Between batches it occupies no thread.
+/// When the app needs the next item, the stream fetches a batch of up to 64 items on the pool. A batch
+/// ends early once its content exceeds 1 MiB. Between batches, the stream occupies no thread.
 ///
 /// ```
 /// # use chartlock::{*, asynchronous::AsyncVault};
@@ -42,19 +42,19 @@ type Items<T> = Box<dyn Iterator<Item = Result<T>> + Send>;
 /// # }
 /// ```
 pub struct AsyncItems<T: Send + 'static> {
-    state: State<T>,
+    state: ItemsState<T>,
     fetched: vec::IntoIter<Result<T>>,
     size: fn(&T) -> usize,
 }
 
-enum State<T: Send + 'static> {
+enum ItemsState<T: Send + 'static> {
     Idle(OnPool<Items<T>>),
     Fetching(JoinHandle<Batch<T>>),
     Ended,
 }
 
 struct Batch<T: Send + 'static> {
-    /// `None` once the iterator has ended.
+    /// The iterator; `None` after its end.
     rest: Option<OnPool<Items<T>>>,
     items: Vec<Result<T>>,
 }
@@ -66,7 +66,7 @@ impl<T: Send + 'static> AsyncItems<T> {
         size: fn(&T) -> usize,
     ) -> Self {
         Self {
-            state: State::Idle(OnPool::new(Box::new(items))),
+            state: ItemsState::Idle(OnPool::new(Box::new(items))),
             fetched: Vec::new().into_iter(),
             size,
         }
@@ -106,19 +106,19 @@ impl<T: Send + Unpin + 'static> Stream for AsyncItems<T> {
                 return Poll::Ready(Some(item));
             }
             // A panic or a missing runtime ends the stream.
-            let state = std::mem::replace(&mut this.state, State::Ended);
+            let state = std::mem::replace(&mut this.state, ItemsState::Ended);
             match state {
-                State::Ended => return Poll::Ready(None),
-                State::Idle(items) => {
+                ItemsState::Ended => return Poll::Ready(None),
+                ItemsState::Idle(items) => {
                     let size = this.size;
                     match blocking_pool::send(move || fetch(items, size)) {
-                        Ok(batch) => this.state = State::Fetching(batch),
+                        Ok(batch) => this.state = ItemsState::Fetching(batch),
                         Err(error) => return Poll::Ready(Some(Err(error))),
                     }
                 }
-                State::Fetching(mut batch) => {
+                ItemsState::Fetching(mut batch) => {
                     let Poll::Ready(joined) = Pin::new(&mut batch).poll(task) else {
-                        this.state = State::Fetching(batch);
+                        this.state = ItemsState::Fetching(batch);
                         return Poll::Pending;
                     };
                     let batch = match blocking_pool::joined(joined) {
@@ -126,7 +126,7 @@ impl<T: Send + Unpin + 'static> Stream for AsyncItems<T> {
                         Err(error) => return Poll::Ready(Some(Err(error))),
                     };
                     this.fetched = batch.items.into_iter();
-                    this.state = batch.rest.map_or(State::Ended, State::Idle);
+                    this.state = batch.rest.map_or(ItemsState::Ended, ItemsState::Idle);
                 }
             }
         }

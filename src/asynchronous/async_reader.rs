@@ -18,20 +18,20 @@ use crate::records::document::RecordInfo;
 use crate::secret::Plaintext;
 use crate::session::record_reader::RecordReader;
 
-/// Number of content bytes that one visit to the pool reads. Visits end at multiples of this size,
-/// which is a multiple of the chunks that are authenticated.
-const VISIT: u64 = 256 << 10;
+/// Number of content bytes that one step on the pool reads. Steps end at multiples of this size,
+/// which is a multiple of the length of an authenticated chunk.
+const STEP_BYTES: u64 = 256 << 10;
 
 /// Reader for one version of a record, for async tasks; created by
 /// [`AsyncSession::reader`](crate::asynchronous::AsyncSession::reader).
 ///
-/// It implements `AsyncRead`, `AsyncSeek` and `Stream<Item = Result<Bytes>>`, such as for the body of an
-/// HTTP response. Each visit to the pool reads up to 256 KiB, which [`RecordReader`] has authenticated
-/// and checked as described there. The stream hands out these bytes without a copy, and they are wiped
-/// when the last clone of the [`Bytes`] is dropped. Between visits, the reader occupies no thread. A
-/// reader takes 256 KiB beside the memory of the [`RecordReader`].
+/// The reader implements `AsyncRead`, `AsyncSeek` and `Stream<Item = Result<Bytes>>`, for example for the
+/// body of an HTTP response. Each step on the pool reads up to 256 KiB, which the [`RecordReader`] has
+/// authenticated. The stream releases these bytes without a copy. The bytes are wiped when the last clone of
+/// the [`Bytes`] is dropped. Between steps, the reader occupies no thread. The reader takes 256 KiB of
+/// memory in addition to that of the [`RecordReader`].
 ///
-/// After an error, the stream ends, and `AsyncRead` tries again. [`io::Error::downcast`] returns the
+/// After an error, the stream ends, but `AsyncRead` tries again. [`io::Error::downcast`] returns the
 /// [`Error`].
 ///
 /// ```
@@ -51,25 +51,25 @@ const VISIT: u64 = 256 << 10;
 /// # }
 /// ```
 pub struct AsyncRecordReader {
-    state: State,
+    state: ReaderState,
     info: RecordInfo,
     length: u64,
     position: u64,
     /// Position at which reading ends.
     end: u64,
-    /// Content from `position` on that was read already.
+    /// Content from `position` on that was already read.
     read: Bytes,
     has_failed: bool,
 }
 
-enum State {
+enum ReaderState {
     Idle(OnPool<RecordReader>),
-    Reading(JoinHandle<Visit>),
+    Reading(JoinHandle<ReadStep>),
     /// A read panicked, or its runtime was shut down.
     Lost,
 }
 
-struct Visit {
+struct ReadStep {
     reader: OnPool<RecordReader>,
     position: u64,
     read: Result<Bytes>,
@@ -84,7 +84,7 @@ impl From<RecordReader> for AsyncRecordReader {
             end: reader.len(),
             read: Bytes::new(),
             has_failed: false,
-            state: State::Idle(OnPool::new(reader)),
+            state: ReaderState::Idle(OnPool::new(reader)),
         }
     }
 }
@@ -105,8 +105,8 @@ impl AsyncRecordReader {
         self.length == 0
     }
 
-    /// Limits the reader to a range of the content, and moves the stream position to its start. A range
-    /// beyond the end of the content is cut there.
+    /// Limits the reader to a range of the content, and moves the stream position to the start of the
+    /// range. A range beyond the end of the content is cut at that end.
     #[must_use]
     pub fn with_range(mut self, range: Range<u64>) -> Self {
         self.end = range.end.min(self.length);
@@ -124,23 +124,23 @@ impl AsyncRecordReader {
     /// Returns bytes from the stream position without moving it; no bytes at the end.
     fn poll_fill(&mut self, task: &mut Context<'_>) -> Poll<Result<&mut Bytes>> {
         while self.read.is_empty() && self.position < self.end {
-            match std::mem::replace(&mut self.state, State::Lost) {
-                State::Lost => return Poll::Ready(Err(Error::NoRuntime)),
-                State::Idle(reader) => {
-                    let next = self.position..visit_end(self.position, self.end);
-                    let visit = blocking_pool::send(move || visit(reader, next));
-                    self.state = State::Reading(visit?);
+            match std::mem::replace(&mut self.state, ReaderState::Lost) {
+                ReaderState::Lost => return Poll::Ready(Err(Error::NoRuntime)),
+                ReaderState::Idle(reader) => {
+                    let next = self.position..step_end(self.position, self.end);
+                    let step = blocking_pool::send(move || read_step(reader, next));
+                    self.state = ReaderState::Reading(step?);
                 }
-                State::Reading(mut visit) => {
-                    let Poll::Ready(joined) = Pin::new(&mut visit).poll(task) else {
-                        self.state = State::Reading(visit);
+                ReaderState::Reading(mut step) => {
+                    let Poll::Ready(joined) = Pin::new(&mut step).poll(task) else {
+                        self.state = ReaderState::Reading(step);
                         return Poll::Pending;
                     };
-                    let visit = blocking_pool::joined(joined)?;
-                    self.state = State::Idle(visit.reader);
-                    // A seek during the read makes its bytes useless.
-                    if visit.position == self.position {
-                        self.read = visit.read?;
+                    let step = blocking_pool::joined(joined)?;
+                    self.state = ReaderState::Idle(step.reader);
+                    // Discard the bytes if a seek moved the position during the read.
+                    if step.position == self.position {
+                        self.read = step.read?;
                     }
                 }
             }
@@ -149,19 +149,19 @@ impl AsyncRecordReader {
     }
 }
 
-/// Returns the position at which a visit that begins at `position` ends.
-fn visit_end(position: u64, end: u64) -> u64 {
-    let next = (position / VISIT + 1).saturating_mul(VISIT);
+/// Returns the position at which a step that begins at `position` ends.
+fn step_end(position: u64, end: u64) -> u64 {
+    let next = (position / STEP_BYTES + 1).saturating_mul(STEP_BYTES);
     next.min(end)
 }
 
 /// Reads a range of the content on the pool.
-fn visit(mut reader: OnPool<RecordReader>, range: Range<u64>) -> Visit {
+fn read_step(mut reader: OnPool<RecordReader>, range: Range<u64>) -> ReadStep {
     let read = match reader.get_mut() {
         Some(reader) => read(reader, range.clone()),
         None => Err(Error::NoRuntime),
     };
-    Visit {
+    ReadStep {
         reader,
         position: range.start,
         read,
@@ -185,7 +185,7 @@ fn read(reader: &mut RecordReader, range: Range<u64>) -> Result<Bytes> {
     Ok(Bytes::from_owner(Wiped(content)))
 }
 
-/// Owner of the bytes that a visit read, which wipes them when the last clone is dropped.
+/// Owner of the bytes that a step read, which wipes them when the last clone is dropped.
 struct Wiped(Plaintext);
 
 impl AsRef<[u8]> for Wiped {

@@ -1,4 +1,4 @@
-//! Async session: the operations that an app calls most.
+//! Async session with the operations that apps call most often.
 
 use crate::asynchronous::operations::Operations;
 use crate::asynchronous::{AsyncItems, AsyncRecordReader, AsyncRecordWriter};
@@ -10,8 +10,8 @@ use crate::session::Session;
 /// A [`Session`] for async tasks; created by
 /// [`AsyncVault::session`](crate::asynchronous::AsyncVault::session). Cloning is cheap.
 ///
-/// Each method runs the method of [`Session`] with the same name on the pool, and returns its errors or
-/// [`Error::NoRuntime`]. [`AsyncSession::with`] runs everything else.
+/// Each method runs the [`Session`] method with the same name on the pool, and returns the errors of that
+/// method or [`Error::NoRuntime`]. [`AsyncSession::with`] runs all other operations.
 ///
 /// ```
 /// # use chartlock::{*, asynchronous::AsyncVault};
@@ -60,7 +60,7 @@ impl AsyncSession {
         Ok(Self::new(session, self.operations))
     }
 
-    /// Returns the blocking session: for its settings, and for threads that may block.
+    /// Returns the blocking session, for its settings and for threads that may block.
     pub fn blocking(&self) -> &Session {
         &self.session
     }
@@ -161,8 +161,8 @@ impl AsyncSession {
 
     /// Returns the current records of a subject with their content; see [`Session::get_all`].
     ///
-    /// The journal names each record when it is fetched, so it can name up to 63 records more than the
-    /// app takes from the stream.
+    /// Each record is journaled when the stream fetches it. So the journal can name up to 63 records that
+    /// the app never takes from the stream.
     ///
     /// # Errors
     /// The errors of [`Session::get_all`], and [`Error::NoRuntime`].

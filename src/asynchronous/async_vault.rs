@@ -13,7 +13,7 @@ use crate::vault::progress::{CancelToken, ProgressListener};
 /// A [`Vault`] for async tasks. Cloning is cheap, and clones share the limit of
 /// [`AsyncVault::max_operations`].
 ///
-/// See the [module](crate::asynchronous) for an example, and for what a dropped future does.
+/// See the [module](crate::asynchronous) for an example, and for the effects of a dropped future.
 #[derive(Debug, Clone)]
 pub struct AsyncVault {
     vault: Vault,
@@ -30,8 +30,8 @@ impl From<Vault> for AsyncVault {
 }
 
 impl AsyncVault {
-    /// Opens or creates a vault, as `open` does, on the pool. Opening a storage and stretching a
-    /// passphrase both block.
+    /// Runs `open`, which opens or creates a vault, on the pool. Opening a storage and deriving a key from
+    /// a passphrase both block.
     ///
     /// # Errors
     /// The errors of `open`, and [`Error::NoRuntime`].
@@ -41,11 +41,12 @@ impl AsyncVault {
         Ok(Operations::default().run(open).await?.into())
     }
 
-    /// Sets how many operations of this vault run on the pool at the same time, 16 by default. Further
-    /// operations wait without a thread, so a storage that stalls does not occupy the whole pool.
+    /// Sets the maximum number of operations of this vault that run on the pool at the same time, 16 by
+    /// default. Further operations wait without a thread, so a storage that stalls does not occupy the
+    /// whole pool.
     ///
-    /// More suits a database with many connections. The parts of readers, writers and streams do not
-    /// count.
+    /// A database with many connections can use a higher limit. The limit does not cover the steps of
+    /// readers, writers and streams.
     #[must_use]
     pub fn max_operations(mut self, operations: usize) -> Self {
         self.operations = Operations::at_most(operations);
@@ -71,7 +72,7 @@ impl AsyncVault {
         }
     }
 
-    /// Returns the blocking handle: for its settings, and for threads that may block.
+    /// Returns the blocking handle, for its settings and for threads that may block.
     pub fn blocking(&self) -> &Vault {
         &self.vault
     }
@@ -104,7 +105,7 @@ impl AsyncVault {
         self.operations.run(move || operation(&vault)).await
     }
 
-    /// Creates a session; see [`Vault::session`]. Neither blocks.
+    /// Creates a session; see [`Vault::session`]. This call does not block.
     pub fn session(&self, actor: Actor, purpose: Purpose) -> AsyncSession {
         AsyncSession::new(self.vault.session(actor, purpose), self.operations.clone())
     }
@@ -127,7 +128,7 @@ impl AsyncVault {
     }
 
     /// Locks the vault, writes the last journal entries and closes the storage; see [`Vault::close`].
-    /// Does not wait for other operations, which end with [`Error::Locked`].
+    /// This call does not wait for other operations, which return [`Error::Locked`].
     ///
     /// # Errors
     /// The errors of [`Vault::close`], and [`Error::NoRuntime`].

@@ -16,19 +16,19 @@ use crate::error::{Error, Result};
 use crate::secret::{Plaintext, plaintext};
 use crate::session::record_writer::RecordWriter;
 
-/// Number of content bytes that one visit to the pool encrypts.
-const VISIT: usize = 256 << 10;
+/// Number of content bytes that one step on the pool encrypts.
+const STEP_BYTES: usize = 256 << 10;
 
 /// Writer for one version of a record, for async tasks; created by
 /// [`AsyncSession::writer`](crate::asynchronous::AsyncSession::writer), or from a [`RecordWriter`].
 ///
-/// It implements `AsyncWrite`. [`AsyncRecordWriter::finish`] creates the version; a shutdown of the
-/// `AsyncWrite` does not. If the writer is dropped or fails, no version is created; [`RecordWriter`]
-/// says what remains.
+/// The writer implements `AsyncWrite`. [`AsyncRecordWriter::finish`] creates the version; a shutdown of
+/// the `AsyncWrite` does not. If the writer is dropped or fails, no version is created; see
+/// [`RecordWriter`] for what remains.
 ///
-/// While the pool encrypts up to 256 KiB, the task can write as much again, and then waits. The writer
-/// takes 512 KiB beside the memory of the [`RecordWriter`]. An error of an earlier write is returned by
-/// the next call.
+/// While the pool encrypts up to 256 KiB, the task can write another 256 KiB, and then waits. The writer
+/// takes 512 KiB of memory in addition to that of the [`RecordWriter`]. The next call returns the error of
+/// an earlier write.
 ///
 /// ```
 /// # use chartlock::{*, asynchronous::*};
@@ -48,19 +48,19 @@ const VISIT: usize = 256 << 10;
 /// # }
 /// ```
 pub struct AsyncRecordWriter {
-    state: State,
-    /// Content that was not sent to the pool yet.
+    state: WriterState,
+    /// Content that the writer has not yet sent to the pool.
     waiting: Plaintext,
 }
 
-enum State {
-    /// The buffer is for reuse.
+enum WriterState {
+    /// No step runs. The buffer is empty, and is reused.
     Idle(OnPool<RecordWriter>, Plaintext),
-    Writing(JoinHandle<Visit>),
+    Writing(JoinHandle<WriteStep>),
     Failed(Error),
 }
 
-struct Visit {
+struct WriteStep {
     writer: OnPool<RecordWriter>,
     buffer: Plaintext,
     written: Result<()>,
@@ -69,15 +69,15 @@ struct Visit {
 impl From<RecordWriter> for AsyncRecordWriter {
     fn from(writer: RecordWriter) -> Self {
         Self {
-            state: State::Idle(OnPool::new(writer), Plaintext::default()),
+            state: WriterState::Idle(OnPool::new(writer), Plaintext::default()),
             waiting: Plaintext::default(),
         }
     }
 }
 
 impl AsyncRecordWriter {
-    /// Writes everything that a stream yields, such as the body of an HTTP request, and returns the
-    /// number of bytes. Does not finish the version.
+    /// Writes all parts of a stream, such as the body of an HTTP request, and returns the number of bytes.
+    /// Does not finish the version.
     ///
     /// # Errors
     /// After an error the writer accepts no more content, and `finish` returns the same error.
@@ -93,7 +93,7 @@ impl AsyncRecordWriter {
             let Ok(part) = part else {
                 // Content that lacks its end must not become a version.
                 let error = Error::Source(io::ErrorKind::Other);
-                self.state = State::Failed(error.clone());
+                self.state = WriterState::Failed(error.clone());
                 return Err(error);
             };
             let mut rest = part.as_ref();
@@ -113,8 +113,8 @@ impl AsyncRecordWriter {
     /// The errors of [`RecordWriter::finish`], and [`Error::NoRuntime`].
     pub async fn finish(mut self) -> Result<u64> {
         poll_fn(|task| self.poll_idle(task)).await?;
-        let state = std::mem::replace(&mut self.state, State::Failed(Error::NoRuntime));
-        let State::Idle(mut writer, _) = state else {
+        let state = std::mem::replace(&mut self.state, WriterState::Failed(Error::NoRuntime));
+        let WriterState::Idle(mut writer, _) = state else {
             return Err(Error::NoRuntime);
         };
         let waiting = std::mem::take(&mut self.waiting);
@@ -127,68 +127,69 @@ impl AsyncRecordWriter {
         blocking_pool::joined(finished?.await)?
     }
 
-    /// Copies bytes into the buffer, and sends a full buffer to the pool. Returns the number of bytes
-    /// copied, which is 0 only for no bytes.
+    /// Copies bytes into the buffer, and sends a full buffer to the pool. Returns the number of copied
+    /// bytes, which is 0 only if `bytes` is empty.
     fn poll_take(&mut self, task: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        if self.waiting.len() >= VISIT {
+        if self.waiting.len() >= STEP_BYTES {
             ready!(self.poll_idle(task))?;
             self.send()?;
-        } else if let State::Failed(error) = &self.state {
+        } else if let WriterState::Failed(error) = &self.state {
             return Poll::Ready(Err(error.clone()));
         }
-        if self.waiting.capacity() < VISIT {
-            // Take the whole capacity at once, because growing would leave an unwiped copy.
-            let first = std::mem::replace(&mut self.waiting, plaintext(VISIT));
+        if self.waiting.capacity() < STEP_BYTES {
+            // Allocate the whole capacity first, because a growing buffer would leave an unwiped copy.
+            let first = std::mem::replace(&mut self.waiting, plaintext(STEP_BYTES));
             self.waiting.extend_from_slice(&first);
         }
-        let free = VISIT.saturating_sub(self.waiting.len());
+        let free = STEP_BYTES.saturating_sub(self.waiting.len());
         let part = bytes.get(..free.min(bytes.len())).unwrap_or_default();
         self.waiting.extend_from_slice(part);
-        if self.waiting.len() >= VISIT && matches!(self.state, State::Idle(..)) {
+        if self.waiting.len() >= STEP_BYTES && matches!(self.state, WriterState::Idle(..)) {
             self.send()?;
         }
         Poll::Ready(Ok(part.len()))
     }
 
-    /// Waits until the pool writes nothing.
+    /// Waits until no step of this writer runs on the pool.
     fn poll_idle(&mut self, task: &mut Context<'_>) -> Poll<Result<()>> {
         match &mut self.state {
-            State::Idle(..) => Poll::Ready(Ok(())),
-            State::Failed(error) => Poll::Ready(Err(error.clone())),
-            State::Writing(visit) => {
-                let joined = ready!(Pin::new(visit).poll(task));
-                self.state = State::Failed(Error::NoRuntime);
-                let visit = blocking_pool::joined(joined)?;
-                self.state = match &visit.written {
-                    Ok(()) => State::Idle(visit.writer, visit.buffer),
-                    Err(error) => State::Failed(error.clone()),
+            WriterState::Idle(..) => Poll::Ready(Ok(())),
+            WriterState::Failed(error) => Poll::Ready(Err(error.clone())),
+            WriterState::Writing(step) => {
+                let joined = ready!(Pin::new(step).poll(task));
+                self.state = WriterState::Failed(Error::NoRuntime);
+                let step = blocking_pool::joined(joined)?;
+                self.state = match &step.written {
+                    Ok(()) => WriterState::Idle(step.writer, step.buffer),
+                    Err(error) => WriterState::Failed(error.clone()),
                 };
-                Poll::Ready(visit.written)
+                Poll::Ready(step.written)
             }
         }
     }
 
-    /// Sends the waiting content to the pool, if it is idle.
+    /// Sends the waiting content to the pool, unless a step of this writer runs there.
     fn send(&mut self) -> Result<()> {
-        let state = std::mem::replace(&mut self.state, State::Failed(Error::NoRuntime));
-        let State::Idle(writer, buffer) = state else {
+        let state = std::mem::replace(&mut self.state, WriterState::Failed(Error::NoRuntime));
+        let WriterState::Idle(writer, buffer) = state else {
             self.state = state;
             return Ok(());
         };
         let waiting = std::mem::replace(&mut self.waiting, buffer);
-        self.state = State::Writing(blocking_pool::send(move || visit(writer, waiting))?);
+        self.state =
+            WriterState::Writing(blocking_pool::send(move || write_step(writer, waiting))?);
         Ok(())
     }
 }
 
 /// Encrypts the content of a buffer on the pool, and empties the buffer.
-fn visit(mut writer: OnPool<RecordWriter>, mut buffer: Plaintext) -> Visit {
+fn write_step(mut writer: OnPool<RecordWriter>, mut buffer: Plaintext) -> WriteStep {
     let written = match writer.get_mut() {
         Some(writer) => writer.read_from(&buffer[..]).map(|_| ()),
         None => Err(Error::NoRuntime),
     };
     buffer.clear();
-    Visit {
+    WriteStep {
         writer,
         buffer,
         written,
@@ -205,7 +206,7 @@ impl AsyncWrite for AsyncRecordWriter {
         Poll::Ready(Ok(written?))
     }
 
-    /// Waits until the pool has encrypted what was written. Only [`AsyncRecordWriter::finish`] makes
+    /// Waits until the pool has encrypted the written content. Only [`AsyncRecordWriter::finish`] makes
     /// content durable.
     fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -218,7 +219,7 @@ impl AsyncWrite for AsyncRecordWriter {
         }
     }
 
-    /// Flushes. Does not create the version: [`AsyncRecordWriter::finish`] does.
+    /// Flushes, and does not create the version: [`AsyncRecordWriter::finish`] creates it.
     fn poll_shutdown(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_flush(task)
     }

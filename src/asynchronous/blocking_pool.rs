@@ -1,4 +1,4 @@
-//! The blocking pool of the running tokio runtime.
+//! Blocking pool of the running tokio runtime.
 
 use std::panic::resume_unwind;
 
@@ -17,19 +17,19 @@ pub(super) fn send<T: Send + 'static>(
     Ok(runtime.spawn_blocking(prepared(work)))
 }
 
-/// Returns work as a thread of the pool runs it: in the span of the calling task, and without leaving keys on
-/// the thread's stack.
+/// Wraps work for a pool thread: the work runs in the span of the calling task, and leaves no keys on the
+/// thread's stack.
 pub(super) fn prepared<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let work = telemetry::in_current_span(work);
     move || {
         let done = work();
-        // The thread next runs code of other crates, or none for a while.
+        // Wipe the stack, because the thread next runs code of other crates, or stays idle.
         wipe_stack::<AN_OPERATION>();
         done
     }
 }
 
-/// Returns the result of work on the pool. Continues its panic on the calling task.
+/// Returns the result of work on the pool. A panic of the work continues in the calling task.
 pub(super) fn joined<T>(result: std::result::Result<T, JoinError>) -> Result<T> {
     result.map_err(|error| match error.try_into_panic() {
         Ok(panic) => resume_unwind(panic),

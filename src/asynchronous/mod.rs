@@ -3,10 +3,10 @@
 //! Guarantees: no call blocks a thread of the executor; a dropped future, reader or writer never
 //! leaves an incomplete version. Must not know: keys, storage and the journal.
 //!
-//! Encryption needs the processor and storage blocks, so each call runs the blocking operation on the
-//! runtime's blocking pool, and its future waits for the result. A call takes about 40 µs longer than
-//! the blocking one. Everything else is as in the blocking API: each method links to the method that it
-//! runs, and errors are the same [`Error`](crate::Error)s.
+//! Each call runs the blocking operation on the runtime's blocking pool, because encryption uses the
+//! processor and storage blocks. The future of the call waits for the result. A call takes about 40 µs
+//! longer than the blocking call. All other behaviour is that of the blocking API: each method links to
+//! the method that it runs, and returns the same [`Error`](crate::Error)s.
 //!
 //! ```
 //! use chartlock::asynchronous::AsyncVault;
@@ -25,7 +25,7 @@
 //! let record = session.get(&id).await?.expect("just written");
 //! assert_eq!(record.version(), 1);
 //!
-//! vault.with(|vault| vault.rotate_master_key()).await?; // everything without a method of its own
+//! vault.with(|vault| vault.rotate_master_key()).await?; // any operation of `Vault`
 //! vault.close().await
 //! # }
 //! ```
@@ -33,31 +33,31 @@
 //! # Cancellation
 //!
 //! - A future does nothing before it is polled. Once the pool runs its operation, **dropping the future
-//!   does not stop the operation**: a put is written and journaled, although nobody receives the version
-//!   number. An operation that still waits for the pool does not run. So a dropped put may or may not be
-//!   written; to learn the outcome, read the record. To avoid overwriting a change in a repeated put, use
+//!   does not stop the operation**. A put is then written and journaled, but its version number is lost.
+//!   An operation that still waits for the pool does not run. So a dropped put may or may not be written;
+//!   to learn the outcome, read the record. To overwrite no other change when you repeat a put, use
 //!   [`AsyncSession::put_if`].
-//! - Dropping a reader, a writer or a stream keeps no thread: the part that is running ends, and the rest
-//!   never starts. If a writer is dropped before [`AsyncRecordWriter::finish`], no version is created.
+//! - A dropped reader, writer or stream occupies no thread: its running step ends, and no further step
+//!   starts. If a writer is dropped before [`AsyncRecordWriter::finish`], no version is created.
 //!   Its stored segments are removed on the pool.
 //! - If the future of `finish` is dropped, the version may have been created.
 //!
 //! # Runtimes
 //!
 //! Any tokio runtime works, also one with a single thread. Without a runtime, and after its shutdown,
-//! calls return [`Error::NoRuntime`](crate::Error::NoRuntime), and nothing was done. A runtime that is
-//! shut down waits for running operations, unless the app limits the wait. An operation that still waits
-//! for a thread of the pool either runs or returns this error. Close the vault first:
-//! [`AsyncVault::close`] writes the last journal entries. A panic in an operation continues in the
+//! calls return [`Error::NoRuntime`](crate::Error::NoRuntime), and change nothing. The shutdown of a
+//! runtime waits for running operations, unless the app limits the wait. An operation that still waits
+//! for a pool thread either runs or returns this error. Before the shutdown, call
+//! [`AsyncVault::close`], which writes the last journal entries. A panic in an operation continues in the
 //! task that awaits it.
 //!
 //! The pool has up to 512 threads, which the whole app shares. At most 16 operations of a vault run there
-//! at once ([`AsyncVault::max_operations`]), and the others wait without a thread. A slow client of a
-//! download or an upload occupies none. To bound memory, bound the number of concurrent uploads and
-//! downloads.
+//! at the same time ([`AsyncVault::max_operations`]), and the others wait without a thread. A slow client
+//! of a download or an upload occupies no thread. To limit memory, limit the number of concurrent uploads
+//! and downloads.
 //!
-//! Dropping the last handle of a vault blocks while the last journal entries are written. Call
-//! [`AsyncVault::close`] before, which also reports a failure.
+//! Dropping the last handle of a vault blocks while the last journal entries are written. First call
+//! [`AsyncVault::close`], which also reports a failure.
 
 mod async_items;
 mod async_reader;

@@ -1,8 +1,8 @@
-//! Values whose drop blocks, and therefore happens on the blocking pool.
+//! Values that are dropped on the blocking pool, because their drop blocks.
 
 use crate::asynchronous::blocking_pool;
 
-/// A reader, writer or iterator. Dropping one may delete segments, journal an entry or join threads.
+/// A reader, writer or iterator. Its drop can delete segments, journal an entry or join threads.
 pub(super) struct OnPool<T: Send + 'static>(Option<Box<T>>);
 
 impl<T: Send + 'static> OnPool<T> {
@@ -23,7 +23,7 @@ impl<T: Send + 'static> OnPool<T> {
 impl<T: Send + 'static> Drop for OnPool<T> {
     fn drop(&mut self) {
         if let Some(value) = self.0.take() {
-            // Without a runtime, the closure is dropped here, and the value with it: no task waits then.
+            // Without a runtime, drop the closure and the value here, because no task waits then.
             let _ = blocking_pool::send(move || drop(value));
         }
     }

@@ -1,4 +1,4 @@
-//! The operations of one vault that run or wait, with a limit of how many run at the same time.
+//! Operations of one vault on the pool, with a limit on the number that run at the same time.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,26 +11,24 @@ use tokio::sync::oneshot;
 use crate::asynchronous::blocking_pool;
 use crate::error::{Error, Result};
 
-/// Default number of operations of one vault that run at the same time.
-///
-/// More threads than this contend for the same locks. Fewer would not use the connections of a database
-/// that answers slowly.
+/// Default maximum number of operations of one vault that run at the same time. More threads would
+/// contend for the same locks. Fewer threads would leave connections of a slow database unused.
 const OPERATIONS_MAX: usize = 16;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The operations of one vault on the pool. Clones share the limit.
 ///
-/// A thread of the pool that has finished an operation runs one that waits, because handing it to another
-/// thread takes several times as long as reading a small record.
+/// A pool thread that has finished an operation runs a waiting operation. Handing that operation to another
+/// thread would take several times as long as reading a small record.
 #[derive(Clone)]
 pub(super) struct Operations {
-    queue: Arc<Mutex<Queue>>,
+    queue: Arc<Mutex<OperationQueue>>,
     at_most: usize,
 }
 
 #[derive(Default)]
-struct Queue {
+struct OperationQueue {
     workers: usize,
     waiting: VecDeque<Job>,
 }
@@ -49,7 +47,7 @@ impl Operations {
         }
     }
 
-    /// Runs an operation on the pool once fewer than the limit run, and waits for its result.
+    /// Runs an operation on the pool once the limit permits, and waits for the result.
     ///
     /// If the future is dropped while the operation waits, the operation does not run.
     pub(super) async fn run<T, E>(
@@ -64,7 +62,7 @@ impl Operations {
         let (reply, replied) = oneshot::channel();
         self.submit(Box::new(move || {
             if !reply.is_closed() {
-                // Ignore a dropped future. The value is then dropped here, on the pool.
+                // Ignore a dropped future: the result is then dropped here, on the pool.
                 let _ = reply.send(catch_unwind(AssertUnwindSafe(operation)));
             }
         }))?;
@@ -84,7 +82,7 @@ impl Operations {
         }
         queue.workers += 1;
         drop(queue);
-        let worker = Worker {
+        let worker = PoolWorker {
             queue: Arc::clone(&self.queue),
             has_ended: false,
         };
@@ -99,13 +97,13 @@ impl fmt::Debug for Operations {
     }
 }
 
-/// A thread of the pool that runs operations until none waits.
-struct Worker {
-    queue: Arc<Mutex<Queue>>,
+/// A pool thread that runs operations until none waits.
+struct PoolWorker {
+    queue: Arc<Mutex<OperationQueue>>,
     has_ended: bool,
 }
 
-impl Worker {
+impl PoolWorker {
     fn run(mut self, first: Job) {
         first();
         while let Some(job) = self.next() {
@@ -113,8 +111,8 @@ impl Worker {
         }
     }
 
-    /// Returns the next job. Ends the worker under the same lock if there is none, so that no job is
-    /// added for a worker that no longer looks.
+    /// Returns the next job. If there is none, ends the worker under the same lock, so that no job is
+    /// queued for an ended worker.
     fn next(&mut self) -> Option<Job> {
         let mut queue = lock(&self.queue);
         let job = queue.waiting.pop_front();
@@ -126,9 +124,9 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
-    /// Handles a runtime that was shut down before it ran the worker. The last worker takes the waiting
-    /// jobs along, whose futures then return [`Error::NoRuntime`].
+impl Drop for PoolWorker {
+    /// Handles a runtime that was shut down before it ran the worker. The last worker drops the waiting
+    /// jobs, so that their futures return [`Error::NoRuntime`].
     fn drop(&mut self) {
         if self.has_ended {
             return;
@@ -144,6 +142,6 @@ impl Drop for Worker {
     }
 }
 
-fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+fn lock(queue: &Mutex<OperationQueue>) -> MutexGuard<'_, OperationQueue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }

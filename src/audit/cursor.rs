@@ -1,8 +1,8 @@
 //! Cursor of a report: the place after the last returned item, from which a later call continues.
 //!
-//! A cursor passes through the hands of clients. It is sealed under the journal key, so a client can
-//! neither read nor make one. It states only where to continue: which entries may be returned is
-//! decided, and journaled, by the query that continues.
+//! Clients store cursors. A cursor is sealed under the journal key, so a client can neither read nor make a
+//! cursor. A cursor states only the place to continue. The query that continues decides which entries it
+//! returns, and is journaled.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,9 +27,9 @@ const BYTES_MAX: usize = 512;
 /// A place in the entries of a query, as an opaque text of about 400 characters, from
 /// [`AuditEntries::cursor`].
 ///
-/// The text reveals nothing, and continues only the query with the same subject and time range, of the
-/// same vault. It loses its use when the journal keys are rotated. It is safe to give it to a client, who
-/// cannot make another one; a holder of the journal key, such as an auditor, can. It permits nothing:
+/// The text reveals nothing, so an app can give a cursor to a client. A cursor continues only a query of the
+/// same vault with the same subject and time range. Only a holder of the journal key, such as an auditor,
+/// can make a cursor. A rotation of the journal keys makes all cursors invalid. A cursor grants no access:
 /// the query that continues asks the policy, and is journaled.
 ///
 /// A query that continues reads the chains of the day of the cursor from their beginnings.
@@ -58,7 +58,7 @@ pub struct AuditCursor(Box<[u8]>);
 /// Content of a cursor.
 #[derive(PartialEq, Eq)]
 struct CursorBody {
-    /// Tag of the subject that the query asks for.
+    /// Tag of the subject of the query.
     subject: Option<SubjectTag>,
     from: Option<i64>,
     until: Option<i64>,
@@ -133,16 +133,16 @@ impl AuditEntries {
         CursorBody::new(self.subject, self.between, &place).seal(&*self.source)
     }
 
-    /// Continues after a cursor, instead of from the beginning. The query must have the same subject and
-    /// time range as that of the cursor.
+    /// Continues after a cursor, instead of from the beginning. The query must have the subject and the time
+    /// range of the query that made the cursor.
     ///
-    /// Together, the pages contain each entry once that was in the journal when the first page was
-    /// read. An entry that was written later is omitted if its time is before the cursor. The faults of
+    /// Together, the pages contain each entry exactly once that was in the journal when the first page was
+    /// read. A later entry is omitted if its time is before the cursor. The faults of
     /// cut chains can repeat.
     ///
     /// # Errors
-    /// [`Error::InvalidCursor`] for a cursor of another query or another vault, for one that was altered,
-    /// and for one from before a rotation of the journal keys.
+    /// [`Error::InvalidCursor`] if the cursor belongs to another query or vault, was altered, or is from
+    /// before a rotation of the journal keys.
     pub fn after(mut self, cursor: &AuditCursor) -> Result<Self> {
         let refused = |_| Error::InvalidCursor;
         let body = CursorBody::open(cursor, &*self.source).map_err(refused)?;

@@ -17,7 +17,7 @@ use crate::journal::{CHAIN_SPAN, Cursor, Page, PageId, Stage, Target, WriterId};
 
 #[derive(Default)]
 pub(super) struct Settlements {
-    /// Tag of the subject whose entries are asked for; `None` for all entries. A page that settles an
+    /// Tag of the subject of the query; `None` for all entries. A page that settles an
     /// entry lists the entry's subject in its filter.
     subject: Option<SubjectTag>,
     /// Times of the announced entries whose chains were read.

@@ -68,14 +68,12 @@ pub use walk::{AuditEntries, AuditItem};
 /// and [`Auditor::trail`] return a trail.
 ///
 /// A query without a time range reads the whole journal. A query with a time range reads only the
-/// journal chains that can contain entries of the range: a chain covers at most a day, and its name
-/// contains the start. Chains whose writers found their clock to be behind are part of each query. The
-/// trail keeps only a few pages in memory.
+/// journal chains that can contain entries of the range. A dated chain covers at most a day, and its
+/// name contains the start. Each query also reads all undated chains, which can have entries of any time. The trail keeps only a few pages in memory.
 ///
-/// Thus, a query with a time range reports faults of the pages that it reads, and not those of other
-/// pages. A chain of the range that was removed is reported if a chain saw it that began in the range
-/// or within a day after it. A query without a time range and [`Vault::verify`](crate::Vault::verify)
-/// report all faults.
+/// A query with a time range reports only the faults of the pages that it reads. It reports a removed
+/// chain of the range if another chain saw that chain and began in the range or within a day after it.
+/// A query without a time range and [`Vault::verify`](crate::Vault::verify) report all faults.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
@@ -141,9 +139,9 @@ impl AuditTrail {
         self.walk(self.names.clone(), between.into())
     }
 
-    /// Returns the entries about one subject of a time range in time order, together with the faults of
-    /// the journal's pages. Unlike [`AuditTrail::accesses`], this needs little memory, and an app can
-    /// show the entries in pages: see [`AuditCursor`]. The names of the subject's records are resolved as
+    /// Returns the entries of a time range about one subject in time order, together with the faults of
+    /// the journal's pages. Unlike [`AuditTrail::accesses`], this method needs little memory, and an app
+    /// can show the entries in pages: see [`AuditCursor`]. Names of the subject's records are resolved as
     /// in [`AuditTrail::accesses`].
     ///
     /// # Errors

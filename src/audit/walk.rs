@@ -68,7 +68,7 @@ pub struct AuditEntries {
     pending: Option<VecDeque<WriterId>>,
     chains: BinaryHeap<ChainEntries>,
     settlements: Settlements,
-    /// Tag of the subject that the trail asks for; `None` to open all pages.
+    /// Tag of the subject of the query; `None` to open all pages.
     pub(super) subject: Option<SubjectTag>,
     /// The only subject whose entries are returned; `None` to return the other entries of the same
     /// pages too.
@@ -119,7 +119,7 @@ impl AuditEntries {
         }
     }
 
-    /// Forgets what was read, so that the next item is the one after `returned`.
+    /// Discards the items that were read, so that the next item is the item after `returned`.
     pub(super) fn restart(&mut self) {
         self.pending = None;
         self.chains.clear();
@@ -142,7 +142,7 @@ impl AuditEntries {
         Ok(())
     }
 
-    /// Returns `true` if the query asks for the entry.
+    /// Returns `true` if the entry belongs to the query.
     fn is_asked(&self, entry: &AuditEntry) -> bool {
         let only = self.only.as_ref();
         self.between.may_contain(entry.at, entry.not_before)
@@ -207,7 +207,7 @@ impl AuditEntries {
     fn fill(&mut self, chain: &mut ChainEntries) -> Result<()> {
         let source = &*self.source;
         let (cut_chains, passed_over) = (&mut self.cut_chains, &mut self.passed_over);
-        // Of a chain after the range, only the first page is of use.
+        // Read only the first page of a chain after the range, because it shows removed chains of the range.
         let is_within = self.window.contains(&chain.cursor.writer);
         let limit = if is_within { chain.step } else { 1 };
         let most = PAGES_AT_ONCE / (self.chains.len() + 1);

@@ -27,8 +27,8 @@ impl Window {
     }
 
     /// Returns the chains to read: undated chains first, and then, oldest first, the chains of the range
-    /// and those that began within a day after the range. The first pages of the latter have seen the
-    /// chains of the range, and show if one was removed. Omits chains that end before `since`.
+    /// and the chains that began within a day after the range. The first pages of these later chains have
+    /// seen the chains of the range, and show if a chain was removed. Omits chains that end before `since`.
     pub(super) fn writers(
         &self,
         storage: &dyn Storage,

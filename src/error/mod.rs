@@ -170,7 +170,7 @@ pub enum Error {
     Contended,
     /// The cancel token of the operation was cancelled.
     #[error(
-        "the operation was cancelled, and what it had done stays; call it again to continue, with a token that is not cancelled"
+        "the operation was cancelled before its end; to continue, call it again with a token that is not cancelled"
     )]
     Cancelled,
     /// Stored objects still depend on the key that the caller wants to destroy.
@@ -212,7 +212,7 @@ pub enum Error {
     /// The cursor belongs to another query or vault, was altered, or is from before a rotation of the
     /// journal keys.
     #[error(
-        "this cursor does not continue this query, or the journal keys were rotated since it was made; ask from the beginning, without a cursor"
+        "the cursor belongs to another query, was altered, or is from before a rotation of the journal keys; repeat the query without a cursor"
     )]
     InvalidCursor,
     /// The checkpoint belongs to another vault.
@@ -322,7 +322,7 @@ pub enum Error {
     // Errors of the runtime, the operating system and the storage.
     /// No tokio runtime ran the operation, so nothing was done.
     #[error(
-        "no tokio runtime ran the operation, because this thread belongs to none or it was shut down, so nothing was done; call async methods from a task of a running runtime"
+        "no tokio runtime ran the operation, so nothing was done; call async methods from a task of a runtime that is not shut down"
     )]
     NoRuntime,
     /// The operating system returned no random bytes.

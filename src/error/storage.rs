@@ -85,7 +85,7 @@ pub enum StorageError {
     Unreachable,
     /// The options of the storage are invalid.
     #[error(
-        "an option of the storage is invalid; check the connection string and the schema name, or the bucket, prefix and TLS"
+        "an option of the storage is invalid; for PostgreSQL, check the connection string and the schema name; for an object store, check the bucket, the prefix and TLS"
     )]
     InvalidOptions,
     /// The schema of the database has no chartlock tables.

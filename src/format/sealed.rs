@@ -209,11 +209,11 @@ impl<'a> SealedBody<'a> {
     }
 }
 
-/// Compares the commitment of a value of which only the first bytes are known. `derive` is that of
+/// Checks the commitment of a value of which only the first bytes were read. `derive` is the function of
 /// [`SealedBody::find`], and is called only after the lengths were checked.
 ///
 /// # Errors
-/// Those of [`SealedBody::find`].
+/// The errors of [`SealedBody::find`].
 pub(crate) fn check_commitment(
     mut head: &[u8],
     (filter, length): (usize, u64),

@@ -141,7 +141,7 @@ fields! { ChainHead { page digest } }
 /// First bit of the id of a writer whose chain is undated: its entries can have any time.
 pub(crate) const UNDATED: i64 = 1 << 47;
 
-/// Returns the first 6 bytes of a writer id as a number: the time at which the chain began, and the
+/// Returns the first 6 bytes of a writer id as a number, which contains the start of the chain and the
 /// mark of an undated chain.
 pub(crate) fn chain_start(writer: &WriterId) -> i64 {
     let [a, b, c, d, e, f, ..] = *writer;

@@ -28,7 +28,7 @@ const COMMIT_ATTEMPTS: u32 = 8;
 /// Time without a page after which the next page begins another chain. A chain that was idle for so
 /// long cannot grow, so its pinned head stays its head.
 const IDLE_MAX: Duration = Duration::from_secs(60 * 60);
-/// Difference of two machines' clocks that raises no event, in milliseconds: more than a wrong summer time.
+/// Tolerated difference of two machines' clocks, in milliseconds: above the hour of a wrong summer time.
 const LAG_TOLERATED: i64 = 90 * 60 * 1000;
 
 /// Outcome of [`Chain::send`].
@@ -175,7 +175,7 @@ impl Chain {
 
     /// Adds heads that the next pages pin.
     pub(super) fn add_pins(&mut self, found: Pins, now: i64) {
-        // A step of the clock within this process is reported elsewhere.
+        // Exclude steps of the clock within this process, which the vault's clock reports.
         let former = self.former.map(|head| head.page.writer);
         let others = found.heads.iter().map(|head| head.page.writer);
         let others = others.filter(|writer| Some(*writer) != former);

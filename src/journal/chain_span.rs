@@ -1,16 +1,16 @@
-//! Period that the entries of a chain belong to. The name of a chain begins with the start of the
-//! period, so a report with a time range reads only the chains of that range.
+//! Period of a chain, to which its entries belong. The name of a chain begins with the start of the
+//! period. So a report with a time range reads only the chains of that range.
 //!
 //! Guarantees: each page of a dated chain has only entries within the period, and no entry whose clock
-//! was behind. Pages that cannot keep this go into undated chains, which each report reads.
+//! was behind. Other pages go into undated chains, which each report reads.
 
 use crate::format::storage_keys::{self, UNDATED, WriterId};
 use crate::journal::entry::EntryDraft;
 
 /// Length of the period of a chain, in milliseconds.
 pub const CHAIN_SPAN: i64 = 24 * 60 * 60 * 1000;
-/// Longest time by which an entry can be older than the entries before it although its clock is right,
-/// in milliseconds. Entries wait in a queue until their page is written.
+/// Maximum time by which an entry can be older than the entries before it although its clock is right, in
+/// milliseconds. Such entries waited in a queue until their page was written.
 pub const QUEUED_MAX: i64 = 60 * 60 * 1000;
 
 /// Times of a page that is to be sealed.
@@ -55,8 +55,8 @@ impl PageTimes {
         }
     }
 
-    /// Returns `true` if the page can continue the chain. An undated chain ends with the reason for
-    /// it, so that reports read no more undated pages than necessary.
+    /// Returns `true` if the page can continue the chain. An undated chain ends once a dated
+    /// chain can begin, so that reports read no more undated pages than necessary.
     pub(super) fn continues(&self, writer: &WriterId) -> bool {
         if storage_keys::is_undated(writer) {
             return !self.is_dated();

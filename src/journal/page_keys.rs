@@ -1,4 +1,4 @@
-//! Keys that open journal pages, and that decide from the head of a page if it is about a subject.
+//! Keys that open journal pages, and that show from the head of a page if the page is about a subject.
 
 use crate::crypto::{AuthorityKey, JournalKey, SubjectTag, VaultId, page_key};
 use crate::error::Error;
@@ -105,8 +105,8 @@ impl PageKeys<'_> {
         Ok(page)
     }
 
-    /// Returns the kind of a page that a reader passes over who asks for one subject; `None` for a page
-    /// to open. `head` contains the first bytes of the value, and the length of the value.
+    /// Returns the kind of a page that a report on one subject passes over; `None` for a page to open.
+    /// `head` contains the first bytes of the value, and the length of the value.
     ///
     /// # Errors
     /// Errors of [`PageKeys::open`], as far as the head shows them, and [`Error::Malformed`] for a
@@ -127,7 +127,7 @@ impl PageKeys<'_> {
         if filter.may_concern(key, subject)? {
             return Ok(None);
         }
-        // The filter counts only if the commitment fits, so that the writer of the page wrote it.
+        // Check the commitment first, because it proves that the writer of the page wrote the filter.
         sealed::check_commitment(head, (filter.bytes.len(), length), |head, salt| {
             let place = (&place.writer, place.sequence);
             page_key(suite, key, salt, &self.vault, place, (head, filter.bytes))

@@ -1,5 +1,5 @@
-//! Reading of a chain for a reader who asks for one subject. The head of a page decides whether the
-//! reader passes over the page, so that the rest of the page stays in the storage.
+//! Reading of a chain for a report on one subject. The head of a page decides whether the reader passes
+//! over the page, so that the rest of the page is not read from the storage.
 
 use std::collections::HashMap;
 
@@ -12,14 +12,13 @@ use crate::journal::page_keys::PageKeys;
 use crate::journal::walk::{Cursor, PageFault};
 use crate::storage::{Projection, Scan, ScanItem, Storage, Value, read_each, scan_page};
 
-/// Number of bytes of each page that decide. A longer filter, of more than 256 subjects, needs the
-/// whole page.
+/// Length of a page head, in bytes. A longer filter, of more than 256 subjects, needs the whole page.
 const HEAD: usize = 1024;
 /// Largest number of page heads in one scan.
 const HEADS_AT_ONCE: usize = 512;
 /// Number of page heads in one scan, for each page to open.
 const HEADS_PER_PAGE: usize = 64;
-/// Total length of the pages that are read at once, in bytes. The limit bounds memory.
+/// Maximum total length of the pages in memory, in bytes.
 const BYTES_AT_ONCE: u64 = 8 * 1024 * 1024;
 
 /// A stored page, as its head shows it.
@@ -109,8 +108,8 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads the values of the pages to open, and of each page directly before one of them that is
-    /// passed over: its digest shows if the next page continues it.
+    /// Reads the values of the pages to open. Also reads each page that is passed over directly before a
+    /// page to open, because its digest shows if the page to open continues it.
     fn read_values(
         &self,
         storage: &dyn Storage,
@@ -157,7 +156,7 @@ impl PageKeys<'_> {
             let Some(id) = journal_page_of(&item.key) else {
                 continue;
             };
-            // A head that does not show a sound page leaves the verdict to the whole page.
+            // If the head does not show a sound page, open the whole page, which determines the fault.
             let head = (&*item.value, item.length);
             if let Ok(Some(kind)) = self.passes_over(head, &id, subject) {
                 pages.push(ShownPage::PassedOver(id, kind));

@@ -43,9 +43,9 @@ pub struct Cursor {
     pub writer: WriterId,
     /// Sequence number of the page to read next.
     pub next: u64,
-    /// SHA-256 of the previous page; `None` if that page is missing, or was passed over by its head.
+    /// SHA-256 of the previous page; `None` if that page is missing, or if only its head was read.
     pub last: Option<Digest>,
-    /// `true` if the previous page was passed over by its head, so that its digest is unknown.
+    /// `true` if only the head of the previous page was read, so that its digest is unknown.
     is_last_unread: bool,
     /// Kind of the chain's first page that opened.
     kind: Option<PageKind>,
@@ -166,7 +166,7 @@ impl Cursor {
         Some(storage_keys::journal_page(&page))
     }
 
-    /// Returns the page before this position, if it was passed over by its head.
+    /// Returns the page before this position, if only its head was read.
     pub(super) fn passed_over_last(&self) -> Option<PageId> {
         let (page, _) = self.tip()?;
         self.is_last_unread.then_some(page)

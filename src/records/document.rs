@@ -97,7 +97,7 @@ impl<'a> Document<'a> {
         self
     }
 
-    /// Takes the content out of the document, so that a write can borrow shared content.
+    /// Takes the content out of the document, so that a write can borrow the content.
     pub(crate) fn into_parts(self) -> (DocumentContent<'a>, Document<'static>) {
         let rest = Document {
             content: DocumentContent::Borrowed(&[]),

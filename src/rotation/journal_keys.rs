@@ -51,8 +51,8 @@ impl Vault {
     /// - [`Error::TooLarge`](crate::Error::TooLarge) after 1,024 rotations.
     ///
     /// Errors of the credentials and of the storage are also returned. A cancellation after the header
-    /// changed is no error: the report then contains no number of pages, and the next opening or rotation
-    /// finishes.
+    /// changed is no error. The report then contains no number of pages, and the next opening or rotation
+    /// finishes this rotation.
     pub fn rotate_journal_keys(
         &self,
         keep: &[&dyn Credential],

@@ -35,7 +35,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Contended`] if the storage has no snapshots and was written meanwhile;
-    /// [`Error::Archive`] if `out` failed; [`Error::Cancelled`]; [`Error::InvalidMetadata`] when the reason is out of
+    /// [`Error::Archive`] if `out` failed; [`Error::Cancelled`]; [`Error::InvalidMetadata`] if the reason is out of
     /// bounds; [`Error::Denied`], [`Error::Journal`], [`Error::Locked`], and errors of the storage.
     /// After an error the archive is incomplete.
     pub fn archive(&self, reason: &str, out: impl Write) -> Result<archive::Report> {

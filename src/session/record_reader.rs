@@ -189,7 +189,7 @@ impl RecordReader {
 }
 
 impl RecordReader {
-    /// Reads from the stream position, and moves it. Returns 0 at the end of the content.
+    /// Reads from the stream position, and advances the position. Returns 0 at the end of the content.
     pub(crate) fn read_next(&mut self, out: &mut [u8]) -> Result<usize> {
         let bytes = self.read_part(self.position, out, ReadExtent::Stream)?;
         self.position += bytes as u64;

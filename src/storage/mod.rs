@@ -96,8 +96,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// while another succeeds. Transactions of one call that touch the same key are applied in the
     /// given order.
     ///
-    /// The vault puts an operation on a content segment (a key that begins with `s`) alone into its
-    /// transaction, so that a [`RouterStorage`] can store segments elsewhere.
+    /// A transaction of the vault that changes a content segment has no other operation, so that a
+    /// [`RouterStorage`] can store segments elsewhere. The key of a segment begins with `s`.
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>>;
 
     /// Returns `true` if every transaction is all or nothing, and if all its changes become visible

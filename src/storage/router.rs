@@ -13,9 +13,9 @@ use crate::storage::{
 /// A storage that keeps the content segments of large records in one storage, and everything else in
 /// another.
 ///
-/// Records above 64 KiB consist of segments of 64 KiB to 1 MiB, which nothing but their record refers to. They
-/// fit an object store, which is cheap for each gigabyte and dear for each request. The header, the
-/// patient entries, the records and the journal belong into a database:
+/// Records above 64 KiB consist of segments of 64 KiB to 1 MiB, to which only their record refers. Segments
+/// suit an object store, which charges little for each gigabyte and much for each request. The header, the
+/// patient entries, the records and the journal belong in a database. Suitable pairs are:
 ///
 /// - a `FileStorage` and an `ObjectStorage`, for one machine with more images than disk;
 /// - a `PostgresStorage` and an `ObjectStorage`, for several machines.
@@ -25,16 +25,16 @@ use crate::storage::{
 ///
 /// # Backup
 ///
-/// The main storage refers to the segments, so **copy the main storage first**, with its own tool
-/// ([`FileStorage::backup`](crate::storage::FileStorage::backup) on a shared handle of it, or `pg_dump`), and
-/// then the segments, with the tool of the object store. Run no re-encryption, no expunge, no erasure and
-/// no garbage collection in between, because these delete segments to which the copy of the main storage
-/// still refers. A bucket that keeps deleted objects for longer than a backup takes needs no such pause.
+/// The main storage refers to the segments, so **copy the main storage first**. Use
+/// [`FileStorage::backup`](crate::storage::FileStorage::backup) on a shared handle, or `pg_dump`. Then copy
+/// the segments with a tool of the object store. Run no re-encryption, no expunge, no erasure and no garbage
+/// collection in between. These delete segments to which the copy of the main storage still refers. A bucket
+/// that keeps deleted objects for longer than a backup takes needs no such pause.
 /// After a restore, `Vault::verify` names each record whose segments are missing.
 ///
-/// If both storages have snapshots, so has the router, and
+/// If both storages have snapshots, the router also has snapshots, and
 /// [`archive::write`](crate::storage::archive::write) archives both at one moment. An object store has no
-/// snapshots. An archive is then written only while nobody writes.
+/// snapshots. Write an archive then only while no process writes.
 ///
 /// ```
 /// use chartlock::storage::{Expect, MemoryStorage, RouterStorage, Storage, Transaction};
@@ -60,7 +60,7 @@ impl<S: Storage, M: Storage> RouterStorage<S, M> {
     /// objects to `main`.
     ///
     /// To move a vault from one storage into two, [archive](crate::storage::archive) it and restore the
-    /// archive into a router storage. Segments in the main storage are not found.
+    /// archive into a router storage. The router does not find segments in the main storage.
     pub fn new(segments: S, main: M) -> Self {
         Self {
             sides: Sides::new(SEGMENTS, segments, main),
@@ -80,8 +80,8 @@ impl<S: Storage, M: Storage> RouterStorage<S, M> {
     /// Returns the side of a transaction.
     ///
     /// # Errors
-    /// [`StorageError::Unsupported`] if the transaction touches both sides, or has several operations on a
-    /// side that could apply only some of them.
+    /// [`StorageError::Unsupported`] if the transaction touches both sides, or has several operations and its
+    /// side could apply only some of them.
     fn side_of(&self, transaction: &Transaction) -> Result<Side, StorageError> {
         let mut operations = transaction.operations().iter();
         let side = |key| SEGMENTS.side_of(key);
@@ -132,7 +132,7 @@ impl<S: Storage, M: Storage> Storage for RouterStorage<S, M> {
             .collect()
     }
 
-    /// Returns the answer of the main storage.
+    /// Returns `true` if the main storage is transactional.
     fn is_transactional(&self) -> bool {
         self.sides.rest.is_transactional()
     }

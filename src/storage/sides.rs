@@ -1,4 +1,4 @@
-//! Two storages, between which the first byte of a key decides.
+//! Pair of storages, in which the first byte of a key selects the storage.
 //!
 //! Guarantees: each key is read and written on one side only; no commit of this process falls between the
 //! snapshots of both sides. Must not know: the types of the two storages, the content of values, or more
@@ -32,7 +32,8 @@ impl NamedClasses {
         }
     }
 
-    /// Asks each side once for its keys, and returns the answers in the order of all keys.
+    /// Calls `ask` once for each side with the keys of that side, and returns the answers in the order of all
+    /// keys.
     fn ask<T>(
         self,
         keys: &[&[u8]],
@@ -149,7 +150,7 @@ impl<N: Storage, R: Storage> Sides<N, R> {
     ) -> Result<(A, B), StorageError> {
         let _no_commit = self.commits.write().unwrap_or_else(PoisonError::into_inner);
         // Begin with the rest, which refers to the named classes. If another process commits in between, the
-        // view of the named classes is newer, and contains all that the view of the rest refers to.
+        // view of the named classes is newer, and contains all objects to which the view of the rest refers.
         let rest = of_rest(&self.rest)?;
         Ok((of_named(&self.named)?, rest))
     }
@@ -193,8 +194,8 @@ impl Snapshot for SidesSnapshot {
     }
 }
 
-/// Merges the pages of both storages. If pages are incomplete, the result ends at the smallest of their
-/// ends, because that storage may contain more keys after the end of its page.
+/// Merges the pages of both storages. The result ends at the smallest end of an incomplete page, because the
+/// storage of that page may contain more keys after it.
 fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let mut more = pages.iter().any(|page| page.more);
     let horizon = pages

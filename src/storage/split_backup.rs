@@ -13,7 +13,7 @@ impl SplitStorage<FileStorage, FileStorage> {
     /// Writes copies of both sides into two new or empty directories, as
     /// [`FileStorage::backup`] does. Commits wait only while the backup begins.
     ///
-    /// The copies belong together. Keep the copy of the keys apart from the copy of the data. The
+    /// The copies belong together. Keep the copy of the keys and the copy of the data in different places. The
     /// backup calls `progress` with the numbers of copied and of total bytes, first for the keys and
     /// then for the data. Returns the reports on the keys and on the data.
     ///

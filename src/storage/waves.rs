@@ -1,6 +1,6 @@
-//! Waves of independent transactions, for backends that commit several transactions at once.
+//! Waves of independent transactions, for backends that commit several transactions together.
 //!
-//! Guarantees: no transaction of a wave writes a key that another one of the wave touches. Must not know:
+//! Guarantees: no transaction of a wave writes a key that another transaction of the wave touches. Must not know:
 //! the backend.
 
 use std::collections::HashMap;

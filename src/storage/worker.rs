@@ -1,7 +1,7 @@
-//! Thread that runs the requests of a backend with an async client, for the calling threads.
+//! Thread that runs the async requests of a backend for the calling threads.
 //!
-//! Guarantees: a call works inside and outside an async runtime, and fails in a forked child process. Must
-//! not know: the requests.
+//! Guarantees: a call works inside and outside an async runtime, and fails in a forked child process.
+//! Must not know: the content of requests.
 
 use std::fmt;
 use std::future::Future;

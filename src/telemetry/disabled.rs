@@ -1,4 +1,4 @@
-//! Telemetry of a build without the feature `tracing`: none.
+//! Empty telemetry of a build without the feature `tracing`.
 
 use crate::error::{Error, Result};
 

@@ -13,7 +13,7 @@ thread_local! {
     static COUNTS: Cell<Counts> = const { Cell::new(Counts::ZERO) };
 }
 
-/// Work of one operation, without the work of other threads for it.
+/// Counts of one operation, without the work that other threads do for the operation.
 #[derive(Clone, Copy)]
 struct Counts {
     retries: u64,
@@ -61,7 +61,7 @@ pub(crate) fn verb<T>(verb: &'static str, run: impl FnOnce() -> Result<T>) -> Re
     let started = Instant::now();
     let result = span.in_scope(run);
     let counts = COUNTS.get();
-    // The counts of an outer operation include those of the operations within it.
+    // Include the counts of inner operations in those of the outer operation.
     COUNTS.set(outer.plus(counts));
     match &result {
         Ok(_) => span.record("outcome", "Done"),
@@ -87,7 +87,7 @@ pub(crate) fn in_current_span<T>(run: impl FnOnce() -> T) -> impl FnOnce() -> T 
     move || span.in_scope(run)
 }
 
-/// Reports the beginning of a round. The first round is no retry.
+/// Reports the beginning of a round as a retry, except for the first round.
 pub(crate) fn retry(round: u32) {
     if round > 0 {
         debug!(target: "chartlock", round, "retry");
@@ -100,14 +100,14 @@ pub(crate) fn retry(round: u32) {
     }
 }
 
-/// Reports a credential that opens no slot, if this is the error.
+/// Reports the error if it is that of a credential that opens no slot.
 pub(crate) fn refused_credential(error: &Error) {
     if *error == Error::WrongKey {
         warn!(target: "chartlock", "the credential opens no slot");
     }
 }
 
-/// Reports an attempt to connect to the server of a storage again, after this error.
+/// Reports that a storage connects to its server again after an error.
 #[cfg(feature = "postgres")]
 pub(crate) fn reconnect(error: StorageError) {
     warn!(target: "chartlock", error = display(error), "connecting again");

@@ -216,11 +216,11 @@ impl Vault {
 
     /// Returns a handle whose long operations stop once `token` is cancelled.
     ///
-    /// A long operation is one that reports its progress (see [`Phase`](crate::progress::Phase)), also
-    /// through a session of the handle. It returns [`Error::Cancelled`] before its next step, at the
-    /// latest after one page of objects or one segment of content.
+    /// A long operation is an operation that reports its progress (see [`Phase`](crate::progress::Phase)),
+    /// also through a session of the handle. A cancelled operation returns [`Error::Cancelled`] before its
+    /// next step, at the latest after one page of objects or one segment of content.
     ///
-    /// Cancellation leaves the same state as an interruption of the process, and loses nothing:
+    /// Cancellation has the same effect as an interruption of the process, and loses nothing:
     /// - A put of content above 64 KiB creates no version.
     /// - Call a rotation, a re-encryption, an erasure or a garbage collection again to continue it. An erased
     ///   subject stays unreadable in the meantime, because its keys are destroyed first.

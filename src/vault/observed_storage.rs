@@ -1,7 +1,7 @@
 //! Storage wrapper that counts and reports the calls of a vault, for telemetry.
 //!
-//! Guarantees: every call reaches the wrapped storage unchanged, and every answer the vault.
-//! Must not know: which storage is wrapped.
+//! Guarantees: every call reaches the wrapped storage unchanged, and every answer reaches the vault
+//! unchanged. Must not know: which storage is wrapped.
 
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ mod wrapper {
     ) -> Result<T, StorageError> {
         match &result {
             Ok(found) => telemetry::storage_call(bytes(found) as u64),
-            // No backend without this function has failed.
+            // Report no failure, because the backend only lacks this function.
             Err(StorageError::Unsupported) => telemetry::storage_call(0),
             Err(error) => {
                 telemetry::storage_call(0);

@@ -148,7 +148,7 @@ impl VaultOptions {
     }
 
     /// Starts no background thread for the vault. The app then calls
-    /// [`Vault::run_upkeep`](crate::Vault::run_upkeep) at least twice a second, such as from one thread
+    /// [`Vault::run_upkeep`](crate::Vault::run_upkeep) at least twice a second, for example from one thread
     /// for many vaults.
     #[must_use]
     pub fn upkeep_by_app(mut self) -> Self {

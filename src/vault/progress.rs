@@ -146,7 +146,7 @@ impl Monitor {
         }
     }
 
-    /// Reports an amount to the listener, then checks the cancel token.
+    /// Reports the amount to the listener, and then checks the cancel token.
     ///
     /// # Errors
     /// [`Error::Cancelled`] once the token is cancelled.

@@ -3,18 +3,18 @@
 use crate::vault::Vault;
 
 impl Vault {
-    /// Runs the background work that is due: writes journal entries of reads that wait, wipes cached keys
-    /// that are 60 seconds old, and finds journal chains to pin.
+    /// Runs the background work that is due: writes waiting journal entries of reads, wipes cached keys
+    /// after 60 seconds, and finds journal chains to pin.
     ///
-    /// By default a thread of the vault does this. A process with many vaults, such as one for each
-    /// tenant, can open them with
-    /// [`VaultOptions::upkeep_by_app`](crate::VaultOptions::upkeep_by_app), and call this method for each
-    /// of them from one thread, at least twice a second. If nothing is due, a call takes less than a
-    /// microsecond. It blocks while the storage does, so a storage that stalls delays the others.
+    /// By default, a thread of the vault runs this work. A process with many vaults, such as a vault for
+    /// each tenant, can open them with
+    /// [`VaultOptions::upkeep_by_app`](crate::VaultOptions::upkeep_by_app). One thread of the app then calls
+    /// this method for each vault, at least twice a second. If nothing is due, a call takes less than a
+    /// microsecond. A call blocks while the storage blocks, so a storage that stalls delays the other vaults.
     ///
-    /// A late call delays only what [`Journaling::Grouped`](crate::Journaling::Grouped) promises: the
-    /// entries of reads become durable later, at the latest with the next operation after one second. And
-    /// cached keys stay in memory longer, although none is used after 60 seconds.
+    /// A late call delays only the durability that [`Journaling::Grouped`](crate::Journaling::Grouped)
+    /// promises. Journal entries of reads become durable later, at the latest with the next operation after
+    /// one second. Cached keys also stay in memory longer, but no key is used after 60 seconds.
     ///
     /// A failure raises [`SecurityEvent::JournalFailing`](crate::access::SecurityEvent::JournalFailing), and
     /// the next call tries again.

@@ -80,7 +80,7 @@ pub(super) struct JournalWalk {
     settled_early: HashSet<(PageId, u32)>,
     keys: WalkKeys,
     order: ChainOrder,
-    /// Ends the walk once the operation is cancelled.
+    /// Monitor of the operation, whose cancel token ends the walk.
     monitor: Monitor,
 }
 

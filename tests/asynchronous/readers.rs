@@ -95,7 +95,7 @@ async fn cancelled_read_then_seek_returns_bytes_of_new_position() {
     session.put(&id, written.clone()).await.unwrap();
     let mut reader = session.reader(&id).await.unwrap().unwrap();
     let mut read = [0; 100];
-    // Poll once, so that the read is usually on its way, and drop its future.
+    // Poll once, so that the read has usually begun, and drop its future.
     tokio::select! {
         biased;
         _ = reader.read(&mut read) => {}

@@ -194,7 +194,7 @@ fn waiting_operation_runs_after_shutdown_of_another_runtime() {
     storage.open();
     assert_eq!(ready(running), Ok(1));
     assert_eq!(ready(waiting), Ok(1));
-    // The limit is free again.
+    // The operation no longer counts towards the limit.
     let found = other.block_on(session.get(&second)).unwrap();
     assert_eq!(&found.unwrap()[..], b"two");
 }

@@ -1,4 +1,4 @@
-//! Cursors: a query in pages, each perhaps by another process, returns what the whole query returns.
+//! Cursors: the pages of a query, read by several processes, together equal the whole query.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ fn about(stage: &JournalStage) -> AuditEntries {
     trail.entries_about(&subject("MRN-1"), ..).unwrap()
 }
 
-/// Asks in pages, with a new auditor and a cursor from its text for each page.
+/// Runs a query in pages. Each page has a new auditor, and a cursor parsed from its text.
 fn in_pages(stage: &JournalStage, size: usize) -> Vec<AuditItem> {
     let mut all = Vec::new();
     let mut cursor: Option<String> = None;
@@ -66,7 +66,7 @@ fn in_pages(stage: &JournalStage, size: usize) -> Vec<AuditItem> {
         }
         let items: Vec<_> = page.by_ref().take(size).map(Result::unwrap).collect();
         cursor = Some(page.cursor().unwrap().to_string());
-        // Each query journals itself. Without this end, each page would find that of the next.
+        // End before the queries, because each query is journaled and would appear in the next page.
         if items.is_empty() || versions(items.clone()).is_empty() {
             return all;
         }
@@ -76,7 +76,7 @@ fn in_pages(stage: &JournalStage, size: usize) -> Vec<AuditItem> {
 }
 
 #[test]
-fn pages_together_are_the_whole_query() {
+fn pages_together_return_whole_query() {
     let stage = JournalStage::new();
     write_ten_days(&stage);
     let whole = versions(about(&stage).map(Result::unwrap));
@@ -102,7 +102,7 @@ fn entries_written_between_pages_hide_no_earlier_entry() {
     let whole = versions(about(&stage).map(Result::unwrap));
     let mut first = about(&stage);
     let mut found: Vec<_> = first.by_ref().take(60).map(Result::unwrap).collect();
-    // One entry before the cursor, one behind it, and one under a clock that was set back.
+    // An entry before the cursor, an entry after it, and an entry of a clock that was set back.
     for (at, version) in [(NOON, 1001), (NOON + 60 * DAY, 1002), (NOON - DAY, 1003)] {
         write_page(&stage.writer(), at, [read(&stage, at, version)]);
     }
@@ -227,7 +227,7 @@ fn cursor_before_rotation_of_journal_keys_is_refused() {
 }
 
 #[test]
-fn page_behind_a_cursor_reads_the_chains_of_a_day() {
+fn page_after_cursor_reads_chains_of_one_day() {
     let stage = JournalStage::new();
     let writer = stage.writer();
     for step in 0..480 {

@@ -148,7 +148,7 @@ fn window_names_altered_pages_of_its_chains_only() {
     *value.last_mut().unwrap() ^= 1;
     objects::put(&*stage.storage, key, &value);
     let auditor = stage.open();
-    // The altered page, and the page behind it, which does not continue it.
+    // The altered page, and the page after it, which does not continue the altered page.
     assert_eq!(report(&auditor, day(20)).unreadable.count, 2);
     assert!(report(&auditor, day(30)).unreadable.is_empty());
     assert_eq!(report(&auditor, (..).into()).unreadable.count, 2);

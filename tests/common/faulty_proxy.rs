@@ -77,7 +77,7 @@ impl FaultyProxy {
         }
     }
 
-    /// Returns how often the server answered after a request.
+    /// Returns the number of times that the server answered after a request.
     pub(crate) fn round_trips(&self) -> usize {
         self.round_trips.load(Ordering::SeqCst)
     }
@@ -98,7 +98,7 @@ fn forward(
     let mut bytes = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         thread::sleep(delay);
-        // Count before forwarding, because the answer may follow at once.
+        // Count before forwarding, because the answer may follow immediately.
         let is_cut = is_cut(&bytes[..count]);
         if to.write_all(&bytes[..count]).is_err() || is_cut {
             break;

@@ -1,4 +1,5 @@
-//! Proxy in front of an object store, or in place of one, that does to each request what a test decides.
+//! Proxy in front of an object store, or in place of an object store. A test decides how the proxy handles
+//! each request.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -48,7 +49,7 @@ impl Request {
     }
 }
 
-/// What the proxy does to a request.
+/// Action of the proxy for a request.
 pub(crate) enum Action {
     Forward,
     /// Forward the request, and close the connection of the client without an answer.
@@ -106,7 +107,7 @@ impl HttpProxy {
 fn serve(client: TcpStream, server: u16, seen: &Mutex<Vec<Request>>, decide: &Decide) {
     let mut reader = BufReader::new(client.try_clone().unwrap());
     let mut client = client;
-    // One request for each connection, because a changed answer may be shorter than it says.
+    // Serve one request for each connection, because a changed answer may be shorter than its stated length.
     if let Some(request) = receive(&mut reader) {
         seen.lock().unwrap().push(request.clone());
         let answer = match decide(&request) {

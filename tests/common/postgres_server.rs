@@ -159,7 +159,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // A client that could not connect has ended, and its status says so.
+        // A client that could not connect has ended with an error status.
         let _ = psql.stdin.take().unwrap().write_all(sql.as_bytes());
         let output = psql.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

@@ -495,7 +495,7 @@ fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     run_row_within(row, &mut |run| run())
 }
 
-/// Runs the operation of one row like [`run_row`], through `within`, which must call its argument.
+/// Runs the operation of one row like [`run_row`], inside `within`, which must call its argument.
 pub(crate) fn run_row_within(
     row: &Row,
     within: &mut dyn FnMut(&mut dyn FnMut()),

@@ -1,4 +1,4 @@
-//! Tests of answers that are wrong, and of servers that are no object stores: none passes for an absence or for
+//! Tests of wrong answers, and of servers that are no object stores: no answer is taken for an absence or for
 //! other content.
 
 use std::io::ErrorKind;
@@ -30,7 +30,7 @@ fn text(status: u16, body: &str) -> Action {
 
 /// A wrong address, a proxy and a deleted bucket also answer with status 404.
 #[test]
-fn status_404_without_its_code_is_no_absence() {
+fn status_404_without_error_code_is_no_absence() {
     for body in [
         "<html>404 page not found</html>",
         "<Error><Code>NoSuchBucket</Code></Error>",
@@ -93,7 +93,7 @@ fn answer_that_is_no_list_is_never_an_empty_list() {
         "<ListBucketResult><IsTruncated>false</IsTruncated>",
         // Cut after the first key.
         "<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>north/7231</Key>",
-        // More keys follow, but none is here, and there is no token to go on.
+        // The list is truncated, but contains no key and no token to continue.
         list!("true",),
         // Repeated, in descending order, and outside the prefix.
         list!("false", "north/7231", "north/7231"),
@@ -194,7 +194,7 @@ fn revision_that_no_etag_can_have_is_a_conflict() {
 }
 
 #[test]
-fn object_beyond_any_value_is_damaged_and_not_read() {
+fn oversized_object_is_damaged_and_not_read() {
     let (proxy, objects) = bucket(|request| {
         let huge = |_| {
             b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 1000000000000000000\r\n\r\n"

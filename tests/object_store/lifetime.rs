@@ -31,7 +31,7 @@ fn prefix_outside_the_allowed_names_is_refused() {
 }
 
 #[test]
-fn options_that_do_not_fit_together_are_refused() {
+fn contradictory_options_are_refused() {
     let opened = |builder: AmazonS3Builder| ObjectOptions::new(builder).open().unwrap_err();
     let http = AmazonS3Builder::new().with_endpoint("http://127.0.0.1:1");
     // No bucket; no TLS for Amazon S3 or another address; half a key; directories of S3 Express.
@@ -114,7 +114,7 @@ fn closed_storage_returns_stopped() {
 }
 
 #[test]
-fn versioned_bucket_defers_the_destruction() {
+fn versioned_bucket_reports_deferred_destruction() {
     let Some(moto) = s3_server::moto() else {
         return;
     };
@@ -131,8 +131,8 @@ fn versioned_bucket_defers_the_destruction() {
 }
 
 #[test]
-fn waits_are_shorter_than_the_delay_of_key_removal() {
-    // A longer wait could let a put land after the key of its content was destroyed.
+fn waits_are_shorter_than_key_removal_delay() {
+    // After a longer wait, a put could arrive after the key of its content was destroyed.
     let gone = crate::common::server_process::free_port();
     let forever = options_at(gone, "north").wait_for_answer(Duration::MAX);
     let refused = forever.wait_for_server(Duration::from_millis(100)).open();

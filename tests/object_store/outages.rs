@@ -24,7 +24,7 @@ fn all() -> Scan<'static> {
     }
 }
 
-/// A second put would fail at its precondition, and would look as if another writer had been first.
+/// A second put would fail at its precondition, as if another writer had written first.
 #[test]
 fn put_without_an_answer_is_unknown_and_never_repeated() {
     let mut servers = s3_server::all().peekable();

@@ -1,4 +1,4 @@
-//! A small HTTP client, which can also send what no correct client sends.
+//! Small HTTP client, which can also send malformed requests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -9,7 +9,7 @@ fn break_glass(patient: &str, body: &str) -> Request {
 }
 
 #[test]
-fn break_glass_gives_one_patient_until_it_ends() {
+fn break_glass_opens_one_patient_until_its_end() {
     let portal = Service::start(&Home::new());
     for patient in ["eme-1", "eme-2"] {
         portal
@@ -24,7 +24,7 @@ fn break_glass_gives_one_patient_until_it_ends() {
     portal
         .ask(LOCUM, get("/patients/eme-2/AllergyIntolerance/list"))
         .expect(403);
-    // Another user does not profit from it.
+    // The access does not extend to another user.
     portal.ask(DESK, get(list)).expect(403);
 
     let end = || Request::new("DELETE", "/patients/eme-1/break-glass");

@@ -1,4 +1,4 @@
-//! Clients that send what they must not.
+//! Hostile clients: malformed, oversized and unauthenticated requests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -45,7 +45,7 @@ fn ids_outside_fhir_are_refused() {
             assert!(matches!(status, 400 | 405), "{path}: {status}");
         }
     }
-    // Dots are no steps: a name is never a path of a file.
+    // Dots change no directory, because a name is never a path of a file.
     portal
         .ask(DOCTOR, get("/patients/../Observation/.."))
         .expect(404);
@@ -90,7 +90,7 @@ fn body_over_the_limit_is_refused() {
     portal
         .ask(DOCTOR, put("hos-3", "Observation", "bp", &large))
         .expect(413);
-    // The limit does not trust the announced length.
+    // The limit also applies to a body without an announced length.
     let mut stream = connect(portal.port);
     let head = Request::new("PUT", "/patients/hos-3/Observation/bp").token(DOCTOR);
     let head = String::from_utf8(head.header("Transfer-Encoding", "chunked").head(0)).unwrap();
@@ -111,7 +111,7 @@ fn body_over_the_limit_is_refused() {
 }
 
 #[test]
-fn request_id_that_is_no_id_is_replaced() {
+fn invalid_request_id_is_replaced() {
     let portal = shared();
     for id in ["", "a b", "a;b", "\u{e9}", "<script>", &"x".repeat(65)] {
         let response = portal
@@ -154,7 +154,7 @@ fn malformed_requests_do_not_end_the_service() {
 }
 
 #[test]
-fn silent_clients_do_not_keep_others_from_being_served() {
+fn silent_clients_block_no_other_client() {
     let portal = shared();
     let mut silent: Vec<TcpStream> = (0..200).map(|_| connect(portal.port)).collect();
     for (number, stream) in silent.iter_mut().enumerate() {

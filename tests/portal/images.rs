@@ -1,4 +1,4 @@
-//! Images: streamed uploads and downloads, ranges, and clients that go away.
+//! Images: streamed uploads and downloads, ranges, and clients that disconnect.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -218,7 +218,7 @@ fn cut_upload_leaves_no_version_and_no_segment() {
 }
 
 #[test]
-fn dropped_and_stalled_downloads_leave_the_service_free() {
+fn dropped_and_stalled_downloads_block_no_other_request() {
     let portal = Service::start(&Home::new());
     let path = "/patients/ima-5/images/ct";
     let image = generated(0, 20 * MIB);
@@ -232,7 +232,7 @@ fn dropped_and_stalled_downloads_leave_the_service_free() {
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         stream
     };
-    // Clients that read nothing more occupy no thread, so that others are served.
+    // Clients that stop reading occupy no thread, so that other clients are served.
     let stalled: Vec<TcpStream> = (0..64).map(|_| begin()).collect();
     let refused = portal.ask(DOCTOR, get(path)).expect(503);
     assert_eq!(refused.header("Retry-After"), Some("1"));

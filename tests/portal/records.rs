@@ -115,7 +115,7 @@ fn list_pages_through_all_resources_of_a_type() {
 }
 
 #[test]
-fn sample_patients_are_there() {
+fn new_vault_contains_sample_patients() {
     let portal = shared();
     let patients = portal.ask(DOCTOR, get("/patients")).expect(200).json();
     let patients = patients["patients"].as_array().unwrap();

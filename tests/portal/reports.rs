@@ -1,11 +1,11 @@
-//! Who looked, and erasure.
+//! Access reports, and erasure.
 
 use super::client::Request;
 use super::service::shared;
 use super::{ADMIN, DESK, DOCTOR, NURSE, OFFICER, get, put};
 
 #[test]
-fn access_report_names_every_access_and_is_for_the_officer() {
+fn access_report_lists_every_access_for_privacy_officer_only() {
     let portal = shared();
     portal
         .ask(DOCTOR, put("rep-1", "Condition", "c", ""))

@@ -1,4 +1,4 @@
-//! Who may do what: roles, consent, login.
+//! Roles, consent and login.
 
 use super::client::Request;
 use super::service::{Home, Service, shared};
@@ -75,7 +75,7 @@ fn front_desk_reads_administrative_resources_only() {
 }
 
 #[test]
-fn restricted_resource_is_for_physicians() {
+fn restricted_resource_is_read_by_physicians_only() {
     let portal = shared();
     portal
         .ask(DOCTOR, put("rol-2", "Condition", "open", ""))
@@ -108,7 +108,7 @@ fn restricted_resource_is_for_physicians() {
 }
 
 #[test]
-fn research_needs_consent_and_learns_nothing_without() {
+fn research_without_consent_gets_responses_of_absent_records() {
     let portal = shared();
     portal
         .ask(DOCTOR, put("rol-3", "Condition", "c", ""))

@@ -1,4 +1,4 @@
-//! Two processes at one directory, as in a rolling update.
+//! Two processes with one directory, as in a rolling update.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn next_process_waits_until_former_one_releases_directory() {
         .expect(201);
     let mut next = Service::launch(&home);
     sleep(Duration::from_millis(500));
-    // The former process still works, and the next one does not listen yet.
+    // The former process still serves requests, and the next process does not listen yet.
     former
         .ask(DOCTOR, put("rol-9", "Condition", "c", ""))
         .expect(200);

@@ -25,13 +25,13 @@ pub(crate) struct Service {
     pub(crate) port: u16,
     pid: u32,
     child: Child,
-    /// Standard input of the script, until the portal shall end.
+    /// Standard input of the script, until the portal is to end.
     input: Option<ChildStdin>,
     output: BufReader<std::process::ChildStdout>,
     home: Home,
 }
 
-/// Where a portal keeps its files.
+/// Directory of a portal's files.
 #[derive(Clone)]
 pub(crate) struct Home {
     scratch: std::sync::Arc<TempDir>,
@@ -207,7 +207,7 @@ impl Service {
         self.wait();
     }
 
-    /// Ends the portal like a crash.
+    /// Kills the portal.
     pub(crate) fn kill(mut self) {
         let kill = Command::new("kill")
             .args(["-KILL", &self.pid.to_string()])

@@ -30,7 +30,7 @@ fn load(port: u16, client: usize, acknowledged: &AtomicU32, must_stop: &AtomicBo
                 acknowledged.fetch_add(1, Ordering::SeqCst);
                 done.push(number);
             }
-            // A request that came during the end is refused, and never half done.
+            // A request during the end is refused, and never applied in part.
             Some(response) => assert_eq!(response.status, 503),
             None => break,
         }
@@ -95,7 +95,7 @@ fn crash_under_load_keeps_every_acknowledged_put() {
 }
 
 #[test]
-fn end_waits_for_running_upload() {
+fn graceful_end_waits_for_running_upload() {
     let home = Home::new();
     let mut portal = Service::start(&home);
     let path = "/patients/shu-9/images/ct";

@@ -1,4 +1,4 @@
-//! Two portals at one vault in PostgreSQL.
+//! Two portals with one vault in PostgreSQL.
 
 use std::thread;
 
@@ -38,7 +38,7 @@ fn two_portals_at_one_database_serve_the_same_vault() {
     });
     assert_eq!(won, [200, 412], "one of two concurrent changes wins");
 
-    // A consent that is given and withdrawn at one portal counts at the other.
+    // The other portal applies a consent that is given and withdrawn at one portal.
     b.ask(RESEARCHER, get(path)).expect(404);
     a.ask(DOCTOR, put("two-1", "Consent", "research", CONSENT))
         .expect(201);
@@ -47,7 +47,7 @@ fn two_portals_at_one_database_serve_the_same_vault() {
         .expect(200);
     b.ask(RESEARCHER, get(path)).expect(404);
 
-    // One rotates the master key while the other works.
+    // One portal rotates the master key while the other portal serves requests.
     a.ask(ADMIN, Request::new("POST", "/admin/rotation"))
         .expect(202);
     loop {

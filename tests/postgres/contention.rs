@@ -1,4 +1,4 @@
-//! Several vaults at one schema: contention for one record, clocks that differ, and round trips.
+//! Several vaults in one schema: contention for one record, different clocks, and round trips.
 
 use std::io::Write;
 use std::sync::{Arc, Barrier, Mutex};
@@ -111,7 +111,7 @@ fn clocks_that_differ_by_an_hour_cause_no_alarm_and_collect_nothing_early() {
     assert_eq!(key_usage(&vaults[0]), brute_force(&*storage));
 }
 
-/// Counts how often the client waits for the server.
+/// Counts the round trips of a client to the server.
 #[test]
 fn put_makes_two_round_trips_and_get_one() {
     let Some(server) = postgres_server::shared() else {

@@ -254,7 +254,7 @@ fn soak_with_slow_network_stays_clean() {
     soak_over(test, access, undisturbed);
 }
 
-/// The server cancels statements that take too long, and others at any moment.
+/// The server cancels statements that take too long, and also other statements at any moment.
 #[test]
 fn soak_with_cancelled_statements_stays_clean() {
     let test = "postgres::soak_with_cancelled_statements_stays_clean";

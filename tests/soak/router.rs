@@ -1,5 +1,5 @@
-//! Soak test of one vault by two processes over a router: PostgreSQL for everything but the content segments, and
-//! an object store that often asks to slow down.
+//! Soak test of one vault with two processes over a router. PostgreSQL stores everything but the content
+//! segments; the object store often asks to slow down.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -60,7 +60,8 @@ fn transaction_over_both_storages_is_refused() {
     assert_eq!(is_present, [false, true, false, true]);
 }
 
-/// The router promises that each transaction is all or nothing, which such a storage cannot keep.
+/// The router promises that each transaction is all or nothing, which a storage that is not transactional
+/// cannot fulfil for several segments.
 #[test]
 fn transaction_of_two_segments_is_refused_unless_atomic() {
     let two = put(b"s1").delete(b"s2");

@@ -340,7 +340,7 @@ fn with_old_chains() -> Shared {
     storage
 }
 
-/// Calls of the journal count as well.
+/// The counts include the calls of the journal.
 #[test]
 fn operations_after_old_chains_make_no_more_calls() {
     let inner = with_old_chains();

@@ -1,5 +1,5 @@
-//! No transaction of the vault changes a content segment together with anything else, so that a
-//! `RouterStorage` can store segments elsewhere and stay transactional.
+//! Transactions on content segments: each has one operation, so that a `RouterStorage` can store segments
+//! elsewhere and stay transactional.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

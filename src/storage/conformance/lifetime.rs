@@ -48,7 +48,7 @@ fn fill(storage: &dyn Storage) -> Result<(), Flaw> {
     }
     let put = Transaction::new().put(b"r1", b"2", Expect::Any);
     commit(storage, put.delete(b"r2"))?;
-    // The vault changes a segment alone.
+    // Use one operation, because the vault changes a segment in a transaction of its own.
     commit(storage, Transaction::new().delete(b"s1"))?;
     let put = Transaction::new().put_destroying(b"p1", b"2", Expect::Any);
     commit(storage, put)?;

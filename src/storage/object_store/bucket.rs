@@ -1,7 +1,7 @@
-//! Requests for single objects, and their repetition.
+//! Requests for single objects, with retries.
 //!
 //! Guarantees: a request that changes an object is repeated only if it had no effect before; each request
-//! ends within the time-outs. Must not know: the meaning of keys and values.
+//! ends within its time-outs. Must not know: the meaning of keys and values.
 
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +16,7 @@ use object_store::{
 use tokio::time::{sleep, timeout};
 
 use super::object_names::ObjectNames;
-use super::refusal::{ErrorCode, Failure};
+use super::request_failure::{ErrorCode, RequestFailure};
 use crate::storage::limits::VALUE_BYTES_MAX;
 use crate::storage::{CommitError, Expect, Revision, Value};
 
@@ -37,7 +37,7 @@ pub(super) struct Bucket {
     pub(super) is_closed: AtomicBool,
 }
 
-/// An object, or its beginning.
+/// An object, or its first bytes.
 pub(super) struct Fetched {
     pub(super) value: Bytes,
     /// Length of the whole object.
@@ -53,20 +53,21 @@ pub(super) struct PutDone {
 }
 
 impl Bucket {
-    /// Sends a request, and repeats it after failures that `may_repeat` accepts, until the server wait ends.
+    /// Sends a request, and repeats the request after failures that `may_repeat` accepts, until the server wait
+    /// ends.
     pub(super) async fn repeated<T, F>(
         &self,
-        may_repeat: fn(&Failure) -> bool,
+        may_repeat: fn(&RequestFailure) -> bool,
         request: impl Fn() -> F,
-    ) -> Result<T, Failure>
+    ) -> Result<T, RequestFailure>
     where
-        F: Future<Output = Result<T, Failure>>,
+        F: Future<Output = Result<T, RequestFailure>>,
     {
         let end = Instant::now() + self.server_wait;
         let mut pause = FIRST_PAUSE;
         loop {
             let answer = timeout(self.answer_wait, request()).await;
-            let failure = match answer.unwrap_or(Err(Failure::TimedOut)) {
+            let failure = match answer.unwrap_or(Err(RequestFailure::TimedOut)) {
                 Err(failure) => failure,
                 answer => return answer,
             };
@@ -83,22 +84,22 @@ impl Bucket {
         &self,
         key: &[u8],
         head: Option<u64>,
-    ) -> Result<Option<Fetched>, Failure> {
+    ) -> Result<Option<Fetched>, RequestFailure> {
         let path = self.names.path(key);
         let range = head.map(|bytes| GetRange::Bounded(0..bytes));
         let fetch = || self.fetch(&path, range.clone());
-        let fetched = self.repeated(Failure::is_passing, fetch).await;
+        let fetched = self.repeated(RequestFailure::is_passing, fetch).await;
         match fetched {
             // An empty object has no range.
-            Err(Failure::Refused { status: 416, .. }) if range.is_some() => {
+            Err(RequestFailure::Refused { status: 416, .. }) if range.is_some() => {
                 let fetch = || self.fetch(&path, None);
-                absent(self.repeated(Failure::is_passing, fetch).await)
+                absent(self.repeated(RequestFailure::is_passing, fetch).await)
             }
             fetched => absent(fetched),
         }
     }
 
-    async fn fetch(&self, path: &Path, range: Option<GetRange>) -> Result<Fetched, Failure> {
+    async fn fetch(&self, path: &Path, range: Option<GetRange>) -> Result<Fetched, RequestFailure> {
         let options = GetOptions {
             range,
             ..GetOptions::default()
@@ -108,7 +109,7 @@ impl Bucket {
         let expected = answer.range.end.saturating_sub(answer.range.start);
         // Check the size first, because the library reserves memory for it.
         if size.max(expected) > VALUE_BYTES_MAX as u64 {
-            return Err(Failure::Oversized);
+            return Err(RequestFailure::Oversized);
         }
         let revision = revision(answer.meta.e_tag.as_deref())?;
         let value = answer.bytes().await?;
@@ -118,17 +119,17 @@ impl Bucket {
                 size,
                 revision,
             }),
-            false => Err(Failure::Malformed),
+            false => Err(RequestFailure::Malformed),
         }
     }
 
     /// Returns the revision of an object; `None` if it is absent.
-    pub(super) async fn revision(&self, key: &[u8]) -> Result<Option<Revision>, Failure> {
+    pub(super) async fn revision(&self, key: &[u8]) -> Result<Option<Revision>, RequestFailure> {
         let path = self.names.path(key);
         let head = || async { Ok(self.store.head(&path).await?) };
-        match self.repeated(Failure::is_passing, head).await {
-            // The answer to a HEAD request has no error code, so only a GET request shows what is absent.
-            Err(Failure::Refused { status: 404, .. }) => {
+        match self.repeated(RequestFailure::is_passing, head).await {
+            // The answer to a HEAD request has no error code, so only a GET request proves that the object is absent.
+            Err(RequestFailure::Refused { status: 404, .. }) => {
                 Ok(self.get(key, Some(1)).await?.map(|object| object.revision))
             }
             head => revision(head?.e_tag.as_deref()).map(Some),
@@ -176,10 +177,10 @@ pub(super) enum ChangeError {
 }
 
 impl ChangeError {
-    fn of(failure: Failure, expect: &Expect) -> Self {
+    fn of(failure: RequestFailure, expect: &Expect) -> Self {
         match (failure, expect) {
             (
-                Failure::Refused {
+                RequestFailure::Refused {
                     status: 409 | 412, ..
                 },
                 Expect::Absent | Expect::Unchanged(_),
@@ -190,26 +191,26 @@ impl ChangeError {
     }
 }
 
-/// Returns the failures after which a change may be repeated, because it had no effect.
+/// Returns a predicate for the failures after which a change had no effect, and so may be repeated.
 ///
 /// Without a precondition, status 409 means that the server works on another change of the object.
-fn may_repeat_change(expect: &Expect) -> fn(&Failure) -> bool {
+fn may_repeat_change(expect: &Expect) -> fn(&RequestFailure) -> bool {
     match expect {
         Expect::Any => |failure| {
             let is_busy = matches!(
                 failure,
-                Failure::Refused {
+                RequestFailure::Refused {
                     status: 409,
                     code: ErrorCode::Other
                 }
             );
             is_busy || failure.is_refused_for_now()
         },
-        _ => Failure::is_refused_for_now,
+        _ => RequestFailure::is_refused_for_now,
     }
 }
 
-fn absent(fetched: Result<Fetched, Failure>) -> Result<Option<Fetched>, Failure> {
+fn absent(fetched: Result<Fetched, RequestFailure>) -> Result<Option<Fetched>, RequestFailure> {
     match fetched {
         Err(failure) if failure.is_absence() => Ok(None),
         fetched => fetched.map(Some),
@@ -219,13 +220,13 @@ fn absent(fetched: Result<Fetched, Failure>) -> Result<Option<Fetched>, Failure>
 /// Returns the revision for the ETag of an answer.
 ///
 /// # Errors
-/// [`Failure::Malformed`] if the ETag is missing or empty, or cannot be a precondition. A weak ETag cannot,
-/// because no precondition matches it.
-pub(super) fn revision(etag: Option<&str>) -> Result<Revision, Failure> {
-    let etag = etag.ok_or(Failure::Malformed)?.trim_matches('"');
+/// [`RequestFailure::Malformed`] if the ETag is missing or empty, or cannot be a precondition. A weak ETag cannot,
+/// because no precondition matches a weak ETag.
+pub(super) fn revision(etag: Option<&str>) -> Result<Revision, RequestFailure> {
+    let etag = etag.ok_or(RequestFailure::Malformed)?.trim_matches('"');
     match is_etag(etag.as_bytes()) && !etag.starts_with("W/") {
         true => Ok(Revision::new(etag.as_bytes())),
-        false => Err(Failure::Malformed),
+        false => Err(RequestFailure::Malformed),
     }
 }
 

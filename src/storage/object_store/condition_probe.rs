@@ -5,7 +5,8 @@
 use super::bucket::{Bucket, ChangeError};
 use crate::storage::{CommitError, Expect, StorageError};
 
-/// Writes an object without a key, and checks that its preconditions matter. The caller chooses a new suffix.
+/// Writes an object whose name is not that of a key, and checks that the server honours preconditions. The
+/// caller chooses a new suffix.
 pub(super) async fn check(bucket: &Bucket, suffix: &str) -> Result<(), StorageError> {
     let path = bucket.names.probe(suffix);
     let put = async |content: &[u8], expect: Expect| {
@@ -26,7 +27,7 @@ pub(super) async fn check(bucket: &Bucket, suffix: &str) -> Result<(), StorageEr
         Ok(again.is_none() && second.is_some() && stale.is_none())
     };
     let checked = checked.await;
-    // A probe that stays is ignored, so its deletion may fail.
+    // Ignore a failure, because lists omit a probe that remains.
     let _ = bucket.delete(&path).await;
     match checked {
         Ok(true) => Ok(()),

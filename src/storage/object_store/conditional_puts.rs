@@ -1,4 +1,4 @@
-//! Commits: one request for each operation.
+//! Commits, with one request for each operation.
 //!
 //! Guarantees: the operations of a transaction are applied in order, and none after the first failure; only
 //! independent transactions run at the same time. Must not know: the meaning of keys and values.
@@ -12,8 +12,8 @@ use crate::storage::limits::check_sizes;
 use crate::storage::waves::independent;
 use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
 
-/// How long after its beginning a commit still sends requests. A change that is sent later could write a value
-/// under a key that was destroyed meanwhile.
+/// Time after its start during which a commit sends requests. A later change could write a value under a key
+/// that was destroyed meanwhile.
 const COMMIT_WAIT: Duration = Duration::from_secs(120);
 
 /// Commits transactions.

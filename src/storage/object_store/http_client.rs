@@ -1,6 +1,7 @@
 //! HTTP client of the object store, without retries and without redirects.
 //!
-//! Guarantees: a failed request tells whether it can have reached the server; an answer has a bounded size.
+//! Guarantees: the failure of a request states if the request can have reached the server; an answer has a
+//! bounded size.
 //! Must not know: keys, values, or which request is sent.
 
 use std::fmt;
@@ -20,11 +21,11 @@ use object_store::client::{
 };
 
 use super::listing::Truncation;
-use super::refusal::Failure;
+use super::request_failure::RequestFailure;
 
-/// How long a connection may take to open.
+/// Time-out for opening a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
-/// How long an unused connection stays open. Servers close unused connections after about 20 seconds or more.
+/// Time after which an unused connection is closed. Servers close unused connections after 20 seconds or more.
 const IDLE: Duration = Duration::from_secs(15);
 /// Maximum length of an answer, in bytes. A page of a list has less than 1 MiB.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -47,7 +48,7 @@ impl HttpConnector for Connector {
         };
         tcp.enforce_http(false);
         let mut tls = tls.clone();
-        // The connector panics if the app has chosen protocols.
+        // Clear the app's protocols, because the connector panics if there are any.
         tls.alpn_protocols.clear();
         let tls = HttpsConnectorBuilder::new().with_tls_config(tls);
         let tls: HttpsConnector<_> = tls.https_or_http().enable_http1().wrap_connector(tcp);
@@ -56,7 +57,7 @@ impl HttpConnector for Connector {
 }
 
 fn client<C: Connect + Clone>(connector: C) -> Client<C, HttpRequestBody> {
-    // The client repeats a request only if it found a connection closed before it sent anything.
+    // The client repeats a request only if the connection was closed before any byte was sent.
     Client::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE)
         .pool_timer(TokioTimer::new())
@@ -84,28 +85,30 @@ impl<C: Connect + Clone + Send + Sync + 'static> HttpService for Connections<C> 
             let is_list = request.uri().query().unwrap_or("").contains("list-type=");
             let sent = self.0.request(request).await;
             let answer = sent.map_err(|error| match error.is_connect() {
-                true => http_error(Failure::NotSent),
-                false => http_error(Failure::Lost),
+                true => http_error(RequestFailure::NotSent),
+                false => http_error(RequestFailure::Lost),
             })?;
             let (mut parts, body) = answer.into_parts();
             let status = parts.status;
             if !status.is_success() {
                 let body = Limited::new(body, ERROR_BYTES_MAX).collect().await;
                 let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-                return Err(http_error(Failure::refused(status.as_u16(), &body)));
+                return Err(http_error(RequestFailure::refused(status.as_u16(), &body)));
             }
             let length = parts.headers.get("content-length");
             let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
             if !is_head && length.is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {
-                return Err(http_error(Failure::Oversized));
+                return Err(http_error(RequestFailure::Oversized));
             }
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|_| http_error(Failure::Lost))?.to_bytes();
+            let body = body
+                .map_err(|_| http_error(RequestFailure::Lost))?
+                .to_bytes();
             if is_list {
                 let truncation = Truncation::of(&body).map_err(http_error)?;
                 parts.extensions.insert(truncation);
             }
-            // A proxy may send chunks, which show their end, in place of a length, which the library needs.
+            // Add the length, which the library needs, if a proxy sent chunks instead. The chunks prove their end.
             if length.is_none() && parts.headers.contains_key("transfer-encoding") {
                 parts.headers.insert("content-length", body.len().into());
             }
@@ -115,6 +118,6 @@ impl<C: Connect + Clone + Send + Sync + 'static> HttpService for Connections<C> 
     }
 }
 
-fn http_error(failure: Failure) -> HttpError {
+fn http_error(failure: RequestFailure) -> HttpError {
     HttpError::new(HttpErrorKind::Unknown, failure)
 }

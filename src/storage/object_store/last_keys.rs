@@ -1,15 +1,15 @@
-//! Search for the greatest key with each of many prefixes, in a store that lists only upwards.
+//! Search for the greatest key with each of many prefixes, in a store that lists only in ascending order.
 //!
-//! A page has 1,000 keys, so pages over all prefixes together come first: they find the last page of
-//! hundreds of short journal chains. Then each long chain is searched alone, by steps that grow while they
-//! find keys and shrink after they find none. Journal chains have consecutive numbers, so such a search
-//! needs a few requests for thousands of pages. It is right for any keys.
+//! The search first lists pages of 1,000 keys over all prefixes together. One such page shows the last keys
+//! of hundreds of short journal chains. Then the search takes each long chain alone, in steps that grow
+//! while they find keys and shrink after they find none. Journal chains have consecutive numbers, so a
+//! chain of thousands of pages needs a few requests. The result is correct for any keys.
 
 use futures_util::{StreamExt, stream};
 
 use super::bucket::Bucket;
 use super::listing::PAGE_KEYS_MAX;
-use super::refusal::Failure;
+use super::request_failure::RequestFailure;
 use crate::storage::StorageError;
 
 /// Factor by which the steps of a search grow and shrink.
@@ -25,7 +25,8 @@ pub(super) async fn last(bucket: &Bucket, prefixes: Vec<Vec<u8>>) -> Result<Foun
     loop {
         let before = open.len();
         answer_by_page(bucket, &mut open, &mut found).await?;
-        // Go on with common pages only while they answer more than single searches could at the same time.
+        // Continue with common pages only while a page resolves at least as many prefixes as could be searched
+        // alone at the same time.
         if open.is_empty() || before - open.len() < bucket.requests {
             break;
         }
@@ -43,12 +44,12 @@ pub(super) async fn last(bucket: &Bucket, prefixes: Vec<Vec<u8>>) -> Result<Foun
     Ok(found)
 }
 
-/// Lists one page from the first open prefix on, and answers the prefixes that it covers.
+/// Lists one page from the first open prefix on, and resolves the prefixes that the page covers.
 async fn answer_by_page(
     bucket: &Bucket,
     open: &mut Vec<(usize, &[u8])>,
     found: &mut Found,
-) -> Result<(), Failure> {
+) -> Result<(), RequestFailure> {
     let (Some((_, first)), Some((_, last))) = (open.first(), open.last()) else {
         return Ok(());
     };
@@ -73,14 +74,14 @@ async fn answer_by_page(
 }
 
 /// Returns the greatest key with a prefix.
-async fn last_of(bucket: &Bucket, prefix: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+async fn last_of(bucket: &Bucket, prefix: &[u8]) -> Result<Option<Vec<u8>>, RequestFailure> {
     let page = bucket.list(prefix, None, PAGE_KEYS_MAX).await?;
     let first = page
         .objects
         .first()
         .map(|object| position_of(&object.key, prefix));
     let (mut more, mut last) = (page.more, page.objects.into_iter().next_back());
-    // Begin with the distance that one page spans.
+    // Begin with the distance between the first and the last key of the page.
     let reached = last.as_ref().map(|object| position_of(&object.key, prefix));
     let mut step = reached
         .zip(first)
@@ -90,7 +91,7 @@ async fn last_of(bucket: &Bucket, prefix: &[u8]) -> Result<Option<Vec<u8>>, Fail
     while more && let Some(known) = &last {
         let position = position_of(&known.key, prefix);
         let skipped = step.min((limit - position) / 2);
-        // A page behind the last known key always makes progress.
+        // Without a step, list directly after the last known key, which always makes progress.
         let after = match skipped {
             0 => bucket.names.name(&known.key),
             _ => bucket
@@ -113,7 +114,7 @@ async fn last_of(bucket: &Bucket, prefix: &[u8]) -> Result<Option<Vec<u8>>, Fail
     Ok(last.map(|object| object.key))
 }
 
-/// Returns the first eight bytes behind the prefix, as a number.
+/// Returns the first eight bytes after the prefix, as a number.
 fn position_of(key: &[u8], prefix: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let behind = key.get(prefix.len()..).unwrap_or_default();

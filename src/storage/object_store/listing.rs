@@ -1,22 +1,22 @@
 //! Lists of the objects with a prefix.
 //!
-//! Guarantees: a page has only keys with the prefix, above the lower bound, in ascending order; an answer
+//! Guarantees: a page has only keys with the prefix, above the lower bound, in ascending order. An answer
 //! that is not a list is an error, never an empty list. Must not know: the meaning of keys.
 
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 
 use super::bucket::{Bucket, revision};
 use super::object_names::Listed;
-use super::refusal::Failure;
+use super::request_failure::RequestFailure;
 use crate::storage::Revision;
 
 /// Maximum number of keys that S3 returns in one page.
 pub(super) const PAGE_KEYS_MAX: usize = 1000;
-/// Maximum number of pages without a key that a list skips. S3 returns such pages where a bucket keeps
-/// deleted objects.
+/// Maximum number of empty pages that a list skips. S3 returns empty pages where a bucket keeps deleted
+/// objects.
 const EMPTY_PAGES_MAX: usize = 10_000;
 
-/// Part of an answer that the library does not read: `true` if more objects follow.
+/// Flag of a list that the library does not return: `true` if more objects follow.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Truncation(bool);
 
@@ -24,16 +24,16 @@ impl Truncation {
     /// Reads the answer to a list request.
     ///
     /// # Errors
-    /// [`Failure::Malformed`] if the answer is not a whole list. The library would read any other XML document
+    /// [`RequestFailure::Malformed`] if the answer is not a whole list. The library would read any other XML document
     /// as an empty list.
-    pub(super) fn of(body: &[u8]) -> Result<Self, Failure> {
-        let body = std::str::from_utf8(body).map_err(|_| Failure::Malformed)?;
+    pub(super) fn of(body: &[u8]) -> Result<Self, RequestFailure> {
+        let body = std::str::from_utf8(body).map_err(|_| RequestFailure::Malformed)?;
         let is_list = body.contains("<ListBucketResult");
         let is_whole = body.trim_end().ends_with("</ListBucketResult>");
         let says = |truncated| body.contains(&format!("<IsTruncated>{truncated}</IsTruncated>"));
         match (is_list && is_whole, says(true), says(false)) {
             (true, truncated, whole) if truncated != whole => Ok(Self(truncated)),
-            _ => Err(Failure::Malformed),
+            _ => Err(RequestFailure::Malformed),
         }
     }
 }
@@ -45,7 +45,7 @@ pub(super) struct ListedObject {
     pub(super) revision: Revision,
 }
 
-/// A page of a list. Without objects, it is the last one.
+/// A page of a list. A page without objects is the last page.
 #[derive(Default)]
 pub(super) struct ListPage {
     pub(super) objects: Vec<ListedObject>,
@@ -59,7 +59,7 @@ impl Bucket {
         prefix: &[u8],
         after: Option<String>,
         limit: usize,
-    ) -> Result<ListPage, Failure> {
+    ) -> Result<ListPage, RequestFailure> {
         let prefix = self.names.name(prefix);
         let mut options = PaginatedListOptions {
             offset: after.clone(),
@@ -73,26 +73,28 @@ impl Bucket {
             match token {
                 Some(token) if page.more && page.objects.is_empty() => {
                     options.page_token = Some(token);
-                    // A server may refuse a lower bound beside a token.
+                    // A server may refuse a lower bound together with a token.
                     options.offset = None;
                 }
-                None if page.more && page.objects.is_empty() => return Err(Failure::Malformed),
+                None if page.more && page.objects.is_empty() => {
+                    return Err(RequestFailure::Malformed);
+                }
                 _ => return Ok(page),
             }
         }
-        Err(Failure::Malformed)
+        Err(RequestFailure::Malformed)
     }
 
     async fn answer(
         &self,
         prefix: &str,
         options: &PaginatedListOptions,
-    ) -> Result<PaginatedListResult, Failure> {
+    ) -> Result<PaginatedListResult, RequestFailure> {
         let list = || async {
             let answer = self.store.list_paginated(Some(prefix), options.clone());
             Ok(answer.await?)
         };
-        self.repeated(Failure::is_passing, list).await
+        self.repeated(RequestFailure::is_passing, list).await
     }
 
     fn page(
@@ -100,11 +102,11 @@ impl Bucket {
         answer: PaginatedListResult,
         prefix: &str,
         after: Option<&str>,
-    ) -> Result<ListPage, Failure> {
+    ) -> Result<ListPage, RequestFailure> {
         let truncation = answer.result.extensions.get::<Truncation>().copied();
         let mut page = ListPage {
             objects: Vec::with_capacity(answer.result.objects.len()),
-            more: truncation.ok_or(Failure::Malformed)?.0 || answer.page_token.is_some(),
+            more: truncation.ok_or(RequestFailure::Malformed)?.0 || answer.page_token.is_some(),
         };
         let mut last = after.unwrap_or_default().to_owned();
         for object in answer.result.objects {
@@ -112,10 +114,10 @@ impl Bucket {
             let key = match self.names.listed(name) {
                 Listed::Key(key) => key,
                 Listed::Other => continue,
-                Listed::Foreign => return Err(Failure::Foreign),
+                Listed::Foreign => return Err(RequestFailure::Foreign),
             };
             if name <= last.as_str() || !name.starts_with(prefix) {
-                return Err(Failure::Malformed);
+                return Err(RequestFailure::Malformed);
             }
             name.clone_into(&mut last);
             page.objects.push(ListedObject {

@@ -1,4 +1,4 @@
-//! Storage in an object store that speaks the protocol of Amazon S3.
+//! Storage in an S3-compatible object store.
 //!
 //! Guarantees: single operations are atomic, and durable when `commit` returns; a lost answer never causes a
 //! wrong result. Must not know: the meaning of keys and values.
@@ -12,7 +12,7 @@ mod listing;
 mod object_names;
 mod object_options;
 mod object_reads;
-mod refusal;
+mod request_failure;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,18 +27,18 @@ use crate::storage::{
     CommitError, Committed, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
 };
 
-/// A storage in a bucket of Amazon S3, or of an object store with the same protocol.
+/// A storage in a bucket of Amazon S3, or of an S3-compatible object store.
 ///
-/// Open it with [`ObjectOptions`]. Processes on several machines can open the same bucket and prefix. A
+/// [`ObjectOptions`] opens an object storage. Processes on several machines can open the same bucket and prefix. A
 /// prefix holds one vault.
 ///
-/// Use it for the content segments of a [`RouterStorage`](crate::storage::RouterStorage). It can store a whole
-/// vault, but each change takes several requests in a row: a put of a small record takes about five, which
-/// cost about 16 USD for a million puts.
+/// Use an `ObjectStorage` for the content segments of a [`RouterStorage`](crate::storage::RouterStorage). An
+/// `ObjectStorage` can also store a whole vault, but each change then takes several consecutive requests. A
+/// put of a small record takes about five requests; a million such puts cost about 16 USD.
 ///
-/// The storage is not transactional, because an object store changes one object at a time. It has no
-/// snapshots. It sends its requests on its own thread, so it works inside and outside an async runtime. A
-/// call blocks the calling thread until the server has answered.
+/// The storage is not transactional, because an object store changes one object at a time. The storage has
+/// no snapshots. It sends its requests on its own thread, so calls work inside and outside an async runtime.
+/// A call blocks the calling thread until the server has answered.
 ///
 /// ```no_run
 /// use chartlock::storage::{FileStorage, ObjectOptions, RouterStorage};
@@ -53,27 +53,29 @@ use crate::storage::{
 /// ```
 ///
 /// # What the server must do
-/// - Honour `If-None-Match` and `If-Match` for puts, also when requests are concurrent. Opening an
-///   empty prefix checks that these headers are not ignored. The conformance kit also checks concurrent requests.
-/// - Show each change to every later request, also in lists. Amazon S3 does since 2020.
-/// - List in the order of the bytes of names. S3 Express does not, and is refused.
+/// - Honour `If-None-Match` and `If-Match` for puts, also for concurrent requests. Opening an empty prefix
+///   checks that the server does not ignore these headers. The conformance kit also checks concurrent
+///   requests.
+/// - Show each change to every later request, also in lists. Amazon S3 does so since 2020.
+/// - List names in byte order. S3 Express does not, so opening refuses S3 Express.
 ///
 /// # What the credentials must allow
 /// `s3:GetObject`, `s3:PutObject` and `s3:DeleteObject` on the prefix, and `s3:ListBucket` on the bucket.
 /// Without `s3:ListBucket`, the server denies absent objects instead of reporting their absence.
 ///
 /// # Lost answers
-/// A changing request is never repeated if it can have had an effect, because the second one would fail at
-/// the precondition that the first one changed. The result is then [`CommitError::Unknown`], and the vault
-/// finds out what happened. Requests that read are repeated. Each ends within
+/// A changing request that can have had an effect is never repeated. If the first request succeeded, the
+/// precondition of the second request would fail. The result is then [`CommitError::Unknown`], and the vault
+/// determines the outcome. Requests that read are repeated. Each request ends within the sum of
 /// [`wait_for_server`](ObjectOptions::wait_for_server) and
-/// [`wait_for_answer`](ObjectOptions::wait_for_answer), and a commit begins none after two minutes. So each change
-/// happens within six minutes or never, before the
-/// [`key_removal_delay`](crate::VaultOptions::key_removal_delay) of ten minutes ends.
+/// [`wait_for_answer`](ObjectOptions::wait_for_answer), and a commit begins no request after two minutes. So
+/// each change happens within six minutes or never. This is less than the
+/// [`key_removal_delay`](crate::VaultOptions::key_removal_delay) of ten minutes.
 ///
 /// # Destroyed values
 /// A bucket with versioning keeps replaced and deleted objects. A destroying put then reports
-/// [`Committed::deferred`]. Set a lifecycle rule for noncurrent versions that is longer than a backup takes.
+/// [`Committed::deferred`]. Set a lifecycle rule that removes noncurrent versions, after more time than a
+/// backup takes.
 pub struct ObjectStorage {
     worker: Worker,
     bucket: Arc<Bucket>,

@@ -1,4 +1,4 @@
-//! Names of objects: a prefix and the key in lower-case hexadecimal digits.
+//! Names of objects. A name is a prefix and the key in lower-case hexadecimal digits.
 //!
 //! Guarantees: names have the order of their keys, and the keys with a prefix are the names with a string
 //! prefix. Must not know: the meaning of keys.
@@ -8,9 +8,9 @@ use object_store::path::Path;
 use crate::storage::StorageError;
 use crate::storage::limits::KEY_BYTES_MAX;
 
-/// Maximum length of a prefix, in bytes. With it, a name has at most 640 of the 1,024 bytes that S3 allows.
+/// Maximum length of a prefix, in bytes. A name then has at most 640 bytes; S3 allows 1,024 bytes.
 const PREFIX_BYTES_MAX: usize = 512;
-/// Beginning of the names of the objects with which a new storage is checked.
+/// First part of the names of the objects with which a new storage is checked.
 pub(super) const PROBE: &str = "probe-";
 
 /// Prefix of all names of one storage: empty, or a path that ends with a slash.
@@ -22,13 +22,13 @@ pub(super) struct ObjectNames {
 /// An object in a list.
 pub(super) enum Listed {
     Key(Vec<u8>),
-    /// An object without a key that this storage wrote, or that marks the prefix as a folder.
+    /// A probe of this storage, or an object that marks the prefix as a folder.
     Other,
     Foreign,
 }
 
 impl ObjectNames {
-    /// Creates the names for a path of ASCII letters, digits and `-`, `_`, `.`; empty for no prefix.
+    /// Creates the names for a path of ASCII letters, digits, `-`, `_` and `.`. An empty path means no prefix.
     pub(super) fn new(path: &str) -> Result<Self, StorageError> {
         let path = path.trim_matches('/');
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -45,7 +45,7 @@ impl ObjectNames {
         Ok(Self { prefix })
     }
 
-    /// Returns the name of a key, or the beginning of the names of all keys with a prefix.
+    /// Returns the name of a key, or the string prefix of the names of all keys with a prefix.
     pub(super) fn name(&self, key: &[u8]) -> String {
         let mut name = self.prefix.clone();
         for byte in key {
@@ -56,7 +56,7 @@ impl ObjectNames {
         name
     }
 
-    /// Returns a name below all names of keys that are not below `key`.
+    /// Returns a name below the name of `key`, with no name of a key in between.
     pub(super) fn before(&self, key: &[u8]) -> String {
         let mut name = self.name(key);
         if key.is_empty() {
@@ -75,15 +75,15 @@ impl ObjectNames {
         Path::from(self.name(key))
     }
 
-    /// Returns the path of an object that is no key.
+    /// Returns the path of a probe.
     pub(super) fn probe(&self, suffix: &str) -> Path {
         Path::from(format!("{}{PROBE}{suffix}", self.prefix))
     }
 
-    /// Returns what a listed name stands for.
+    /// Returns the kind of object that a listed name belongs to.
     pub(super) fn listed(&self, name: &str) -> Listed {
         let Some(rest) = name.strip_prefix(&self.prefix) else {
-            // The library drops the slash of a folder's mark.
+            // The library removes the final slash of an object that marks a folder.
             let is_mark = self.prefix.strip_suffix('/') == Some(name);
             return if is_mark {
                 Listed::Other

@@ -22,7 +22,7 @@ use crate::storage::worker::Worker;
 const REQUESTS: usize = 16;
 /// Maximum number of requests of one call that run at the same time.
 const REQUESTS_MAX: usize = 256;
-/// Default time for which a call waits for a server that cannot be reached, or that refuses requests for now.
+/// Default time for which a call waits for a server that cannot be reached, or that temporarily refuses requests.
 const SERVER_WAIT: Duration = Duration::from_secs(10);
 /// Default time for which a request waits for its whole answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -55,17 +55,17 @@ pub struct ObjectOptions {
 
 impl ObjectOptions {
     /// Creates options from the environment variables of the AWS tools, such as `AWS_ACCESS_KEY_ID`,
-    /// `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` and `AWS_ENDPOINT_URL`. Without keys there, the server of the
-    /// machine or container is asked for credentials.
+    /// `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` and `AWS_ENDPOINT_URL`. If these variables contain no keys, the
+    /// storage requests credentials from the metadata service of the machine or container.
     pub fn from_env() -> Self {
         Self::new(AmazonS3Builder::from_env())
     }
 
-    /// Creates options from a builder of the crate `object_store` 0.14, for all settings that have no function
-    /// here, such as encryption by the server.
+    /// Creates options from a builder of the crate `object_store` 0.14, for settings that have no method here,
+    /// such as encryption by the server.
     ///
-    /// The storage sends requests with its own client, and decides itself which requests are repeated and
-    /// which preconditions they have. Client options and retries of the builder have no effect.
+    /// The storage sends requests with its own client, retries and preconditions. Client options, retries and
+    /// preconditions of the builder have no effect.
     pub fn new(builder: AmazonS3Builder) -> Self {
         Self {
             builder,
@@ -85,8 +85,8 @@ impl ObjectOptions {
     }
 
     /// Sets the address of an object store other than Amazon S3, such as `https://s3.clinic.example`. With
-    /// `http://`, content is sent without TLS. It is ciphertext, but the network can then change what is
-    /// listed.
+    /// `http://`, requests are sent without TLS. The content is ciphertext, but an attacker in the network can
+    /// then alter the lists of objects.
     #[must_use]
     pub fn endpoint(mut self, url: &str) -> Self {
         self.builder = self.builder.with_endpoint(url);
@@ -108,19 +108,19 @@ impl ObjectOptions {
         self
     }
 
-    /// Encrypts the connections with TLS, which all addresses with `https://` need.
+    /// Sets the TLS configuration of the connections. All addresses with `https://` need one.
     #[must_use]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
         self.tls = Some(config);
         self
     }
 
-    /// Sets the path below which the objects are stored; none by default. Each vault needs its own, and no
-    /// prefix may contain another.
+    /// Sets the path below which the objects are stored; none by default. Each vault needs its own prefix, and
+    /// no prefix may contain another prefix.
     ///
     /// # Errors
-    /// [`StorageError::InvalidOptions`] unless the path has at most 512 bytes and consists of parts of ASCII
-    /// letters, digits, `-`, `_` and `.`, separated by `/`.
+    /// [`StorageError::InvalidOptions`] if the path has more than 512 bytes, or other characters than ASCII
+    /// letters, digits, `-`, `_`, `.` and the separator `/`.
     pub fn prefix(mut self, path: &str) -> Result<Self, StorageError> {
         self.names = ObjectNames::new(path)?;
         Ok(self)
@@ -134,15 +134,15 @@ impl ObjectOptions {
         self
     }
 
-    /// Sets how long a call repeats a request while the server cannot be reached, or asks to slow down: 10
-    /// seconds by default, at most 120 seconds.
+    /// Sets the time for which a call repeats a request while the server cannot be reached, or asks to slow
+    /// down. The default is 10 seconds, the maximum 120 seconds.
     #[must_use]
     pub fn wait_for_server(mut self, wait: Duration) -> Self {
         self.server_wait = wait.min(WAIT_MAX);
         self
     }
 
-    /// Sets how long a request may take, 30 seconds by default, at most 120 seconds.
+    /// Sets the time-out of a request. The default is 30 seconds, the maximum 120 seconds.
     #[must_use]
     pub fn wait_for_answer(mut self, wait: Duration) -> Self {
         self.answer_wait = wait.min(WAIT_MAX);
@@ -151,18 +151,18 @@ impl ObjectOptions {
 
     /// Opens the storage.
     ///
-    /// If the prefix is empty, this writes and deletes an object, to check that the server honours
-    /// preconditions.
+    /// If the prefix contains no object, this call writes and deletes an object, to check that the server
+    /// honours preconditions.
     ///
     /// # Errors
-    /// - [`StorageError::InvalidOptions`] if no bucket is named, an address with `https://` has no TLS, or the
-    ///   options do not fit together.
+    /// - [`StorageError::InvalidOptions`] if the bucket is not set, TLS is not set for an address with
+    ///   `https://`, or the options contradict each other.
     /// - [`StorageError::Unsupported`] if the server ignores preconditions, and for S3 Express.
     /// - [`StorageError::Unreachable`] if the server cannot be reached.
     /// - [`StorageError::Denied`] if the server refuses the credentials.
     /// - [`StorageError::Foreign`] if the prefix contains objects of another program.
     /// - [`StorageError::Backend`] with the HTTP status otherwise: 404 if there is no such bucket, and 301 if
-    ///   it is in another region.
+    ///   the bucket is in another region.
     pub fn open(self) -> Result<ObjectStorage, StorageError> {
         let worker = Worker::start("chartlock-s3")?;
         let bucket = Arc::new(self.into_bucket()?);
@@ -199,7 +199,7 @@ impl ObjectOptions {
         let store = builder
             .with_retry(no_retries)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
-            // A request for one object has one outcome.
+            // Disable bulk deletion, because a request for one object has one outcome.
             .with_disable_bulk_delete(true)
             .build()
             .map_err(|_| StorageError::InvalidOptions)?;

@@ -1,4 +1,4 @@
-//! Reads and scans.
+//! Reads of objects by key, and scans.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::bucket::{Bucket, Fetched};
 use super::listing::{ListPage, ListedObject, PAGE_KEYS_MAX};
-use super::refusal::Failure;
+use super::request_failure::RequestFailure;
 use crate::storage::{Projection, Scan, ScanItem, ScanPage, StorageError, Stored, UnreadableRange};
 
 /// Number of bytes of values after which a page ends.
@@ -66,8 +66,8 @@ pub(super) async fn scan(bucket: &Bucket, mut scan: OwnedScan) -> Result<ScanPag
         cut(&mut listed, limit, scan.projection);
         let end = listed.objects.last().map(|object| object.key.clone());
         let page = fill(bucket, listed, scan.projection).await?;
-        // Another process deleted all objects of the page meanwhile. Go on behind it, because the caller could
-        // not.
+        // Another process deleted all objects of the page meanwhile. Continue after the page, because the caller
+        // cannot continue after an empty page.
         let is_empty = page.items.is_empty() && page.unreadable.is_empty();
         match end {
             Some(end) if is_empty && page.more => scan.after = Some(end),
@@ -77,7 +77,7 @@ pub(super) async fn scan(bucket: &Bucket, mut scan: OwnedScan) -> Result<ScanPag
     }
 }
 
-/// Shortens a page to the number of keys of the scan, and to the bytes that a caller can keep in memory.
+/// Shortens a page to the scan's number of keys, and to the number of bytes that a caller can keep in memory.
 fn cut(listed: &mut ListPage, limit: usize, projection: Projection) {
     let mut bytes = 0_u64;
     let fits = |object: &ListedObject| {
@@ -96,7 +96,7 @@ fn cut(listed: &mut ListPage, limit: usize, projection: Projection) {
     listed.objects.truncate(fitting);
 }
 
-/// Returns the number of bytes of a value that a projection asks for.
+/// Returns the number of bytes of a value that a projection includes.
 fn requested(size: u64, projection: Projection) -> u64 {
     match projection {
         Projection::Keys => 0,
@@ -126,7 +126,7 @@ async fn fill(
             }),
             // Another process deleted the object meanwhile.
             Ok(None) => {}
-            Err(Failure::Oversized) => page.unreadable.push(UnreadableRange {
+            Err(RequestFailure::Oversized) => page.unreadable.push(UnreadableRange {
                 first: key.clone(),
                 last: key,
             }),
@@ -140,7 +140,7 @@ async fn item(
     bucket: &Bucket,
     object: ListedObject,
     projection: Projection,
-) -> (Vec<u8>, Result<Option<Fetched>, Failure>) {
+) -> (Vec<u8>, Result<Option<Fetched>, RequestFailure>) {
     let ListedObject {
         key,
         size,

@@ -1,7 +1,7 @@
 //! Batches of independent transactions, which the server commits as one transaction.
 //!
-//! One round trip and one sync then suffice for many small transactions, such as the deletions of an erasure or the
-//! objects of a restored archive.
+//! A batch needs one round trip and one sync for many small transactions, such as the deletions of an erasure
+//! or the objects of a restored archive.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,13 @@ use crate::storage::{CommitError, Committed, Operation, StorageError, Transactio
 
 /// Maximum number of transactions in a batch.
 const TRANSACTIONS_MAX: usize = 1024;
-/// Size of values, in bytes, from which a batch ends.
+/// Total size of values, in bytes, at which a batch ends.
 const BATCH_BYTES: usize = 8 << 20;
 
 type CommitResult = Result<Committed, CommitError>;
 
 /// Commits transactions in their order. After an unknown outcome, a transaction that touches one of the same
-/// keys is not sent: it could be applied first.
+/// keys is not sent, because the server could apply this transaction first.
 pub(super) async fn commit(
     connections: &ConnectionPool,
     transactions: Vec<Transaction>,
@@ -89,8 +89,8 @@ fn batch_length(transactions: &[Transaction]) -> usize {
     independent(candidates.get(..within).unwrap_or(candidates)).max(1)
 }
 
-/// Commits a batch as one transaction. Returns `None` if nothing was committed because at least one of its
-/// transactions cannot be, so that each must be tried on its own.
+/// Commits a batch as one transaction. Returns `None` if the server committed nothing because at least one
+/// transaction fails. The caller must then try each transaction on its own.
 async fn commit_together(
     connections: &ConnectionPool,
     batch: &[Transaction],
@@ -99,12 +99,12 @@ async fn commit_together(
     match commit_one(connections, &operations.collect()).await {
         Ok(committed) => Some(split(committed, batch)),
         Err(CommitError::Conflict { .. } | CommitError::Io(StorageError::TooLarge)) => None,
-        // The server is the reason, so nothing would be different for one of them.
+        // The server is the cause, so a transaction on its own would fail too.
         Err(error) => Some(vec![Err(error); batch.len()]),
     }
 }
 
-/// Splits the result of a batch into those of its transactions.
+/// Splits the result of a batch into the results of its transactions.
 fn split(committed: Committed, batch: &[Transaction]) -> Vec<CommitResult> {
     let mut revisions = committed.revisions.into_iter();
     let results = batch.iter().map(|transaction| {

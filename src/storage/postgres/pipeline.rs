@@ -127,7 +127,7 @@ fn failed_attempt(answers: Vec<QueryResult>, is_ended: bool) -> CommitAttempt {
         return CommitAttempt::Done(Err(CommitError::Conflict { operation }));
     }
     match error.code() {
-        // Without the transaction that `begin` begins, no other statement changes anything.
+        // If `begin` failed, the other statements have no transaction and change nothing.
         Some(code) if is_unavailable(code) && index == 0 => CommitAttempt::NotSent(error),
         Some(_) if is_retryable(&error) => CommitAttempt::Retry(error),
         Some(_) if is_ended => CommitAttempt::Done(Err(failed(&error).into())),

@@ -72,7 +72,7 @@ async fn version(
 
 async fn create(connections: &ConnectionPool, connection: &Connection) -> Result<(), Error> {
     let schema = &connections.statements().schema;
-    // A role without the right to create schemas can migrate a schema that exists.
+    // Create no schema that exists, so that a role without the right to create schemas can migrate.
     if !has_schema(connection, schema).await? {
         let create = format!("create schema if not exists \"{schema}\"");
         connection.execute(&create).await?;

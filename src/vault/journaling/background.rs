@@ -17,8 +17,8 @@ use crate::vault::journaling::{GROUPED_WITHIN, JournalHealth};
 /// again; `None` for no need before the thread is woken.
 pub(crate) type Upkeep = Box<dyn Fn(Duration) -> Option<Duration> + Send + Sync>;
 
-/// Background work of a vault, on a thread that starts when the first entry waits or the first key is
-/// cached, or on a thread of the app.
+/// Background work of a vault, on a thread of the vault or of the app. The thread of the vault starts when
+/// the first entry waits or the first key is cached.
 pub(super) struct Background {
     shared: Arc<Shared>,
     /// `false` if the app calls [`Background::run_due`] instead.

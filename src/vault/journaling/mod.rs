@@ -137,7 +137,7 @@ impl JournalHandle {
     }
 
     /// Starts a chain of the journal under `keys`. If there is an `upkeep`, background work flushes
-    /// grouped entries, and calls `upkeep`: on a thread of the vault if the flag is `true`.
+    /// grouped entries and calls `upkeep`. This work runs on a thread of the vault if the flag is `true`.
     pub(crate) fn begin(
         &mut self,
         keys: CurrentKeys,

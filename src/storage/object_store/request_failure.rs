@@ -1,7 +1,7 @@
 //! Failures of requests to the object store, and their conversion into storage errors.
 //!
-//! Guarantees: only a failure that proves that a change did not happen is reported as an error; every other
-//! failure of a change is an unknown outcome. Must not know: keys and values.
+//! Guarantees: a change is reported as failed only if the failure proves that the change did not happen.
+//! Every other failure of a change is an unknown outcome. Must not know: keys and values.
 
 use std::error::Error;
 use std::io;
@@ -10,7 +10,7 @@ use crate::storage::{BackendCode, CommitError, StorageError};
 
 /// Reason why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum RequestFailure {
     /// No connection could be opened, so the request was not sent.
     #[error("not sent")]
     NotSent,
@@ -22,7 +22,7 @@ pub(super) enum Failure {
     /// The server answered with an error status.
     #[error("refused with status {status}")]
     Refused { status: u16, code: ErrorCode },
-    /// The answer is not one of an object store, or contradicts the request.
+    /// No object store sends such an answer, or the answer contradicts the request.
     #[error("malformed answer")]
     Malformed,
     /// The object is larger than any value.
@@ -33,7 +33,7 @@ pub(super) enum Failure {
     Foreign,
 }
 
-/// Error code in the body of an answer, as far as it matters here.
+/// Error code in the body of an answer, as far as this module distinguishes codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ErrorCode {
     NoSuchKey,
@@ -43,7 +43,7 @@ pub(super) enum ErrorCode {
     Other,
 }
 
-impl Failure {
+impl RequestFailure {
     /// Returns the failure for an answer with an error status.
     pub(super) fn refused(status: u16, body: &[u8]) -> Self {
         let body = String::from_utf8_lossy(body);
@@ -58,14 +58,14 @@ impl Failure {
         Self::Refused { status, code }
     }
 
-    /// Returns `true` if the object is absent. A missing bucket or a wrong address also answers with status
-    /// 404, and is no evidence of absence.
+    /// Returns `true` if the object is absent. Status 404 alone is no evidence of absence, because a missing
+    /// bucket or a wrong address also causes it.
     pub(super) fn is_absence(self) -> bool {
         let code = ErrorCode::NoSuchKey;
         self == Self::Refused { status: 404, code }
     }
 
-    /// Returns `true` if the request cannot have had an effect, and may succeed when it is repeated.
+    /// Returns `true` if the request cannot have had an effect, and may succeed later.
     pub(super) fn is_refused_for_now(&self) -> bool {
         match self {
             Self::NotSent => true,
@@ -74,7 +74,7 @@ impl Failure {
         }
     }
 
-    /// Returns `true` if a request without effects may succeed when it is repeated.
+    /// Returns `true` if a request that only reads may succeed later.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::NotSent | Self::Lost | Self::TimedOut => true,
@@ -122,15 +122,15 @@ impl Failure {
     }
 }
 
-impl From<Failure> for StorageError {
-    fn from(failure: Failure) -> Self {
+impl From<RequestFailure> for StorageError {
+    fn from(failure: RequestFailure) -> Self {
         failure.error()
     }
 }
 
-impl From<object_store::Error> for Failure {
-    /// Finds the failure that the HTTP client reported. Without one, the client accepted the answer, but the
-    /// library did not.
+impl From<object_store::Error> for RequestFailure {
+    /// Finds the failure that the HTTP client reported. Without such a failure, the client accepted the answer, but
+    /// the library did not.
     fn from(error: object_store::Error) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
         while let Some(error) = cause {
