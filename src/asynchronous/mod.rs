@@ -4,8 +4,8 @@
 //! leaves an incomplete version. Must not know: keys, storage and the journal.
 //!
 //! Each call runs the blocking operation on the runtime's blocking pool, because encryption uses the
-//! processor and storage blocks. The future of the call waits for the result. A call takes about 40 µs
-//! longer than the blocking call. All other behaviour is that of the blocking API: each method links to
+//! processor and storage blocks. The future of the call waits for the result. `benches/asynchronous.rs` measures
+//! how much longer a call takes. All other behaviour is that of the blocking API: each method links to
 //! the method that it runs, and returns the same [`Error`](crate::Error)s.
 //!
 //! ```

@@ -9,8 +9,7 @@ impl Vault {
     /// By default, a thread of the vault runs this work. A process with many vaults, such as a vault for
     /// each tenant, can open them with
     /// [`VaultOptions::upkeep_by_app`](crate::VaultOptions::upkeep_by_app). One thread of the app then calls
-    /// this method for each vault, at least twice a second. If nothing is due, a call takes less than a
-    /// microsecond. A call blocks while the storage blocks, so a storage that stalls delays the other vaults.
+    /// this method for each vault, at least twice a second. A call blocks while the storage blocks, so a storage that stalls delays the other vaults.
     ///
     /// A late call delays only the durability that [`Journaling::Grouped`](crate::Journaling::Grouped)
     /// promises. Journal entries of reads become durable later, at the latest with the next operation after

@@ -33,8 +33,8 @@ use crate::storage::{
 /// prefix holds one vault.
 ///
 /// Use an `ObjectStorage` for the content segments of a [`RouterStorage`](crate::storage::RouterStorage). An
-/// `ObjectStorage` can also store a whole vault, but each change then takes several consecutive requests. A
-/// put of a small record takes about five requests; a million such puts cost about 16 USD.
+/// `ObjectStorage` can also store a whole vault, but each change of a small record then takes several
+/// consecutive requests, each of which takes time and may cost money.
 ///
 /// The storage is not transactional, because an object store changes one object at a time. The storage has
 /// no snapshots. It sends its requests on its own thread, so calls work inside and outside an async runtime.
