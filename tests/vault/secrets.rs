@@ -331,6 +331,8 @@ fn every_error() -> Vec<Error> {
         Journal(StorageError::Full),
         BadCheckpoint,
         InvalidCursor,
+        Cancelled,
+        NoRuntime,
         ForeignCheckpoint,
         NoSuchSlot,
         AuditorSlot,
