@@ -18,6 +18,7 @@ everywhere!(
     streamed_record_in_small_steps_reads_back,
     dropped_writer_leaves_nothing,
     failing_source_leaves_nothing,
+    upload_to_chart_that_another_handle_reopened_succeeds,
     upload_after_24_hours_returns_upload_expired,
     writer_with_unmet_precondition_returns_conflict,
     writer_stores_content_type_and_labels,
@@ -119,6 +120,19 @@ fn dropped_writer_leaves_nothing(stage: &Stage) {
         assert_eq!(&session.get(&id).unwrap().unwrap()[..], b"before");
         assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 0));
     }
+}
+
+/// The first handle still caches the keys of the erased chart.
+fn upload_to_chart_that_another_handle_reopened_succeeds(stage: &Stage) {
+    let session = session_on(&stage.create());
+    let id = record("MRN-1", "Media/1");
+    session.put(&id, b"before").unwrap();
+    let other = session_on(&stage.open());
+    other.erase_subject(id.subject(), "asked for").unwrap();
+    other.reopen_chart(id.subject()).unwrap();
+    let body = content(3, SEGMENT);
+    assert_eq!(session.put_reader(&id, body.as_slice()), Ok(1));
+    assert!(other.get(&id).unwrap().unwrap()[..] == body[..]);
 }
 
 /// A source that returns this many bytes and then fails.

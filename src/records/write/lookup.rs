@@ -88,8 +88,10 @@ impl Vault {
     /// Returns the chart that a subject's records are written to; creates the patient entry of a
     /// new subject.
     pub(crate) fn chart_for_writing(&self, subject: &Subject, act: &Act) -> Result<ChartId> {
+        // A cached entry may be that of a chart which was erased and reopened since. A put then starts again
+        // with the new chart, but an upload cannot.
         let request = EntryRequest {
-            freshness: Freshness::Cached,
+            freshness: Freshness::Fresh,
             with_records: false,
         };
         let mut entries = self.entries_for_writing(&HashMap::from([(subject, request)]), act)?;
