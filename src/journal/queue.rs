@@ -166,7 +166,7 @@ impl Queue {
         let (mut value_total, mut entry_total, mut count) = (0, 0, 0);
         let admitted: Vec<bool> = (self.changes.iter())
             .map(|waiting| {
-                let values = value_bytes(&waiting.change.transaction);
+                let values = waiting.change.transaction.value_bytes();
                 let entries: usize = waiting.change.drafts.iter().map(estimated_bytes).sum();
                 let room = count == 0
                     || count < MERGED_CHANGES
@@ -276,7 +276,7 @@ pub(crate) struct CombinedChange {
 impl CombinedChange {
     /// Begins with a change whose last operation stays the last one.
     pub(crate) fn new(change: JournaledChange) -> Self {
-        let values = value_bytes(&change.transaction);
+        let values = change.transaction.value_bytes();
         let mut operations: Vec<_> = change.transaction.into_operations().collect();
         Self {
             values,
@@ -296,7 +296,7 @@ impl CombinedChange {
     /// Inserts another change before the last operation. Returns `false` and drops the change if
     /// the result would be larger than a transaction that merges several changes.
     pub(crate) fn insert(&mut self, change: JournaledChange) -> bool {
-        self.values += value_bytes(&change.transaction);
+        self.values += change.transaction.value_bytes();
         self.entries += change.drafts.iter().map(estimated_bytes).sum::<usize>();
         // The drafts include the entry of the first change.
         self.is_full |= self.drafts.len() > MERGED_CHANGES
@@ -334,15 +334,4 @@ fn estimated_bytes(draft: &EntryDraft) -> usize {
         + draft.act.consent.len();
     let read = size_of::<ReadVersion>() * draft.read_count();
     224 + texts + read
-}
-
-fn value_bytes(transaction: &Transaction) -> usize {
-    let values = transaction
-        .operations()
-        .iter()
-        .map(|operation| match operation {
-            Operation::Put { value, .. } => value.len(),
-            Operation::Delete { .. } | Operation::Check { .. } => 0,
-        });
-    values.sum()
 }

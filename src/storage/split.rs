@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::sides::{NamedClasses, Side, Sides};
-use super::waves::independent;
+use super::waves::waves;
 use crate::storage::{
     CommitError, Committed, Integrity, Operation, Scan, ScanPage, Snapshot, Storage, StorageError,
     Stored, Transaction,
@@ -96,14 +96,8 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let _no_snapshot = self.sides.block_snapshots();
-        let mut results = Vec::with_capacity(transactions.len());
-        let mut rest = transactions;
-        while !rest.is_empty() {
-            let (wave, later) = rest.split_at(independent(rest));
-            results.extend(self.commit_wave(wave));
-            rest = later;
-        }
-        results
+        let results = waves(transactions).flat_map(|wave| self.commit_wave(wave));
+        results.collect()
     }
 
     fn is_transactional(&self) -> bool {

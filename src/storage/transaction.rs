@@ -164,6 +164,15 @@ impl Transaction {
         &self.operations
     }
 
+    /// Returns the total size of the values that the transaction puts, in bytes.
+    pub(crate) fn value_bytes(&self) -> usize {
+        let values = self.operations.iter().map(|operation| match operation {
+            Operation::Put { value, .. } => value.len(),
+            Operation::Delete { .. } | Operation::Check { .. } => 0,
+        });
+        values.sum()
+    }
+
     /// Consumes the transaction and returns the operations, in order.
     pub fn into_operations(self) -> impl ExactSizeIterator<Item = Operation> + DoubleEndedIterator {
         self.operations.into_iter()

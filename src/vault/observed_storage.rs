@@ -20,8 +20,8 @@ mod wrapper {
     use std::sync::Arc;
 
     use crate::storage::{
-        CommitError, Committed, Integrity, Operation, Scan, ScanPage, Snapshot, Storage,
-        StorageError, Stored, Transaction,
+        CommitError, Committed, Integrity, Scan, ScanPage, Snapshot, Storage, StorageError, Stored,
+        Transaction,
     };
     use crate::telemetry;
 
@@ -43,12 +43,8 @@ mod wrapper {
         }
 
         fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-            let operations = transactions.iter().flat_map(Transaction::operations);
-            let bytes = operations.map(|operation| match operation {
-                Operation::Put { value, .. } => value.len() as u64,
-                Operation::Delete { .. } | Operation::Check { .. } => 0,
-            });
-            telemetry::storage_call(bytes.sum());
+            let bytes: usize = transactions.iter().map(Transaction::value_bytes).sum();
+            telemetry::storage_call(bytes as u64);
             let results = self.0.commit(transactions);
             for error in results.iter().filter_map(|result| result.as_ref().err()) {
                 match error {

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 
 use super::bucket::{Bucket, ChangeError};
 use crate::storage::limits::check_sizes;
-use crate::storage::waves::independent;
+use crate::storage::waves::waves;
 use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
 
 /// Time after its start during which a commit sends requests. A later change could write a value under a key
@@ -23,9 +23,7 @@ pub(super) async fn commit(
 ) -> Vec<Result<Committed, CommitError>> {
     let end = Instant::now() + COMMIT_WAIT;
     let mut results = Vec::with_capacity(transactions.len());
-    let mut rest = transactions;
-    while !rest.is_empty() {
-        let (wave, later) = rest.split_at(independent(rest));
+    for wave in waves(transactions) {
         let commits: Vec<_> = wave
             .iter()
             .map(|one| commit_one(bucket, one, end))
@@ -34,7 +32,6 @@ pub(super) async fn commit(
         while let Some(result) = done.next().await {
             results.push(result);
         }
-        rest = later;
     }
     results
 }

@@ -44,12 +44,13 @@ use crate::storage::{
 /// use chartlock::storage::{FileStorage, ObjectOptions, RouterStorage};
 /// use chartlock::{Vault, keys::KeyFile};
 ///
+/// # fn create(tls: rustls::ClientConfig) -> Result<Vault, Box<dyn std::error::Error>> {
 /// let segments = ObjectOptions::from_env().bucket("clinic-images").prefix("north")?;
-/// # let tls: rustls::ClientConfig = unimplemented!();
 /// let segments = segments.tls(tls).open()?;
 /// let storage = RouterStorage::new(segments, FileStorage::open("clinic")?);
 /// let vault = Vault::create(storage, &KeyFile::random()?)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(vault)
+/// # }
 /// ```
 ///
 /// # What the server must do

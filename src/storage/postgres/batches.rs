@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::connection::ConnectionPool;
 use super::pipeline::commit_one;
-use crate::storage::waves::independent;
+use crate::storage::waves::waves;
 use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
 
 /// Maximum number of transactions in a batch.
@@ -25,9 +25,7 @@ pub(super) async fn commit(
 ) -> Vec<CommitResult> {
     let mut results = Vec::with_capacity(transactions.len());
     let mut uncertain = HashSet::new();
-    let mut rest = transactions.as_slice();
-    while !rest.is_empty() {
-        let (batch, later) = rest.split_at(batch_length(rest));
+    for batch in waves(&transactions).flat_map(batches) {
         let is_certain = !batch.iter().any(|it| touches(it, &uncertain));
         let together = match batch.len() > 1 && is_certain {
             true => commit_together(connections, batch).await,
@@ -43,7 +41,6 @@ pub(super) async fn commit(
             }
         }
         results.extend(answers);
-        rest = later;
     }
     results
 }
@@ -69,24 +66,18 @@ fn touches(transaction: &Transaction, keys: &HashSet<&[u8]>) -> bool {
     !keys.is_empty() && operations.map(Operation::key).any(|key| keys.contains(key))
 }
 
-/// Returns the number of transactions in the next batch, which are independent.
-fn batch_length(transactions: &[Transaction]) -> usize {
-    let candidates = transactions.get(..TRANSACTIONS_MAX).unwrap_or(transactions);
-    let mut bytes = 0;
-    let within = candidates.iter().take_while(|transaction| {
-        let has_room = bytes < BATCH_BYTES;
-        let values = transaction
-            .operations()
-            .iter()
-            .map(|operation| match operation {
-                Operation::Put { value, .. } => value.len(),
-                Operation::Delete { .. } | Operation::Check { .. } => 0,
-            });
-        bytes += values.sum::<usize>();
+/// Splits a wave into batches of limited size.
+fn batches(wave: &[Transaction]) -> impl Iterator<Item = &[Transaction]> {
+    let (mut count, mut bytes) = (0, 0);
+    wave.chunk_by(move |before, _| {
+        count += 1;
+        bytes += before.value_bytes();
+        let has_room = count < TRANSACTIONS_MAX && bytes < BATCH_BYTES;
+        if !has_room {
+            (count, bytes) = (0, 0);
+        }
         has_room
-    });
-    let within = within.count();
-    independent(candidates.get(..within).unwrap_or(candidates)).max(1)
+    })
 }
 
 /// Commits a batch as one transaction. Returns `None` if the server committed nothing because at least one
