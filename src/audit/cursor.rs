@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::codec::{Body, fields};
 use crate::format::sealed::{self, FrameHead, SealingPlace};
 use crate::format::storage_keys::WriterId;
+use crate::keys::hex;
 
 /// Kind byte of a sealed cursor. No storage contains one.
 const KIND: u8 = 25;
@@ -188,16 +189,12 @@ impl FromStr for AuditCursor {
         let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
             return Err(Error::InvalidCursor);
         };
-        let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
-        let bytes = pairs.iter().map(byte).collect::<Option<_>>();
-        bytes.map(Self).ok_or(Error::InvalidCursor)
+        let mut bytes = vec![0; pairs.len()];
+        let is_decoded = hex::decode(pairs, &mut bytes);
+        is_decoded
+            .then(|| Self(bytes.into()))
+            .ok_or(Error::InvalidCursor)
     }
-}
-
-fn digit(text: u8) -> Option<u8> {
-    char::from(text)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 impl TryFrom<String> for AuditCursor {

@@ -10,7 +10,7 @@ pub(super) fn encode(bytes: &[u8], digits: &mut [[u8; 2]]) {
 
 /// Decodes each pair of digits, of either case, to one byte. Returns `false` if a character is not a
 /// digit or the lengths differ.
-pub(super) fn decode(digits: &[[u8; 2]], bytes: &mut [u8]) -> bool {
+pub(crate) fn decode(digits: &[[u8; 2]], bytes: &mut [u8]) -> bool {
     let mut wrong = 0;
     for ([high, low], byte) in digits.iter().zip(bytes.iter_mut()) {
         let value = (nibble(*high) << 4) | nibble(*low);

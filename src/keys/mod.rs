@@ -12,7 +12,7 @@ pub(crate) mod entry;
 pub(crate) mod extensions;
 pub(crate) mod former_keys;
 pub(crate) mod header;
-mod hex;
+pub(crate) mod hex;
 pub(crate) mod holds;
 mod join;
 mod key_file;
