@@ -274,7 +274,7 @@ impl Vault {
         collection: &mut Collection<'_>,
     ) -> Result<()> {
         for stream in unreferenced {
-            let Collection { report, counter } = &mut *collection;
+            let report = &mut collection.report;
             match self.core.store.stream_owner(chart, &stream, keys)? {
                 StreamOwner::Record => report.misnamed_streams += 1,
                 StreamOwner::Unknown => report.unreadable_streams += 1,
@@ -282,7 +282,7 @@ impl Vault {
                     let prefix = storage_keys::segments(chart, &stream);
                     let removed = &mut || {
                         report.segments += 1;
-                        counter.add(0)
+                        self.monitor().check()
                     };
                     self.core.store.remove_under(&prefix, removed)?;
                 }
