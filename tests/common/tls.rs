@@ -7,6 +7,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+#[cfg(all(feature = "postgres", unix))]
+use super::postgres_server::{Server, as_postgres};
+
 /// Returns a configuration that trusts one certificate, or none.
 pub(crate) fn trusting(certificate: Option<&[u8]>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
@@ -23,10 +26,22 @@ pub(crate) fn trusting(certificate: Option<&[u8]>) -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// Writes `server.key` and `server.crt`, which is valid for `localhost`, and returns the certificate.
-pub(crate) fn certificate_in(directory: &Path) -> Vec<u8> {
+/// Restarts a PostgreSQL server with TLS, and returns its certificate.
+#[cfg(all(feature = "postgres", unix))]
+pub(crate) fn enable_tls(server: &Server) -> Vec<u8> {
+    // The server accepts only a key that its own user can read, and no other.
+    let certificate = certificate_in(&server.data(), as_postgres(Path::new("openssl")));
+    assert!(server.psql("alter system set ssl = on").0);
+    server.crash();
+    server.run();
+    certificate
+}
+
+/// Writes `server.key` and `server.crt`, which is valid for `localhost`, with the command `openssl`. Returns the
+/// certificate in PEM format.
+pub(crate) fn certificate_in(directory: &Path, mut openssl: Command) -> Vec<u8> {
     let certificate = directory.join("server.crt");
-    let openssl = Command::new("openssl")
+    let openssl = openssl
         .args([
             "req",
             "-new",

@@ -5,6 +5,7 @@ use std::thread;
 use super::client::Request;
 use super::common::postgres_server::{self, Server};
 use super::common::s3_server;
+use super::common::tls::enable_tls;
 use super::service::{Home, Service};
 use super::{ADMIN, DOCTOR, OFFICER, RESEARCHER, get, put};
 
@@ -81,7 +82,7 @@ fn portal_reaches_database_with_tls() {
     let Some(server) = Server::start() else {
         return;
     };
-    let certificate = server.enable_tls();
+    let certificate = enable_tls(&server);
     let connection = format!(
         "postgres://postgres@localhost:{}/postgres?sslmode=require&hostaddr=127.0.0.1",
         server.port

@@ -3,14 +3,14 @@
 use chartlock::storage::{PostgresOptions, StorageError};
 
 use crate::common::postgres_server::Server;
-use crate::common::tls::trusting;
+use crate::common::tls::{enable_tls, trusting};
 
 #[test]
 fn tls_encrypts_connections_and_checks_the_server() {
     let Some(server) = Server::start() else {
         return;
     };
-    let certificate = server.enable_tls();
+    let certificate = enable_tls(&server);
     let address = format!("host=localhost hostaddr=127.0.0.1 port={}", server.port);
     let address = format!("{address} user=postgres dbname=postgres sslmode=require");
     let options = PostgresOptions::parse(&address).unwrap();

@@ -11,7 +11,7 @@ use chartlock::{Actor, Purpose, RecordId, Vault};
 
 use crate::common::Fixed;
 use crate::common::faulty_proxy::FaultyProxy;
-use crate::common::postgres_server::{self, Server};
+use crate::common::postgres_server::{self, Server, options_at};
 
 /// Writers wait while the server crashes and restarts. No acknowledged put is lost.
 #[test]
@@ -94,12 +94,7 @@ fn ended_connections_lose_and_repeat_nothing() {
 
 /// Options for a schema, through a proxy.
 pub(crate) fn through(proxy: &FaultyProxy, schema: &str) -> PostgresOptions {
-    let connection = format!(
-        "host=127.0.0.1 port={} user=postgres dbname=postgres",
-        proxy.port
-    );
-    let options = PostgresOptions::parse(&connection).unwrap();
-    options.schema(schema).unwrap().connections(4)
+    options_at(proxy.port, "postgres", schema)
 }
 
 /// A later transaction must not be applied before one that may still be applied.

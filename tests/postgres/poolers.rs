@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use chartlock::storage::{CommitError, Expect, Storage, Transaction};
 
-use crate::common::postgres_server;
-use crate::roles::options_for;
+use crate::common::postgres_server::{self, options_at};
 
 /// A pooler can lose the server after it ran the commit, and then sends an error of its own.
 #[test]
@@ -21,7 +20,7 @@ fn commit_that_a_pooler_lost_is_unknown() {
     server.options_of("pooled").migrate().unwrap();
     let is_armed = Arc::new(AtomicBool::new(false));
     let port = pooler_that_loses_answers(server.port, Arc::clone(&is_armed));
-    let storage = options_for(port, "postgres", "pooled").open().unwrap();
+    let storage = options_at(port, "postgres", "pooled").open().unwrap();
     // Prepares the statement, so that the next transaction is one message.
     storage.commit(&[Transaction::new().put(b"r0", b"", Expect::Absent)]);
     is_armed.store(true, Ordering::SeqCst);

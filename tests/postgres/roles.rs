@@ -8,7 +8,7 @@ use chartlock::storage::{
     CommitError, Expect, PostgresOptions, Storage, StorageError, Transaction,
 };
 
-use crate::common::postgres_server::{self, Server};
+use crate::common::postgres_server::{self, Server, options_at};
 
 /// Options for a role of its own with settings, and a migrated schema of the same name.
 pub(crate) fn role_with(server: &Server, name: &str, settings: &[&str]) -> PostgresOptions {
@@ -18,13 +18,7 @@ pub(crate) fn role_with(server: &Server, name: &str, settings: &[&str]) -> Postg
         sql.push_str(&format!("alter role {name} set {setting};"));
     }
     assert!(server.psql(&sql).0, "{sql}");
-    options_for(server.port, name, name)
-}
-
-pub(crate) fn options_for(port: u16, user: &str, schema: &str) -> PostgresOptions {
-    let connection = format!("host=127.0.0.1 port={port} user={user} dbname=postgres");
-    let options = PostgresOptions::parse(&connection).unwrap();
-    options.schema(schema).unwrap().connections(4)
+    options_at(server.port, name, name)
 }
 
 #[test]
@@ -219,10 +213,10 @@ fn role_that_owns_only_its_schema_can_migrate_it() {
     let sql = "create role tenant login; revoke create on database postgres from public;
         create schema tenant authorization tenant;";
     assert!(server.psql(sql).0);
-    let options = options_for(server.port, "tenant", "tenant");
+    let options = options_at(server.port, "tenant", "tenant");
     options.migrate().unwrap();
     let put = Transaction::new().put(b"r1", b"record", Expect::Absent);
     assert!(options.open().unwrap().commit(&[put])[0].is_ok());
-    let other = options_for(server.port, "tenant", "another");
+    let other = options_at(server.port, "tenant", "another");
     assert_eq!(other.migrate(), Err(StorageError::Denied));
 }
