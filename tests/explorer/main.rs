@@ -77,7 +77,7 @@ use scenario::Scenario;
 use scenarios::*;
 
 /// Maximum numbers of executions of one scenario, in the short scope and in the long scope.
-const SHORT: u64 = 100;
+const SHORT: u64 = 50;
 const LONG: u64 = 20_000;
 /// Maximum number of executions of a scenario that has too many schedules to complete.
 const DEEP: u64 = 2_000;
@@ -137,7 +137,7 @@ fn explore_journaled(base: impl Fn() -> Vec<Scenario>) {
     let mut scope: Vec<Scenario> = strict().collect();
     // Allow more executions, because the search reaches some states after a crash late.
     scope
-        .extend(strict().map(|scenario| scenario.faults(CRASH).bound(1).most(most.max(2 * SHORT))));
+        .extend(strict().map(|scenario| scenario.faults(CRASH).bound(1).most(most.max(3 * SHORT))));
     for faults in [UNKNOWN, OUTAGE] {
         scope.extend(strict().map(|scenario| scenario.faults(faults).bound(1)));
     }

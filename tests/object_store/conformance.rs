@@ -6,29 +6,26 @@ use tempfile::TempDir;
 use crate::common::s3_server::{self, S3Server};
 use crate::common::{postgres_server, scratch};
 
-fn assert_conforms(server: Option<&S3Server>) {
-    let Some(server) = server else {
-        return;
-    };
-    let report = conformance::check(|| server.storage()).unwrap();
-    assert!(!report.transactional);
-    let options = server.options();
-    conformance::check_reopening(|| options.clone().open().unwrap()).unwrap();
+/// Returns the servers to test, in the short form only SeaweedFS, because moto takes a minute of processor time.
+fn servers() -> impl Iterator<Item = &'static S3Server> {
+    let long = std::env::var_os("CHARTLOCK_LONG").is_some();
+    let moto = long.then(s3_server::moto).flatten();
+    s3_server::seaweed().into_iter().chain(moto)
 }
 
 #[test]
-fn object_storage_on_seaweedfs_conforms() {
-    assert_conforms(s3_server::seaweed());
-}
-
-#[test]
-fn object_storage_on_moto_conforms() {
-    assert_conforms(s3_server::moto());
+fn object_storage_conforms() {
+    for server in servers() {
+        let report = conformance::check(|| server.storage()).unwrap();
+        assert!(!report.transactional);
+        let options = server.options();
+        conformance::check_reopening(|| options.clone().open().unwrap()).unwrap();
+    }
 }
 
 #[test]
 fn router_over_file_and_object_storage_conforms() {
-    for server in s3_server::all() {
+    for server in servers() {
         let directories: Vec<TempDir> = (0..100).map(|_| scratch::quick()).collect();
         let next = std::sync::atomic::AtomicUsize::new(0);
         let make = || {
@@ -45,7 +42,7 @@ fn router_over_postgres_and_object_storage_conforms() {
     let Some(postgres) = postgres_server::shared() else {
         return;
     };
-    for server in s3_server::all() {
+    for server in servers() {
         let make = || RouterStorage::new(server.storage(), postgres.storage());
         assert!(conformance::check(make).unwrap().transactional);
     }
