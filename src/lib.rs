@@ -246,6 +246,7 @@ pub mod progress {
 /// Reports of operations. All report types implement `Serialize`.
 pub mod report {
     pub use crate::crypto::{CryptoReport, FipsBuild, Implementation, crypto_report};
+    pub use crate::lifecycle::archive_journal::JournalArchiveReport;
     pub use crate::lifecycle::holds::HoldInfo;
     pub use crate::lifecycle::report::{ErasureReport, ExpungeReport, GarbageReport};
     pub use crate::rotation::key_usage::{KeyCount, KeyUsage};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::audit::archived;
 use crate::audit::fault::{AuditFault, FaultKind};
 use crate::audit::hex::Hex;
 use crate::audit::journal_source::JournalSource;
@@ -22,6 +23,8 @@ pub(super) struct CutChains {
     reported: HashSet<WriterId>,
     /// All accepted restores; `None` until a chain is cut.
     restores: Option<Vec<AcceptedRestorePage>>,
+    /// The archived pages; `None` until a chain is cut.
+    archived: Option<HashSet<PageId>>,
 }
 
 #[derive(Clone, Copy)]
@@ -46,6 +49,7 @@ impl CutChains {
             read: HashMap::new(),
             reported: HashSet::new(),
             restores: None,
+            archived: None,
         }
     }
 
@@ -86,6 +90,9 @@ impl CutChains {
             {
                 continue;
             }
+            if self.is_archived(source, head)? {
+                continue;
+            }
             if self.is_before_restore(source, id)? {
                 break;
             }
@@ -100,6 +107,14 @@ impl CutChains {
             });
         }
         Ok(faults)
+    }
+
+    fn is_archived(&mut self, source: &dyn JournalSource, page: &PageId) -> Result<bool> {
+        let archived = match self.archived.take() {
+            Some(archived) => archived,
+            None => archived::pages(source)?,
+        };
+        Ok(self.archived.insert(archived).contains(page))
     }
 
     fn may_be_cut(&self, head: &PageId) -> bool {

@@ -61,6 +61,10 @@ pub enum FaultKind {
     /// pages. The fault names the first missing page. The iterator returns the fault after the entries of
     /// the page that saw the chain.
     Cut,
+    /// Pages of the time range were moved to an archive, which is not attached: see
+    /// [`AuditTrail::with_archive`](crate::audit::AuditTrail::with_archive). The fault names the last
+    /// archived page, and `after` is the time up to which pages were archived.
+    Archived,
 }
 
 impl From<PageFault> for FaultKind {

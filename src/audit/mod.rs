@@ -10,6 +10,7 @@
 
 mod accesses;
 mod activity;
+mod archived;
 mod auditor;
 mod authority;
 mod chain_entries;
@@ -30,6 +31,7 @@ mod hex;
 pub(crate) mod journal_source;
 mod resolve;
 mod sealing;
+mod source_with_archive;
 mod target_fields;
 pub(crate) mod time;
 mod unreadable;
@@ -43,6 +45,7 @@ use crate::error::Result;
 use crate::id::{RecordId, Subject};
 pub use crate::journal::AccessKind;
 use crate::journal::Operation;
+use crate::storage::Storage;
 use crate::telemetry;
 pub use accesses::{Access, AccessDay, AccessReport};
 pub use activity::{ActivityReport, SubjectActivity};
@@ -60,6 +63,7 @@ pub use hex::Hex;
 use journal_source::JournalSource;
 use resolve::Names;
 pub use sealing::{Sealing, SealingCheck};
+use source_with_archive::SourceWithArchive;
 pub use time::{TimeRange, Timestamp};
 pub use unreadable::UnreadableParts;
 pub use walk::{AuditEntries, AuditItem};
@@ -96,6 +100,18 @@ impl AuditTrail {
         Self {
             source,
             names: Names::default(),
+        }
+    }
+
+    /// Reads archived journal pages from `archive` too. `archive` is the storage that
+    /// [`Session::archive_journal`](crate::Session::archive_journal) filled. Several archives can be
+    /// added, one after the other.
+    #[must_use]
+    pub fn with_archive(self, archive: Arc<dyn Storage>) -> Self {
+        let source = SourceWithArchive::new(self.source, archive);
+        Self {
+            source: Arc::new(source),
+            ..self
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::audit::archived;
 use crate::audit::chain_entries::{ChainEntries, ItemPlace, PAGES_AT_FIRST, first_order};
 use crate::audit::cut_chains::CutChains;
 use crate::audit::entry::AuditEntry;
@@ -78,6 +79,8 @@ pub struct AuditEntries {
     /// Number of pages that were not opened, because their filter lacks the subject.
     passed_over: u64,
     cut_chains: CutChains,
+    /// Fault of archived pages, until it is returned.
+    archived: Option<AuditFault>,
     ended: bool,
 }
 
@@ -107,6 +110,7 @@ impl AuditEntries {
             returned: None,
             passed_over: 0,
             cut_chains: CutChains::new(window),
+            archived: None,
             ended: false,
         })
     }
@@ -138,6 +142,9 @@ impl AuditEntries {
             let since = self.returned.map(|place| place.order);
             self.pending = Some(self.window.writers(self.source.storage(), since)?);
             self.source.renew_keys()?;
+            if self.returned.is_none() {
+                self.archived = archived::fault(&*self.source, &self.window)?;
+            }
         }
         Ok(())
     }
@@ -151,6 +158,10 @@ impl AuditEntries {
 
     fn step(&mut self) -> Result<Option<AuditItem>> {
         self.list_chains()?;
+        if let Some(fault) = self.archived.take() {
+            self.returned = Some(ItemPlace::FIRST);
+            return Ok(Some(AuditItem::Fault(fault)));
+        }
         loop {
             self.begin_chains()?;
             let Some(mut chain) = self.chains.pop() else {

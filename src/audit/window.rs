@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::error::Result;
-use crate::format::storage_keys::{self, UNDATED};
+use crate::format::storage_keys::{self, SUMMARIES, UNDATED};
 use crate::journal::{self, CHAIN_SPAN, QUEUED_MAX, WriterId};
 use crate::storage::Storage;
 
@@ -37,10 +37,15 @@ impl Window {
         let first = since.map_or(0, first_start).max(self.first);
         let end = |until: i64| until.saturating_add(CHAIN_SPAN + QUEUED_MAX);
         let end = self.until.map_or(UNDATED, end).min(UNDATED);
-        let mut found = journal::writers(storage, UNDATED..)?;
+        let mut found = journal::writers(storage, UNDATED..SUMMARIES)?;
         let dated = (Bound::Included(first), Bound::Excluded(end));
         found.extend(journal::writers(storage, dated)?);
         Ok(found.into())
+    }
+
+    /// Returns `true` if the range begins before a time.
+    pub(super) fn begins_before(&self, time: i64) -> bool {
+        self.first < time
     }
 
     /// Returns `true` if the chain can contain entries of the range.

@@ -72,6 +72,7 @@ impl Error {
             | Self::NoSuchKey => Kind::NotFound,
             Self::Locked | Self::RootKeyChanged => Kind::Locked,
             Self::ReadOnly => Kind::ReadOnly,
+            Self::HasFindings | Self::ArchiveDiffers => Kind::Conflict,
             Self::NotEmpty
             | Self::HeaderPresent
             | Self::StaleKit

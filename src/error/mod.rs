@@ -117,6 +117,16 @@ pub enum Error {
         "a record of the plan was written since the restore, and expunging it would destroy these versions too; leave the item out, then copy what is to stay and call Session::expunge"
     )]
     RecordRewritten,
+    /// The verification before an operation has findings.
+    #[error(
+        "the verification has findings, so nothing was changed; read the report of Vault::verify, and resolve the findings first"
+    )]
+    HasFindings,
+    /// The archive contains another page in the place of a journal page.
+    #[error(
+        "the archive has another journal page in the place of one, so no page was deleted; use the archive of this vault, or an empty one"
+    )]
+    ArchiveDiffers,
     /// The vault was locked.
     #[error("the vault is locked; open it again with a credential")]
     Locked,

@@ -114,7 +114,8 @@ pub(crate) const COVERAGE: &[u8] = b"a";
 
 /// The id of a journal writer: the time at which the writer began its chain, and 10 random bytes.
 /// The time is a big-endian 48-bit number of milliseconds since 1970, so that a scan returns chains
-/// in the order of their beginning. The first bit marks an undated chain.
+/// in the order of their beginning. The first bit marks an undated chain, and both first bits mark a chain of
+/// page summaries.
 pub type WriterId = [u8; 16];
 
 /// The id of a journal page: the writer of its chain, and its position in the chain.
@@ -140,6 +141,8 @@ fields! { ChainHead { page digest } }
 
 /// First bit of the id of a writer whose chain is undated: its entries can have any time.
 pub(crate) const UNDATED: i64 = 1 << 47;
+/// First two bits of the id of a writer whose chain contains summaries of archived pages.
+pub(crate) const SUMMARIES: i64 = UNDATED + (1 << 46);
 
 /// Returns the first 6 bytes of a writer id as a number, which contains the start of the chain and the
 /// mark of an undated chain.
@@ -150,15 +153,28 @@ pub(crate) fn chain_start(writer: &WriterId) -> i64 {
 
 /// Returns the time at which a chain began, which its writer id contains.
 pub(crate) fn chain_began(writer: &WriterId) -> i64 {
-    chain_start(writer) & (UNDATED - 1)
+    match chain_start(writer) {
+        marked @ UNDATED.. => marked & (SUMMARIES - UNDATED - 1),
+        start => start,
+    }
 }
 
-/// Returns `true` for a chain whose entries can have any time.
+/// Returns `true` for a chain whose entries can have any time, such as a chain of summaries.
 pub(crate) fn is_undated(writer: &WriterId) -> bool {
     chain_start(writer) >= UNDATED
 }
 
-/// Returns the first 6 bytes of the id of a writer whose chain begins at `time`. For an undated chain,
+/// Returns `true` for a chain that contains summaries of archived pages.
+pub(crate) fn is_of_summaries(writer: &WriterId) -> bool {
+    chain_start(writer) >= SUMMARIES
+}
+
+/// Returns the start of a marked chain that begins at `time`.
+pub(crate) fn marked_start(mark: i64, time: i64) -> i64 {
+    mark + time.clamp(0, SUMMARIES - UNDATED - 1)
+}
+
+/// Returns the first 6 bytes of the id of a writer whose chain begins at `time`. For a marked chain,
 /// `time` contains the mark.
 pub(crate) fn chain_time(time: i64) -> [u8; 6] {
     let [_, _, time @ ..] = time.clamp(0, 2 * UNDATED - 1).to_be_bytes();

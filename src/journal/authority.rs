@@ -164,9 +164,10 @@ fn tag_of(
 }
 
 /// Returns `true` if an auditor may write this page: each entry records that the journal was
-/// opened or read, and the page records no heads of other chains.
+/// opened or read, and the page contains no heads of other chains and no summaries of archived pages.
 pub(super) fn is_of_auditor(page: &Page) -> bool {
     page.seen.is_empty()
+        && page.summaries.is_none()
         && page.entries.iter().all(|entry| {
             entry.operation == Operation::ReadJournal
                 && match entry.target {

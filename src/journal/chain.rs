@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, COVERAGE, WriterId};
 use crate::journal::authority::{KeyNumbers, PageKind, Sealer};
-use crate::journal::chain_span::PageTimes;
+use crate::journal::chain_span::{PageTimes, new_writer};
 use crate::journal::coverage::{Coverage, CoveredHeads};
 use crate::journal::entry::EntryDraft;
 use crate::journal::page::{ChainHead, Page, Stage};
@@ -389,12 +389,4 @@ impl Chain {
             deferred: true,
         }))
     }
-}
-
-fn new_writer(start: i64) -> Result<WriterId> {
-    let mut writer = crypto::fresh::<16>()?;
-    if let Some(place) = writer.first_chunk_mut() {
-        *place = storage_keys::chain_time(start);
-    }
-    Ok(writer)
 }

@@ -4,6 +4,8 @@
 //! Guarantees: each page of a dated chain has only entries within the period, and no entry whose clock
 //! was behind. Other pages go into undated chains, which each report reads.
 
+use crate::crypto;
+use crate::error::Result;
 use crate::format::storage_keys::{self, UNDATED, WriterId};
 use crate::journal::entry::EntryDraft;
 
@@ -50,7 +52,7 @@ impl PageTimes {
             true => self.first,
             false => {
                 let began = former.map_or(self.first, storage_keys::chain_began);
-                UNDATED + began.clamp(0, UNDATED - 1)
+                storage_keys::marked_start(UNDATED, began)
             }
         }
     }
@@ -70,4 +72,13 @@ impl PageTimes {
         let is_short = self.last.saturating_sub(self.first) < CHAIN_SPAN;
         is_short && !self.is_late && (0..UNDATED).contains(&self.first)
     }
+}
+
+/// Returns a new writer id for a chain with this start.
+pub(super) fn new_writer(start: i64) -> Result<WriterId> {
+    let mut writer = crypto::fresh::<16>()?;
+    if let Some(place) = writer.first_chunk_mut() {
+        *place = storage_keys::chain_time(start);
+    }
+    Ok(writer)
 }

@@ -6,13 +6,14 @@
 //! believed only if it is named in this way.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
 use crate::format::storage_keys::{ChainHead, PageId, WriterId, journal_chain, journal_page_of};
 use crate::journal::page::PageHead;
 use crate::journal::page_keys::{PageError, PageKeys};
+use crate::journal::stored_summaries::StoredSummaries;
 use crate::storage::{Projection, Scan, Storage, scan_page};
 
 const PAGES_PER_SCAN: usize = 32;
@@ -42,6 +43,9 @@ impl ClosedPages {
     /// Reads the chains that `heads` name, directly or through other covered pages. `closed` are the
     /// numbers of the closed journal keys.
     ///
+    /// A summary of an archived page stands for the page, if the page that contains the summary is itself
+    /// believed.
+    ///
     /// # Errors
     /// Errors of the storage.
     pub fn read(
@@ -50,19 +54,46 @@ impl ClosedPages {
         closed: HashSet<u32>,
         heads: Vec<ChainHead>,
     ) -> Result<Self> {
-        let mut closed_pages = Self {
-            closed,
-            ..Self::default()
-        };
+        if closed.is_empty() && heads.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut pending = ArchivedPages::read(storage, keys)?;
+        let mut believed = BTreeMap::new();
+        loop {
+            let closed_pages = Self {
+                closed: closed.clone(),
+                ..Self::default()
+            };
+            let chains = ClosedChains {
+                storage,
+                keys,
+                archived: &believed,
+            };
+            let closed_pages = closed_pages.covering(&chains, heads.clone())?;
+            let is_proven = |archived: &mut ArchivedPages| closed_pages.proves(archived);
+            let proven: Vec<_> = pending.extract_if(.., is_proven).collect();
+            if proven.is_empty() {
+                return Ok(closed_pages);
+            }
+            believed.extend(proven.into_iter().flat_map(|archived| archived.pages));
+        }
+    }
+
+    fn covering(mut self, chains: &ClosedChains<'_, '_>, heads: Vec<ChainHead>) -> Result<Self> {
         let mut named = heads;
         while let Some(head) = named.pop() {
             let writer = head.page.writer;
-            if let Entry::Vacant(chain) = closed_pages.chains.entry(writer) {
-                chain.insert(read_runs(storage, keys, &writer)?);
+            if let Entry::Vacant(chain) = self.chains.entry(writer) {
+                chain.insert(chains.read_runs(&writer)?);
             }
-            named.extend(closed_pages.cover(&head));
+            named.extend(self.cover(&head));
         }
-        Ok(closed_pages)
+        Ok(self)
+    }
+
+    /// Returns `true` if the page that contains these summaries is believed.
+    fn proves(&self, archived: &ArchivedPages) -> bool {
+        !self.closed.contains(&archived.number) || self.covers(&archived.id, &archived.digest)
     }
 
     /// Covers the page that `head` names and the pages before it. Returns the heads on the pages that
@@ -135,37 +166,105 @@ impl ClosedPages {
     }
 }
 
-/// Reads all pages of a chain that open, as runs of linked pages.
-fn read_runs(storage: &dyn Storage, keys: &PageKeys<'_>, writer: &WriterId) -> Result<Vec<Run>> {
-    let mut runs: Vec<Run> = Vec::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = scan_page(
-            storage,
-            Scan {
-                prefix: &journal_chain(writer),
-                after: after.as_deref(),
-                limit: PAGES_PER_SCAN,
-                projection: Projection::Values,
-            },
-        )?;
-        for item in &page.items {
-            if let Some(id) = journal_page_of(&item.key) {
-                add_page(&mut runs, keys, &id, &item.value);
-            }
+/// Archived pages of one page with summaries.
+struct ArchivedPages {
+    /// The page that contains the summaries.
+    id: PageId,
+    digest: Digest,
+    /// Number of the journal key that seals the page.
+    number: u32,
+    pages: Vec<(PageId, LinkedPage)>,
+}
+
+/// What links a page to other pages.
+#[derive(Clone)]
+struct LinkedPage {
+    digest: Digest,
+    previous: Digest,
+    seen: Vec<ChainHead>,
+}
+
+impl ArchivedPages {
+    fn read(storage: &dyn Storage, keys: &PageKeys<'_>) -> Result<Vec<Self>> {
+        let mut found = Vec::new();
+        StoredSummaries { storage, keys }.each(&mut |id, value, page| {
+            let Ok(head) = PageHead::parse(value) else {
+                return;
+            };
+            let summaries = page.summaries.iter().flat_map(|summaries| &summaries.pages);
+            let pages = summaries.map(|summary| {
+                let linked = LinkedPage {
+                    digest: summary.head.digest,
+                    previous: summary.page().previous,
+                    seen: summary.page().seen.clone(),
+                };
+                (summary.head.page, linked)
+            });
+            found.push(Self {
+                id,
+                digest: crypto::sha256(&[value]),
+                number: head.number,
+                pages: pages.collect(),
+            });
+        })?;
+        Ok(found)
+    }
+}
+
+/// The chains whose pages a closing can cover.
+struct ClosedChains<'a, 'k> {
+    storage: &'a dyn Storage,
+    keys: &'a PageKeys<'k>,
+    /// The archived pages of which believed pages contain summaries.
+    archived: &'a BTreeMap<PageId, LinkedPage>,
+}
+
+impl ClosedChains<'_, '_> {
+    /// Reads all pages of a chain that open, archived pages included, as runs of linked pages.
+    fn read_runs(&self, writer: &WriterId) -> Result<Vec<Run>> {
+        let mut runs: Vec<Run> = Vec::new();
+        let page = |sequence| PageId {
+            writer: *writer,
+            sequence,
+        };
+        let archived = self.archived.range(page(0)..=page(u64::MAX));
+        for (id, linked) in archived {
+            add_page(&mut runs, id, linked.clone());
         }
-        match (page.items.into_iter().next_back(), page.more) {
-            (_, false) => return Ok(runs),
-            (Some(last), true) => after = Some(last.key),
-            (None, true) => return Err(Error::Contended),
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = scan_page(
+                self.storage,
+                Scan {
+                    prefix: &journal_chain(writer),
+                    after: after.as_deref(),
+                    limit: PAGES_PER_SCAN,
+                    projection: Projection::Values,
+                },
+            )?;
+            for item in &page.items {
+                if let Some(id) = journal_page_of(&item.key)
+                    && !self.archived.contains_key(&id)
+                    && let Ok(page) = self.keys.open(&item.value, &id)
+                {
+                    let linked = LinkedPage {
+                        digest: crypto::sha256(&[&item.value]),
+                        previous: page.previous,
+                        seen: page.seen,
+                    };
+                    add_page(&mut runs, &id, linked);
+                }
+            }
+            match (page.items.into_iter().next_back(), page.more) {
+                (_, false) => return Ok(runs),
+                (Some(last), true) => after = Some(last.key),
+                (None, true) => return Err(Error::Contended),
+            }
         }
     }
 }
 
-fn add_page(runs: &mut Vec<Run>, keys: &PageKeys<'_>, id: &PageId, value: &[u8]) {
-    let Ok(page) = keys.open(value, id) else {
-        return;
-    };
+fn add_page(runs: &mut Vec<Run>, id: &PageId, page: LinkedPage) {
     let continues = runs.last().is_some_and(|run| {
         run.first + run.digests.len() as u64 == id.sequence
             && run.digests.last() == Some(&page.previous)
@@ -181,6 +280,6 @@ fn add_page(runs: &mut Vec<Run>, keys: &PageKeys<'_>, id: &PageId, value: &[u8])
     if let Some(run) = runs.last_mut() {
         let index = run.digests.len();
         run.seen.extend(page.seen.iter().map(|head| (index, *head)));
-        run.digests.push(crypto::sha256(&[value]));
+        run.digests.push(page.digest);
     }
 }

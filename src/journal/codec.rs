@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::Error;
 use crate::format::codec::{
-    Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
+    self, Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers,
+    refused,
 };
 use crate::journal::authority::PageKind;
 use crate::journal::entry::{
@@ -15,6 +16,10 @@ use crate::journal::page::{Entry, Page, Stage};
 use crate::journal::{AccessOutcome, Operation};
 
 impl Body for Page {}
+
+/// The extension of a page that contains summaries of archived pages. It is critical, because without the
+/// summaries a reader misses pages.
+const SUMMARIES: u16 = 0x8001;
 
 fields! { Context { actor purpose request organization under_break_glass } }
 fields! { EntryTexts { reason consent note } }
@@ -47,54 +52,84 @@ codes! { Operation AccessOutcome }
 
 impl Encode for Page {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
-        self.previous.encode(encoder)?;
-        self.began.encode(encoder)?;
-        self.latest.encode(encoder)?;
-        self.seen.encode(encoder)?;
-        self.contexts.encode(encoder)?;
-        self.subjects.encode(encoder)?;
-        let subjects: HashMap<_, _> = self.subjects.iter().zip(0_u16..).collect();
-        (self.entries.len() as u64).encode(encoder)?;
-        for entry in &self.entries {
-            let subject = entry.target.subject();
-            let subject = subject.and_then(|subject| subjects.get(subject).copied());
-            encode_entry(entry, subject.unwrap_or_default(), encoder)?;
+        encode_content(self, encoder)?;
+        let Some(summaries) = &self.summaries else {
+            return self.extensions.encode(encoder);
+        };
+        // No extension that this release keeps has a greater number.
+        let summaries = codec::encode_extension(summaries)?;
+        let extensions = self.extensions.iter();
+        (self.extensions.len() as u64 + 1).encode(encoder)?;
+        for extension in extensions {
+            extension.encode(encoder)?;
         }
-        self.extensions.encode(encoder)
+        (SUMMARIES, summaries).encode(encoder)
     }
 }
 
 impl<C> Decode<C> for Page {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
-        let previous = Decode::decode(decoder)?;
-        let began = Decode::decode(decoder)?;
-        let latest = Decode::decode(decoder)?;
-        let seen = Decode::decode(decoder)?;
-        let contexts: Vec<Context> = Decode::decode(decoder)?;
-        let subjects: Vec<SubjectRef> = Decode::decode(decoder)?;
-        // Refuse duplicate subjects; otherwise encoding the decoded page could produce other bytes.
-        let unique: HashSet<_> = subjects.iter().collect();
-        if unique.len() < subjects.len() {
-            return Err(refused(Error::Malformed));
-        }
-        let count = u64::decode(decoder)?;
-        let mut entries = Vec::new();
-        for _ in 0..count {
-            decoder.claim_container_read::<Entry>(1)?;
-            entries.push(decode_entry(decoder, contexts.len(), &subjects)?);
-        }
+        let page = decode_content(decoder)?;
+        let mut stored: Vec<(u16, Vec<u8>)> = Decode::decode(decoder)?;
+        let summaries = stored.pop_if(|(number, _)| *number == SUMMARIES);
+        let summaries = summaries.map(|(_, content)| codec::decode_extension(&content));
         Ok(Self {
-            previous,
-            began,
-            latest,
-            seen,
-            contexts,
-            subjects,
-            entries,
-            extensions: extensions(Decode::decode(decoder)?)?,
-            kind: PageKind::Vault,
+            summaries: summaries.transpose()?,
+            extensions: extensions(stored)?,
+            ..page
         })
     }
+}
+
+/// Encodes a page without its extensions.
+pub(super) fn encode_content<E: Encoder>(page: &Page, encoder: &mut E) -> Encoded {
+    page.previous.encode(encoder)?;
+    page.began.encode(encoder)?;
+    page.latest.encode(encoder)?;
+    page.seen.encode(encoder)?;
+    page.contexts.encode(encoder)?;
+    page.subjects.encode(encoder)?;
+    let subjects: HashMap<_, _> = page.subjects.iter().zip(0_u16..).collect();
+    (page.entries.len() as u64).encode(encoder)?;
+    for entry in &page.entries {
+        let subject = entry.target.subject();
+        let subject = subject.and_then(|subject| subjects.get(subject).copied());
+        encode_entry(entry, subject.unwrap_or_default(), encoder)?;
+    }
+    Ok(())
+}
+
+/// Decodes a page without its extensions.
+pub(super) fn decode_content<C, D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Page> {
+    let previous = Decode::decode(decoder)?;
+    let began = Decode::decode(decoder)?;
+    let latest = Decode::decode(decoder)?;
+    let seen = Decode::decode(decoder)?;
+    let contexts: Vec<Context> = Decode::decode(decoder)?;
+    let subjects: Vec<SubjectRef> = Decode::decode(decoder)?;
+    // Refuse duplicate subjects; otherwise encoding the decoded page could produce other bytes.
+    let unique: HashSet<_> = subjects.iter().collect();
+    if unique.len() < subjects.len() {
+        return Err(refused(Error::Malformed));
+    }
+    let count = u64::decode(decoder)?;
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        decoder.claim_container_read::<Entry>(1)?;
+        entries.push(decode_entry(decoder, contexts.len(), &subjects)?);
+    }
+    Ok(Page {
+        previous,
+        began,
+        latest,
+        seen,
+        contexts,
+        subjects,
+        entries,
+        summaries: None,
+        extensions: Vec::new(),
+        kind: PageKind::Vault,
+    })
 }
 
 /// Checks that the numbers of the extensions are strictly ascending and not critical. This release

@@ -264,6 +264,9 @@ operations! {
     /// A restore was planned.
     47 PlanRestore "plan a restore"
         [Auditing, Administered, false, None, None, Verify]
+    /// Journal pages were moved to an archive.
+    48 ArchiveJournal "archive journal pages"
+        [Governing, Administered, false, None, None, Archive]
 }
 
 impl Operation {

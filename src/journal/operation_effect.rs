@@ -84,6 +84,8 @@ pub(crate) enum FhirEvent {
     ReadLog,
     /// Keys left the vault.
     Export,
+    /// Journal pages were archived.
+    Archive,
     /// The access policy was overridden.
     Override,
     /// The security configuration was read.

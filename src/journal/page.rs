@@ -14,6 +14,7 @@ use crate::journal::entry::{
     Context, EntryDraft, EntryTexts, RecordRef, SealedEntry, SubjectRef, Target,
 };
 use crate::journal::filter::FilterDraft;
+use crate::journal::page_summary::Summaries;
 use crate::journal::{AccessOutcome, Operation};
 
 /// The stage of a journal entry relative to its change: settled or announced.
@@ -86,6 +87,8 @@ pub struct Page {
     pub subjects: Vec<SubjectRef>,
     /// Entries of the page.
     pub entries: Vec<Entry>,
+    /// Summaries of archived pages; `None` except in a chain of summaries.
+    pub summaries: Option<Summaries>,
     /// Extensions of later releases: number and content.
     pub(super) extensions: Vec<(u16, Vec<u8>)>,
     /// Kind of the writer. The head of the stored page contains the kind, not the body.
@@ -131,6 +134,7 @@ impl Page {
             contexts: contexts.rows,
             subjects: subjects.rows,
             entries,
+            summaries: None,
             extensions: Vec::new(),
             kind: PageKind::Vault,
         })

@@ -208,6 +208,15 @@ pub fn open_heads(storage: &dyn Storage, keys: &PageKeys<'_>) -> Result<Vec<Chai
     Ok(open)
 }
 
+/// Returns the page that proves which heads are covered, if any.
+///
+/// # Errors
+/// Errors of the storage.
+pub fn covering_page(storage: &dyn Storage, sealer: &Sealer) -> Result<Option<PageId>> {
+    let coverage = believed(storage, sealer)?;
+    Ok(coverage.map(|coverage| coverage.page.page))
+}
+
 /// Returns the stored object of covered heads if it opens, and if the page that it names is stored.
 fn believed(storage: &dyn Storage, sealer: &Sealer) -> Result<Option<Coverage>> {
     let stored = read_each(storage, &[COVERAGE])?.pop().flatten();

@@ -15,7 +15,7 @@ use crate::storage::{CommitError, Transaction};
 
 /// Maximum number of attempts to write one page, while other processes change the header or write to
 /// the same chain.
-const PAGE_ATTEMPTS: u32 = 16;
+pub(super) const PAGE_ATTEMPTS: u32 = 16;
 
 impl Writer {
     /// Commits one page, with as many waiting changes and entries as fit.
@@ -262,7 +262,7 @@ fn transactions(changes: &mut [QueuedChange]) -> impl Iterator<Item = &mut Trans
         .map(|waiting| &mut waiting.change.transaction)
 }
 
-fn commit_failure(error: CommitError) -> Error {
+pub(super) fn commit_failure(error: CommitError) -> Error {
     match error {
         CommitError::Io(error) => error.into(),
         _ => Error::CommitUnknown,

@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId, journal_page_of};
 use crate::journal::authority::PageKind;
-use crate::journal::page::Page;
+use crate::journal::page::{ChainHead, Page};
 use crate::journal::page_keys::{PageError, PageKeys};
+use crate::journal::page_summary::PageSummary;
 use crate::storage::{Projection, Scan, Storage, scan_page};
 
 const PAGES_PER_SCAN: usize = 32;
@@ -85,6 +86,17 @@ impl Cursor {
             is_last_unread: false,
             kind: None,
             subject: None,
+        }
+    }
+
+    /// Returns the position behind an archived page, by its summary.
+    pub fn behind(summary: &PageSummary) -> Self {
+        let ChainHead { page, digest } = summary.head;
+        Self {
+            next: page.sequence.saturating_add(1),
+            last: Some(digest),
+            kind: Some(summary.kind),
+            ..Self::new(page.writer)
         }
     }
 

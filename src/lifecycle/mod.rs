@@ -5,6 +5,7 @@
 //! call finishes an operation that a crash interrupted.
 //! Must not know: the actor, or the policy's decision.
 
+pub(crate) mod archive_journal;
 pub(crate) mod erase;
 pub(crate) mod expunge;
 pub(crate) mod garbage;

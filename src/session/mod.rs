@@ -1,6 +1,7 @@
 //! Sessions, through which an app accesses records and subjects as one actor for one purpose.
 
 mod accept_restore;
+mod archive_journal;
 mod audit;
 mod audit_target;
 mod backup;

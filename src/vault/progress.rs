@@ -38,6 +38,8 @@ pub enum Phase {
     Verifying,
     /// Writes an archive; the unit is bytes of the archive.
     Archiving,
+    /// Moves journal pages to an archive; the unit is pages.
+    ArchivingJournal,
 }
 
 impl fmt::Display for Phase {
@@ -53,6 +55,7 @@ impl fmt::Display for Phase {
             Self::Collecting => "collecting garbage",
             Self::Verifying => "verifying the vault",
             Self::Archiving => "writing an archive",
+            Self::ArchivingJournal => "archiving journal pages",
         })
     }
 }

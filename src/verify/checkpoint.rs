@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::journal::checkpoint::Checkpoint;
-use crate::journal::{self, AccessOutcome, Operation, Target};
+use crate::journal::{AccessOutcome, Operation, Target};
 use crate::telemetry;
 use crate::vault::Vault;
 use crate::verify::Verification;
@@ -45,7 +45,8 @@ impl Verification {
         let Some(checkpoint) = self.checkpoint else {
             return Ok(());
         };
-        let standing = journal::digest_of(&*self.vault.core.store.storage, &checkpoint.page)?;
+        let storage = &*self.vault.core.store.storage;
+        let standing = self.walk.digest_of(storage, &checkpoint.page)?;
         let restored = self.report.restores.iter();
         let restored = restored.map(|restore| restore.at).max();
         let standing = match standing {

@@ -7,10 +7,11 @@ use std::ops::Range;
 use crate::crypto::Digest;
 use crate::error::Result;
 use crate::journal::{
-    self, AccessOutcome, ChainHead, Entry, Finding, Operation, Page, PageFault, PageId, Stage,
-    Target,
+    AccessOutcome, ChainHead, Entry, Finding, Operation, Page, PageFault, PageId, PageSummary,
+    Stage, Target,
 };
 use crate::storage::Storage;
+use crate::vault::header::OpenHeader;
 use crate::verify::expected_state::{Origin, RecordKey, bucket, fact_of};
 use crate::verify::journal_fault::{JournalFault, JournalFinding};
 use crate::verify::page_findings::{PageRanges, accepted_finding, is_shrunk};
@@ -98,8 +99,13 @@ impl JournalScan {
     /// Reports pages that were seen earlier and are no longer stored. Pages seen before an accepted
     /// restore are exempt, because the page of that restore contains the heads of the chains that
     /// existed then.
-    pub(super) fn find_cuts(&mut self, storage: &dyn Storage, walk: &JournalWalk) -> Result<()> {
-        let mut cuts: HashMap<_, Range<u64>> = HashMap::new();
+    pub(super) fn find_cuts(
+        &mut self,
+        storage: &dyn Storage,
+        header: &OpenHeader,
+        walk: &mut JournalWalk,
+    ) -> Result<()> {
+        let mut lost = Vec::new();
         // An accepted gap must not hide the loss of a page that was written and seen since.
         self.findings
             .retain(|finding| !is_accepted_gap(&self.accepted, finding));
@@ -114,7 +120,7 @@ impl JournalScan {
             if reported.contains(&page) || !seen.by.iter().any(counts) {
                 continue;
             }
-            match journal::digest_of(storage, &page)? {
+            match walk.digest_of(storage, &page)? {
                 Some(digest) if digest == seen.digest => {}
                 Some(_) => self.findings.push(JournalFinding {
                     fault: JournalFault::Replaced,
@@ -122,12 +128,19 @@ impl JournalScan {
                     page: page.sequence,
                     pages: 1,
                 }),
-                None => {
-                    let end = page.sequence.saturating_add(1);
-                    let cut = cuts.entry(page.writer).or_insert(page.sequence..end);
-                    cut.end = end;
-                }
+                None => lost.push(page),
             }
+        }
+        if !lost.is_empty() {
+            // Another process may have archived the pages since they were read.
+            walk.read_new_summaries(storage, header, self)?;
+            lost.retain(|page| !walk.is_archived(page));
+        }
+        let mut cuts: HashMap<_, Range<u64>> = HashMap::new();
+        for page in lost {
+            let end = page.sequence.saturating_add(1);
+            let cut = cuts.entry(page.writer).or_insert(page.sequence..end);
+            cut.end = end;
         }
         let cuts = cuts.into_iter().map(|(writer, cut)| JournalFinding {
             fault: JournalFault::Cut,
@@ -288,6 +301,25 @@ impl JournalVisitor for JournalScan {
         self.add_restore(page);
         if is_restore(page) {
             self.restored_at.push(by);
+        }
+    }
+
+    fn archived(&mut self, chain: u32, summary: &PageSummary) {
+        if self.is_complete {
+            return;
+        }
+        let PageId { sequence, .. } = summary.head.page;
+        if self.gap.take() == Some(chain) {
+            self.close_gap(chain, sequence);
+        }
+        self.counts.archived_pages += 1;
+        let by = WalkPosition {
+            chain,
+            sequence,
+            index: 0,
+        };
+        for seen in &summary.page().seen {
+            self.add_seen(seen, by);
         }
     }
 

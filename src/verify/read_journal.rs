@@ -69,7 +69,7 @@ impl Verification {
         for head in own_head.into_iter().chain(closed_heads) {
             self.scan.add_seen(&head, WalkPosition::NEVER);
         }
-        self.scan.find_cuts(storage, &self.walk)?;
+        self.scan.find_cuts(storage, header, &mut self.walk)?;
         self.scan.is_complete = true;
         let restored = !self.scan.restores.is_empty();
         self.scan.subjects.finish_scan(&self.walk, restored);

@@ -231,7 +231,9 @@ pub struct Counts {
     pub chains: u64,
     /// Number of journal pages that open.
     pub pages: u64,
-    /// Number of journal entries on these pages.
+    /// Number of archived journal pages whose summaries stand for them.
+    pub archived_pages: u64,
+    /// Number of journal entries on the pages that open, without archived pages.
     pub entries: u64,
     /// Number of live subjects.
     pub subjects: u64,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::crypto::{ChartId, RecordTag};
 use crate::error::Result;
 use crate::id::Subject;
-use crate::journal::{AccessOutcome, Entry, Operation, Page, PageId, Target};
+use crate::journal::{AccessOutcome, Entry, Operation, Page, Target};
 use crate::storage::Storage;
 use crate::verify::Verification;
 use crate::verify::closing_proof::ClosingProof;
@@ -190,7 +190,7 @@ impl ChartHistory {
         }
         let is_undone =
             until.is_none_or(|until| candidate.stored.is_some_and(|stored| stored < until));
-        let Some(writer) = walk.writer(at.chain).filter(|_| is_undone || contested) else {
+        let Some(proof) = walk.proof_of(&at).filter(|_| is_undone || contested) else {
             return Ok(None);
         };
         Ok(Some(RestoreItem {
@@ -204,8 +204,8 @@ impl ChartHistory {
             subject: candidate.subject,
             name: candidate.name,
             proof: PageProof {
-                writer,
-                page: at.sequence,
+                writer: proof.writer,
+                page: proof.sequence,
             },
             contested,
             left_out,
@@ -222,14 +222,8 @@ struct JournalProof<'a> {
 }
 
 impl JournalProof<'_> {
-    fn page(&self, at: &WalkPosition) -> Option<PageId> {
-        let writer = self.walk.writer(at.chain)?;
-        let sequence = at.sequence;
-        Some(PageId { writer, sequence })
-    }
-
     fn proves(&self, at: &WalkPosition) -> Result<bool> {
-        match (self.proof, self.page(at)) {
+        match (self.proof, self.walk.proof_of(at)) {
             (Some(proof), Some(page)) => proof.proves(self.storage, &page),
             _ => Ok(true),
         }
@@ -241,7 +235,8 @@ impl JournalProof<'_> {
         if self.walk.is_before(earlier, later) {
             return Ok(true);
         }
-        match (self.proof, self.page(earlier), self.page(later)) {
+        let pages = (self.walk.proof_of(earlier), self.walk.proof_of(later));
+        match (self.proof, pages.0, pages.1) {
             (Some(proof), Some(earlier), Some(later)) => {
                 proof.is_before(self.storage, &earlier, &later)
             }

@@ -91,9 +91,11 @@ class Fields:
         has_destroyed: bool = True,
         found: dict[int, bytes] | None = None,
         checks: dict[int, Callable[[bytes], object]] | None = None,
+        critical: dict[int, Callable[[bytes], object]] | None = None,
     ) -> list[int]:
         """Returns the numbers of destroyed keys from extension 1. Adds all extensions to `found`, and
-        passes those with a number in `checks` to its function."""
+        passes those with a number in `checks` to its function. `critical` has functions for critical
+        extensions, which are called only if the extension is there."""
         stored = self.many(lambda: (self.u16(), self.take(self.u64())))
         numbers = [number for number, _ in stored]
         destroyed = dict(stored).get(DESTROYED_KEYS, b"") if has_destroyed else b""
@@ -102,9 +104,13 @@ class Fields:
             raise Refused("Malformed")
         for number, check in (checks or {}).items():
             check(dict(stored).get(number, b""))
+        known = critical or {}
+        for number, content in stored:
+            if number in known:
+                known[number](content)
         if found is not None:
             found.update(stored)
-        if any(number >= CRITICAL for number in numbers):
+        if any(number >= CRITICAL and number not in known for number in numbers):
             raise Refused("Unsupported")
         starts = range(0, len(destroyed), 4)
         return [int.from_bytes(destroyed[at : at + 4], "little") for at in starts]

@@ -1,7 +1,7 @@
 """Journal reader, for pages and their chains: format.md, "Journal page"."""
 
 from collections import defaultdict
-from dataclasses import dataclass, fields as fields_of
+from dataclasses import dataclass, fields as fields_of, replace
 from typing import Any
 
 from credential import Credential
@@ -22,6 +22,10 @@ FILTER_COUNTS = [2**exponent for exponent in range(2, 13)]
 # Operations that concern every subject: list subjects, accept a restore.
 ABOUT_ALL = (10, 34)
 DONE, ANNOUNCED = 0, 1
+# The extension of a page with summaries of archived pages.
+SUMMARIES = 0x8001
+# The first byte from which a writer begins that marks a chain of summaries.
+MARK_OF_SUMMARIES = 0xC0
 OPERATIONS = {
     1: "create the vault", 2: "open", 3: "lock", 4: "make writable", 5: "write a version",
     6: "retract a record", 7: "read", 8: "list versions", 9: "list records",
@@ -37,7 +41,7 @@ OPERATIONS = {
     39: "mark a honeytoken", 40: "disclose", 41: "begin a backup", 42: "end a backup",
     43: "restore a recovery kit",
     44: "rotate the journal keys", 45: "close former journal keys",
-    46: "bring journal pages home", 47: "plan a restore",
+    46: "bring journal pages home", 47: "plan a restore", 48: "archive journal pages",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
 TARGETS = range(14)
@@ -141,6 +145,9 @@ class Page:
     key_number: int
     kind: int
     steps: Steps
+    # Of a summary, the places of its entries on the archived page.
+    indexes: list[int] | None = None
+    summaries: "Summaries | None" = None
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -149,7 +156,33 @@ class Page:
             "latest": self.latest,
             "seen": [plain_fields(id) | {"digest": digest.hex()} for id, digest in self.seen],
             "entries": [entry.plain() for entry in self.entries],
+        } | ({} if self.summaries is None else {"summaries": self.summaries.plain()})
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Summary of an archived page, with the digest of the page's value."""
+
+    id: PageId
+    digest: bytes
+    page: Page
+
+    def plain(self) -> dict[str, Any]:
+        return plain_fields(self.id) | {
+            "digest": self.digest.hex(),
+            "kind": self.page.kind,
+            "indexes": self.page.indexes,
+            "page": self.page.plain(),
         }
+
+
+@dataclass(frozen=True)
+class Summaries:
+    until: int
+    pages: list[Summary]
+
+    def plain(self) -> dict[str, Any]:
+        return {"until": self.until, "pages": [page.plain() for page in self.pages]}
 
 
 @dataclass(frozen=True)
@@ -164,6 +197,12 @@ class Fault:
 class Journal:
     pages: dict[PageId, Page]
     faults: list[Fault]
+    # The archived pages, as their summaries have them.
+    archived: dict[PageId, Summary]
+
+    def all_pages(self) -> dict[PageId, Page]:
+        """Returns the stored pages, and the archived pages as their summaries have them."""
+        return self.pages | {id: summary.page for id, summary in self.archived.items()}
 
 
 def plain_fields(structure: Any) -> dict[str, Any]:
@@ -274,7 +313,7 @@ def signed_body(
 
 
 def may_be_of_auditor(page: Page) -> bool:
-    return not page.seen and all(
+    return not page.seen and page.summaries is None and all(
         entry.operation == READ_THE_JOURNAL and is_of_auditor(entry.target) for entry in page.entries
     )
 
@@ -286,6 +325,36 @@ def is_of_auditor(target: Target) -> bool:
 def decode_page(body: bytes, kind: int, key_number: int, steps: Steps) -> Page:
     fields = Fields(body)
     fields.schema()
+    page = read_content(fields, kind, key_number, steps)
+    found: list[Summaries] = []
+    read = lambda content: found.append(read_summaries(content, key_number))
+    fields.extensions(has_destroyed=False, critical={SUMMARIES: read})
+    fields.end()
+    return replace(page, summaries=found[0] if found else None)
+
+
+def read_summaries(content: bytes, key_number: int) -> Summaries:
+    fields = Fields(content)
+    until = fields.i64()
+    pages = fields.many(lambda: read_summary(fields, key_number))
+    fields.end()
+    return Summaries(until, pages)
+
+
+def read_summary(fields: Fields, key_number: int) -> Summary:
+    id, digest, kind = read_page_id(fields), fields.take(32), fields.u8()
+    if kind not in (BY_VAULT, BY_AUDITOR):
+        raise Refused("Malformed")
+    indexes = fields.many(fields.u32)
+    page = read_content(fields, kind, key_number, [])
+    is_ascending = all(one < next for one, next in zip(indexes, indexes[1:]))
+    if not is_ascending or len(indexes) != len(page.entries):
+        raise Refused("Malformed")
+    return Summary(id, digest, replace(page, indexes=indexes))
+
+
+def read_content(fields: Fields, kind: int, key_number: int, steps: Steps) -> Page:
+    """Reads a page up to its extensions."""
     previous, began, latest = fields.take(32), fields.i64(), fields.i64()
     seen = fields.many(lambda: (read_page_id(fields), fields.take(32)))
     contexts = fields.many(lambda: read_context(fields))
@@ -293,8 +362,6 @@ def decode_page(body: bytes, kind: int, key_number: int, steps: Steps) -> Page:
     if len(set(subjects)) != len(subjects):
         raise Refused("Malformed")
     entries = fields.many(lambda: read_entry(fields, began, contexts, subjects))
-    fields.extensions(has_destroyed=False)
-    fields.end()
     return Page(previous, began, latest, subjects, seen, entries, key_number, kind, steps)
 
 
@@ -376,7 +443,7 @@ def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: JournalKeys) -
         if len(key) == 25 and key.startswith(b"j")
     }
     pages: dict[PageId, Page] = {}
-    faults = missing_pages(values)
+    faults = []
     for id, value in values.items():
         try:
             pages[id] = open_page(value, vault, keys, id)
@@ -387,27 +454,56 @@ def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: JournalKeys) -
         faults.append(Fault("Forged", id))
     digests = {id: sha256(value) for id, value in values.items()}
     opened = set(pages)
-    for id, fault in uncovered(pages, digests, keys):
+    refused, archived = judge(pages, digests, keys)
+    for id, fault in refused:
         del pages[id]
         faults.append(Fault(fault, id))
-    last = {id.writer: id.sequence for id in sorted(values)}
-    for id, page in pages.items():
+    # A summary stands for its page, stored or not.
+    digests |= {id: summary.digest for id, summary in archived.items()}
+    opened |= set(archived)
+    faults += missing_pages(digests)
+    last = {id.writer: id.sequence for id in sorted(digests)}
+    all_pages = pages | {id: summary.page for id, summary in archived.items()}
+    for id, page in all_pages.items():
         before = PageId(id.writer, id.sequence - 1)
         expected = digests[before] if before in opened else bytes(32)
         if (before in opened or id.sequence == 0) and page.previous != expected:
             faults.append(Fault("Unlinked", id))
-    for seen in [closed_heads(keys), *(page.seen for page in pages.values())]:
+    for seen in [closed_heads(keys), *(page.seen for page in all_pages.values())]:
         for other, digest in seen:
             if other.sequence > last.get(other.writer, -1):
                 faults.append(Fault("Cut", other))
-            elif other in pages and digests[other] != digest:
+            elif other in all_pages and digests[other] != digest:
                 faults.append(Fault("Replaced", other))
-    return Journal(pages, faults)
+    return Journal(pages, faults, archived)
 
 
 def closed_heads(keys: JournalKeys) -> list[tuple[PageId, bytes]]:
     heads = [head for closing in keys.closings for head in closing or []]
     return [(PageId(writer, sequence), digest) for writer, sequence, digest in heads]
+
+
+def judge(
+    pages: dict[PageId, Page], digests: dict[PageId, bytes], keys: JournalKeys
+) -> tuple[list[tuple[PageId, str]], dict[PageId, Summary]]:
+    """Finds the pages under closed keys that the closings do not cover, each with its fault. Also returns
+    the archived pages, by the summaries on the pages that are believed."""
+    archived: dict[PageId, Summary] = {}
+    while True:
+        all_pages = pages | {id: summary.page for id, summary in archived.items()}
+        all_digests = digests | {id: summary.digest for id, summary in archived.items()}
+        refused = uncovered(all_pages, all_digests, keys)
+        refused = [(id, fault) for id, fault in refused if id not in archived]
+        believed = pages.keys() - {id for id, _ in refused}
+        found = {
+            summary.id: summary
+            for id in sorted(believed)
+            if id.writer[0] >= MARK_OF_SUMMARIES and pages[id].summaries is not None
+            for summary in pages[id].summaries.pages
+        }
+        if found.keys() == archived.keys():
+            return refused, archived
+        archived = found
 
 
 def uncovered(
@@ -457,13 +553,13 @@ def missing_pages(ids: dict[PageId, bytes]) -> list[Fault]:
     return faults
 
 
-def unsettled(pages: dict[PageId, Page]) -> dict[tuple[PageId, int], JournalEntry]:
-    """Returns the announced entries whose change may have happened or not."""
+def unsettled(journal: Journal) -> dict[tuple[PageId, int], JournalEntry]:
+    """Returns the announced entries on stored pages whose change may have happened or not."""
     announced = {
         (id, place): entry
-        for id, page in pages.items()
+        for id, page in journal.pages.items()
         for place, entry in enumerate(page.entries)
         if entry.stage == ANNOUNCED
     }
-    settled = {entry.target.announced() for page in pages.values() for entry in page.entries}
+    settled = {entry.target.announced() for page in journal.all_pages().values() for entry in page.entries}
     return {at: entry for at, entry in announced.items() if at not in settled}

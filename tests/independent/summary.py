@@ -34,7 +34,7 @@ class Walk:
         self.problems = [plain_fault(fault) for fault in journal.faults]
         self.check_coverage(storage)
         self.journaled = {
-            entry.target.digest for page in journal.pages.values() for entry in page.entries
+            entry.target.digest for page in journal.all_pages().values() for entry in page.entries
         }
         self.names: set[str] = set()
         # Patients first, because their names resolve the tags in the journal.
@@ -138,7 +138,7 @@ class Walk:
             "pages": len(journal.pages),
             "seen": sum(len(page.seen) for page in journal.pages.values()),
             "entries": entries,
-            "unsettled": len(unsettled(journal.pages)),
+            "unsettled": len(unsettled(journal)),
         }
 
 

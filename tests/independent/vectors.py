@@ -98,7 +98,7 @@ def ask_journal(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: O
         journal = read_journal(storage, header.vault, keys)
         faults = sorted({fault.fault for fault in journal.faults})
         outcome.what = " ".join(faults) or "ok"
-        outcome.unsettled = len(unsettled(journal.pages)) if not faults else None
+        outcome.unsettled = len(unsettled(journal)) if not faults else None
         return
     at = about["page"]
     value = storage.get(b"j" + at)

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use chartlock::audit::{Auditor, Exposed};
+use chartlock::audit::{Auditor, Exposed, Timestamp};
 use chartlock::internals::journal::{Stage as EntryStage, Target};
 use chartlock::storage::{MemoryStorage, StorageError};
 use chartlock::{
@@ -171,6 +171,12 @@ pub(crate) const ROWS: &[Row] = rows! {
     };
     "Session::bring_journal_back" "" ["bring journal pages home, done, vault"] |at| {
         at.clinician.bring_journal_back(&MemoryStorage::new(), None, because("meant")).unwrap();
+    };
+    "Session::archive_journal" "" [
+        "verify the vault, done, vault", "archive journal pages, done, vault"
+    ] |at| {
+        let before = Timestamp::from_millis(0);
+        at.clinician.archive_journal(before, &MemoryStorage::new(), because("meant")).unwrap();
     };
     "Session::plan_restore" "" ["verify the vault, done, vault", "plan a restore, done, vault"] |at| {
         at.clinician.plan_restore(None, None).unwrap();

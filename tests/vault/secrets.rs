@@ -311,6 +311,8 @@ fn every_error() -> Vec<Error> {
         ForeignHeader,
         PlanOutdated,
         RecordRewritten,
+        HasFindings,
+        ArchiveDiffers,
         Locked,
         ReadOnly,
         RootKeyChanged,

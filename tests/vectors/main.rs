@@ -23,6 +23,7 @@ mod meta_extensions;
 mod mirror;
 mod page;
 mod page_limits;
+mod page_summaries;
 mod pages;
 mod pages_refused;
 mod pages_verify;
@@ -64,7 +65,7 @@ fn committed() -> BTreeMap<String, Vec<u8>> {
 /// Builds all vectors with the second writer, and adds the steps that the second reader records.
 fn made() -> BTreeMap<String, Vec<u8>> {
     let opens = cases::all().into_iter().chain(pages::all());
-    let opens = opens.chain(coverage::all());
+    let opens = opens.chain(page_summaries::all()).chain(coverage::all());
     let opens = opens.map(|(name, archive)| {
         let vector = container::Vector::parse(&archive);
         let mut objects = container::read(&archive);
@@ -75,6 +76,7 @@ fn made() -> BTreeMap<String, Vec<u8>> {
     });
     let mut made = BTreeMap::new();
     let refused = refused::all().into_iter().chain(pages_refused::all());
+    let refused = refused.chain(page_summaries::refused());
     for (name, archive) in opens.chain(refused).chain(coverage::refused()) {
         assert!(made.insert(name, archive).is_none(), "duplicate name");
     }

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use wincode::{SchemaRead, SchemaWrite};
 
+use crate::page_summaries;
+
 #[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
 pub struct Page {
     pub schema: u16,
@@ -166,6 +168,7 @@ impl Page {
                 "digest": hex(&seen.digest),
             })
         });
+        let summaries = page_summaries::json_of(&self.extensions);
         let fields = json!({
             "previous": hex(&self.previous),
             "began": self.began,
@@ -173,7 +176,7 @@ impl Page {
             "seen": seen.collect::<Value>(),
             "entries": self.entries.iter().map(|entry| self.entry(entry)).collect::<Value>(),
         });
-        fields.to_string().into_bytes()
+        joined([fields, summaries]).to_string().into_bytes()
     }
 
     fn entry(&self, entry: &Entry) -> Value {

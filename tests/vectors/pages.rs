@@ -188,7 +188,7 @@ fn full(world: &World) -> Page {
             hold: u64::MAX,
         },
     ];
-    let mut entries: Vec<_> = (1..=47)
+    let mut entries: Vec<_> = (1..=48)
         .zip(targets.iter().cycle())
         .map(|(operation, target)| entry(operation, target.clone()))
         .collect();

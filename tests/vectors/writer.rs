@@ -1,7 +1,7 @@
 //! Second writer, written from format.md. Keys, salts and ids are derived from fixed labels instead
 //! of random numbers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::container::{Objects, write};
 use crate::formula::*;
@@ -29,6 +29,8 @@ pub struct World {
     /// Index of the journal key that seals pages.
     pub journal_key: usize,
     pub storage: Objects,
+    /// The pages of vaults that were put, by storage key.
+    pub pages: BTreeMap<Vec<u8>, Page>,
     about: Objects,
 }
 
@@ -167,6 +169,7 @@ impl World {
             entry_suite: suite,
             journal_key: 0,
             storage: Objects::new(),
+            pages: BTreeMap::new(),
             about: Objects::new(),
         };
         world.vault = world.draw16("vault id");
@@ -505,6 +508,7 @@ impl World {
 
     /// Seals a page by a vault with another filter.
     pub fn put_page_with(&mut self, at: &Place, page: &Page, filter: Filter<'_>) -> Key {
+        self.pages.insert(self.page_at(at), page.clone());
         self.put_own_page(at, &wincode::serialize(page).unwrap(), filter)
     }
 

@@ -62,6 +62,7 @@ pub(super) const SECURITY_ATTRIBUTES: Code =
     code(DICOM, "110135", "Object Security Attributes Changed");
 
 pub(super) const ACCESS: Code = code(LIFECYCLE, "access", "Access/View Record Lifecycle Event");
+pub(super) const ARCHIVE: Code = code(LIFECYCLE, "archive", "Archive Record Lifecycle Event");
 pub(super) const DESTROY: Code = code(
     LIFECYCLE,
     "destroy",

@@ -211,6 +211,6 @@ fn lifecycle(event: FhirEvent) -> Option<Code> {
         Erase | Expunge => Some(ERASED),
         Write | Read | Search | History | Disclose | Access | Hold | Unhold | Reactivate
         | SecurityAttributes | Encrypt | Destroy | Verify | Restore | Create | Start | Stop
-        | ReadLog | Export | Override | ReadConfiguration | ChangeConfiguration => None,
+        | ReadLog | Export | Archive | Override | ReadConfiguration | ChangeConfiguration => None,
     }
 }

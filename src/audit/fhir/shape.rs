@@ -58,6 +58,7 @@ impl Shape {
             Start => (APPLICATION_ACTIVITY, &[STARTED], "E", BalpPattern::Plain),
             Stop => (APPLICATION_ACTIVITY, &[STOPPED], "E", BalpPattern::Plain),
             ReadLog => (AUDIT_LOG_USED, &[], "R", BalpPattern::Plain),
+            Archive => (ARCHIVE, &[], "U", BalpPattern::Plain),
             Export => (EXPORT, &[], "R", BalpPattern::Plain),
             Override => (
                 SECURITY_ALERT,

@@ -80,6 +80,33 @@ pub(crate) fn decode<T: Body>(bytes: &[u8]) -> Result<T> {
     }
 }
 
+/// Encodes the content of an extension.
+///
+/// # Errors
+/// An error for content above 1 MiB, which no body can contain.
+pub(crate) fn encode_extension(content: &impl Encode) -> std::result::Result<Vec<u8>, EncodeError> {
+    let mut size = SizeWriter::default();
+    bincode::encode_into_writer(content, &mut size, rules())?;
+    if size.bytes_written > BODY_MAX {
+        return Err(EncodeError::Other("too large"));
+    }
+    let mut out = vec![0; size.bytes_written];
+    bincode::encode_into_slice(content, &mut out, rules())?;
+    Ok(out)
+}
+
+/// Decodes the content of an extension. The bytes must be authenticated.
+///
+/// # Errors
+/// An error for bytes that no writer produces, including trailing bytes.
+pub(crate) fn decode_extension<T: Decode<()>>(bytes: &[u8]) -> Decoded<T> {
+    let (content, read) = bincode::decode_from_slice(bytes, rules())?;
+    match read == bytes.len() {
+        true => Ok(content),
+        false => Err(refused(Error::Malformed)),
+    }
+}
+
 const UNSUPPORTED: &str = "unsupported";
 
 /// Converts an error to a `bincode` error, which can carry only a text. [`decode`] converts the

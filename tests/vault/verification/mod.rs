@@ -1,5 +1,6 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
+mod archived_journals;
 pub(crate) mod authority;
 pub(crate) mod bounds;
 mod checkpoints;

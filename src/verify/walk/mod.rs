@@ -1,6 +1,9 @@
 //! Walk over the journal. The first call reads all chains from their first pages; each later call
 //! reads the pages added since.
 
+mod archived_pages;
+mod visitor;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,38 +19,11 @@ use crate::vault::progress::Monitor;
 use crate::verify::order::{ChainOrder, SeenHeads};
 use crate::verify::page_list::PageList;
 use crate::verify::walk_keys::WalkKeys;
+use archived_pages::ArchivedPages;
+pub(super) use visitor::{JournalVisitor, WalkPosition};
 
 /// Maximum number of journal pages per read. The limit bounds memory, because a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 32;
-
-/// Position of a journal entry within a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct WalkPosition {
-    /// Index of the chain within the walk.
-    pub(super) chain: u32,
-    pub(super) sequence: u64,
-    pub(super) index: u32,
-}
-
-impl WalkPosition {
-    /// A position that no entry has, for a page that only this process has seen. No accepted
-    /// restore voids this position.
-    pub(super) const NEVER: Self = Self {
-        chain: u32::MAX,
-        sequence: u64::MAX,
-        index: u32::MAX,
-    };
-}
-
-/// Receiver of the pages and entries that a walk reads.
-pub(super) trait JournalVisitor {
-    /// Receives a page, or the fault of a page that cannot be used.
-    fn page(&mut self, _chain: u32, _id: &PageId, _page: Option<&Page>, _fault: Option<PageFault>) {
-    }
-
-    /// Receives an entry. Returns `true` if the walk must track whether the entry is settled.
-    fn entry(&mut self, at: WalkPosition, page: &Page, entry: &Entry) -> bool;
-}
 
 struct ReadChain {
     /// Position after the last page that opened.
@@ -72,6 +48,8 @@ pub(super) struct JournalWalk {
     unopened: BTreeSet<PageId>,
     /// Pages that were read and open under no key of the vault.
     refused: Arc<BTreeSet<PageId>>,
+    /// Archived pages whose summaries were read.
+    archived: ArchivedPages,
     /// Number of pages that were read.
     pages: usize,
     /// Entries that were announced and are not settled.
@@ -132,14 +110,32 @@ impl JournalWalk {
         visitor: &mut dyn JournalVisitor,
     ) -> Result<()> {
         self.order.clear();
-        for ids in self.new_pages(listed).chunks(PAGES_AT_ONCE) {
+        let (summaries, pages): (Vec<_>, Vec<_>) = (self.new_pages(listed).into_iter())
+            .partition(|id| storage_keys::is_of_summaries(&id.writer));
+        // Read the summaries first, so that archived pages do not count as missing.
+        self.read_pages(&summaries, storage, header, visitor)?;
+        self.visit_archived(visitor);
+        self.read_pages(&pages, storage, header, visitor)
+    }
+
+    fn read_pages(
+        &mut self,
+        ids: &[PageId],
+        storage: &dyn Storage,
+        header: &OpenHeader,
+        visitor: &mut dyn JournalVisitor,
+    ) -> Result<()> {
+        for ids in ids.chunks(PAGES_AT_ONCE) {
             self.monitor.check()?;
             let keys: Vec<_> = ids.iter().map(storage_keys::journal_page).collect();
             let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
             let values = read_each(storage, &keys)?;
+            if values.contains(&None) {
+                self.read_new_summaries(storage, header, visitor)?;
+            }
             self.keys.renew(storage, header, values.iter().flatten())?;
             for (id, stored) in ids.iter().zip(values) {
-                if let Some(stored) = stored {
+                if let Some(stored) = stored.filter(|_| self.is_behind_chain(id)) {
                     self.read_page(*id, &stored.value, header, visitor)?;
                 }
             }
@@ -251,8 +247,22 @@ impl JournalWalk {
         let Some(page) = page else {
             return;
         };
+        if storage_keys::is_of_summaries(&id.writer) {
+            self.archived.add(id, page);
+        }
         self.add_seen_heads(chain, &id, page);
-        for (entry, index) in page.entries.iter().zip(0..) {
+        let entries = (0..).zip(&page.entries);
+        self.visit_entries((chain, id), page, entries, visitor);
+    }
+
+    fn visit_entries<'e>(
+        &mut self,
+        (chain, id): (u32, PageId),
+        page: &Page,
+        entries: impl Iterator<Item = (u32, &'e Entry)>,
+        visitor: &mut dyn JournalVisitor,
+    ) {
+        for (index, entry) in entries {
             let at = WalkPosition {
                 chain,
                 sequence: id.sequence,

@@ -1,0 +1,56 @@
+//! Session method that archives old journal pages.
+
+use crate::audit::Timestamp;
+use crate::error::{Error, Result};
+use crate::id::Reason;
+use crate::journal::{AccessOutcome, Operation, Target};
+use crate::lifecycle::archive_journal::JournalArchiveReport;
+use crate::session::Session;
+use crate::session::audit_target::AuditTarget;
+use crate::storage::Storage;
+
+impl Session {
+    /// Moves the journal pages from before a time to `archive`, so that the vault's storage needs less
+    /// space.
+    ///
+    /// The unit is a chain, whose entries are from at most one day: a chain moves if its day ended at or
+    /// before `before`, and at least a day ago. Each page is copied to `archive`, and the copy is compared.
+    /// Then the vault writes summaries of the pages, with all that [`Vault::verify`](crate::Vault::verify) needs: which versions,
+    /// patient entries and headers were written, and which were erased or expunged. Only then are the
+    /// pages deleted. Verification, plans of restores and rotations work as before.
+    ///
+    /// Reports on the journal lack the archived pages, and say so with
+    /// [`FaultKind::Archived`](crate::audit::FaultKind::Archived). With
+    /// [`AuditTrail::with_archive`](crate::audit::AuditTrail::with_archive), reports read the archive too.
+    /// Keep the archive as long as the law asks for the journal; its pages open only with the keys of this
+    /// vault. [`Session::bring_journal_back`] copies its pages back.
+    ///
+    /// `archive` is any other storage, for example a [`FileStorage`](crate::storage::FileStorage) in its own directory. The same archive can
+    /// receive the pages of many calls. If the process ends, call this method again with the same archive.
+    /// The method first verifies the vault, and can therefore take long. Progress is reported with
+    /// [`Phase::ArchivingJournal`](crate::progress::Phase::ArchivingJournal). The policy is asked for [`Operation::ArchiveJournal`].
+    ///
+    /// # Errors
+    /// - [`Error::HasFindings`] if the verification has findings. Nothing is moved then.
+    /// - [`Error::ArchiveDiffers`] if the archive has another page in the place of one.
+    /// - [`Error::Contended`] if another process archives the same pages.
+    /// - [`Error::Cancelled`], [`Error::Denied`], [`Error::Journal`], [`Error::CommitUnknown`],
+    ///   [`Error::ReadOnly`], [`Error::Locked`], and errors of both storages. Every page is then still in the vault
+    ///   or in the archive.
+    pub fn archive_journal(
+        &self,
+        before: Timestamp,
+        archive: &dyn Storage,
+        reason: Reason,
+    ) -> Result<JournalArchiveReport> {
+        let act = self.act_because(Operation::ArchiveJournal, &reason);
+        self.audited_write(act, AuditTarget::Vault, |act| {
+            if !self.vault.verify(None)?.is_clean() {
+                return Err(Error::HasFindings);
+            }
+            self.vault
+                .journal_before_release(act, Target::Vault, AccessOutcome::Done)?;
+            self.vault.archive_chains(before.millis(), archive)
+        })
+    }
+}
