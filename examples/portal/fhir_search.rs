@@ -70,47 +70,52 @@ pub(crate) async fn resources(
     let session = caller.session_for(&portal, &subject).await?;
     let count = page.count.unwrap_or(20).clamp(1, COUNT_MAX);
     let after = format!("{kind}/{}", page.after.unwrap_or_default());
-    let (names, mut omitted) = names_after(&session, &subject, &kind, &after, count + 1).await?;
+    let (names, mut omitted) = names_after(&session, &subject, &kind, &after).await?;
 
     let mut entries: Vec<u8> = Vec::new();
-    let mut last = None;
-    for name in names.iter().take(count) {
-        if entries.len() > BYTES_MAX {
-            break;
-        }
-        last = Some(name);
+    let (mut shown, mut more) = (0, None);
+    for name in &names {
         let id = RecordId::new(subject.clone(), name)?;
         match session.get(&id).await {
-            Ok(Some(record)) => {
-                if !entries.is_empty() {
-                    entries.push(b',');
-                }
-                // A stored resource is valid JSON, because `put` checked it.
-                let head = format!(r#"{{"fullUrl":{},"resource":"#, json!(name));
-                entries.extend_from_slice(head.as_bytes());
-                entries.extend_from_slice(&record);
-                entries.push(b'}');
-            }
-            // Retracted after the list was made.
-            Ok(None) => {}
+            Ok(Some(record)) => add(&mut entries, name, &record),
+            // Retracted after the list was made, or denied as absence. The answer must not depend on such
+            // a name, so it neither counts nor occurs in the link to the next page.
+            Ok(None) => continue,
             Err(Error::Denied) => omitted.denied += 1,
             Err(error @ (Error::Locked | Error::Journal(_) | Error::Erased)) => {
                 return Err(error.into());
             }
             Err(_) => omitted.unreadable += 1,
         }
+        shown += 1;
+        // A full page always has a link to the next page, because only a read shows whether another record
+        // follows. The next page may be empty.
+        if shown == count || entries.len() > BYTES_MAX {
+            more = Some(name);
+            break;
+        }
     }
-    let more = last.filter(|last| names.last() != Some(last));
     Ok(fhir(bundle(entries, &omitted, more, &patient, &kind)))
 }
 
-/// Returns the smallest names of a type after a name, and the number of records that do not open.
+/// Adds a resource to the entries of a search set.
+fn add(entries: &mut Vec<u8>, name: &str, resource: &[u8]) {
+    if !entries.is_empty() {
+        entries.push(b',');
+    }
+    // A stored resource is valid JSON, because `put` checked it.
+    let head = format!(r#"{{"fullUrl":{},"resource":"#, json!(name));
+    entries.extend_from_slice(head.as_bytes());
+    entries.extend_from_slice(resource);
+    entries.push(b'}');
+}
+
+/// Returns the names of a type after a name, in order, and the number of records that do not open.
 async fn names_after(
     session: &AsyncSession,
     subject: &Subject,
     kind: &str,
     after: &str,
-    count: usize,
 ) -> Result<(BTreeSet<String>, Omitted), Failure> {
     let prefix = format!("{kind}/");
     let (mut names, mut omitted) = (BTreeSet::new(), Omitted::default());
@@ -119,9 +124,6 @@ async fn names_after(
         match record {
             Ok(info) if info.name().starts_with(&prefix) && info.name() > after => {
                 names.insert(info.name().to_owned());
-                if names.len() > count {
-                    names.pop_last();
-                }
             }
             Ok(_) => {}
             Err(error @ (Error::Locked | Error::Journal(_) | Error::Denied | Error::Erased)) => {

@@ -156,6 +156,45 @@ fn research_without_consent_gets_responses_of_absent_records() {
 }
 
 #[test]
+fn restricted_record_is_absent_in_history_and_lists_for_research() {
+    let portal = shared();
+    for (id, more) in [("c", ""), ("s", RESTRICTED), ("z", "")] {
+        portal
+            .ask(DOCTOR, put("rol-4", "Condition", id, more))
+            .expect(201);
+    }
+    portal
+        .ask(DOCTOR, put("rol-4", "Consent", "research", CONSENT))
+        .expect(201);
+    let ask = |path: &str| portal.ask(RESEARCHER, get(path));
+    ask("/patients/rol-4/Condition/c").expect(200);
+    for place in ["", "/_history", "/_history/1"] {
+        let restricted = ask(&format!("/patients/rol-4/Condition/s{place}")).expect(404);
+        let absent = ask(&format!("/patients/rol-4/Condition/none{place}")).expect(404);
+        assert_eq!(restricted.body, absent.body, "{place}");
+    }
+
+    let page = |after: &str| {
+        let path = format!("/patients/rol-4/Condition?_count=1&_after={after}");
+        ask(&path).expect(200)
+    };
+    let next = page("c").json();
+    assert_eq!(next["entry"][0]["resource"]["id"], "z");
+    // The restricted record changes no byte of a page.
+    let with_restricted = [page(""), page("c"), page("z")].map(|page| page.body);
+    let path = "/patients/rol-4/Condition/s";
+    portal.ask(DOCTOR, Request::new("DELETE", path)).expect(204);
+    let without = [page(""), page("c"), page("z")].map(|page| page.body);
+    assert_eq!(with_restricted, without);
+    // Nor does a restricted record behind the last record.
+    portal
+        .ask(DOCTOR, put("rol-4", "Condition", "zz", RESTRICTED))
+        .expect(201);
+    let behind = [page(""), page("c"), page("z")].map(|page| page.body);
+    assert_eq!(behind, without);
+}
+
+#[test]
 fn only_administrator_rotates_and_sees_progress() {
     let portal = Service::start(&Home::new());
     for token in [DOCTOR, NURSE, LOCUM, DESK, RESEARCHER, OFFICER] {
