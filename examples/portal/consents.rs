@@ -43,12 +43,14 @@ impl Consents {
     pub(crate) async fn refresh(&self, vault: &AsyncVault, subject: &Subject) -> Result<(), Error> {
         let session = vault.session(Actor::new(READER)?, Purpose::Operations);
         let id = RecordId::new(subject.clone(), RECORD)?;
-        let consent = match session.get(&id).await? {
-            Some(record) if is_active(&record) => {
+        let consent = match session.get(&id).await {
+            Ok(Some(record)) if is_active(&record) => {
                 let text = format!("{RECORD}, version {}", record.version());
                 Some(ConsentReference::new(&text)?)
             }
-            _ => None,
+            // Not an error for an erased patient, because researchers must not learn of the erasure.
+            Ok(_) | Err(Error::Erased) => None,
+            Err(error) => return Err(error),
         };
         self.set(subject, consent);
         Ok(())

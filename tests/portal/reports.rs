@@ -2,7 +2,7 @@
 
 use super::client::Request;
 use super::service::shared;
-use super::{ADMIN, DESK, DOCTOR, NURSE, OFFICER, get, put};
+use super::{ADMIN, DESK, DOCTOR, NURSE, OFFICER, RESEARCHER, get, put};
 
 #[test]
 fn access_report_lists_every_access_for_privacy_officer_only() {
@@ -78,4 +78,17 @@ fn erased_patient_is_gone() {
     portal
         .ask(DOCTOR, put("rep-2", "Condition", "c", ""))
         .expect(410);
+    // A researcher gets the answers for a patient who never existed.
+    for place in [
+        "Condition/c",
+        "Condition/c/_history",
+        "Condition",
+        "images/i",
+    ] {
+        let ask = |patient: &str| {
+            let response = portal.ask(RESEARCHER, get(&format!("/patients/{patient}/{place}")));
+            (response.status, response.body)
+        };
+        assert_eq!(ask("rep-2"), ask("rep-none"), "{place}");
+    }
 }
