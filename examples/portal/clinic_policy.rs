@@ -72,6 +72,8 @@ fn rules() -> Result<RulePolicy, Error> {
             .purpose(Purpose::Treatment)
             .reading()
             .writing(),
+        // Only physicians change consents.
+        Rule::deny().actor("nurse.*").record("Consent/*").writing(),
         // Lists have no labels, so nurses see the names of restricted records, but no content.
         Rule::permit()
             .actor("nurse.*")

@@ -195,6 +195,47 @@ fn restricted_record_is_absent_in_history_and_lists_for_research() {
 }
 
 #[test]
+fn only_physicians_change_the_research_consent() {
+    let portal = shared();
+    portal
+        .ask(DOCTOR, put("rol-5", "Condition", "c", ""))
+        .expect(201);
+    let path = "/patients/rol-5/Consent/research";
+    let refuse = |token: &str| {
+        let consent = || put("rol-5", "Consent", "research", CONSENT);
+        portal.ask(token, consent()).expect(403);
+        let delete = portal.ask(token, Request::new("DELETE", path)).status;
+        // Some roles get the answer for a record that does not exist.
+        assert!(matches!(delete, 403 | 404), "{token}: {delete}");
+    };
+    for token in [NURSE, LOCUM, DESK, RESEARCHER, OFFICER, ADMIN] {
+        refuse(token);
+    }
+    for token in [NURSE, LOCUM] {
+        let glass = Request::new("POST", "/patients/rol-5/break-glass");
+        let glass = glass.body(r#"{"reason":"unconscious"}"#);
+        portal.ask(token, glass).expect(201);
+        // Break-glass permits a change of other records.
+        portal
+            .ask(token, put("rol-5", "Condition", "c", ""))
+            .expect(200);
+        refuse(token);
+    }
+    portal
+        .ask(DOCTOR, put("rol-5", "Consent", "research", CONSENT))
+        .expect(201);
+    portal
+        .ask(RESEARCHER, get("/patients/rol-5/Condition/c"))
+        .expect(200);
+    // A nurse cannot withdraw the consent either.
+    refuse(NURSE);
+    portal.ask(DOCTOR, Request::new("DELETE", path)).expect(204);
+    portal
+        .ask(RESEARCHER, get("/patients/rol-5/Condition/c"))
+        .expect(404);
+}
+
+#[test]
 fn only_administrator_rotates_and_sees_progress() {
     let portal = Service::start(&Home::new());
     for token in [DOCTOR, NURSE, LOCUM, DESK, RESEARCHER, OFFICER] {
