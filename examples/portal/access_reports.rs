@@ -11,6 +11,7 @@ use chartlock::audit::{AuditItem, AuditTrail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::break_glass::reason_in;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::fhir_records::fhir;
@@ -60,6 +61,7 @@ pub(crate) async fn erase(
 ) -> Result<Response, Failure> {
     let subject = names::subject(&patient)?;
     let session = caller.session(&portal)?;
+    let reason = reason_in(&reason)?.to_owned();
     let report = session.with(move |session| session.erase_subject(&subject, &reason));
     json_of(&report.await?)
 }
