@@ -69,19 +69,12 @@ pub(crate) async fn erase(
 fn events(trail: &AuditTrail, subject: &Subject) -> Result<Value, Failure> {
     let application = Application::new("portal", "portal.clinic.example");
     let (mut events, mut unreadable, mut more) = (Vec::new(), 0, 0);
-    for item in trail.entries(..)? {
+    for item in trail.entries_about(subject, ..)? {
         match item? {
-            AuditItem::Entry(entry) => {
-                let mark = entry.subject.as_ref();
-                let name = mark.and_then(|mark| mark.identifier.as_deref());
-                if name != Some(subject.identifier()) {
-                    continue;
-                }
-                match events.len() < EVENTS_MAX {
-                    true => events.push(json!({ "resource": audit_event(&entry, &application) })),
-                    false => more += 1,
-                }
+            AuditItem::Entry(entry) if events.len() < EVENTS_MAX => {
+                events.push(json!({ "resource": audit_event(&entry, &application) }));
             }
+            AuditItem::Entry(_) => more += 1,
             _ => unreadable += 1,
         }
     }

@@ -54,6 +54,25 @@ fn access_report_lists_every_access_for_privacy_officer_only() {
 }
 
 #[test]
+fn fhir_export_is_journaled_about_its_patient() {
+    let portal = shared();
+    for patient in ["rep-3", "rep-4"] {
+        portal
+            .ask(DOCTOR, put(patient, "Condition", "c", ""))
+            .expect(201);
+    }
+    let path = "/patients/rep-3/accesses?_format=fhir";
+    let export = || portal.ask(OFFICER, get(path)).expect(200).json();
+    let text = export().to_string();
+    assert!(text.contains("rep-3") && !text.contains("rep-4"), "{text}");
+    // The second export contains the first one.
+    let export = export();
+    let events = export["entry"].as_array().unwrap().iter();
+    let queries = events.filter(|event| event.to_string().contains("privacy.officer"));
+    assert_eq!(queries.count(), 2, "{export}");
+}
+
+#[test]
 fn erased_patient_is_gone() {
     let portal = shared();
     portal
