@@ -1,7 +1,7 @@
 //! Access reports, and erasure.
 
 use super::client::Request;
-use super::service::shared;
+use super::service::{Home, Service, shared};
 use super::{ADMIN, DESK, DOCTOR, NURSE, OFFICER, RESEARCHER, get, put};
 
 #[test]
@@ -112,4 +112,29 @@ fn erased_patient_is_gone() {
         };
         assert_eq!(ask("rep-2"), ask("rep-none"), "{place}");
     }
+}
+
+#[test]
+fn portal_starts_after_all_patients_were_erased() {
+    let home = Home::new();
+    let portal = Service::start(&home);
+    let listed = || portal.ask(DOCTOR, get("/patients")).expect(200).json();
+    let patients = listed()["patients"].clone();
+    for patient in patients.as_array().unwrap() {
+        let patient = patient.as_str().unwrap();
+        let path = format!("/patients/{patient}?reason=asked");
+        portal
+            .ask(OFFICER, Request::new("DELETE", &path))
+            .expect(200);
+    }
+    assert_eq!(listed()["patients"], serde_json::json!([]));
+    portal.stop();
+
+    let portal = Service::start(&home);
+    portal
+        .ask(DOCTOR, put("rep-5", "Condition", "c", ""))
+        .expect(201);
+    let listed = portal.ask(DOCTOR, get("/patients")).expect(200).json();
+    assert_eq!(listed["patients"], serde_json::json!(["rep-5"]));
+    portal.stop();
 }
