@@ -13,6 +13,7 @@
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod consents;
 mod emergency;
 mod hostile;
 mod images;
