@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use chartlock::Error;
 use chartlock::asynchronous::AsyncSession;
-use chartlock::{RecordId, Subject};
+use chartlock::{Error, ErrorKind, RecordId, Subject};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
@@ -39,6 +38,17 @@ struct Omitted {
     unreadable: u64,
 }
 
+/// Returns `true` for an error of one record or patient entry, such as damage. A list omits it with a warning.
+/// After any other error, such as an outage of the storage, the list would be wrong.
+fn concerns_one_record(error: &Error) -> bool {
+    let is_of_journal = matches!(error, Error::Journal(_));
+    let is_of_content = matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::Tampered | ErrorKind::Invalid | ErrorKind::Unsupported
+    );
+    is_of_content && !is_of_journal
+}
+
 pub(crate) async fn patients(
     State(portal): State<Arc<Portal>>,
     caller: Caller,
@@ -48,10 +58,8 @@ pub(crate) async fn patients(
     while let Some(subject) = subjects.next().await {
         match subject {
             Ok(subject) => patients.push(subject.identifier().to_owned()),
-            Err(error @ (Error::Locked | Error::Journal(_) | Error::Denied)) => {
-                return Err(error.into());
-            }
-            Err(_) => unreadable += 1,
+            Err(error) if concerns_one_record(&error) => unreadable += 1,
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(fhir(
@@ -82,10 +90,8 @@ pub(crate) async fn resources(
             // a name, so it neither counts nor occurs in the link to the next page.
             Ok(None) => continue,
             Err(Error::Denied) => omitted.denied += 1,
-            Err(error @ (Error::Locked | Error::Journal(_) | Error::Erased)) => {
-                return Err(error.into());
-            }
-            Err(_) => omitted.unreadable += 1,
+            Err(error) if concerns_one_record(&error) => omitted.unreadable += 1,
+            Err(error) => return Err(error.into()),
         }
         shown += 1;
         // A full page always has a link to the next page, because only a read shows whether another record
@@ -126,10 +132,8 @@ async fn names_after(
                 names.insert(info.name().to_owned());
             }
             Ok(_) => {}
-            Err(error @ (Error::Locked | Error::Journal(_) | Error::Denied | Error::Erased)) => {
-                return Err(error.into());
-            }
-            Err(_) => omitted.unreadable += 1,
+            Err(error) if concerns_one_record(&error) => omitted.unreadable += 1,
+            Err(error) => return Err(error.into()),
         }
     }
     Ok((names, omitted))
