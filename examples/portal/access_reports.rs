@@ -84,10 +84,16 @@ fn events(trail: &AuditTrail, subject: &Subject) -> Result<Value, Failure> {
         events
             .push(json!({ "resource": { "resourceType": "OperationOutcome", "issue": [issue] } }));
     }
-    Ok(json!({ "resourceType": "Bundle", "type": "collection", "entry": events }))
+    let mut bundle = json!({ "resourceType": "Bundle", "type": "collection" });
+    // FHIR permits no empty array.
+    if let (Some(bundle), false) = (bundle.as_object_mut(), events.is_empty()) {
+        bundle.insert("entry".to_owned(), events.into());
+    }
+    Ok(bundle)
 }
 
-fn json_of(report: &impl Serialize) -> Result<Response, Failure> {
+/// Returns a response with JSON that is not a FHIR resource.
+pub(crate) fn json_of(report: &impl Serialize) -> Result<Response, Failure> {
     let json = serde_json::to_vec(report).map_err(|_| chartlock::Error::Json)?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }

@@ -181,7 +181,8 @@ fn entry(address: &str, info: &RecordInfo) -> Value {
     };
     let modified = Timestamp::from(info.written_at()).to_string();
     json!({
-        "fullUrl": format!("{address}/_history/{}", info.version()),
+        // FHIR permits no version here.
+        "fullUrl": address,
         "request": { "method": method, "url": address },
         "response": { "status": "200", "etag": etag(info.version()), "lastModified": modified },
     })

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::access_reports::json_of;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::fhir_records::fhir;
@@ -62,9 +63,7 @@ pub(crate) async fn patients(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(fhir(
-        json!({ "patients": patients, "unreadable": unreadable }).to_string(),
-    ))
+    json_of(&json!({ "patients": patients, "unreadable": unreadable }))
 }
 
 pub(crate) async fn resources(
@@ -101,7 +100,9 @@ pub(crate) async fn resources(
             break;
         }
     }
-    Ok(fhir(bundle(entries, &omitted, more, &patient, &kind)))
+    let next = more.and_then(|name| name.strip_prefix(&format!("{kind}/")));
+    let next = next.map(|id| format!("/patients/{patient}/{kind}?_count={count}&_after={id}"));
+    Ok(fhir(bundle(entries, &omitted, next)))
 }
 
 /// Adds a resource to the entries of a search set.
@@ -139,14 +140,8 @@ async fn names_after(
     Ok((names, omitted))
 }
 
-/// Returns a search set, with a warning if the list omits records.
-fn bundle(
-    mut entries: Vec<u8>,
-    omitted: &Omitted,
-    more: Option<&String>,
-    patient: &str,
-    kind: &str,
-) -> Vec<u8> {
+/// Returns a search set, with a warning if the list omits records, and with the URL of the next page.
+fn bundle(mut entries: Vec<u8>, omitted: &Omitted, next: Option<String>) -> Vec<u8> {
     let Omitted { denied, unreadable } = omitted;
     if denied + unreadable > 0 {
         let text = format!(
@@ -160,12 +155,17 @@ fn bundle(
         }
         entries.extend_from_slice(entry.to_string().as_bytes());
     }
-    let next = more.and_then(|name| name.strip_prefix(&format!("{kind}/")));
-    let links = next.map(|id| {
-        let url = format!("/patients/{patient}/{kind}?_after={id}");
-        json!([{ "relation": "next", "url": url }])
-    });
-    let links = links.unwrap_or_else(|| json!([]));
-    let head = format!(r#"{{"resourceType":"Bundle","type":"searchset","link":{links},"entry":["#);
-    [head.as_bytes(), &entries, b"]}"].concat()
+    let mut bundle = br#"{"resourceType":"Bundle","type":"searchset""#.to_vec();
+    if let Some(url) = next {
+        let links = json!([{ "relation": "next", "url": url }]);
+        bundle.extend_from_slice(format!(r#","link":{links}"#).as_bytes());
+    }
+    // FHIR permits no empty array.
+    if !entries.is_empty() {
+        bundle.extend_from_slice(br#","entry":["#);
+        bundle.append(&mut entries);
+        bundle.push(b']');
+    }
+    bundle.push(b'}');
+    bundle
 }
