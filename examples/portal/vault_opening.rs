@@ -114,10 +114,10 @@ fn trusting(authority: &Path) -> Outcome<ClientConfig> {
 /// Opens a directory after the process that has the directory open has released it. In a rolling update, the
 /// former process must end before the next process can open the vault.
 fn free_directory(directory: &Path, wait: Duration) -> Result<FileStorage, StorageError> {
-    let end = Instant::now() + wait;
+    let start = Instant::now();
     loop {
         match FileStorage::open(directory) {
-            Err(StorageError::InUse) if Instant::now() < end => sleep(RETRY_AFTER),
+            Err(StorageError::InUse) if start.elapsed() < wait => sleep(RETRY_AFTER),
             opened => return opened,
         }
     }
