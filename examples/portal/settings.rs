@@ -2,6 +2,7 @@
 
 use std::env;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ PORTAL_STORAGE          a directory, or a connection string such as postgres://p
                         such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID, say how to reach it
 PORTAL_KEY_FILE         the key file that opens the vault; by default a passphrase that everybody knows
 PORTAL_CA_FILE          the certificate authority (PEM) of the database and of the bucket, for TLS
-PORTAL_WAIT_SECONDS     how long to wait for another process to release the storage, 60 by default";
+PORTAL_WAIT_SECONDS     how long to wait for another process to release the storage, 60 by default
+PORTAL_IDLE_SECONDS     after how long without a byte from or to a client its connection ends, 60 by default";
 
 /// Settings of the service.
 pub(crate) struct Settings {
@@ -34,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) authority: Option<PathBuf>,
     /// Longest time to wait for another process to release the storage.
     pub(crate) wait: Duration,
+    /// Longest time without a byte from or to a client.
+    pub(crate) idle_max: Duration,
 }
 
 /// Place of the vault, except for large content if there is a bucket.
@@ -70,7 +74,8 @@ impl Settings {
             bucket,
             key_file: env::var_os("PORTAL_KEY_FILE").map(PathBuf::from),
             authority: env::var_os("PORTAL_CA_FILE").map(PathBuf::from),
-            wait: wait()?,
+            wait: seconds("PORTAL_WAIT_SECONDS", 0..=u64::MAX)?,
+            idle_max: seconds("PORTAL_IDLE_SECONDS", 1..=3600)?,
         })
     }
 }
@@ -111,13 +116,14 @@ impl Place {
     }
 }
 
-fn wait() -> Outcome<Duration> {
-    match env::var("PORTAL_WAIT_SECONDS") {
-        Ok(seconds) => {
-            let seconds = seconds.parse();
-            let seconds = seconds.map_err(|_| "PORTAL_WAIT_SECONDS is not a number of seconds")?;
-            Ok(Duration::from_secs(seconds))
-        }
-        Err(_) => Ok(Duration::from_secs(60)),
-    }
+/// Reads a number of seconds from the environment, 60 by default.
+fn seconds(variable: &str, range: RangeInclusive<u64>) -> Outcome<Duration> {
+    let Some(value) = env::var_os(variable) else {
+        return Ok(Duration::from_secs(60));
+    };
+    let seconds = value.to_str().and_then(|value| value.parse().ok());
+    let seconds = seconds.filter(|seconds| range.contains(seconds));
+    let (least, most) = (range.start(), range.end());
+    let bad = || format!("{variable} needs a number of seconds from {least} to {most}");
+    Ok(Duration::from_secs(seconds.ok_or_else(bad)?))
 }
