@@ -38,7 +38,7 @@ pub(crate) async fn run(settings: Settings) -> Outcome<()> {
     print_storage(&settings);
     let idle_max = settings.idle_max;
     let vault = tokio::task::spawn_blocking(move || vault_opening::open(&settings, &place, &known));
-    let vault = AsyncVault::from(vault.await??);
+    let vault = AsyncVault::from(vault.await??).max_operations(vault_opening::OPERATIONS_MAX);
     // While the vault is being opened, a signal still ends the process, which loses nothing.
     let signal = end_signal()?;
     let portal = Arc::new(Portal::new(vault.clone(), consents));
