@@ -13,8 +13,10 @@ pub(crate) const USAGE: &str = "\
 A web service over one vault: FHIR records, images, roles, consent, break-glass, access reports.
 
     cargo run --release --example portal [-- --listen ADDRESS]
+    cargo run --release --example portal -- --create-key-file PATH
 
     --listen ADDRESS       address and port, 127.0.0.1:8080 by default; port 0 chooses a free one
+    --create-key-file PATH creates a key file for PORTAL_KEY_FILE, and ends; an existing file is kept
 
 PORTAL_STORAGE          a directory, or a connection string such as postgres://portal@localhost/clinic;
                         by default a directory that is removed at the end. With \" s3://BUCKET/PREFIX\"
@@ -27,6 +29,8 @@ PORTAL_IDLE_SECONDS     after how long without a byte from or to a client its co
 
 /// Settings of the service.
 pub(crate) struct Settings {
+    /// The key file to create instead of running the service.
+    pub(crate) new_key_file: Option<PathBuf>,
     pub(crate) listen: SocketAddr,
     pub(crate) place: Place,
     /// Bucket and prefix for the segments of large content.
@@ -51,7 +55,7 @@ pub(crate) enum Place {
 
 impl Settings {
     pub(crate) fn read(arguments: &mut Arguments) -> Outcome<Self> {
-        let mut listen = None;
+        let (mut listen, mut new_key_file) = (None, None);
         while let Some(argument) = arguments.next()? {
             match argument {
                 Argument::Option(option) if option == "--listen" => {
@@ -61,6 +65,10 @@ impl Settings {
                         || UsageError::new("--listen needs an address, such as 127.0.0.1:8080");
                     listen = Some(address.ok_or_else(needs)?);
                 }
+                Argument::Option(option) if option == "--create-key-file" => {
+                    let path = arguments.value(&option, "the path of a new file")?;
+                    new_key_file = Some(PathBuf::from(path));
+                }
                 Argument::Option(option) => return Err(UsageError::unknown(&option).into()),
                 Argument::Operand(_) => {
                     return Err(UsageError::new("this example takes no other arguments").into());
@@ -69,6 +77,7 @@ impl Settings {
         }
         let (place, bucket) = Place::read()?;
         Ok(Self {
+            new_key_file,
             listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             place,
             bucket,

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod client;
+mod command_line;
 #[path = "../common/mod.rs"]
 mod common;
 mod consents;

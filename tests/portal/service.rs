@@ -98,7 +98,7 @@ impl Home {
 
 /// Returns the path of the example's executable. `cargo test` builds it unless its arguments select other
 /// targets.
-fn executable() -> PathBuf {
+pub(crate) fn executable() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let path = profile.join("examples/portal");
