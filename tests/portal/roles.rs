@@ -66,6 +66,10 @@ fn front_desk_reads_administrative_resources_only() {
     portal
         .ask(DESK, get("/patients/rol-1/Condition"))
         .expect(403);
+    // The status shows which records exist, as the README says.
+    portal
+        .ask(DESK, get("/patients/rol-1/Condition/none"))
+        .expect(404);
     portal.ask(DESK, get("/patients")).expect(403);
     let denied = portal
         .ask(DESK, get("/patients/rol-1/Condition/c"))
