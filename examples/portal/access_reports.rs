@@ -11,6 +11,7 @@ use chartlock::audit::{AuditItem, AuditTrail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::break_glass::reason_in;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::fhir_records::fhir;
@@ -60,6 +61,7 @@ pub(crate) async fn erase(
 ) -> Result<Response, Failure> {
     let subject = names::subject(&patient)?;
     let session = caller.session(&portal)?;
+    let reason = reason_in(&reason)?.to_owned();
     let report = session.with(move |session| session.erase_subject(&subject, &reason));
     json_of(&report.await?)
 }
@@ -67,19 +69,12 @@ pub(crate) async fn erase(
 fn events(trail: &AuditTrail, subject: &Subject) -> Result<Value, Failure> {
     let application = Application::new("portal", "portal.clinic.example");
     let (mut events, mut unreadable, mut more) = (Vec::new(), 0, 0);
-    for item in trail.entries(..)? {
+    for item in trail.entries_about(subject, ..)? {
         match item? {
-            AuditItem::Entry(entry) => {
-                let mark = entry.subject.as_ref();
-                let name = mark.and_then(|mark| mark.identifier.as_deref());
-                if name != Some(subject.identifier()) {
-                    continue;
-                }
-                match events.len() < EVENTS_MAX {
-                    true => events.push(json!({ "resource": audit_event(&entry, &application) })),
-                    false => more += 1,
-                }
+            AuditItem::Entry(entry) if events.len() < EVENTS_MAX => {
+                events.push(json!({ "resource": audit_event(&entry, &application) }));
             }
+            AuditItem::Entry(_) => more += 1,
             _ => unreadable += 1,
         }
     }
@@ -89,10 +84,16 @@ fn events(trail: &AuditTrail, subject: &Subject) -> Result<Value, Failure> {
         events
             .push(json!({ "resource": { "resourceType": "OperationOutcome", "issue": [issue] } }));
     }
-    Ok(json!({ "resourceType": "Bundle", "type": "collection", "entry": events }))
+    let mut bundle = json!({ "resourceType": "Bundle", "type": "collection" });
+    // FHIR permits no empty array.
+    if let (Some(bundle), false) = (bundle.as_object_mut(), events.is_empty()) {
+        bundle.insert("entry".to_owned(), events.into());
+    }
+    Ok(bundle)
 }
 
-fn json_of(report: &impl Serialize) -> Result<Response, Failure> {
+/// Returns a response with JSON that is not a FHIR resource.
+pub(crate) fn json_of(report: &impl Serialize) -> Result<Response, Failure> {
     let json = serde_json::to_vec(report).map_err(|_| chartlock::Error::Json)?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }

@@ -48,6 +48,17 @@ pub(crate) struct Emergency {
     minutes: Option<u64>,
 }
 
+/// Returns a reason without the space around it.
+///
+/// # Errors
+/// Fails if nothing remains.
+pub(crate) fn reason_in(text: &str) -> Result<&str, Failure> {
+    match text.trim() {
+        "" => Err(Failure::invalid("give a reason")),
+        reason => Ok(reason),
+    }
+}
+
 pub(crate) async fn begin(
     State(portal): State<Arc<Portal>>,
     caller: Caller,
@@ -62,12 +73,10 @@ pub(crate) async fn begin(
     if !(1..=MINUTES_MAX).contains(&minutes) {
         return Err(Failure::invalid("break-glass access lasts 1 to 60 minutes"));
     }
+    let reason = reason_in(&emergency.reason)?;
     let (actor, duration) = (caller.user.actor.clone(), Duration::from_secs(minutes * 60));
     let end = Instant::now() + duration;
-    let opening =
-        portal
-            .vault
-            .break_glass(actor.clone(), subject.clone(), &emergency.reason, duration);
+    let opening = (portal.vault).break_glass(actor.clone(), subject.clone(), reason, duration);
     let session = opening.await?;
     portal.glass.open().insert((actor, subject), (session, end));
     Ok((StatusCode::CREATED, Json(json!({ "minutes": minutes }))))

@@ -13,7 +13,7 @@ use axum::response::Response;
 use chartlock::asynchronous::AsyncSession;
 use chartlock::{Purpose, Subject};
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::state::Portal;
 use crate::users::{self, User};
 
@@ -25,7 +25,8 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone)]
 struct RequestId(String);
 
-/// Gives each request an id, and each response headers that keep browsers from storing records.
+/// Gives each request an id, each response headers that keep browsers from storing records, and each failure
+/// a FHIR body.
 pub(crate) async fn mark(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(&REQUEST_ID);
     let given = given
@@ -34,7 +35,7 @@ pub(crate) async fn mark(mut request: Request, next: Next) -> Response {
     let id = given.map_or_else(new_request_id, str::to_owned);
     let header = HeaderValue::from_str(&id);
     request.extensions_mut().insert(RequestId(id));
-    let mut response = next.run(request).await;
+    let mut response = failure::complete(next.run(request).await).await;
     let headers = response.headers_mut();
     if let Ok(header) = header {
         headers.insert(REQUEST_ID.clone(), header);

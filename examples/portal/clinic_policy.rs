@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use chartlock::access::{
-    AccessPolicy, AccessRequest, Decision, Denial, OperationGroup, Reason, Rule, RulePolicy,
-};
+use chartlock::access::{AccessPolicy, AccessRequest, Decision, Denial, Reason, Rule, RulePolicy};
 use chartlock::{Error, Operation, Purpose, SubjectKind};
 
 use crate::consents::{Consents, READER};
@@ -36,7 +34,9 @@ impl ClinicPolicy {
 
     /// Permits research to read the records of patients who consented, except restricted records.
     fn decide_research(&self, request: &AccessRequest<'_>) -> Decision {
-        let is_reading = OperationGroup::of(request.operation) == OperationGroup::Reading;
+        // No history, because a history has no labels: it would show that a restricted record exists. A
+        // list has no labels either; `fhir_search` shows only the records that it could read.
+        let is_reading = matches!(request.operation, Operation::Read | Operation::List);
         let is_restricted = (request.labels).is_some_and(|labels| labels.contains(&RESTRICTED));
         let consent = request.subject.and_then(|it| self.consents.of(it));
         match consent {
@@ -72,6 +72,8 @@ fn rules() -> Result<RulePolicy, Error> {
             .purpose(Purpose::Treatment)
             .reading()
             .writing(),
+        // Only physicians change consents.
+        Rule::deny().actor("nurse.*").record("Consent/*").writing(),
         // Lists have no labels, so nurses see the names of restricted records, but no content.
         Rule::permit()
             .actor("nurse.*")

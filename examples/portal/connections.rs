@@ -1,35 +1,45 @@
-//! Listener with a limited number of connections, and a limit on their idle time.
+//! Listener with a limited number of connections, and a limit on their idle time between requests and within
+//! them.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::body::Body;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::serve::{IncomingStream, Listener};
+use futures_util::StreamExt;
+use futures_util::stream::try_unfold;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Maximum number of concurrent connections. Further clients wait until a client disconnects.
 const CONNECTIONS_MAX: usize = 1024;
-/// Time without a byte in either direction after which a connection ends. Such a client stopped sending its
-/// request, does not read its answer, or keeps an unused connection.
-const IDLE_MAX: Duration = Duration::from_secs(60);
-
 /// A listener whose connections have limits.
 pub(crate) struct Connections {
     listener: TcpListener,
     free: Arc<Semaphore>,
+    idle_max: Duration,
 }
 
 impl Connections {
-    pub(crate) fn new(listener: TcpListener) -> Self {
+    /// Limits the connections of a listener. A connection ends after `idle_max` without a byte in either
+    /// direction, unless a request runs. Such a client stopped sending its request, does not read its answer,
+    /// or keeps an unused connection.
+    pub(crate) fn new(listener: TcpListener, idle_max: Duration) -> Self {
         Self {
             listener,
+            idle_max,
             free: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         }
     }
@@ -46,7 +56,9 @@ impl Listener for Connections {
                 continue;
             };
             match self.listener.accept().await {
-                Ok((stream, address)) => return (Connection::new(stream, permit), address),
+                Ok((stream, address)) => {
+                    return (Connection::new(stream, permit, self.idle_max), address);
+                }
                 // Wait, because the process may have no free file descriptor at the moment.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             }
@@ -62,15 +74,20 @@ impl Listener for Connections {
 pub(crate) struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
+    requests: Requests,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, permit: OwnedSemaphorePermit) -> Self {
+    fn new(stream: TcpStream, permit: OwnedSemaphorePermit, idle_max: Duration) -> Self {
         let _best_effort = stream.set_nodelay(true);
         Self {
             stream,
-            idle: Box::pin(sleep(IDLE_MAX)),
+            idle: Box::pin(sleep(idle_max)),
+            requests: Requests {
+                running: Arc::default(),
+                idle_max,
+            },
             _permit: permit,
         }
     }
@@ -82,14 +99,68 @@ impl Connection {
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
-            self.idle.as_mut().reset(Instant::now() + IDLE_MAX);
+            self.restart();
             return poll;
         }
-        match self.idle.as_mut().poll(task) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        while self.idle.as_mut().poll(task).is_ready() {
+            // The server also polls the stream while a request runs, to detect a client that disconnects.
+            if self.requests.running.load(Ordering::Acquire) == 0 {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.restart();
         }
+        Poll::Pending
     }
+
+    fn restart(&mut self) {
+        let end = Instant::now() + self.requests.idle_max;
+        self.idle.as_mut().reset(end);
+    }
+}
+
+/// The requests of one connection.
+#[derive(Clone)]
+pub(crate) struct Requests {
+    /// Number of requests whose handlers run.
+    running: Arc<AtomicUsize>,
+    idle_max: Duration,
+}
+
+impl Connected<IncomingStream<'_, Connections>> for Requests {
+    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
+        stream.io().requests.clone()
+    }
+}
+
+/// Runs a request, during which the connection does not become idle. The client must still send the body
+/// without long pauses.
+pub(crate) async fn keep(
+    ConnectInfo(requests): ConnectInfo<Requests>,
+    request: Request,
+    next: Next,
+) -> Response {
+    requests.running.fetch_add(1, Ordering::AcqRel);
+    let _end = EndGuard(Arc::clone(&requests.running));
+    let request = request.map(|body| without_pauses(body, requests.idle_max));
+    next.run(request).await
+}
+
+/// Counts a request that ended, also if the client disconnected.
+struct EndGuard(Arc<AtomicUsize>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn without_pauses(body: Body, pause_max: Duration) -> Body {
+    let parts = body.into_data_stream();
+    Body::from_stream(try_unfold(parts, move |mut parts| async move {
+        let part = timeout(pause_max, parts.next()).await;
+        let part = part.map_err(axum::Error::new)?;
+        Ok::<_, axum::Error>(part.transpose()?.map(|part| (part, parts)))
+    }))
 }
 
 impl AsyncRead for Connection {

@@ -13,25 +13,51 @@ use serde_json::Value;
 const RECORD: &str = "Consent/research";
 /// Actor that reads the consents. The policy permits it nothing else.
 pub(crate) const READER: &str = "portal.consents";
-/// Number of patients at which the table is emptied.
+/// Largest number of patients in the table.
 const MAX: usize = 10_000;
 
 /// A table for the policy, which must not call the vault. Each request of a researcher first refreshes
 /// the entry of its patient, so other processes also apply a withdrawal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Consents {
-    given: Mutex<HashMap<Subject, ConsentReference>>,
+    table: Mutex<HashMap<Subject, Entry>>,
+    capacity: usize,
+    /// Number of refreshes that started so far.
+    refreshes: AtomicU64,
     revision: AtomicU64,
 }
 
+/// The result of a refresh, and the number of refreshes that had started before it.
+#[derive(Debug)]
+struct Entry {
+    consent: Option<ConsentReference>,
+    started: u64,
+}
+
+impl Default for Consents {
+    fn default() -> Self {
+        Self::with_capacity(MAX)
+    }
+}
+
 impl Consents {
-    fn given(&self) -> MutexGuard<'_, HashMap<Subject, ConsentReference>> {
-        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Creates an empty table for this number of patients.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self {
+            table: Mutex::default(),
+            capacity,
+            refreshes: AtomicU64::new(0),
+            revision: AtomicU64::new(0),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Subject, Entry>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the consent of a patient; `None` if there is none, or if it was never read.
     pub(crate) fn of(&self, subject: &Subject) -> Option<ConsentReference> {
-        self.given().get(subject).cloned()
+        self.table().get(subject)?.consent.clone()
     }
 
     /// Returns a number that changes when a consent changes, so that open readers ask the policy again.
@@ -41,33 +67,43 @@ impl Consents {
 
     /// Reads the patient's consent from the vault.
     pub(crate) async fn refresh(&self, vault: &AsyncVault, subject: &Subject) -> Result<(), Error> {
+        let started = self.refreshes.fetch_add(1, Ordering::AcqRel);
         let session = vault.session(Actor::new(READER)?, Purpose::Operations);
         let id = RecordId::new(subject.clone(), RECORD)?;
-        let consent = match session.get(&id).await? {
-            Some(record) if is_active(&record) => {
+        let consent = match session.get(&id).await {
+            Ok(Some(record)) if is_active(&record) => {
                 let text = format!("{RECORD}, version {}", record.version());
                 Some(ConsentReference::new(&text)?)
             }
-            _ => None,
+            // Not an error for an erased patient, because researchers must not learn of the erasure.
+            Ok(_) | Err(Error::Erased) => None,
+            Err(error) => return Err(error),
         };
-        self.set(subject, consent);
+        self.set(subject, Entry { consent, started });
         Ok(())
     }
 
-    fn set(&self, subject: &Subject, consent: Option<ConsentReference>) {
-        let mut given = self.given();
-        if given.get(subject) == consent.as_ref() {
+    fn set(&self, subject: &Subject, entry: Entry) {
+        let mut table = self.table();
+        let former = table.get(subject);
+        // A refresh that started later may have found a withdrawal that this refresh missed. The other way
+        // round, an absent consent always counts: the next request reads again.
+        if entry.consent.is_some() && former.is_some_and(|it| it.started > entry.started) {
             return;
         }
-        if given.len() >= MAX {
-            given.clear();
+        let changes = former.and_then(|it| it.consent.as_ref()) != entry.consent.as_ref();
+        table.insert(subject.clone(), entry);
+        if table.len() > self.capacity {
+            // The oldest entry, so that requests in progress keep the consents of their patients.
+            let oldest = table.iter().min_by_key(|(_, entry)| entry.started);
+            if let Some(oldest) = oldest.map(|(subject, _)| subject.clone()) {
+                table.remove(&oldest);
+            }
         }
-        match consent {
-            Some(consent) => given.insert(subject.clone(), consent),
-            None => given.remove(subject),
-        };
-        drop(given);
-        self.revision.fetch_add(1, Ordering::AcqRel);
+        drop(table);
+        if changes {
+            self.revision.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 

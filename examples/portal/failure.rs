@@ -1,10 +1,16 @@
 //! Failures as HTTP responses, each with a FHIR `OperationOutcome`.
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::body::to_bytes;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chartlock::{Error, ErrorKind};
 use serde_json::json;
+
+use crate::fhir_records::FHIR;
+
+/// Largest text of a failure that axum answered, in bytes.
+const TEXT_MAX: usize = 4096;
 
 /// A failed request: the status, and the text that the client receives.
 #[derive(Debug)]
@@ -92,10 +98,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = (self.status, outcome(self.status, &self.text)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static(crate::fhir_records::FHIR),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(FHIR));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -104,6 +107,27 @@ impl IntoResponse for Failure {
         }
         response
     }
+}
+
+/// Replaces the text of a failure that axum answered, such as a body over the limit or an unknown route, by an
+/// `OperationOutcome`.
+pub(crate) async fn complete(response: Response) -> Response {
+    let status = response.status();
+    let is_failure = status.is_client_error() || status.is_server_error();
+    let is_outcome = (response.headers().get(CONTENT_TYPE)).is_some_and(|it| it == FHIR);
+    if !is_failure || is_outcome {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let text = to_bytes(body, TEXT_MAX).await.unwrap_or_default();
+    let text = match String::from_utf8_lossy(&text).trim() {
+        "" => status.canonical_reason().unwrap_or("failed").to_owned(),
+        text => text.to_owned(),
+    };
+    let (failure, body) = Failure::new(status, text).into_response().into_parts();
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.extend(failure.headers);
+    Response::from_parts(head, body)
 }
 
 fn outcome(status: StatusCode, text: &str) -> String {

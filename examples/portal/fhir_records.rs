@@ -7,8 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use chartlock::asynchronous::AsyncSession;
 use chartlock::audit::Timestamp;
-use chartlock::{Document, Precondition, Record, RecordInfo};
+use chartlock::{Document, Precondition, Record, RecordId, RecordInfo};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -83,6 +84,20 @@ pub(crate) fn document(kind: &str, id: &str, content: Bytes) -> Result<Document<
     })
 }
 
+/// Returns the session for a change. A consent is not direct care, so break-glass does not permit its
+/// change.
+async fn session_to_write(
+    portal: &Portal,
+    caller: &Caller,
+    record: &RecordId,
+    kind: &str,
+) -> Result<AsyncSession, Failure> {
+    match kind {
+        "Consent" => caller.session(portal),
+        _ => caller.session_for(portal, record.subject()).await,
+    }
+}
+
 pub(crate) async fn put(
     State(portal): State<Arc<Portal>>,
     caller: Caller,
@@ -92,7 +107,7 @@ pub(crate) async fn put(
 ) -> Result<Response, Failure> {
     let record = names::record(&patient, &kind, &id)?;
     let document = document(&kind, &id, body)?;
-    let session = caller.session_for(&portal, record.subject()).await?;
+    let session = session_to_write(&portal, &caller, &record, &kind).await?;
     let expected = precondition(&headers)?;
     let put = session.put_if(&record, expected, document).await;
     let version = put.map_err(|error| match expected {
@@ -133,7 +148,7 @@ pub(crate) async fn delete(
     Path((patient, kind, id)): RecordPath,
 ) -> Result<Response, Failure> {
     let record = names::record(&patient, &kind, &id)?;
-    let session = caller.session_for(&portal, record.subject()).await?;
+    let session = session_to_write(&portal, &caller, &record, &kind).await?;
     let version = session.retract(&record).await?;
     let version = version.ok_or_else(Failure::not_found)?;
     Ok((StatusCode::NO_CONTENT, [(ETAG, etag(version))]).into_response())
@@ -166,7 +181,8 @@ fn entry(address: &str, info: &RecordInfo) -> Value {
     };
     let modified = Timestamp::from(info.written_at()).to_string();
     json!({
-        "fullUrl": format!("{address}/_history/{}", info.version()),
+        // FHIR permits no version here.
+        "fullUrl": address,
         "request": { "method": method, "url": address },
         "response": { "status": "200", "etag": etag(info.version()), "lastModified": modified },
     })

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use chartlock::Error;
 use chartlock::asynchronous::AsyncSession;
-use chartlock::{RecordId, Subject};
+use chartlock::{Error, ErrorKind, RecordId, Subject};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::access_reports::json_of;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::fhir_records::fhir;
@@ -39,6 +39,17 @@ struct Omitted {
     unreadable: u64,
 }
 
+/// Returns `true` for an error of one record or patient entry, such as damage. A list omits it with a warning.
+/// After any other error, such as an outage of the storage, the list would be wrong.
+fn concerns_one_record(error: &Error) -> bool {
+    let is_of_journal = matches!(error, Error::Journal(_));
+    let is_of_content = matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::Tampered | ErrorKind::Invalid | ErrorKind::Unsupported
+    );
+    is_of_content && !is_of_journal
+}
+
 pub(crate) async fn patients(
     State(portal): State<Arc<Portal>>,
     caller: Caller,
@@ -48,15 +59,11 @@ pub(crate) async fn patients(
     while let Some(subject) = subjects.next().await {
         match subject {
             Ok(subject) => patients.push(subject.identifier().to_owned()),
-            Err(error @ (Error::Locked | Error::Journal(_) | Error::Denied)) => {
-                return Err(error.into());
-            }
-            Err(_) => unreadable += 1,
+            Err(error) if concerns_one_record(&error) => unreadable += 1,
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(fhir(
-        json!({ "patients": patients, "unreadable": unreadable }).to_string(),
-    ))
+    json_of(&json!({ "patients": patients, "unreadable": unreadable }))
 }
 
 pub(crate) async fn resources(
@@ -70,47 +77,52 @@ pub(crate) async fn resources(
     let session = caller.session_for(&portal, &subject).await?;
     let count = page.count.unwrap_or(20).clamp(1, COUNT_MAX);
     let after = format!("{kind}/{}", page.after.unwrap_or_default());
-    let (names, mut omitted) = names_after(&session, &subject, &kind, &after, count + 1).await?;
+    let (names, mut omitted) = names_after(&session, &subject, &kind, &after).await?;
 
     let mut entries: Vec<u8> = Vec::new();
-    let mut last = None;
-    for name in names.iter().take(count) {
-        if entries.len() > BYTES_MAX {
-            break;
-        }
-        last = Some(name);
+    let (mut shown, mut more) = (0, None);
+    for name in &names {
         let id = RecordId::new(subject.clone(), name)?;
         match session.get(&id).await {
-            Ok(Some(record)) => {
-                if !entries.is_empty() {
-                    entries.push(b',');
-                }
-                // A stored resource is valid JSON, because `put` checked it.
-                let head = format!(r#"{{"fullUrl":{},"resource":"#, json!(name));
-                entries.extend_from_slice(head.as_bytes());
-                entries.extend_from_slice(&record);
-                entries.push(b'}');
-            }
-            // Retracted after the list was made.
-            Ok(None) => {}
+            Ok(Some(record)) => add(&mut entries, name, &record),
+            // Retracted after the list was made, or denied as absence. The answer must not depend on such
+            // a name, so it neither counts nor occurs in the link to the next page.
+            Ok(None) => continue,
             Err(Error::Denied) => omitted.denied += 1,
-            Err(error @ (Error::Locked | Error::Journal(_) | Error::Erased)) => {
-                return Err(error.into());
-            }
-            Err(_) => omitted.unreadable += 1,
+            Err(error) if concerns_one_record(&error) => omitted.unreadable += 1,
+            Err(error) => return Err(error.into()),
+        }
+        shown += 1;
+        // A full page always has a link to the next page, because only a read shows whether another record
+        // follows. The next page may be empty.
+        if shown == count || entries.len() > BYTES_MAX {
+            more = Some(name);
+            break;
         }
     }
-    let more = last.filter(|last| names.last() != Some(last));
-    Ok(fhir(bundle(entries, &omitted, more, &patient, &kind)))
+    let next = more.and_then(|name| name.strip_prefix(&format!("{kind}/")));
+    let next = next.map(|id| format!("/patients/{patient}/{kind}?_count={count}&_after={id}"));
+    Ok(fhir(bundle(entries, &omitted, next)))
 }
 
-/// Returns the smallest names of a type after a name, and the number of records that do not open.
+/// Adds a resource to the entries of a search set.
+fn add(entries: &mut Vec<u8>, name: &str, resource: &[u8]) {
+    if !entries.is_empty() {
+        entries.push(b',');
+    }
+    // A stored resource is valid JSON, because `put` checked it.
+    let head = format!(r#"{{"fullUrl":{},"resource":"#, json!(name));
+    entries.extend_from_slice(head.as_bytes());
+    entries.extend_from_slice(resource);
+    entries.push(b'}');
+}
+
+/// Returns the names of a type after a name, in order, and the number of records that do not open.
 async fn names_after(
     session: &AsyncSession,
     subject: &Subject,
     kind: &str,
     after: &str,
-    count: usize,
 ) -> Result<(BTreeSet<String>, Omitted), Failure> {
     let prefix = format!("{kind}/");
     let (mut names, mut omitted) = (BTreeSet::new(), Omitted::default());
@@ -119,28 +131,17 @@ async fn names_after(
         match record {
             Ok(info) if info.name().starts_with(&prefix) && info.name() > after => {
                 names.insert(info.name().to_owned());
-                if names.len() > count {
-                    names.pop_last();
-                }
             }
             Ok(_) => {}
-            Err(error @ (Error::Locked | Error::Journal(_) | Error::Denied | Error::Erased)) => {
-                return Err(error.into());
-            }
-            Err(_) => omitted.unreadable += 1,
+            Err(error) if concerns_one_record(&error) => omitted.unreadable += 1,
+            Err(error) => return Err(error.into()),
         }
     }
     Ok((names, omitted))
 }
 
-/// Returns a search set, with a warning if the list omits records.
-fn bundle(
-    mut entries: Vec<u8>,
-    omitted: &Omitted,
-    more: Option<&String>,
-    patient: &str,
-    kind: &str,
-) -> Vec<u8> {
+/// Returns a search set, with a warning if the list omits records, and with the URL of the next page.
+fn bundle(mut entries: Vec<u8>, omitted: &Omitted, next: Option<String>) -> Vec<u8> {
     let Omitted { denied, unreadable } = omitted;
     if denied + unreadable > 0 {
         let text = format!(
@@ -154,12 +155,17 @@ fn bundle(
         }
         entries.extend_from_slice(entry.to_string().as_bytes());
     }
-    let next = more.and_then(|name| name.strip_prefix(&format!("{kind}/")));
-    let links = next.map(|id| {
-        let url = format!("/patients/{patient}/{kind}?_after={id}");
-        json!([{ "relation": "next", "url": url }])
-    });
-    let links = links.unwrap_or_else(|| json!([]));
-    let head = format!(r#"{{"resourceType":"Bundle","type":"searchset","link":{links},"entry":["#);
-    [head.as_bytes(), &entries, b"]}"].concat()
+    let mut bundle = br#"{"resourceType":"Bundle","type":"searchset""#.to_vec();
+    if let Some(url) = next {
+        let links = json!([{ "relation": "next", "url": url }]);
+        bundle.extend_from_slice(format!(r#","link":{links}"#).as_bytes());
+    }
+    // FHIR permits no empty array.
+    if !entries.is_empty() {
+        bundle.extend_from_slice(br#","entry":["#);
+        bundle.append(&mut entries);
+        bundle.push(b']');
+    }
+    bundle.push(b'}');
+    bundle
 }

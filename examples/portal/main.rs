@@ -28,6 +28,7 @@ mod vault_opening;
 
 use std::process::ExitCode;
 
+use chartlock::keys::KeyFile;
 use common::Arguments;
 pub(crate) use common::Outcome;
 use settings::{Settings, USAGE};
@@ -38,6 +39,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &mut Arguments) -> Outcome<()> {
     let settings = Settings::read(arguments)?;
+    if let Some(path) = &settings.new_key_file {
+        KeyFile::create(path)?;
+        outln!(
+            "created the key file {}; keep a copy in a safe place",
+            path.display()
+        );
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -42,23 +42,32 @@ impl Rotation {
 
     /// Rotates the key. If the service ends during the rotation, the next call continues the rotation.
     async fn run(self: Arc<Self>, vault: AsyncVault) {
-        let shown = Arc::clone(&self);
+        let end = EndGuard(Arc::clone(&self));
         let listener = move |update: ProgressUpdate| {
             let (phase, done) = (update.phase.to_string(), update.done);
-            shown.show(
-                true,
-                json!({ "state": "running", "phase": phase, "done": done }),
-            );
+            let shown = json!({ "state": "running", "phase": phase, "done": done });
+            self.show(true, shown);
         };
         let vault = vault.with_progress(listener);
         let rotated = vault.with(|vault| vault.rotate_master_key()).await;
-        self.show(
-            false,
-            match rotated {
-                Ok(report) => json!({ "state": "done", "report": report }),
-                Err(error) => json!({ "state": "failed", "error": error.to_string() }),
-            },
-        );
+        let shown = match rotated {
+            Ok(report) => json!({ "state": "done", "report": report }),
+            Err(error) => json!({ "state": "failed", "error": error.to_string() }),
+        };
+        end.0.show(false, shown);
+    }
+}
+
+/// Ends a rotation that panicked, so that the next one can start.
+struct EndGuard(Arc<Rotation>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        let is_running = self.0.status().is_running;
+        if is_running {
+            let text = "the rotation ended unexpectedly; start it again to continue it";
+            (self.0).show(false, json!({ "state": "failed", "error": text }));
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::connections::Connections;
+use crate::connections::{self, Connections, Requests};
 use crate::consents::Consents;
 use crate::fhir_records::RESOURCE_MAX;
 use crate::settings::{Place, Settings};
@@ -36,8 +36,9 @@ pub(crate) async fn run(settings: Settings) -> Outcome<()> {
     let address = listener.local_addr()?;
     let (place, known) = (scratch.path().to_owned(), Arc::clone(&consents));
     print_storage(&settings);
+    let idle_max = settings.idle_max;
     let vault = tokio::task::spawn_blocking(move || vault_opening::open(&settings, &place, &known));
-    let vault = AsyncVault::from(vault.await??);
+    let vault = AsyncVault::from(vault.await??).max_operations(vault_opening::OPERATIONS_MAX);
     // While the vault is being opened, a signal still ends the process, which loses nothing.
     let signal = end_signal()?;
     let portal = Arc::new(Portal::new(vault.clone(), consents));
@@ -45,7 +46,8 @@ pub(crate) async fn run(settings: Settings) -> Outcome<()> {
     print_commands(&address.to_string());
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = axum::serve(Connections::new(listener), routes(Arc::clone(&portal)));
+    let routes = routes(Arc::clone(&portal)).into_make_service_with_connect_info::<Requests>();
+    let server = axum::serve(Connections::new(listener, idle_max), routes);
     let server = server.with_graceful_shutdown(async move { _ = stopped.await });
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
@@ -101,6 +103,7 @@ fn routes(portal: Arc<Portal>) -> Router {
             get(rotation::progress).post(rotation::begin),
         )
         .layer(DefaultBodyLimit::max(RESOURCE_MAX))
+        .layer(middleware::from_fn(connections::keep))
         .layer(middleware::from_fn(caller::mark))
         .with_state(portal)
 }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ pub(crate) const USAGE: &str = "\
 A web service over one vault: FHIR records, images, roles, consent, break-glass, access reports.
 
     cargo run --release --example portal [-- --listen ADDRESS]
+    cargo run --release --example portal -- --create-key-file PATH
 
     --listen ADDRESS       address and port, 127.0.0.1:8080 by default; port 0 chooses a free one
+    --create-key-file PATH creates a key file for PORTAL_KEY_FILE, and ends; an existing file is kept
 
 PORTAL_STORAGE          a directory, or a connection string such as postgres://portal@localhost/clinic;
                         by default a directory that is removed at the end. With \" s3://BUCKET/PREFIX\"
@@ -21,10 +24,13 @@ PORTAL_STORAGE          a directory, or a connection string such as postgres://p
                         such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID, say how to reach it
 PORTAL_KEY_FILE         the key file that opens the vault; by default a passphrase that everybody knows
 PORTAL_CA_FILE          the certificate authority (PEM) of the database and of the bucket, for TLS
-PORTAL_WAIT_SECONDS     how long to wait for another process to release the storage, 60 by default";
+PORTAL_WAIT_SECONDS     how long to wait for another process to release the storage, 60 by default
+PORTAL_IDLE_SECONDS     after how long without a byte from or to a client its connection ends, 60 by default";
 
 /// Settings of the service.
 pub(crate) struct Settings {
+    /// The key file to create instead of running the service.
+    pub(crate) new_key_file: Option<PathBuf>,
     pub(crate) listen: SocketAddr,
     pub(crate) place: Place,
     /// Bucket and prefix for the segments of large content.
@@ -34,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) authority: Option<PathBuf>,
     /// Longest time to wait for another process to release the storage.
     pub(crate) wait: Duration,
+    /// Longest time without a byte from or to a client.
+    pub(crate) idle_max: Duration,
 }
 
 /// Place of the vault, except for large content if there is a bucket.
@@ -47,7 +55,7 @@ pub(crate) enum Place {
 
 impl Settings {
     pub(crate) fn read(arguments: &mut Arguments) -> Outcome<Self> {
-        let mut listen = None;
+        let (mut listen, mut new_key_file) = (None, None);
         while let Some(argument) = arguments.next()? {
             match argument {
                 Argument::Option(option) if option == "--listen" => {
@@ -57,6 +65,10 @@ impl Settings {
                         || UsageError::new("--listen needs an address, such as 127.0.0.1:8080");
                     listen = Some(address.ok_or_else(needs)?);
                 }
+                Argument::Option(option) if option == "--create-key-file" => {
+                    let path = arguments.value(&option, "the path of a new file")?;
+                    new_key_file = Some(PathBuf::from(path));
+                }
                 Argument::Option(option) => return Err(UsageError::unknown(&option).into()),
                 Argument::Operand(_) => {
                     return Err(UsageError::new("this example takes no other arguments").into());
@@ -65,12 +77,14 @@ impl Settings {
         }
         let (place, bucket) = Place::read()?;
         Ok(Self {
+            new_key_file,
             listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             place,
             bucket,
             key_file: env::var_os("PORTAL_KEY_FILE").map(PathBuf::from),
             authority: env::var_os("PORTAL_CA_FILE").map(PathBuf::from),
-            wait: wait()?,
+            wait: seconds("PORTAL_WAIT_SECONDS", 0..=u64::MAX)?,
+            idle_max: seconds("PORTAL_IDLE_SECONDS", 1..=3600)?,
         })
     }
 }
@@ -111,13 +125,14 @@ impl Place {
     }
 }
 
-fn wait() -> Outcome<Duration> {
-    match env::var("PORTAL_WAIT_SECONDS") {
-        Ok(seconds) => {
-            let seconds = seconds.parse();
-            let seconds = seconds.map_err(|_| "PORTAL_WAIT_SECONDS is not a number of seconds")?;
-            Ok(Duration::from_secs(seconds))
-        }
-        Err(_) => Ok(Duration::from_secs(60)),
-    }
+/// Reads a number of seconds from the environment, 60 by default.
+fn seconds(variable: &str, range: RangeInclusive<u64>) -> Outcome<Duration> {
+    let Some(value) = env::var_os(variable) else {
+        return Ok(Duration::from_secs(60));
+    };
+    let seconds = value.to_str().and_then(|value| value.parse().ok());
+    let seconds = seconds.filter(|seconds| range.contains(seconds));
+    let (least, most) = (range.start(), range.end());
+    let bad = || format!("{variable} needs a number of seconds from {least} to {most}");
+    Ok(Duration::from_secs(seconds.ok_or_else(bad)?))
 }

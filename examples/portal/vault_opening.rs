@@ -20,6 +20,8 @@ use crate::consents::Consents;
 use crate::sample_charts;
 use crate::settings::{Place, Settings};
 
+/// Number of operations of the vault that run at the same time.
+pub(crate) const OPERATIONS_MAX: usize = 16;
 const DEMONSTRATION: &str = "everybody knows this passphrase";
 /// Time between two attempts to open a storage that another process has open.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -94,7 +96,7 @@ fn main_storage(settings: &Settings, scratch: &Path) -> Outcome<Arc<dyn Storage>
             }
             // A deployment calls `migrate` once, as another user, and grants fewer rights to the service.
             options.migrate()?;
-            Arc::new(options.open()?)
+            Arc::new(options.connections(OPERATIONS_MAX + 2).open()?)
         }
     })
 }
@@ -114,10 +116,10 @@ fn trusting(authority: &Path) -> Outcome<ClientConfig> {
 /// Opens a directory after the process that has the directory open has released it. In a rolling update, the
 /// former process must end before the next process can open the vault.
 fn free_directory(directory: &Path, wait: Duration) -> Result<FileStorage, StorageError> {
-    let end = Instant::now() + wait;
+    let start = Instant::now();
     loop {
         match FileStorage::open(directory) {
-            Err(StorageError::InUse) if Instant::now() < end => sleep(RETRY_AFTER),
+            Err(StorageError::InUse) if start.elapsed() < wait => sleep(RETRY_AFTER),
             opened => return opened,
         }
     }

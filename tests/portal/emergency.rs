@@ -55,6 +55,8 @@ fn break_glass_without_reason_or_right_is_refused() {
         ("{}", 422),
         ("not json", 400),
         (r#"{"reason":""}"#, 400),
+        (r#"{"reason":" "}"#, 400),
+        (r#"{"reason":"\u00a0\u2003"}"#, 400),
         (r#"{"reason":"two\nlines"}"#, 400),
         (r#"{"reason":"unconscious","minutes":0}"#, 400),
         (r#"{"reason":"unconscious","minutes":61}"#, 400),

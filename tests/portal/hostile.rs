@@ -2,9 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::client::{Request, Response, connect};
-use super::service::{Service, shared};
+use super::common::postgres_server;
+use super::service::{Home, Service, shared};
 use super::{DOCTOR, get, put, resource};
 
 /// Sends bytes as they are, and returns the response's status; `None` if the connection was closed.
@@ -181,4 +184,56 @@ fn unauthenticated_upload_is_refused_before_its_body() {
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 401");
+}
+
+#[test]
+fn request_longer_than_the_idle_limit_is_answered() {
+    let Some(server) = postgres_server::shared() else {
+        return;
+    };
+    assert!(server.psql("create database portal_idle").0);
+    let connection = format!("postgres://postgres@127.0.0.1:{}/portal_idle", server.port);
+    let home = Home::of_database(connection).with_variable("PORTAL_IDLE_SECONDS", 1);
+    let portal = Service::start(&home);
+    let path = "/patients/hos-6/Condition/c";
+    portal
+        .ask(DOCTOR, put("hos-6", "Condition", "c", ""))
+        .expect(201);
+    thread::scope(|scope| {
+        let (is_locked, locked) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            let sql = "\\c portal_idle
+                begin; lock table chartlock.object; select pg_sleep(5); commit";
+            is_locked.send(()).unwrap();
+            assert!(server.psql(sql).0);
+        });
+        locked.recv().unwrap();
+        thread::sleep(Duration::from_secs(1));
+        let start = Instant::now();
+        portal.ask(DOCTOR, get(path)).expect(200);
+        let took = start.elapsed();
+        assert!(took > Duration::from_secs(2), "waited only {took:?}");
+    });
+    portal.stop();
+}
+
+#[test]
+fn client_that_stops_sending_is_disconnected() {
+    let home = Home::new().with_variable("PORTAL_IDLE_SECONDS", 1);
+    let portal = Service::start(&home);
+    let upload = put("hos-7", "Condition", "c", "").token(DOCTOR).head(100);
+    let upload = [&upload[..], b"{"].concat();
+    for part in [&b""[..], b"GET /health/live HTTP/1.1\r\n", &upload] {
+        let mut stream = connect(portal.port);
+        stream.write_all(part).unwrap();
+        let start = Instant::now();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(start.elapsed() < Duration::from_secs(60));
+        assert!(!answer.starts_with(b"HTTP/1.1 2"));
+    }
+    portal
+        .ask(DOCTOR, get("/patients/hos-7/Condition/c"))
+        .expect(404);
+    portal.stop();
 }

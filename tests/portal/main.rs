@@ -11,8 +11,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod client;
+mod command_line;
 #[path = "../common/mod.rs"]
 mod common;
+mod consents;
 mod emergency;
 mod hostile;
 mod images;

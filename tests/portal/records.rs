@@ -1,5 +1,7 @@
 //! FHIR resources: put, get, conditions, history, versions, lists.
 
+use serde_json::json;
+
 use super::client::Request;
 use super::service::shared;
 use super::{DOCTOR, get, put, resource};
@@ -102,16 +104,16 @@ fn list_pages_through_all_resources_of_a_type() {
         let entries = page["entry"].as_array().unwrap();
         found.extend(entries.iter().map(|entry| entry["resource"]["id"].clone()));
         match page["link"][0]["url"].as_str() {
-            Some(url) => next = format!("{url}&_count=10"),
+            // The link keeps the number of entries.
+            Some(url) => next = url.to_owned(),
             None => break,
         }
     }
     let expected: Vec<_> = (0..25).map(|number| format!("o-{number:02}")).collect();
     assert_eq!(found, expected);
-    let none = portal
-        .ask(DOCTOR, get("/patients/rec-none/Observation"))
-        .expect(200);
-    assert_eq!(none.json()["entry"].as_array().unwrap().len(), 0);
+    let none = portal.ask(DOCTOR, get("/patients/rec-none/Observation"));
+    let empty = json!({ "resourceType": "Bundle", "type": "searchset" });
+    assert_eq!(none.expect(200).json(), empty);
 }
 
 #[test]
@@ -123,6 +125,62 @@ fn new_vault_contains_sample_patients() {
         .iter()
         .filter(|id| id.as_str().unwrap().len() == 36);
     assert_eq!(sample.count(), 2);
+}
+
+#[test]
+fn bundles_have_no_empty_array_and_no_version_in_full_url() {
+    let portal = shared();
+    portal
+        .ask(DOCTOR, put("rec-5", "Condition", "c", ""))
+        .expect(201);
+    for path in [
+        "/patients/rec-5/Condition",
+        "/patients/rec-5/Condition?_count=1",
+        "/patients/rec-5/Condition?_after=c",
+        "/patients/rec-5/Condition/c/_history",
+    ] {
+        let bundle = portal.ask(DOCTOR, get(path)).expect(200);
+        assert_eq!(bundle.header("Content-Type"), Some("application/fhir+json"));
+        let text = String::from_utf8(bundle.body.clone()).unwrap();
+        assert!(!text.contains("[]"), "{text}");
+        let bundle = bundle.json();
+        let entries = bundle["entry"].as_array().into_iter().flatten();
+        for entry in entries {
+            assert_eq!(entry["fullUrl"], "Condition/c");
+        }
+    }
+    // The list of patients is not a FHIR resource.
+    let patients = portal.ask(DOCTOR, get("/patients")).expect(200);
+    assert_eq!(patients.header("Content-Type"), Some("application/json"));
+}
+
+#[test]
+fn every_failure_is_an_operation_outcome() {
+    let portal = shared();
+    let path = "/patients/rec-6/Condition/c";
+    let large = format!(r#","text":"{}""#, "x".repeat(5 << 20));
+    let glass = || Request::new("POST", "/patients/rec-6/break-glass");
+    for (request, status) in [
+        (get("/nowhere"), 404),
+        (Request::new("PATCH", path), 405),
+        (get("/patients/rec-6/Condition/c/_history/x"), 400),
+        (get("/patients/rec-6/Condition?_count=x"), 400),
+        (get("/patients/rec-6/Condition/%ff"), 400),
+        (put("rec-6", "Condition", "c", &large), 413),
+        (glass().body("{"), 400),
+        (glass().body("{}"), 422),
+        (glass().header("Content-Type", "text/plain").body("{}"), 415),
+    ] {
+        let response = portal.ask(DOCTOR, request).expect(status);
+        let media_type = response.header("Content-Type");
+        assert_eq!(media_type, Some("application/fhir+json"), "{status}");
+        let outcome = response.json();
+        assert_eq!(outcome["resourceType"], "OperationOutcome");
+        assert_ne!(outcome["issue"][0]["diagnostics"], "");
+        // Headers of the failure are kept.
+        assert_eq!(response.header("Allow").is_some(), status == 405);
+        assert!(response.header("X-Request-Id").is_some());
+    }
 }
 
 #[test]

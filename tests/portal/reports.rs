@@ -1,8 +1,8 @@
 //! Access reports, and erasure.
 
 use super::client::Request;
-use super::service::shared;
-use super::{ADMIN, DESK, DOCTOR, NURSE, OFFICER, get, put};
+use super::service::{Home, Service, shared};
+use super::{ADMIN, DESK, DOCTOR, NURSE, OFFICER, RESEARCHER, get, put};
 
 #[test]
 fn access_report_lists_every_access_for_privacy_officer_only() {
@@ -54,6 +54,25 @@ fn access_report_lists_every_access_for_privacy_officer_only() {
 }
 
 #[test]
+fn fhir_export_is_journaled_about_its_patient() {
+    let portal = shared();
+    for patient in ["rep-3", "rep-4"] {
+        portal
+            .ask(DOCTOR, put(patient, "Condition", "c", ""))
+            .expect(201);
+    }
+    let path = "/patients/rep-3/accesses?_format=fhir";
+    let export = || portal.ask(OFFICER, get(path)).expect(200).json();
+    let text = export().to_string();
+    assert!(text.contains("rep-3") && !text.contains("rep-4"), "{text}");
+    // The second export contains the first one.
+    let export = export();
+    let events = export["entry"].as_array().unwrap().iter();
+    let queries = events.filter(|event| event.to_string().contains("privacy.officer"));
+    assert_eq!(queries.count(), 2, "{export}");
+}
+
+#[test]
 fn erased_patient_is_gone() {
     let portal = shared();
     portal
@@ -64,7 +83,9 @@ fn erased_patient_is_gone() {
     portal
         .ask(OFFICER, Request::new("DELETE", "/patients/rep-2"))
         .expect(400);
-    portal.ask(OFFICER, erase("")).expect(400);
+    for blank in ["", "%20", "%C2%A0%20"] {
+        portal.ask(OFFICER, erase(blank)).expect(400);
+    }
     portal
         .ask(OFFICER, erase("the%20patient%20asked"))
         .expect(200);
@@ -78,4 +99,42 @@ fn erased_patient_is_gone() {
     portal
         .ask(DOCTOR, put("rep-2", "Condition", "c", ""))
         .expect(410);
+    // A researcher gets the answers for a patient who never existed.
+    for place in [
+        "Condition/c",
+        "Condition/c/_history",
+        "Condition",
+        "images/i",
+    ] {
+        let ask = |patient: &str| {
+            let response = portal.ask(RESEARCHER, get(&format!("/patients/{patient}/{place}")));
+            (response.status, response.body)
+        };
+        assert_eq!(ask("rep-2"), ask("rep-none"), "{place}");
+    }
+}
+
+#[test]
+fn portal_starts_after_all_patients_were_erased() {
+    let home = Home::new();
+    let portal = Service::start(&home);
+    let listed = || portal.ask(DOCTOR, get("/patients")).expect(200).json();
+    let patients = listed()["patients"].clone();
+    for patient in patients.as_array().unwrap() {
+        let patient = patient.as_str().unwrap();
+        let path = format!("/patients/{patient}?reason=asked");
+        portal
+            .ask(OFFICER, Request::new("DELETE", &path))
+            .expect(200);
+    }
+    assert_eq!(listed()["patients"], serde_json::json!([]));
+    portal.stop();
+
+    let portal = Service::start(&home);
+    portal
+        .ask(DOCTOR, put("rep-5", "Condition", "c", ""))
+        .expect(201);
+    let listed = portal.ask(DOCTOR, get("/patients")).expect(200).json();
+    assert_eq!(listed["patients"], serde_json::json!(["rep-5"]));
+    portal.stop();
 }

@@ -66,6 +66,10 @@ fn front_desk_reads_administrative_resources_only() {
     portal
         .ask(DESK, get("/patients/rol-1/Condition"))
         .expect(403);
+    // The status shows which records exist, as the README says.
+    portal
+        .ask(DESK, get("/patients/rol-1/Condition/none"))
+        .expect(404);
     portal.ask(DESK, get("/patients")).expect(403);
     let denied = portal
         .ask(DESK, get("/patients/rol-1/Condition/c"))
@@ -122,7 +126,7 @@ fn research_without_consent_gets_responses_of_absent_records() {
     let absent = ask("/patients/rol-3/Condition/none").expect(404);
     assert_eq!(denied.body, absent.body);
     let list = ask("/patients/rol-3/Condition").expect(200).json();
-    assert_eq!(list["entry"].as_array().unwrap().len(), 0);
+    assert_eq!(list.get("entry"), None);
 
     portal
         .ask(DOCTOR, put("rol-3", "Consent", "research", CONSENT))
@@ -153,6 +157,86 @@ fn research_without_consent_gets_responses_of_absent_records() {
             .expect(200);
         ask("/patients/rol-3/Condition/c").expect(404);
     }
+}
+
+#[test]
+fn restricted_record_is_absent_in_history_and_lists_for_research() {
+    let portal = shared();
+    for (id, more) in [("c", ""), ("s", RESTRICTED), ("z", "")] {
+        portal
+            .ask(DOCTOR, put("rol-4", "Condition", id, more))
+            .expect(201);
+    }
+    portal
+        .ask(DOCTOR, put("rol-4", "Consent", "research", CONSENT))
+        .expect(201);
+    let ask = |path: &str| portal.ask(RESEARCHER, get(path));
+    ask("/patients/rol-4/Condition/c").expect(200);
+    for place in ["", "/_history", "/_history/1"] {
+        let restricted = ask(&format!("/patients/rol-4/Condition/s{place}")).expect(404);
+        let absent = ask(&format!("/patients/rol-4/Condition/none{place}")).expect(404);
+        assert_eq!(restricted.body, absent.body, "{place}");
+    }
+
+    let page = |after: &str| {
+        let path = format!("/patients/rol-4/Condition?_count=1&_after={after}");
+        ask(&path).expect(200)
+    };
+    let next = page("c").json();
+    assert_eq!(next["entry"][0]["resource"]["id"], "z");
+    // The restricted record changes no byte of a page.
+    let with_restricted = [page(""), page("c"), page("z")].map(|page| page.body);
+    let path = "/patients/rol-4/Condition/s";
+    portal.ask(DOCTOR, Request::new("DELETE", path)).expect(204);
+    let without = [page(""), page("c"), page("z")].map(|page| page.body);
+    assert_eq!(with_restricted, without);
+    // Nor does a restricted record behind the last record.
+    portal
+        .ask(DOCTOR, put("rol-4", "Condition", "zz", RESTRICTED))
+        .expect(201);
+    let behind = [page(""), page("c"), page("z")].map(|page| page.body);
+    assert_eq!(behind, without);
+}
+
+#[test]
+fn only_physicians_change_the_research_consent() {
+    let portal = shared();
+    portal
+        .ask(DOCTOR, put("rol-5", "Condition", "c", ""))
+        .expect(201);
+    let path = "/patients/rol-5/Consent/research";
+    let refuse = |token: &str| {
+        let consent = || put("rol-5", "Consent", "research", CONSENT);
+        portal.ask(token, consent()).expect(403);
+        let delete = portal.ask(token, Request::new("DELETE", path)).status;
+        // Some roles get the answer for a record that does not exist.
+        assert!(matches!(delete, 403 | 404), "{token}: {delete}");
+    };
+    for token in [NURSE, LOCUM, DESK, RESEARCHER, OFFICER, ADMIN] {
+        refuse(token);
+    }
+    for token in [NURSE, LOCUM] {
+        let glass = Request::new("POST", "/patients/rol-5/break-glass");
+        let glass = glass.body(r#"{"reason":"unconscious"}"#);
+        portal.ask(token, glass).expect(201);
+        // Break-glass permits a change of other records.
+        portal
+            .ask(token, put("rol-5", "Condition", "c", ""))
+            .expect(200);
+        refuse(token);
+    }
+    portal
+        .ask(DOCTOR, put("rol-5", "Consent", "research", CONSENT))
+        .expect(201);
+    portal
+        .ask(RESEARCHER, get("/patients/rol-5/Condition/c"))
+        .expect(200);
+    // A nurse cannot withdraw the consent either.
+    refuse(NURSE);
+    portal.ask(DOCTOR, Request::new("DELETE", path)).expect(204);
+    portal
+        .ask(RESEARCHER, get("/patients/rol-5/Condition/c"))
+        .expect(404);
 }
 
 #[test]

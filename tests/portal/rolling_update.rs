@@ -8,7 +8,8 @@ use super::{DOCTOR, get, put};
 
 #[test]
 fn next_process_waits_until_former_one_releases_directory() {
-    let home = Home::new();
+    // The largest number of seconds that the setting accepts.
+    let home = Home::new().with_variable("PORTAL_WAIT_SECONDS", u64::MAX);
     let former = Service::start(&home);
     former
         .ask(DOCTOR, put("rol-9", "Condition", "c", ""))

@@ -38,6 +38,8 @@ pub(crate) struct Home {
     storage: OsString,
     /// Port of an object store, if the storage has a bucket.
     bucket_port: u16,
+    /// Further environment variables.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Home {
@@ -59,6 +61,7 @@ impl Home {
             scratch: scratch.into(),
             storage,
             bucket_port: 0,
+            variables: Vec::new(),
         }
     }
 
@@ -67,6 +70,12 @@ impl Home {
         self.bucket_port = server.port;
         self.storage
             .push(format!(" s3://{}/{prefix}", s3_server::BUCKET));
+        self
+    }
+
+    /// Adds an environment variable.
+    pub(crate) fn with_variable(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.variables.push((name, value.to_string()));
         self
     }
 
@@ -89,7 +98,7 @@ impl Home {
 
 /// Returns the path of the example's executable. `cargo test` builds it unless its arguments select other
 /// targets.
-fn executable() -> PathBuf {
+pub(crate) fn executable() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let path = profile.join("examples/portal");
@@ -128,6 +137,7 @@ impl Service {
                 format!("http://127.0.0.1:{}", home.bucket_port),
             )
             .envs(home.authority().map(|path| ("PORTAL_CA_FILE", path)))
+            .envs(home.variables.clone())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)

@@ -124,3 +124,23 @@ fn images_of_two_portals_are_in_a_bucket_and_everything_else_in_the_database() {
         b.stop();
     }
 }
+
+#[test]
+fn list_during_outage_of_bucket_fails() {
+    let Some(server) = s3_server::S3Server::start_seaweed() else {
+        return;
+    };
+    let home = Home::new().with_bucket(&server, "outage");
+    let portal = Service::start(&home);
+    let text = format!(r#","text":"{}""#, "x".repeat(200_000));
+    portal
+        .ask(DOCTOR, put("two-4", "Condition", "large", &text))
+        .expect(201);
+    let list = "/patients/two-4/Condition";
+    let entries = portal.ask(DOCTOR, get(list)).expect(200).json();
+    assert_eq!(entries["entry"].as_array().unwrap().len(), 1);
+    drop(server);
+    let refused = portal.ask(DOCTOR, get(list)).expect(503);
+    assert_eq!(refused.json()["issue"][0]["code"], "transient");
+    portal.stop();
+}
