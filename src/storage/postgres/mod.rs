@@ -53,6 +53,10 @@ use crate::storage::{
 /// # Destroyed values
 /// PostgreSQL keeps replaced rows in the table until a vacuum, and longer in the write-ahead log and in
 /// backups. A destroying put therefore always reports [`Committed::deferred`].
+///
+/// At log level `debug`, the client logs its statements, but not the stored keys and values. A server with
+/// `log_parameter_max_length_on_error`, or with `log_statement` or `log_min_duration_statement`, writes them to its
+/// own log.
 pub struct PostgresStorage {
     worker: Worker,
     connections: Arc<ConnectionPool>,
