@@ -324,6 +324,8 @@ impl Vault {
         let mut counter = Counter::new(&self.monitor, Phase::Waiting);
         let end = self.core.store.clock.uptime() + self.core.key_removal_delay;
         loop {
+            // A locked vault must not occupy a thread until the delay has passed.
+            self.header_in_memory()?;
             let left = end.saturating_sub(self.core.store.clock.uptime());
             if left.is_zero() {
                 return Ok(());

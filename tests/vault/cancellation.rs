@@ -16,9 +16,11 @@ everywhere!(
     cancelled_operation_returns_cancelled_and_continues_when_repeated,
     cancelled_erasure_keeps_nothing_readable,
     cancelled_upload_creates_no_version,
+    cancelled_upload_reads_no_more_of_its_source,
     cancelled_verification_continues_from_its_position,
     cancelled_archive_is_journaled,
     cancelled_wait_ends_at_once,
+    lock_ends_the_wait_of_a_rotation,
     cancelled_handle_still_reads_and_writes,
 );
 
@@ -197,6 +199,27 @@ fn cancelled_wait_ends_at_once(stage: &Stage) {
     assert_eq!(*waits.lock().unwrap(), 1);
     let report = vault.rotate_master_key().unwrap();
     assert!(report.master_keys_destroyed >= 2, "{report:?}");
+}
+
+fn lock_ends_the_wait_of_a_rotation(stage: &Stage) {
+    small_clinic(&stage.create());
+    let options = stage
+        .options_under_load()
+        .key_removal_delay(Duration::from_secs(30));
+    let vault = stage.open_by(options);
+    let waits = Arc::new(AtomicU64::new(0));
+    let listener = {
+        let (waits, vault) = (Arc::clone(&waits), vault.clone());
+        move |update: ProgressUpdate| {
+            if update.phase == Phase::Waiting {
+                waits.fetch_add(1, Ordering::SeqCst);
+                vault.lock();
+            }
+        }
+    };
+    let handle = vault.with_progress(listener);
+    assert_eq!(handle.rotate_master_key(), Err(Error::Locked));
+    assert_eq!(waits.load(Ordering::SeqCst), 1);
 }
 
 fn cancelled_handle_still_reads_and_writes(stage: &Stage) {
