@@ -1,6 +1,6 @@
 //! Cancellation of long operations, at each of their steps.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -140,6 +140,39 @@ fn cancelled_upload_creates_no_version(stage: &Stage) {
     assert!(cancelled > 0);
     let garbage = vault.collect_garbage().unwrap();
     assert_eq!((garbage.segments, garbage.uploads), (0, 0));
+}
+
+/// Endless content, which cancels a token at a read.
+struct CancellingSource<'a> {
+    token: CancelToken,
+    cancels_at: u64,
+    reads: &'a mut u64,
+}
+
+impl Read for CancellingSource<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        *self.reads += 1;
+        if *self.reads == self.cancels_at {
+            self.token.cancel();
+        }
+        Ok(into.len().min(4 << 10))
+    }
+}
+
+fn cancelled_upload_reads_no_more_of_its_source(stage: &Stage) {
+    let vault = stage.create();
+    let id = record("MRN-1", "ImagingStudy/ct/1");
+    for cancels_at in [100, 1000] {
+        let (token, mut reads) = (CancelToken::new(), 0);
+        let session = session_on(&vault.with_cancel(&token));
+        let source = CancellingSource {
+            token,
+            cancels_at,
+            reads: &mut reads,
+        };
+        assert_eq!(session.put_reader(&id, source), Err(Error::Cancelled));
+        assert_eq!(reads, cancels_at);
+    }
 }
 
 fn cancelled_verification_continues_from_its_position(stage: &Stage) {
