@@ -40,11 +40,19 @@ use crate::storage::{
 /// use chartlock::storage::PostgresOptions;
 /// use chartlock::{Vault, keys::KeyFile};
 ///
-/// let options = PostgresOptions::parse("host=db.clinic.example user=ehr dbname=ehr")?;
+/// # fn create(tls: rustls::ClientConfig) -> Result<Vault, Box<dyn std::error::Error>> {
+/// let options = PostgresOptions::parse("host=db.clinic.example user=ehr dbname=ehr sslmode=require")?;
+/// let options = options.tls(tls);
 /// options.migrate()?; // once, by a user who may create tables
 /// let vault = Vault::create(options.open()?, &KeyFile::random()?)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(vault)
+/// # }
 /// ```
+///
+/// # TLS
+/// Connections over a network need TLS: see [`PostgresOptions::tls`], for which the app depends on `rustls` 0.23
+/// and chooses a crypto provider. Without TLS, an attacker in the network can read and replace the answers of the
+/// server.
 ///
 /// # What the database user needs
 /// `SELECT`, `INSERT`, `UPDATE` and `DELETE` on the tables of the schema, and `USAGE` on the schema.
