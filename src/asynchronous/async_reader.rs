@@ -111,7 +111,15 @@ impl AsyncRecordReader {
     pub fn with_range(mut self, range: Range<u64>) -> Self {
         self.end = range.end.min(self.length);
         self.move_to(range.start.min(self.end));
+        self.cut_at_end();
         self
+    }
+
+    /// Discards bytes beyond the end of the range, which were read before the range was set.
+    fn cut_at_end(&mut self) {
+        let left = self.end.saturating_sub(self.position);
+        self.read
+            .truncate(usize::try_from(left).unwrap_or(usize::MAX));
     }
 
     fn move_to(&mut self, position: u64) {
@@ -141,6 +149,7 @@ impl AsyncRecordReader {
                     // Discard the bytes if a seek moved the position during the read.
                     if step.position == self.position {
                         self.read = step.read?;
+                        self.cut_at_end();
                     }
                 }
             }

@@ -30,6 +30,9 @@ const STEP_BYTES: usize = 256 << 10;
 /// takes 512 KiB of memory in addition to that of the [`RecordWriter`]. The next call returns the error of
 /// an earlier write.
 ///
+/// If the future of [`AsyncRecordWriter::write_stream`] is dropped before the end of its stream, for example by
+/// a timeout, the writer accepts no more content, and `finish` creates no version.
+///
 /// ```
 /// # use chartlock::{*, asynchronous::*};
 /// use tokio::io::AsyncWriteExt;
@@ -51,6 +54,8 @@ pub struct AsyncRecordWriter {
     state: WriterState,
     /// Content that the writer has not yet sent to the pool.
     waiting: Plaintext,
+    /// `true` from the start of a stream until its end or its error. A dropped future leaves it set.
+    is_within_stream: bool,
 }
 
 enum WriterState {
@@ -71,6 +76,7 @@ impl From<RecordWriter> for AsyncRecordWriter {
         Self {
             state: WriterState::Idle(OnPool::new(writer), Plaintext::default()),
             waiting: Plaintext::default(),
+            is_within_stream: false,
         }
     }
 }
@@ -81,9 +87,20 @@ impl AsyncRecordWriter {
     ///
     /// # Errors
     /// After an error the writer accepts no more content, and `finish` returns the same error.
-    /// - [`Error::Source`] when the stream yields an error.
+    /// - [`Error::Source`] when the stream yields an error, or when the future of an earlier call was dropped.
     /// - The errors of [`RecordWriter::read_from`], and [`Error::NoRuntime`].
     pub async fn write_stream<B: AsRef<[u8]>, E>(
+        &mut self,
+        stream: impl Stream<Item = std::result::Result<B, E>>,
+    ) -> Result<u64> {
+        self.require_whole_streams()?;
+        self.is_within_stream = true;
+        let written = self.write_parts(stream).await;
+        self.is_within_stream = false;
+        written
+    }
+
+    async fn write_parts<B: AsRef<[u8]>, E>(
         &mut self,
         stream: impl Stream<Item = std::result::Result<B, E>>,
     ) -> Result<u64> {
@@ -110,8 +127,10 @@ impl AsyncRecordWriter {
     /// [`RecordWriter::finish`].
     ///
     /// # Errors
-    /// The errors of [`RecordWriter::finish`], and [`Error::NoRuntime`].
+    /// - [`Error::Source`] when the future of a `write_stream` was dropped before the end of its stream.
+    /// - The errors of [`RecordWriter::finish`], and [`Error::NoRuntime`].
     pub async fn finish(mut self) -> Result<u64> {
+        self.require_whole_streams()?;
         poll_fn(|task| self.poll_idle(task)).await?;
         let state = std::mem::replace(&mut self.state, WriterState::Failed(Error::NoRuntime));
         let WriterState::Idle(mut writer, _) = state else {
@@ -125,6 +144,14 @@ impl AsyncRecordWriter {
             writer.finish()
         });
         blocking_pool::joined(finished?.await)?
+    }
+
+    /// Fails after a dropped `write_stream`, because content that lacks a part must not become a version.
+    fn require_whole_streams(&self) -> Result<()> {
+        match self.is_within_stream {
+            true => Err(Error::Source(io::ErrorKind::UnexpectedEof)),
+            false => Ok(()),
+        }
     }
 
     /// Copies bytes into the buffer, and sends a full buffer to the pool. Returns the number of copied
@@ -202,7 +229,9 @@ impl AsyncWrite for AsyncRecordWriter {
         task: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(self.get_mut().poll_take(task, bytes));
+        let this = self.get_mut();
+        this.require_whole_streams()?;
+        let written = ready!(this.poll_take(task, bytes));
         Poll::Ready(Ok(written?))
     }
 

@@ -28,12 +28,17 @@ impl Window {
 
     /// Returns the chains to read: undated chains first, and then, oldest first, the chains of the range
     /// and the chains that began within a day after the range. The first pages of these later chains have
-    /// seen the chains of the range, and show if a chain was removed. Omits chains that end before `since`.
+    /// seen the chains of the range, and show if a chain was removed. Omits chains whose items all have an
+    /// order before `since`.
     pub(super) fn writers(
         &self,
         storage: &dyn Storage,
         since: Option<Timestamp>,
     ) -> Result<VecDeque<WriterId>> {
+        // The order of an item can be later than its chain's period by as much as the chains that it has seen
+        // are ahead.
+        let since = since.map(|since| since.millis().saturating_sub(QUEUED_MAX));
+        let since = since.map(Timestamp::from_millis);
         let first = since.map_or(0, first_start).max(self.first);
         let end = |until: i64| until.saturating_add(CHAIN_SPAN + QUEUED_MAX);
         let end = self.until.map_or(UNDATED, end).min(UNDATED);

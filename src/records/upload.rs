@@ -166,6 +166,8 @@ impl Uploading {
         mut source: impl FnMut(&mut [u8]) -> Result<usize>,
     ) -> Result<()> {
         while let Some(segment) = &mut self.segment {
+            // A source can be slow, and a batch can need many reads.
+            self.monitor.check()?;
             if segment.is_full() {
                 self.next_segment()?;
                 continue;

@@ -218,7 +218,9 @@ impl Vault {
     ///
     /// A long operation is an operation that reports its progress (see [`Phase`](crate::progress::Phase)),
     /// also through a session of the handle. A cancelled operation returns [`Error::Cancelled`] before its
-    /// next step, at the latest after one page of objects or one segment of content.
+    /// next step. A step is at most one page of objects, 8 MiB of content, or one second of a wait. A put also
+    /// ends before the next read from its source, but does not interrupt a read. Before it returns, it waits for
+    /// segments that are being stored, and deletes the stored segments.
     ///
     /// Cancellation has the same effect as an interruption of the process, and loses nothing:
     /// - A put of content above 64 KiB creates no version.
@@ -324,6 +326,8 @@ impl Vault {
         let mut counter = Counter::new(&self.monitor, Phase::Waiting);
         let end = self.core.store.clock.uptime() + self.core.key_removal_delay;
         loop {
+            // A locked vault must not occupy a thread until the delay has passed.
+            self.header_in_memory()?;
             let left = end.saturating_sub(self.core.store.clock.uptime());
             if left.is_zero() {
                 return Ok(());

@@ -30,16 +30,11 @@ mod wrapper {
 
     impl Storage for ObservedStorage {
         fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-            observed(self.0.read(keys), |found| {
-                let values = found.iter().flatten();
-                values.map(|stored| stored.value.len()).sum()
-            })
+            observed(self.0.read(keys), |found| read_bytes(found))
         }
 
         fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-            observed(self.0.scan(scan), |page| {
-                page.items.iter().map(|item| item.value.len()).sum()
-            })
+            observed(self.0.scan(scan), scanned_bytes)
         }
 
         fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
@@ -69,7 +64,8 @@ mod wrapper {
         }
 
         fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-            observed(self.0.snapshot(), |_| 0)
+            let snapshot = observed(self.0.snapshot(), |_| 0)?;
+            Ok(Box::new(ObservedSnapshot(snapshot)))
         }
 
         fn integrity(&self) -> Result<Integrity, StorageError> {
@@ -79,6 +75,28 @@ mod wrapper {
         fn close(&self) -> Result<(), StorageError> {
             observed(self.0.close(), |()| 0)
         }
+    }
+
+    #[derive(Debug)]
+    struct ObservedSnapshot(Box<dyn Snapshot>);
+
+    impl Snapshot for ObservedSnapshot {
+        fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+            observed(self.0.read(keys), |found| read_bytes(found))
+        }
+
+        fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+            observed(self.0.scan(scan), scanned_bytes)
+        }
+    }
+
+    fn read_bytes(found: &[Option<Stored>]) -> usize {
+        let values = found.iter().flatten();
+        values.map(|stored| stored.value.len()).sum()
+    }
+
+    fn scanned_bytes(page: &ScanPage) -> usize {
+        page.items.iter().map(|item| item.value.len()).sum()
     }
 
     /// Counts a call, with the bytes of its answer, and reports its error.

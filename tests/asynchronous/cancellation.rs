@@ -1,11 +1,12 @@
 //! Dropped futures, readers, writers and streams.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chartlock::audit::AuditItem;
 use chartlock::{Error, FileStorage, MemoryStorage, Operation, Vault};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
@@ -130,6 +131,34 @@ async fn dropped_writer_leaves_no_version_and_no_segment() {
             .unwrap()
             .is_clean()
     );
+}
+
+#[tokio::test]
+async fn dropped_write_stream_creates_no_version() {
+    let (vault, id) = (vault(), id("ImagingStudy/ct"));
+    let session = session(&vault);
+    let body = |length| stream::iter([Ok::<_, io::Error>(content(length))]);
+    let cut = Error::Source(io::ErrorKind::UnexpectedEof);
+    // The task waits for the stream, or for the pool.
+    for length in [1_000, 1_000_000] {
+        let mut writer = session.writer(&id);
+        writer.write_all(b"begin").await.unwrap();
+        let stalled = body(length).chain(stream::pending());
+        assert_eq!(poll_once(writer.write_stream(stalled)).await, None);
+        let refused = writer.write_all(b"more").await.unwrap_err();
+        assert_eq!(refused.downcast::<Error>().unwrap(), cut);
+        let refused = writer.write_stream(body(1)).await;
+        assert_eq!(refused, Err(cut.clone()));
+        assert_eq!(writer.finish().await, Err(cut.clone()));
+    }
+    assert!(session.get(&id).await.unwrap().is_none());
+    // Streams that end can follow each other.
+    let mut writer = session.writer(&id);
+    for length in [1_000_000, 0, 1_000] {
+        let written = writer.write_stream(body(length)).await;
+        assert_eq!(written, Ok(length as u64));
+    }
+    assert_eq!(writer.finish().await, Ok(1));
 }
 
 #[tokio::test]

@@ -64,6 +64,38 @@ async fn reader_range_yields_exactly_its_bytes() {
 }
 
 #[tokio::test]
+async fn range_set_after_a_partial_read_yields_exactly_its_bytes() {
+    let (vault, id) = (vault(), id("ImagingStudy/ct"));
+    let session = session(&vault);
+    let written = content(LENGTH);
+    session.put(&id, written.clone()).await.unwrap();
+    for range in [4..8, 4..4, 4..600_000, 2..5, 0..300_000] {
+        let expected = &written[range.start as usize..range.end as usize];
+        // The buffer contains more than the range.
+        let mut reader = session.reader(&id).await.unwrap().unwrap();
+        reader.read_exact(&mut [0; 4]).await.unwrap();
+        let parts: Vec<Bytes> = (reader.with_range(range.clone()))
+            .map(Result::unwrap)
+            .collect()
+            .await;
+        assert!(parts.concat() == expected, "{range:?}");
+        // The pool reads more than the range.
+        let mut reader = session.reader(&id).await.unwrap().unwrap();
+        reader.seek(SeekFrom::Start(range.start)).await.unwrap();
+        let mut begun = [0; 4];
+        tokio::select! {
+            biased;
+            _ = reader.read(&mut begun) => {}
+            () = std::future::ready(()) => {}
+        }
+        let mut read = Vec::new();
+        let mut reader = reader.with_range(range.clone());
+        reader.read_to_end(&mut read).await.unwrap();
+        assert!(read == expected, "{range:?}");
+    }
+}
+
+#[tokio::test]
 async fn seek_moves_stream_position_like_blocking_reader() {
     let (vault, id) = (vault(), id("ImagingStudy/ct"));
     let session = session(&vault);

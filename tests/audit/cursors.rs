@@ -96,6 +96,28 @@ fn query_about_subject_returns_no_other_subject() {
 }
 
 #[test]
+fn chain_that_saw_a_later_chain_is_read_after_the_cursor() {
+    let stage = JournalStage::new();
+    let (writer, ahead) = (stage.writer(), stage.writer());
+    let before_end = |minutes: i64| NOON + DAY - minutes * MINUTE;
+    write_page(&writer, NOON, [read(&stage, NOON, 1)]);
+    // The clock of this writer is 25 minutes ahead, so its chain starts after the period of the first chain.
+    write_page(&ahead, before_end(-10), [read(&stage, before_end(-10), 5)]);
+    let heads = vec![ahead.tip().unwrap()];
+    let draft = read(&stage, before_end(15), 2);
+    let sent = writer.send_page(&[draft], heads, moment(before_end(15)));
+    sent.unwrap();
+    for (minutes, version) in [(10, 3), (5, 4)] {
+        let at = before_end(minutes);
+        write_page(&writer, at, [read(&stage, at, version)]);
+    }
+    assert_eq!(keys_of(&*stage.storage, b"j").len(), 5);
+    let whole = versions(about(&stage).map(Result::unwrap));
+    assert_eq!(whole.len(), 5);
+    assert_eq!(versions(in_pages(&stage, 1)), whole);
+}
+
+#[test]
 fn entries_written_between_pages_hide_no_earlier_entry() {
     let stage = JournalStage::new();
     write_ten_days(&stage);

@@ -94,6 +94,29 @@ fn span_counts_calls_and_bytes_of_its_operation() {
 }
 
 #[test]
+fn archive_counts_the_reads_of_its_snapshot() {
+    let vault = vault_in(&Arc::default());
+    let session = session(&vault);
+    for number in 0..3 {
+        let id = record("MRN-1", &format!("Observation/{number}"));
+        session.put(&id, &[7; 5000][..]).unwrap();
+    }
+    let mut objects = 0;
+    let recorded = Recorded::during(|| {
+        objects = session.archive("nightly", Vec::new()).unwrap().objects;
+    });
+    assert!(objects > 3);
+    let name = Operation::EndBackup.to_string();
+    let spans: Vec<_> = (recorded.operations())
+        .filter(|span| span["verb"] == name)
+        .collect();
+    let count = |field| spans[0][field].parse::<u64>().unwrap();
+    // The entry that journals the beginning, the snapshot, and a page of the snapshot.
+    assert!(count("storage_calls") >= 3, "{spans:?}");
+    assert!(count("storage_bytes") > 15_000, "{spans:?}");
+}
+
+#[test]
 fn failed_operation_has_its_kind_as_outcome() {
     let vault = vault_in(&Arc::default());
     let session = session(&vault);

@@ -13,6 +13,7 @@ mod conformance;
 mod contention;
 mod encryption;
 mod extremes;
+mod logs;
 mod model;
 mod options;
 mod outages;

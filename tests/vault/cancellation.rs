@@ -1,6 +1,6 @@
 //! Cancellation of long operations, at each of their steps.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,9 +16,11 @@ everywhere!(
     cancelled_operation_returns_cancelled_and_continues_when_repeated,
     cancelled_erasure_keeps_nothing_readable,
     cancelled_upload_creates_no_version,
+    cancelled_upload_reads_no_more_of_its_source,
     cancelled_verification_continues_from_its_position,
     cancelled_archive_is_journaled,
     cancelled_wait_ends_at_once,
+    lock_ends_the_wait_of_a_rotation,
     cancelled_handle_still_reads_and_writes,
 );
 
@@ -140,6 +142,39 @@ fn cancelled_upload_creates_no_version(stage: &Stage) {
     assert_eq!((garbage.segments, garbage.uploads), (0, 0));
 }
 
+/// Endless content, which cancels a token at a read.
+struct CancellingSource<'a> {
+    token: CancelToken,
+    cancels_at: u64,
+    reads: &'a mut u64,
+}
+
+impl Read for CancellingSource<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        *self.reads += 1;
+        if *self.reads == self.cancels_at {
+            self.token.cancel();
+        }
+        Ok(into.len().min(4 << 10))
+    }
+}
+
+fn cancelled_upload_reads_no_more_of_its_source(stage: &Stage) {
+    let vault = stage.create();
+    let id = record("MRN-1", "ImagingStudy/ct/1");
+    for cancels_at in [100, 1000] {
+        let (token, mut reads) = (CancelToken::new(), 0);
+        let session = session_on(&vault.with_cancel(&token));
+        let source = CancellingSource {
+            token,
+            cancels_at,
+            reads: &mut reads,
+        };
+        assert_eq!(session.put_reader(&id, source), Err(Error::Cancelled));
+        assert_eq!(reads, cancels_at);
+    }
+}
+
 fn cancelled_verification_continues_from_its_position(stage: &Stage) {
     let vault = stage.create();
     small_clinic(&vault);
@@ -197,6 +232,27 @@ fn cancelled_wait_ends_at_once(stage: &Stage) {
     assert_eq!(*waits.lock().unwrap(), 1);
     let report = vault.rotate_master_key().unwrap();
     assert!(report.master_keys_destroyed >= 2, "{report:?}");
+}
+
+fn lock_ends_the_wait_of_a_rotation(stage: &Stage) {
+    small_clinic(&stage.create());
+    let options = stage
+        .options_under_load()
+        .key_removal_delay(Duration::from_secs(30));
+    let vault = stage.open_by(options);
+    let waits = Arc::new(AtomicU64::new(0));
+    let listener = {
+        let (waits, vault) = (Arc::clone(&waits), vault.clone());
+        move |update: ProgressUpdate| {
+            if update.phase == Phase::Waiting {
+                waits.fetch_add(1, Ordering::SeqCst);
+                vault.lock();
+            }
+        }
+    };
+    let handle = vault.with_progress(listener);
+    assert_eq!(handle.rotate_master_key(), Err(Error::Locked));
+    assert_eq!(waits.load(Ordering::SeqCst), 1);
 }
 
 fn cancelled_handle_still_reads_and_writes(stage: &Stage) {

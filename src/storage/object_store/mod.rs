@@ -53,6 +53,10 @@ use crate::storage::{
 /// # }
 /// ```
 ///
+/// # TLS
+/// Connections over a network need TLS: see [`ObjectOptions::tls`], for which the app depends on `rustls` 0.23 and
+/// chooses a crypto provider.
+///
 /// # What the server must do
 /// - Honour `If-None-Match` and `If-Match` for puts, also for concurrent requests. Opening an empty prefix
 ///   checks that the server does not ignore these headers. The conformance kit also checks concurrent

@@ -108,7 +108,25 @@ impl ObjectOptions {
         self
     }
 
-    /// Sets the TLS configuration of the connections. All addresses with `https://` need one.
+    /// Sets the TLS configuration of the connections. All addresses with `https://` need one, and connections
+    /// over a network need such an address.
+    ///
+    /// The configuration is a type of the crate `rustls` 0.23. The app depends on this crate too, and chooses the
+    /// crypto provider, because this crate enables none. Without a provider, `ClientConfig::builder` panics.
+    ///
+    /// ```
+    /// # use chartlock::storage::ObjectOptions;
+    /// // rustls = { version = "0.23", default-features = false, features = ["ring", "std", "tls12"] }
+    /// let mut roots = rustls::RootCertStore::empty();
+    /// // roots.extend(the root certificates of the object store);
+    /// let provider = rustls::crypto::ring::default_provider();
+    /// let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+    ///     .with_safe_default_protocol_versions()?
+    ///     .with_root_certificates(roots)
+    ///     .with_no_client_auth();
+    /// let options = ObjectOptions::from_env().tls(tls);
+    /// # Ok::<(), rustls::Error>(())
+    /// ```
     #[must_use]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
         self.tls = Some(config);

@@ -1,12 +1,14 @@
 //! Connection pool, and the statements that run on its connections.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use deadpool_postgres::{
     ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
 };
 use tokio::time::{sleep, timeout};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Error, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -22,6 +24,38 @@ const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Parameter of a statement.
 pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// Error of a parameter that has no form of the statement's type.
+type ConversionError = Box<dyn std::error::Error + Sync + Send>;
+
+/// Parameter that the client's log does not show. At level `debug`, the client logs the `Debug` text of each
+/// parameter, and the log would then keep the stored bytes of erased patients.
+struct Unlogged<'a>(Parameter<'a>);
+
+impl fmt::Debug for Unlogged<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("_")
+    }
+}
+
+impl ToSql for Unlogged<'_> {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, ConversionError> {
+        self.0.to_sql_checked(kind, out)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        // `to_sql_checked` of the inner parameter checks the type.
+        true
+    }
+
+    fn to_sql_checked(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, ConversionError> {
+        self.0.to_sql_checked(kind, out)
+    }
+
+    fn encode_format(&self, kind: &Type) -> Format {
+        self.0.encode_format(kind)
+    }
+}
 
 /// Connection pool of a storage. The pool replaces lost connections.
 pub(super) struct ConnectionPool {
@@ -172,12 +206,15 @@ impl Connection {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Error> {
         let client = self.client();
+        let unlogged: Vec<_> = parameters.iter().map(|value| Unlogged(*value)).collect();
+        let parameters = unlogged.iter().map(|value| -> Parameter<'_> { value });
         if self.is_prepared {
             let statement = client.prepare_typed_cached(&sql.text, sql.types).await?;
-            return client.query(&statement, parameters).await;
+            let parameters: Vec<_> = parameters.collect();
+            return client.query(&statement, &parameters).await;
         }
-        let typed = parameters.iter().zip(sql.types);
-        let typed: Vec<_> = typed.map(|(value, kind)| (*value, kind.clone())).collect();
+        let typed = parameters.zip(sql.types);
+        let typed: Vec<_> = typed.map(|(value, kind)| (value, kind.clone())).collect();
         client.query_typed(&sql.text, &typed).await
     }
 

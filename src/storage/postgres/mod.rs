@@ -40,11 +40,19 @@ use crate::storage::{
 /// use chartlock::storage::PostgresOptions;
 /// use chartlock::{Vault, keys::KeyFile};
 ///
-/// let options = PostgresOptions::parse("host=db.clinic.example user=ehr dbname=ehr")?;
+/// # fn create(tls: rustls::ClientConfig) -> Result<Vault, Box<dyn std::error::Error>> {
+/// let options = PostgresOptions::parse("host=db.clinic.example user=ehr dbname=ehr sslmode=require")?;
+/// let options = options.tls(tls);
 /// options.migrate()?; // once, by a user who may create tables
 /// let vault = Vault::create(options.open()?, &KeyFile::random()?)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(vault)
+/// # }
 /// ```
+///
+/// # TLS
+/// Connections over a network need TLS: see [`PostgresOptions::tls`], for which the app depends on `rustls` 0.23
+/// and chooses a crypto provider. Without TLS, an attacker in the network can read and replace the answers of the
+/// server.
 ///
 /// # What the database user needs
 /// `SELECT`, `INSERT`, `UPDATE` and `DELETE` on the tables of the schema, and `USAGE` on the schema.
@@ -53,6 +61,10 @@ use crate::storage::{
 /// # Destroyed values
 /// PostgreSQL keeps replaced rows in the table until a vacuum, and longer in the write-ahead log and in
 /// backups. A destroying put therefore always reports [`Committed::deferred`].
+///
+/// At log level `debug`, the client logs its statements, but not the stored keys and values. A server with
+/// `log_parameter_max_length_on_error`, or with `log_statement` or `log_min_duration_statement`, writes them to its
+/// own log.
 pub struct PostgresStorage {
     worker: Worker,
     connections: Arc<ConnectionPool>,

@@ -106,8 +106,25 @@ impl PostgresOptions {
             .map_err(|_| StorageError::InvalidOptions)
     }
 
-    /// Encrypts the connections with TLS. Set `sslmode=require` in the connection string too, so that a
-    /// server without TLS is refused.
+    /// Encrypts the connections with TLS, which connections over a network need. Set `sslmode=require` in the
+    /// connection string too, so that a server without TLS is refused.
+    ///
+    /// The configuration is a type of the crate `rustls` 0.23. The app depends on this crate too, and chooses the
+    /// crypto provider, because this crate enables none. Without a provider, `ClientConfig::builder` panics.
+    ///
+    /// ```
+    /// # use chartlock::storage::PostgresOptions;
+    /// // rustls = { version = "0.23", default-features = false, features = ["ring", "std", "tls12"] }
+    /// let mut roots = rustls::RootCertStore::empty();
+    /// // roots.add(certificate of the clinic's authority)?;
+    /// let provider = rustls::crypto::ring::default_provider();
+    /// let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+    ///     .with_safe_default_protocol_versions()?
+    ///     .with_root_certificates(roots)
+    ///     .with_no_client_auth();
+    /// let options = PostgresOptions::parse("host=db.clinic.example user=ehr sslmode=require")?.tls(tls);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
         self.tls = Some(Arc::new(config));
