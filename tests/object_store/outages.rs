@@ -152,6 +152,20 @@ fn unconditional_put_during_another_change_is_repeated() {
     assert_eq!(proxy.take().len(), 3);
 }
 
+/// A conflict would claim that another writer wrote the object.
+#[test]
+fn conditional_put_during_another_change_is_repeated() {
+    for code in ["ConditionalRequestConflict", "OperationAborted"] {
+        let proxy = failing(2, 409, code);
+        let storage = open(&proxy);
+        assert!(storage.commit(&[put(b"r1")])[0].is_ok());
+        assert_eq!(proxy.take().len(), 3);
+        let storage = open(&failing(usize::MAX, 409, code));
+        let error = StorageError::Backend(BackendCode::Http(409));
+        assert_eq!(storage.commit(&[put(b"r1")]), [Err(error.into())]);
+    }
+}
+
 #[test]
 fn reads_are_repeated_after_each_passing_failure() {
     for action in [

@@ -180,8 +180,10 @@ impl ChangeError {
     fn of(failure: RequestFailure, expect: &Expect) -> Self {
         match (failure, expect) {
             (
-                RequestFailure::Refused {
-                    status: 409 | 412, ..
+                RequestFailure::Refused { status: 412, .. }
+                | RequestFailure::Refused {
+                    status: 409,
+                    code: ErrorCode::Other,
                 },
                 Expect::Absent | Expect::Unchanged(_),
             ) => Self::Conflict,
