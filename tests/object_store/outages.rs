@@ -166,6 +166,19 @@ fn conditional_put_during_another_change_is_repeated() {
     }
 }
 
+/// The server could apply the later transaction first.
+#[test]
+fn transaction_after_unknown_outcome_on_its_key_is_not_sent() {
+    let proxy = failing(1, 500, "InternalError");
+    let storage = open(&proxy);
+    let later = Transaction::new().put(b"r1", b"later", Expect::Any);
+    let results = storage.commit(&[put(b"r1"), later, put(b"r2")]);
+    let not_sent = StorageError::Unreachable.into();
+    assert_eq!(results[..2], [Err(CommitError::Unknown), Err(not_sent)]);
+    assert!(results[2].is_ok());
+    assert_eq!(proxy.take().len(), 2);
+}
+
 #[test]
 fn reads_are_repeated_after_each_passing_failure() {
     for action in [
