@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use chartlock::storage::archive::{self, ArchiveError, Entries};
 use chartlock::storage::{
-    CommitError, Committed, FaultAction, FaultPoint, Faulty, MemoryStorage, Operation, Scan,
-    ScanPage, Storage, StorageError, Stored, Transaction,
+    CommitError, Committed, FaultAction, FaultPoint, Faulty, MemoryStorage, Operation, Projection,
+    Scan, ScanPage, Storage, StorageError, Stored, Transaction, UnreadableRange,
 };
 use proptest::prelude::*;
 
+use crate::common::altered_scans::AlteredScans;
 use crate::common::objects::{keys_of, put};
 
 fn small() -> MemoryStorage {
@@ -221,6 +222,32 @@ fn archive_of_changing_storage_without_snapshots_is_refused() {
     );
     assert!(archive::verify(bytes.as_slice()).is_err());
     assert!(archive::write(&storage, Vec::new()).is_ok());
+}
+
+/// Makes `p1` unreadable.
+fn hide(page: &mut ScanPage) {
+    let at = page.items.iter().position(|item| item.key == b"p1");
+    page.unreadable.extend(at.map(|at| {
+        let key = page.items.remove(at).key;
+        let (first, last) = (key.clone(), key);
+        UnreadableRange { first, last }
+    }));
+}
+
+/// The second scan reads only the keys, so it lists an object whose value is unreadable.
+#[test]
+fn archive_without_snapshots_leaves_out_what_it_cannot_read() {
+    let storage = AlteredScans::new(small(), |scan, page| {
+        if matches!(scan.projection, Projection::Values) {
+            hide(page);
+        }
+    });
+    let mut bytes = Vec::new();
+    let report = archive::write(&storage, &mut bytes).unwrap();
+    assert_eq!((report.objects, report.unreadable), (2, 1));
+    let restored = MemoryStorage::new();
+    archive::read(Cursor::new(bytes), &restored).unwrap();
+    assert_eq!(keys_of(&restored, b""), [b"r1".as_slice(), b"v"]);
 }
 
 proptest! {
