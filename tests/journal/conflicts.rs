@@ -99,3 +99,16 @@ fn conflict_on_absent_page_is_repeated() {
         assert!(report.is_clean(), "{report:#?}");
     }
 }
+
+/// The header is unchanged, so the same commit would meet the same conflict again.
+#[test]
+fn conflict_that_nobody_caused_ends() {
+    let stage = Stage::memory();
+    let (vault, storage) = Conflicting::open(&stage, |number, operations| {
+        let header = operations.iter().position(|one| one.key() == b"v");
+        header.filter(|_| number != usize::MAX)
+    });
+    let put = session(&vault).put(&record("MRN-1", "a"), b"a");
+    assert_eq!(put, Err(Error::Contended));
+    assert!(storage.commits.load(Ordering::SeqCst) < 1000);
+}
