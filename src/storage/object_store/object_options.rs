@@ -170,7 +170,8 @@ impl ObjectOptions {
         let random = crypto::fresh::<8>().map_err(|_| StorageError::Io(io::ErrorKind::Other))?;
         let suffix = format!("{:016x}", u64::from_be_bytes(random));
         worker.run(async move {
-            let page = checked.list(&[], None, 1).await?;
+            let list = async { Ok(checked.list(&[], None, 1).await?) };
+            let page = checked.in_time(list).await?;
             if !page.objects.is_empty() {
                 return Ok(());
             }
