@@ -182,7 +182,9 @@ impl ObjectOptions {
 
     fn into_bucket(self) -> Result<Bucket, StorageError> {
         let is_set = |key| self.builder.get_config_value(&key);
-        if is_set(AmazonS3ConfigKey::S3Express).is_some_and(|express| express == "true") {
+        let express = is_set(AmazonS3ConfigKey::S3Express).unwrap_or_default();
+        // The spellings that the library takes for true.
+        if ["1", "true", "on", "yes", "y"].contains(&&*express.to_lowercase()) {
             return Err(StorageError::Unsupported);
         }
         let endpoint =
