@@ -250,6 +250,58 @@ fn archive_without_snapshots_leaves_out_what_it_cannot_read() {
     assert_eq!(keys_of(&restored, b""), [b"r1".as_slice(), b"v"]);
 }
 
+#[test]
+fn archive_of_endless_empty_pages_is_refused() {
+    let storage = AlteredScans::endless(small(), b"");
+    let error = ArchiveError::Io(std::io::ErrorKind::InvalidData);
+    assert_eq!(archive::write(&storage, Vec::new()), Err(error));
+}
+
+#[test]
+fn archive_restore_into_storage_with_hidden_objects_is_refused() {
+    let bytes = archived(&small());
+    let target = || {
+        let storage = MemoryStorage::new();
+        put(&storage, b"p1", b"");
+        storage
+    };
+    let unreadable = AlteredScans::new(target(), |_, page| hide(page));
+    let endless = AlteredScans::endless(target(), b"");
+    for storage in [unreadable, endless] {
+        let restored = archive::read(Cursor::new(&bytes), &storage);
+        assert_eq!(restored, Err(ArchiveError::NotEmpty));
+    }
+}
+
+/// Storage that returns no results of commits.
+#[derive(Debug)]
+struct Silent(MemoryStorage);
+
+impl Storage for Silent {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.0.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+        self.0.scan(scan)
+    }
+
+    fn commit(&self, _: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        Vec::new()
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn archive_restore_without_commit_results_is_unknown() {
+    let bytes = archived(&small());
+    let restored = archive::read(Cursor::new(bytes), &Silent(MemoryStorage::new()));
+    assert_eq!(restored, Err(ArchiveError::Commit(CommitError::Unknown)));
+}
+
 proptest! {
     #[test]
     fn arbitrary_archive_bytes_are_refused(tail in proptest::collection::vec(any::<u8>(), 0..300)) {

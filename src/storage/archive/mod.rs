@@ -16,6 +16,7 @@ mod input;
 mod output;
 
 use std::io::{self, Read, Seek, Write};
+use std::iter;
 
 use crate::crypto::{Digest, Sha256Stream, equal};
 use crate::storage::{
@@ -139,7 +140,8 @@ pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Repo
         limit: 1,
         projection: Projection::Keys,
     })?;
-    if !page.items.is_empty() {
+    // Objects that the page does not show may exist.
+    if page != ScanPage::default() {
         return Err(ArchiveError::NotEmpty);
     }
     let start = archive.stream_position().map_err(failed)?;
@@ -272,7 +274,9 @@ impl Restore<'_> {
     }
 
     fn flush(&mut self) -> Result<(), ArchiveError> {
-        for answer in self.storage.commit(&self.batch) {
+        let answers = self.storage.commit(&self.batch).into_iter();
+        let answers = answers.chain(iter::repeat_with(|| Err(CommitError::Unknown)));
+        for (answer, _) in answers.zip(&self.batch) {
             answer?;
         }
         self.batch.clear();
@@ -297,6 +301,8 @@ fn walk(
         each(&page)?;
         match page.end() {
             Some(end) if page.more => after = Some(end.to_vec()),
+            // The page gives no key from which to continue.
+            None if page.more => return Err(failed(io::ErrorKind::InvalidData.into())),
             _ => return Ok(()),
         }
     }
