@@ -337,10 +337,10 @@ impl Chain {
             match result.unwrap_or(Err(CommitError::Unknown)) {
                 Ok(done) => return Ok(SendOutcome::Committed(done)),
                 Err(CommitError::Conflict { operation }) => {
-                    return match self.stored_result(transaction)? {
-                        Some(done) => Ok(SendOutcome::Committed(done)),
-                        None => Ok(SendOutcome::Conflict(operation)),
-                    };
+                    match self.after_conflict(transaction, operation)? {
+                        Some(outcome) => return Ok(outcome),
+                        None => maybe_committed = true,
+                    }
                 }
                 Err(error @ CommitError::Io(_)) if !maybe_committed => {
                     return Ok(SendOutcome::Failed(error));
@@ -351,23 +351,23 @@ impl Chain {
         Ok(SendOutcome::Failed(CommitError::Unknown))
     }
 
-    /// Returns the result of a transaction that an earlier attempt committed, with the current
-    /// revisions. Returns `None` if the transaction's page is not stored.
-    fn stored_result(&self, transaction: &Transaction) -> Result<Option<Committed>> {
-        let operations = transaction.operations();
-        let mut puts = operations.iter().rev();
-        let page = puts.find_map(|operation| match operation {
-            Operation::Put { key, value, .. } => Some((key, value)),
-            _ => None,
-        });
-        let Some((key, value)) = page else {
-            return Ok(None);
+    /// Returns the outcome after a conflict: committed, with the current revisions, if the page is
+    /// stored. Returns `None` if the storage reports the page as present, but the page is absent,
+    /// because an earlier put of the page may be in progress.
+    fn after_conflict(&self, sent: &Transaction, conflict: usize) -> Result<Option<SendOutcome>> {
+        let operations = sent.operations();
+        let is_put = |one: &Operation| matches!(one, Operation::Put { .. });
+        let page = operations.iter().rposition(is_put);
+        let put = page.and_then(|page| operations.get(page));
+        let Some(Operation::Put { key, value, .. }) = put else {
+            return Ok(Some(SendOutcome::Conflict(conflict)));
         };
         // Check after every conflict, because a storage that retries requests may conflict with its
         // own earlier attempt.
-        let stored = self.storage.read(&[key])?.pop().flatten();
-        if stored.is_none_or(|stored| stored.value != *value) {
-            return Ok(None);
+        match self.storage.read(&[key])?.pop().flatten() {
+            Some(stored) if stored.value == *value => {}
+            None if page == Some(conflict) => return Ok(None),
+            _ => return Ok(Some(SendOutcome::Conflict(conflict))),
         }
         let keys: Vec<&[u8]> = operations.iter().map(Operation::key).collect();
         let stored_now = self.storage.read(&keys)?;
@@ -382,11 +382,11 @@ impl Chain {
                     _ => Some(stored.revision),
                 }
             });
-        Ok(Some(Committed {
+        Ok(Some(SendOutcome::Committed(Committed {
             revisions: revisions.collect(),
             // Report the purge of former bytes as deferred, because the storage did not confirm the
             // purge.
             deferred: true,
-        }))
+        })))
     }
 }

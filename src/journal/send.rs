@@ -131,7 +131,7 @@ impl Writer {
 
     /// Commits the changes and the page in one transaction, with the page last. If the precondition
     /// of a change fails, the caller of that change gets the conflict. The remaining changes are
-    /// then sent again.
+    /// then sent again, until [`PAGE_ATTEMPTS`] attempts in succession removed no change.
     fn send_together(
         &self,
         chain: &mut Chain,
@@ -139,7 +139,11 @@ impl Writer {
         entries: &[(u64, EntryDraft)],
         time: WriteTime,
     ) -> Result<()> {
+        let mut attempts = 0;
         while !changes.is_empty() || !entries.is_empty() {
+            if attempts == PAGE_ATTEMPTS {
+                return fail(std::mem::take(changes), &Error::Contended);
+            }
             let PageSealer {
                 sealer,
                 header_check,
@@ -166,8 +170,10 @@ impl Writer {
                     return Ok(());
                 }
                 Ok(SendOutcome::Conflict(operation)) => {
-                    if let Err(error) = self.resolve_conflict(chain, changes, merged, operation) {
-                        return fail(std::mem::take(changes), &error);
+                    match self.resolve_conflict(chain, changes, merged, operation) {
+                        Ok(true) => attempts = 0,
+                        Ok(false) => attempts += 1,
+                        Err(error) => return fail(std::mem::take(changes), &error),
                     }
                 }
                 Ok(SendOutcome::Failed(error)) => {
@@ -187,6 +193,7 @@ impl Writer {
 
     /// Removes the changes whose precondition failed, and reports the conflict to their callers. After
     /// a conflict on the page, the chain begins again; after one on the header, the keys are renewed.
+    /// Returns `true` if a change was removed.
     ///
     /// # Errors
     /// Errors of reading the header. The changes that were not reported then remain in `changes`.
@@ -196,14 +203,15 @@ impl Writer {
         changes: &mut Vec<QueuedChange>,
         merged: MergedTransaction,
         operation: usize,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut owners = merged.owners(operation);
+        let is_owned = !owners.is_empty();
         let is_check = merged.is_check(operation);
         merged.give_back(transactions(changes));
-        match (owners.is_empty(), is_check) {
-            (true, true) => self.renew_keys()?,
-            (true, false) => self.restart_forked(chain),
-            (false, _) => {}
+        match (is_owned, is_check) {
+            (false, true) => self.renew_keys()?,
+            (false, false) => self.restart_forked(chain),
+            (true, _) => {}
         }
         // Remove in descending order, so that the remaining indexes stay valid.
         while let Some((change, operation)) = owners.pop() {
@@ -211,7 +219,7 @@ impl Writer {
             let conflict = CommitError::Conflict { operation };
             waiting.answer(Ok(Err(conflict)));
         }
-        Ok(())
+        Ok(is_owned)
     }
 
     /// Commits a page with announced entries, and then the changes. For each committed change,

@@ -3,6 +3,7 @@
 //! Guarantees: the wrapper behaves as an object store that offers only single conditional requests.
 //! Must not know: which storage is wrapped.
 
+use super::waves::UncertainKeys;
 use crate::storage::{
     CommitError, Committed, Integrity, Operation, Scan, ScanPage, Snapshot, Storage, StorageError,
     Stored, Transaction,
@@ -41,14 +42,20 @@ impl<S: Storage> Storage for PerOperation<S> {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        transactions
-            .iter()
-            .map(|transaction| {
+        let mut uncertain = UncertainKeys::default();
+        let commit = |transaction| {
+            let result = uncertain.check(transaction).and_then(|()| {
                 step_by_step(transaction, |operation| {
                     commit_one(&self.inner, [operation].into_iter().cloned().collect())
                 })
-            })
-            .collect()
+            });
+            uncertain.add(
+                std::slice::from_ref(transaction),
+                std::slice::from_ref(&result),
+            );
+            result
+        };
+        transactions.iter().map(commit).collect()
     }
 
     fn is_transactional(&self) -> bool {

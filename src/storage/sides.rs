@@ -55,6 +55,13 @@ impl NamedClasses {
         Ok(keys.iter().map(answer).collect())
     }
 
+    /// Returns `true` if keys of these classes may be above `after`, and up to `end`.
+    fn may_have_keys(self, after: Option<&[u8]>, end: &[u8]) -> bool {
+        let first = after.and_then(|after| after.first().copied());
+        let mut classes = self.0.iter();
+        classes.any(|class| Some(*class) >= first && [*class].as_slice() <= end)
+    }
+
     /// Scans the side of the prefix. The empty prefix is on both sides.
     fn scan(
         self,
@@ -62,8 +69,14 @@ impl NamedClasses {
         of: impl Fn(Side) -> Result<ScanPage, StorageError>,
     ) -> Result<ScanPage, StorageError> {
         if scan.prefix.is_empty() {
-            let pages = [of(Side::Named)?, of(Side::Rest)?];
-            return Ok(merge(pages, scan.limit.max(1)));
+            let rest = of(Side::Rest)?;
+            // Do not read values of keys above the end of this page, because the next page reads them again.
+            let is_above = |end| !self.may_have_keys(scan.after, end);
+            let named = match rest.more && rest.end().is_some_and(is_above) {
+                true => ScanPage::default(),
+                false => of(Side::Named)?,
+            };
+            return Ok(merge([named, rest], scan.limit.max(1)));
         }
         of(self.side_of(scan.prefix))
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::sides::{NamedClasses, Side, Sides};
-use super::waves::waves;
+use super::waves::{UncertainKeys, waves};
 use crate::storage::{
     CommitError, Committed, Integrity, Operation, Scan, ScanPage, Snapshot, Storage, StorageError,
     Stored, Transaction,
@@ -96,8 +96,14 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let _no_snapshot = self.sides.block_snapshots();
-        let results = waves(transactions).flat_map(|wave| self.commit_wave(wave));
-        results.collect()
+        let mut results = Vec::with_capacity(transactions.len());
+        let mut uncertain = UncertainKeys::default();
+        for wave in waves(transactions) {
+            let done = self.commit_wave(wave, &uncertain);
+            uncertain.add(wave, &done);
+            results.extend(done);
+        }
+        results
     }
 
     fn is_transactional(&self) -> bool {
@@ -129,8 +135,13 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
     /// Commits independent transactions together, with alternating commits to both storages. Each
     /// commit contains the next consecutive operations of each transaction on that storage. After a
     /// failure, the remaining operations of the transaction are not applied.
-    fn commit_wave(&self, wave: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        let mut all: Vec<_> = wave.iter().map(Progress::new).collect();
+    fn commit_wave(
+        &self,
+        wave: &[Transaction],
+        uncertain: &UncertainKeys<'_>,
+    ) -> Vec<Result<Committed, CommitError>> {
+        let all = wave.iter().map(|one| Progress::new(one, uncertain));
+        let mut all: Vec<_> = all.collect();
         while all.iter().any(Progress::is_under_way) {
             for side in [Side::Rest, Side::Named] {
                 let mut turn: Vec<_> = all
@@ -160,8 +171,13 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn new(transaction: &'a Transaction) -> Self {
-        let operations = transaction.operations();
+    /// Returns a transaction without runs if it must not be sent.
+    fn new(transaction: &'a Transaction, uncertain: &UncertainKeys<'_>) -> Self {
+        let result = uncertain.check(transaction);
+        let operations = match result {
+            Ok(()) => transaction.operations(),
+            Err(_) => &[],
+        };
         let mut end = 0;
         let runs = operations
             .chunk_by(|one, next| KEYS.side_of(one.key()) == KEYS.side_of(next.key()))
@@ -174,7 +190,7 @@ impl<'a> Progress<'a> {
         Self {
             operations,
             runs,
-            result: Ok(Committed::default()),
+            result: result.map(|()| Committed::default()),
         }
     }
 

@@ -9,8 +9,8 @@ use crate::crypto::RootKey;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::journal::{
-    AccessOutcome, Act, ClosedPages, CurrentKeys, EntryDraft, JournaledChange, KeySource,
-    Operation, PageKeys, Target, Writer,
+    AccessOutcome, Act, ClosedPages, CurrentKeys, JournaledChange, KeySource, Operation, PageKeys,
+    Target, Writer,
 };
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
@@ -314,15 +314,30 @@ impl Vault {
         }
     }
 
-    /// Drafts the journal entries for the slots and master keys that a header change affects.
-    fn drafts_of_keys(&self, act: &Act, keys: &[(Operation, Target)]) -> Vec<EntryDraft> {
+    /// Returns the transaction that puts a header value, with its journal entries.
+    fn journaled_put(
+        &self,
+        act: &Act,
+        before: &OpenHeader,
+        change: &HeaderChange,
+    ) -> Result<JournaledChange> {
+        let value = &change.value[..];
+        let transaction = if change.destroying {
+            Transaction::new().put_destroying(storage_keys::HEADER, value, before.expect())
+        } else {
+            Transaction::new().put(storage_keys::HEADER, value, before.expect())
+        };
+        let generation = Header::parse(value)?.generation();
+        let mut drafts = smallvec![self.draft_of_header(act, generation, value)];
         let now = self.core.store.clock.now();
-        keys.iter()
-            .map(|(operation, target)| {
-                act.to(*operation)
-                    .draft(now, target.clone(), AccessOutcome::Done)
-            })
-            .collect()
+        drafts.extend(change.keys.iter().map(|(operation, target)| {
+            let act = act.to(*operation);
+            act.draft(now, target.clone(), AccessOutcome::Done)
+        }));
+        Ok(JournaledChange {
+            transaction,
+            drafts,
+        })
     }
 
     /// Puts a header value. Returns `None` when another header is stored and the value was certainly
@@ -334,48 +349,47 @@ impl Vault {
         before: &OpenHeader,
         change: &HeaderChange,
     ) -> Result<Option<(Revision, bool)>> {
-        let HeaderChange {
-            value, destroying, ..
-        } = change;
-        let (value, destroying) = (&value[..], *destroying);
+        let mut maybe_committed = false;
+        let replaced = self.replace_until_known(act, by, before, change, &mut maybe_committed);
+        // After a put with unknown outcome, any other error would claim that nothing was stored.
+        replaced.map_err(|error| match maybe_committed {
+            true => Error::CommitUnknown,
+            false => error,
+        })
+    }
+
+    fn replace_until_known(
+        &self,
+        act: &Act,
+        by: HeaderWriter<'_>,
+        before: &OpenHeader,
+        change: &HeaderChange,
+        maybe_committed: &mut bool,
+    ) -> Result<Option<(Revision, bool)>> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let transaction = if destroying {
-                Transaction::new().put_destroying(storage_keys::HEADER, value, before.expect())
-            } else {
-                Transaction::new().put(storage_keys::HEADER, value, before.expect())
-            };
-            let generation = Header::parse(value)?.generation();
-            let mut drafts = smallvec![self.draft_of_header(act, generation, value)];
-            drafts.extend(self.drafts_of_keys(act, &change.keys));
-            let journaled = JournaledChange {
-                transaction,
-                drafts,
-            };
-            let maybe_committed = match self.commit_header(by, journaled)? {
+            let journaled = self.journaled_put(act, before, change)?;
+            match self.commit_header(by, journaled)? {
                 Ok(done) => {
                     let revision = done.revisions.into_iter().next().flatten();
                     return Ok(Some((revision.ok_or(Error::CommitUnknown)?, done.deferred)));
                 }
-                Err(CommitError::Conflict { .. }) => round > 0,
+                Err(CommitError::Conflict { .. }) => {}
                 Err(CommitError::Io(error)) => return Err(error.into()),
-                Err(_) => true,
-            };
+                Err(_) => *maybe_committed = true,
+            }
             let stored = self.core.store.read_one(storage_keys::HEADER)?;
             let stored = stored.ok_or(Error::NoVault)?;
-            if stored.value == value {
+            if stored.value == change.value {
                 // The put succeeded, but the reply was lost. Assume that the backend deferred
                 // purging.
-                return Ok(Some((stored.revision, destroying)));
+                return Ok(Some((stored.revision, change.destroying)));
             }
             if stored.revision != before.revision {
                 // An unconfirmed put may have been stored before the current header replaced it, so
                 // the caller must not repeat the change.
-                return if maybe_committed {
-                    Err(Error::CommitUnknown)
-                } else {
-                    Ok(None)
-                };
+                let is_certain = !*maybe_committed;
+                return is_certain.then_some(None).ok_or(Error::CommitUnknown);
             }
             // The outcome is unknown, and the stored header is unchanged. Put the same bytes again
             // under the same precondition, because the first put may still arrive.

@@ -227,9 +227,9 @@ impl OpenKit {
                 Ok(())
             }
             Err(CommitError::Io(error)) => Err(error.into()),
-            Err(error) => match stored_header(&**storage)? {
-                Some(stored) if stored.value == *value => Ok(()),
-                _ if matches!(error, CommitError::Conflict { .. }) => Err(Error::Contended),
+            Err(error) => match (stored_header(&**storage), error) {
+                (Ok(Some(stored)), _) if stored.value == *value => Ok(()),
+                (stored, CommitError::Conflict { .. }) => stored.and(Err(Error::Contended)),
                 _ => Err(Error::CommitUnknown),
             },
         }

@@ -138,7 +138,8 @@ fn create(
         Some(Ok(done)) => done.revisions.into_iter().next().flatten(),
         Some(Err(CommitError::Io(error))) => return Err(error.into()),
         _ => storage
-            .read(&[storage_keys::HEADER])?
+            .read(&[storage_keys::HEADER])
+            .map_err(|_| Error::CommitUnknown)?
             .pop()
             .flatten()
             .map(|stored| {

@@ -11,6 +11,7 @@ mod stage;
 mod background_walk;
 mod chains;
 mod concurrency;
+mod conflicts;
 mod faults;
 mod group_commit;
 mod heads;

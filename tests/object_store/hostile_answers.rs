@@ -2,6 +2,8 @@
 //! other content.
 
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use chartlock::storage::{
     BackendCode, CommitError, Expect, MemoryStorage, Projection, RouterStorage, Scan, Storage,
@@ -9,7 +11,7 @@ use chartlock::storage::{
 };
 use chartlock::{Error, Vault};
 
-use crate::common::http_proxy::Action;
+use crate::common::http_proxy::{Action, HttpProxy};
 use crate::common::{Fixed, record, session};
 use crate::fake_bucket::{bucket, open, options};
 
@@ -276,4 +278,79 @@ fn wrong_bytes_with_status_200_are_never_returned_as_content() {
     assert!(session.get(&scan).is_err());
     objects.lock().unwrap().objects.clear();
     assert_eq!(session.get(&scan).unwrap_err(), Error::SegmentMissing);
+}
+
+/// The list states one byte for each object.
+#[test]
+fn page_of_objects_larger_than_listed_is_limited_by_received_bytes() {
+    const OBJECT: usize = 2 << 20;
+    let names = ["7231", "7232", "7233", "7234", "7235"];
+    let (proxy, objects) = bucket(|request| {
+        let is_scan = request.parameter("prefix")?.ends_with("72");
+        let listed = list!(
+            "false",
+            "north/7231",
+            "north/7232",
+            "north/7233",
+            "north/7234",
+            "north/7235"
+        );
+        is_scan.then(|| text(200, listed))
+    });
+    for name in names {
+        objects.lock().unwrap().put(name, &vec![1; OBJECT]);
+    }
+    let storage = open(&proxy);
+    let of = |projection| {
+        let page = storage.scan(Scan {
+            projection,
+            ..scan(b"r")
+        });
+        page.unwrap()
+    };
+    let page = of(Projection::Values);
+    assert_eq!((page.items.len(), page.more), (3, true));
+    let page = of(Projection::Head(4));
+    assert_eq!((page.items.len(), page.more), (5, false));
+    for item in page.items {
+        assert_eq!((item.value.len(), item.length), (4, OBJECT as u64));
+    }
+}
+
+/// Returns a bucket that answers each scan with an empty page. `token` returns the token of the next page.
+fn empty_pages(token: fn(usize) -> usize) -> HttpProxy {
+    let pages = AtomicUsize::new(0);
+    let (proxy, _) = bucket(move |request| {
+        if !request.parameter("prefix")?.ends_with("72") {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        let token = token(pages.fetch_add(1, Ordering::SeqCst));
+        let list = format!(
+            "<ListBucketResult><IsTruncated>true</IsTruncated>\
+             <NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
+        );
+        Some(text(200, &list))
+    });
+    proxy
+}
+
+#[test]
+fn empty_page_that_repeats_its_token_is_refused() {
+    let proxy = empty_pages(|_| 7);
+    let storage = open(&proxy);
+    assert_eq!(storage.scan(scan(b"r")), Err(MALFORMED));
+    assert_eq!(proxy.take().len(), 2);
+}
+
+#[test]
+fn endless_empty_pages_time_out() {
+    let proxy = empty_pages(|page| page);
+    let options = options(&proxy).wait_for_server(Duration::ZERO);
+    let storage = options.wait_for_answer(Duration::from_millis(500));
+    let storage = storage.open().unwrap();
+    let start = Instant::now();
+    assert_eq!(storage.scan(scan(b"r")), Err(StorageError::TimedOut));
+    assert_eq!(storage.last(&[b"r"]), Err(StorageError::TimedOut));
+    assert!(start.elapsed() < Duration::from_secs(60));
 }

@@ -1,8 +1,11 @@
 //! Tests of the search for the greatest keys: its result, and its number of requests.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use chartlock::storage::Storage;
 
 use crate::common::content::Random;
+use crate::common::http_proxy::Action;
 use crate::fake_bucket::{bucket, open};
 
 fn hex(key: &[u8]) -> String {
@@ -108,4 +111,37 @@ fn greatest_keys_of_any_prefixes_are_found() {
     for (prefix, expected) in prefixes.iter().zip(expected) {
         assert_eq!(storage.last(&[*prefix]).unwrap(), [expected], "{prefix:?}");
     }
+}
+
+/// Another process writes a key above the position after which the search found no key.
+#[test]
+fn key_written_during_the_search_is_found() {
+    let key = |position: u64| [b"j".as_slice(), &position.to_be_bytes()].concat();
+    let lists = AtomicUsize::new(0);
+    let (proxy, _) = bucket(move |request| {
+        let prefix = request.parameter("prefix")?;
+        if !prefix.ends_with(&hex(b"j")) {
+            return None;
+        }
+        let (more, positions): (bool, &[u64]) = match lists.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => (true, &[1, 2]),
+            3 => (true, &[10]),
+            _ => (false, &[]),
+        };
+        let contents = positions.iter().map(|position| {
+            let name = hex(&key(*position));
+            format!(
+                "<Contents><Key>north/{name}</Key><Size>1</Size><ETag>&quot;1&quot;</ETag>\
+                 <LastModified>2026-11-30T00:00:00Z</LastModified></Contents>"
+            )
+        });
+        let contents: String = contents.collect();
+        let body = format!(
+            "<ListBucketResult>{contents}<IsTruncated>{more}</IsTruncated></ListBucketResult>"
+        );
+        Some(Action::Answer(200, String::new(), body.into_bytes()))
+    });
+    let storage = open(&proxy);
+    assert_eq!(storage.last(&[b"j"]).unwrap(), [Some(key(10))]);
+    assert_eq!(proxy.take().len(), 5);
 }

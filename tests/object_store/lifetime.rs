@@ -45,8 +45,12 @@ fn contradictory_options_are_refused() {
         .with_bucket_name("clinic")
         .with_access_key_id("id");
     assert_eq!(opened(half), StorageError::InvalidOptions);
-    let express = http.with_config(AmazonS3ConfigKey::S3Express, "true");
-    assert_eq!(opened(express), StorageError::Unsupported);
+    for express in ["true", "True", "1", "on", "YES", "y"] {
+        let express = http
+            .clone()
+            .with_config(AmazonS3ConfigKey::S3Express, express);
+        assert_eq!(opened(express), StorageError::Unsupported);
+    }
 }
 
 #[test]

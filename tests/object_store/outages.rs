@@ -152,6 +152,33 @@ fn unconditional_put_during_another_change_is_repeated() {
     assert_eq!(proxy.take().len(), 3);
 }
 
+/// A conflict would claim that another writer wrote the object.
+#[test]
+fn conditional_put_during_another_change_is_repeated() {
+    for code in ["ConditionalRequestConflict", "OperationAborted"] {
+        let proxy = failing(2, 409, code);
+        let storage = open(&proxy);
+        assert!(storage.commit(&[put(b"r1")])[0].is_ok());
+        assert_eq!(proxy.take().len(), 3);
+        let storage = open(&failing(usize::MAX, 409, code));
+        let error = StorageError::Backend(BackendCode::Http(409));
+        assert_eq!(storage.commit(&[put(b"r1")]), [Err(error.into())]);
+    }
+}
+
+/// The server could apply the later transaction first.
+#[test]
+fn transaction_after_unknown_outcome_on_its_key_is_not_sent() {
+    let proxy = failing(1, 500, "InternalError");
+    let storage = open(&proxy);
+    let later = Transaction::new().put(b"r1", b"later", Expect::Any);
+    let results = storage.commit(&[put(b"r1"), later, put(b"r2")]);
+    let not_sent = StorageError::Unreachable.into();
+    assert_eq!(results[..2], [Err(CommitError::Unknown), Err(not_sent)]);
+    assert!(results[2].is_ok());
+    assert_eq!(proxy.take().len(), 2);
+}
+
 #[test]
 fn reads_are_repeated_after_each_passing_failure() {
     for action in [

@@ -41,3 +41,11 @@ fn statements_use_plain_sql_only() {
     }
     assert!(statements > 10);
 }
+
+/// PostgreSQL returns a time with its unit, CockroachDB without one.
+#[test]
+fn check_of_the_transaction_accepts_a_time_without_unit() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/storage/postgres/statements.rs");
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains("not in ('{IDLE}ms', '{IDLE}')"));
+}

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use chartlock::storage::archive::{self, ArchiveError, Entries};
 use chartlock::storage::{
-    CommitError, Committed, FaultAction, FaultPoint, Faulty, MemoryStorage, Operation, Scan,
-    ScanPage, Storage, StorageError, Stored, Transaction,
+    CommitError, Committed, FaultAction, FaultPoint, Faulty, MemoryStorage, Operation, Projection,
+    Scan, ScanPage, Storage, StorageError, Stored, Transaction, UnreadableRange,
 };
 use proptest::prelude::*;
 
+use crate::common::altered_scans::AlteredScans;
 use crate::common::objects::{keys_of, put};
 
 fn small() -> MemoryStorage {
@@ -221,6 +222,84 @@ fn archive_of_changing_storage_without_snapshots_is_refused() {
     );
     assert!(archive::verify(bytes.as_slice()).is_err());
     assert!(archive::write(&storage, Vec::new()).is_ok());
+}
+
+/// Makes `p1` unreadable.
+fn hide(page: &mut ScanPage) {
+    let at = page.items.iter().position(|item| item.key == b"p1");
+    page.unreadable.extend(at.map(|at| {
+        let key = page.items.remove(at).key;
+        let (first, last) = (key.clone(), key);
+        UnreadableRange { first, last }
+    }));
+}
+
+/// The second scan reads only the keys, so it lists an object whose value is unreadable.
+#[test]
+fn archive_without_snapshots_leaves_out_what_it_cannot_read() {
+    let storage = AlteredScans::new(small(), |scan, page| {
+        if matches!(scan.projection, Projection::Values) {
+            hide(page);
+        }
+    });
+    let mut bytes = Vec::new();
+    let report = archive::write(&storage, &mut bytes).unwrap();
+    assert_eq!((report.objects, report.unreadable), (2, 1));
+    let restored = MemoryStorage::new();
+    archive::read(Cursor::new(bytes), &restored).unwrap();
+    assert_eq!(keys_of(&restored, b""), [b"r1".as_slice(), b"v"]);
+}
+
+#[test]
+fn archive_of_endless_empty_pages_is_refused() {
+    let storage = AlteredScans::endless(small(), b"");
+    let error = ArchiveError::Io(std::io::ErrorKind::InvalidData);
+    assert_eq!(archive::write(&storage, Vec::new()), Err(error));
+}
+
+#[test]
+fn archive_restore_into_storage_with_hidden_objects_is_refused() {
+    let bytes = archived(&small());
+    let target = || {
+        let storage = MemoryStorage::new();
+        put(&storage, b"p1", b"");
+        storage
+    };
+    let unreadable = AlteredScans::new(target(), |_, page| hide(page));
+    let endless = AlteredScans::endless(target(), b"");
+    for storage in [unreadable, endless] {
+        let restored = archive::read(Cursor::new(&bytes), &storage);
+        assert_eq!(restored, Err(ArchiveError::NotEmpty));
+    }
+}
+
+/// Storage that returns no results of commits.
+#[derive(Debug)]
+struct Silent(MemoryStorage);
+
+impl Storage for Silent {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.0.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+        self.0.scan(scan)
+    }
+
+    fn commit(&self, _: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        Vec::new()
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn archive_restore_without_commit_results_is_unknown() {
+    let bytes = archived(&small());
+    let restored = archive::read(Cursor::new(bytes), &Silent(MemoryStorage::new()));
+    assert_eq!(restored, Err(ArchiveError::Commit(CommitError::Unknown)));
 }
 
 proptest! {

@@ -1,8 +1,11 @@
 //! Tests of `RouterStorage`: the side that stores each key, refused transactions, and snapshots.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use chartlock::storage::{
-    CommitError, Expect, MemoryStorage, PerOperation, RouterStorage, Storage, StorageError,
-    Transaction, conformance,
+    CommitError, Expect, FaultAction, FaultPoint, Faulty, MemoryStorage, PerOperation, Projection,
+    RouterStorage, Scan, Storage, StorageError, Transaction, conformance,
 };
 
 use crate::common::counting::Counting;
@@ -78,4 +81,42 @@ fn router_storage_without_snapshots_of_segments_has_none() {
     let segments = Counting::new(MemoryStorage::new());
     let router = RouterStorage::new(segments, MemoryStorage::new());
     assert_eq!(router.snapshot().unwrap_err(), StorageError::Unsupported);
+}
+
+/// An archive scans all keys, and a page of segments has megabytes.
+#[test]
+fn scan_of_all_keys_reads_segments_only_where_they_follow() {
+    let scans = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&scans);
+    let segments = Faulty::new(MemoryStorage::new(), move |_, point| {
+        let is_scan = matches!(point, FaultPoint::Scan(_));
+        counter.fetch_add(usize::from(is_scan), Ordering::SeqCst);
+        FaultAction::Proceed
+    });
+    let router = RouterStorage::new(segments, MemoryStorage::new());
+    let numbers = 0..100_u8;
+    let keys = b"hrsw"
+        .iter()
+        .flat_map(|class| numbers.clone().map(|number| [*class, number]));
+    let keys: Vec<_> = keys.collect();
+    let puts: Vec<_> = keys.iter().map(|key| put(key)).collect();
+    assert!(router.commit(&puts).iter().all(Result::is_ok));
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let after = found.last().cloned();
+        let page = router.scan(Scan {
+            prefix: b"",
+            after: after.as_deref(),
+            limit: 10,
+            projection: Projection::Values,
+        });
+        let page = page.unwrap();
+        found.extend(page.items.into_iter().map(|item| item.key));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(found, keys);
+    // 10 pages of segments, and one at each end.
+    assert!((10..=12).contains(&scans.load(Ordering::SeqCst)));
 }

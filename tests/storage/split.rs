@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use chartlock::storage::StorageError;
 use chartlock::storage::{
-    CommitError, Committed, Expect, FaultAction, FaultPoint, Faulty, MemoryStorage, Scan, ScanPage,
-    SplitStorage, Storage, Stored, Transaction,
+    CommitError, Committed, Expect, FaultAction, FaultOutcome, FaultPoint, Faulty, MemoryStorage,
+    PerOperation, Scan, ScanPage, SplitStorage, Storage, Stored, Transaction,
 };
 
 use crate::common::objects::keys_of;
@@ -135,4 +135,31 @@ fn split_storage_with_failed_side_keeps_earlier_operations() {
     let stored = split.data().read(&[b"h1", b"r1", b"r9", b"r2"]).unwrap();
     let is_stored: Vec<_> = stored.iter().map(Option::is_some).collect();
     assert_eq!(is_stored, [true, true, false, false]);
+}
+
+/// The delayed first put would otherwise replace the second one.
+#[test]
+fn transaction_after_unknown_outcome_on_its_key_is_not_sent() {
+    let delaying = || {
+        let storage = Faulty::new(MemoryStorage::new(), |step, _| match step {
+            0 => FaultAction::Unknown(FaultOutcome::Later),
+            _ => FaultAction::Proceed,
+        });
+        Arc::new(storage)
+    };
+    let data = [delaying(), delaying()];
+    let split = SplitStorage::new(MemoryStorage::new(), Arc::clone(&data[0]));
+    let per_operation = PerOperation::new(Arc::clone(&data[1]));
+    let storages: [&dyn Storage; 2] = [&split, &per_operation];
+    for (storage, data) in storages.into_iter().zip(data) {
+        let put = |key, value| Transaction::new().put(key, value, Expect::Any);
+        let results = storage.commit(&[put(b"r1", b"1"), put(b"r1", b"2"), put(b"r2", b"3")]);
+        let not_sent = StorageError::Unreachable.into();
+        assert_eq!(results[..2], [Err(CommitError::Unknown), Err(not_sent)]);
+        assert!(results[2].is_ok());
+        data.land().unwrap().unwrap();
+        let stored = data.inner().read(&[b"r1", b"r2"]).unwrap();
+        let values: Vec<_> = stored.into_iter().map(|it| it.unwrap().value).collect();
+        assert!(values[0] == *b"1" && values[1] == *b"3");
+    }
 }

@@ -1,12 +1,15 @@
 //! Header tests: rollback, slots and the root key.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use chartlock::internals::keys::Header;
 use chartlock::{Error, Vault};
 
 use crate::common::Fixed;
 use crate::model::smaller_clinic;
 use crate::raw;
-use crate::stage::{Stage, record, session_on, subject};
+use crate::stage::{Stage, lost_header_answer, record, session_on, subject};
 
 everywhere!(
     header_rolled_back_is_refused_until_made_writable,
@@ -14,6 +17,8 @@ everywhere!(
     slots_can_be_added_replaced_and_removed,
     auditor_slot_opens_only_the_journal,
     root_key_rotation_drops_requested_slots,
+    header_change_with_lost_answer_is_unknown_while_the_storage_is_down,
+    creation_with_lost_answer_is_unknown_while_the_storage_is_down,
 );
 
 fn open(stage: &Stage, credential: u8) -> Result<Vault, Error> {
@@ -233,4 +238,24 @@ fn root_key_rotation_drops_requested_slots(stage: &Stage) {
     // header.
     raw::put(&stage.storage, b"v", kit.as_bytes());
     model.verify(&open(stage, 3).unwrap());
+}
+
+/// A storage error would tell the caller that no slot was added.
+fn header_change_with_lost_answer_is_unknown_while_the_storage_is_down(stage: &Stage) {
+    drop(stage.create());
+    let is_down = Arc::new(AtomicBool::new(false));
+    let (vault, _) = stage.open_with(lost_header_answer(&is_down));
+    assert_eq!(vault.add_slot(&Fixed(2)).unwrap_err(), Error::CommitUnknown);
+    assert!(is_down.load(Ordering::SeqCst));
+    drop(vault);
+    let vault = open(stage, 2).unwrap();
+    assert_eq!(vault.slots().unwrap().len(), 2);
+    assert!(vault.verify(None).unwrap().is_clean());
+}
+
+fn creation_with_lost_answer_is_unknown_while_the_storage_is_down(stage: &Stage) {
+    let faulty = stage.faulty(lost_header_answer(&Arc::default()));
+    let created = stage.options().create(faulty, &Fixed(1));
+    assert_eq!(created.unwrap_err(), Error::CommitUnknown);
+    drop(stage.open());
 }

@@ -8,7 +8,7 @@ use crate::common::journal::pages;
 use crate::common::{Brittle, Fixed};
 use crate::model::{small_clinic, smaller_clinic};
 use crate::raw;
-use crate::stage::{ACTIONS, Stage, action_at, record, session_on, subject};
+use crate::stage::{ACTIONS, Stage, action_at, lost_header_answer, record, session_on, subject};
 use crate::verification::authority::forge;
 
 everywhere!(
@@ -29,6 +29,7 @@ everywhere!(
     kit_of_another_vault_is_refused,
     kit_with_unavailable_credential_is_not_restored,
     kit_does_not_replace_header_of_newer_format,
+    restore_with_lost_answer_is_unknown_while_the_storage_is_down,
 );
 
 fn kit_restores_missing_or_damaged_header(stage: &Stage) {
@@ -378,4 +379,13 @@ fn kit_does_not_replace_header_of_newer_format(stage: &Stage) {
     let restored = kit.restore(stage.shared(), &Fixed(1));
     assert_eq!(restored, Err(Error::Unsupported));
     assert!(raw::header_value(&stage.storage) == newer);
+}
+
+fn restore_with_lost_answer_is_unknown_while_the_storage_is_down(stage: &Stage) {
+    let kit = stage.create().recovery_kit().unwrap();
+    raw::delete(&stage.storage, b"v");
+    let faulty = stage.faulty(lost_header_answer(&Default::default()));
+    let restored = kit.restore(faulty, &Fixed(1));
+    assert_eq!(restored, Err(Error::CommitUnknown));
+    assert_eq!(raw::header_value(&stage.storage), kit.as_bytes());
 }

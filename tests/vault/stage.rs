@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty, StorageError};
 use chartlock::{Vault, VaultOptions};
@@ -68,6 +69,24 @@ pub(crate) fn action_at(
     move |now, _| match now == step + 1 {
         true => action,
         false => FaultAction::Proceed,
+    }
+}
+
+/// Returns a hook for a storage that loses the answer to the first put of the header, and is then
+/// unreachable. Sets `is_down` at that put.
+pub(crate) fn lost_header_answer(
+    is_down: &Arc<AtomicBool>,
+) -> impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static {
+    let is_down = Arc::clone(is_down);
+    move |_, point| match point {
+        _ if is_down.load(Ordering::SeqCst) => FaultAction::Fail(StorageError::Unreachable),
+        FaultPoint::Commit(operations)
+            if crate::raw::puts(operations).any(|(key, _)| key == b"v") =>
+        {
+            is_down.store(true, Ordering::SeqCst);
+            FaultAction::Unknown(FaultOutcome::Applied)
+        }
+        _ => FaultAction::Proceed,
     }
 }
 

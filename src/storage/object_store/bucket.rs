@@ -18,11 +18,13 @@ use tokio::time::{sleep, timeout};
 use super::object_names::ObjectNames;
 use super::request_failure::{ErrorCode, RequestFailure};
 use crate::storage::limits::VALUE_BYTES_MAX;
-use crate::storage::{CommitError, Expect, Revision, Value};
+use crate::storage::{CommitError, Expect, Revision, StorageError, Value};
 
 /// First and last pause between two attempts of a request.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// Maximum time of a call that lists, as a multiple of the maximum time of a request.
+const LIST_WAITS: u32 = 8;
 /// Maximum length of an ETag, in bytes.
 const ETAG_BYTES_MAX: usize = 256;
 
@@ -77,6 +79,16 @@ impl Bucket {
             sleep(pause).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
+    }
+
+    /// Limits the time of a call that lists, because a server may answer with endless lists.
+    pub(super) async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let wait = (self.server_wait + self.answer_wait) * LIST_WAITS;
+        let done = timeout(wait, call).await;
+        done.unwrap_or(Err(StorageError::TimedOut))
     }
 
     /// Reads an object, or at most its first `head` bytes; `None` if it is absent.
@@ -180,8 +192,10 @@ impl ChangeError {
     fn of(failure: RequestFailure, expect: &Expect) -> Self {
         match (failure, expect) {
             (
-                RequestFailure::Refused {
-                    status: 409 | 412, ..
+                RequestFailure::Refused { status: 412, .. }
+                | RequestFailure::Refused {
+                    status: 409,
+                    code: ErrorCode::Other,
                 },
                 Expect::Absent | Expect::Unchanged(_),
             ) => Self::Conflict,

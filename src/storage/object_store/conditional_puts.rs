@@ -1,7 +1,8 @@
 //! Commits, with one request for each operation.
 //!
 //! Guarantees: the operations of a transaction are applied in order, and none after the first failure; only
-//! independent transactions run at the same time. Must not know: the meaning of keys and values.
+//! independent transactions run at the same time. After an unknown outcome, no later transaction on its keys is
+//! sent. Must not know: the meaning of keys and values.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use futures_util::{StreamExt, stream};
 
 use super::bucket::{Bucket, ChangeError};
 use crate::storage::limits::check_sizes;
-use crate::storage::waves::waves;
+use crate::storage::waves::{UncertainKeys, waves};
 use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
 
 /// Time after its start during which a commit sends requests. A later change could write a value under a key
@@ -23,15 +24,16 @@ pub(super) async fn commit(
 ) -> Vec<Result<Committed, CommitError>> {
     let end = Instant::now() + COMMIT_WAIT;
     let mut results = Vec::with_capacity(transactions.len());
+    let mut uncertain = UncertainKeys::default();
     for wave in waves(transactions) {
         let commits: Vec<_> = wave
             .iter()
-            .map(|one| commit_one(bucket, one, end))
+            .map(|one| commit_one(bucket, one, &uncertain, end))
             .collect();
-        let mut done = stream::iter(commits).buffered(bucket.requests);
-        while let Some(result) = done.next().await {
-            results.push(result);
-        }
+        let commits = stream::iter(commits).buffered(bucket.requests);
+        let done: Vec<_> = commits.collect().await;
+        uncertain.add(wave, &done);
+        results.extend(done);
     }
     results
 }
@@ -39,9 +41,11 @@ pub(super) async fn commit(
 async fn commit_one(
     bucket: &Bucket,
     transaction: &Transaction,
+    uncertain: &UncertainKeys<'_>,
     end: Instant,
 ) -> Result<Committed, CommitError> {
     check_sizes(transaction)?;
+    uncertain.check(transaction)?;
     let mut committed = Committed::default();
     for (index, operation) in transaction.operations().iter().enumerate() {
         if Instant::now() > end {

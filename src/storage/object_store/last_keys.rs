@@ -90,7 +90,7 @@ async fn last_of(bucket: &Bucket, prefix: &[u8]) -> Result<Option<Vec<u8>>, Requ
     let mut limit = u64::MAX;
     while more && let Some(known) = &last {
         let position = position_of(&known.key, prefix);
-        let skipped = step.min((limit - position) / 2);
+        let skipped = step.min(limit.saturating_sub(position) / 2);
         // Without a step, list directly after the last known key, which always makes progress.
         let after = match skipped {
             0 => bucket.names.name(&known.key),
@@ -101,6 +101,8 @@ async fn last_of(bucket: &Bucket, prefix: &[u8]) -> Result<Option<Vec<u8>>, Requ
         let page = bucket.list(prefix, Some(after), PAGE_KEYS_MAX).await?;
         match page.objects.into_iter().next_back() {
             Some(greater) => {
+                // Another process may have written a key above the limit.
+                limit = limit.max(position_of(&greater.key, prefix));
                 (last, more) = (Some(greater), page.more);
                 step = step.saturating_mul(GROWTH);
             }

@@ -72,6 +72,9 @@ impl Bucket {
             let page = self.page(answer, &prefix, after.as_deref())?;
             match token {
                 Some(token) if page.more && page.objects.is_empty() => {
+                    if options.page_token.as_ref() == Some(&token) {
+                        return Err(RequestFailure::Malformed);
+                    }
                     options.page_token = Some(token);
                     // A server may refuse a lower bound together with a token.
                     options.offset = None;

@@ -73,7 +73,8 @@ use crate::storage::{
 /// precondition of the second request would fail. The result is then [`CommitError::Unknown`], and the vault
 /// determines the outcome. Requests that read are repeated. Each request ends within the sum of
 /// [`wait_for_server`](ObjectOptions::wait_for_server) and
-/// [`wait_for_answer`](ObjectOptions::wait_for_answer), and a commit begins no request after two minutes. So
+/// [`wait_for_answer`](ObjectOptions::wait_for_answer), a scan within eight times this sum, and a commit begins no
+/// request after two minutes. So
 /// each change happens within six minutes or never. This is less than the
 /// [`key_removal_delay`](crate::VaultOptions::key_removal_delay) of ten minutes.
 ///
@@ -118,7 +119,7 @@ impl Storage for ObjectStorage {
         let bucket = self.bucket()?;
         let scan = OwnedScan::from(scan);
         self.worker
-            .run(async move { object_reads::scan(&bucket, scan).await })?
+            .run(async move { bucket.in_time(object_reads::scan(&bucket, scan)).await })?
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
@@ -140,7 +141,7 @@ impl Storage for ObjectStorage {
         let bucket = self.bucket()?;
         let prefixes: Vec<Vec<u8>> = prefixes.iter().map(|prefix| prefix.to_vec()).collect();
         self.worker
-            .run(async move { last_keys::last(&bucket, prefixes).await })?
+            .run(async move { bucket.in_time(last_keys::last(&bucket, prefixes)).await })?
     }
 
     fn close(&self) -> Result<(), StorageError> {

@@ -188,7 +188,8 @@ impl ObjectOptions {
         let random = crypto::fresh::<8>().map_err(|_| StorageError::Io(io::ErrorKind::Other))?;
         let suffix = format!("{:016x}", u64::from_be_bytes(random));
         worker.run(async move {
-            let page = checked.list(&[], None, 1).await?;
+            let list = async { Ok(checked.list(&[], None, 1).await?) };
+            let page = checked.in_time(list).await?;
             if !page.objects.is_empty() {
                 return Ok(());
             }
@@ -199,7 +200,9 @@ impl ObjectOptions {
 
     fn into_bucket(self) -> Result<Bucket, StorageError> {
         let is_set = |key| self.builder.get_config_value(&key);
-        if is_set(AmazonS3ConfigKey::S3Express).is_some_and(|express| express == "true") {
+        let express = is_set(AmazonS3ConfigKey::S3Express).unwrap_or_default();
+        // The spellings that the library takes for true.
+        if ["1", "true", "on", "yes", "y"].contains(&&*express.to_lowercase()) {
             return Err(StorageError::Unsupported);
         }
         let endpoint =

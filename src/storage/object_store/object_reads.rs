@@ -116,14 +116,23 @@ async fn fill(
         more: listed.more,
         ..ScanPage::default()
     };
+    let mut bytes = 0;
     while let Some((key, filled)) = filled.next().await {
         match filled {
-            Ok(Some(object)) => page.items.push(ScanItem {
-                key,
-                value: object.value.into(),
-                length: object.size,
-                revision: object.revision,
-            }),
+            Ok(Some(object)) => {
+                bytes += object.value.len() as u64;
+                page.items.push(ScanItem {
+                    key,
+                    value: object.value.into(),
+                    length: object.size,
+                    revision: object.revision,
+                });
+                // The objects are larger than the list states.
+                if bytes > PAGE_BYTES {
+                    page.more = true;
+                    break;
+                }
+            }
             // Another process deleted the object meanwhile.
             Ok(None) => {}
             Err(RequestFailure::Oversized) => page.unreadable.push(UnreadableRange {
@@ -156,8 +165,25 @@ async fn item(
         })),
         false => {
             let head = (wanted < size).then_some(wanted);
-            bucket.get(&key, head).await
+            let fetched = bucket.get(&key, head).await;
+            fetched.map(|fetched| fetched.map(|object| shortened(object, projection)))
         }
     };
     (key, fetched)
+}
+
+/// Shortens a value to its projection, because a server may ignore the requested range, or state a wrong size.
+fn shortened(object: Fetched, projection: Projection) -> Fetched {
+    let end = match projection {
+        Projection::Head(end) => object.value.get(..end),
+        _ => None,
+    };
+    match end {
+        // Copy, because a slice would keep the whole value in memory.
+        Some(head) if head.len() < object.value.len() => Fetched {
+            value: bytes::Bytes::copy_from_slice(head),
+            ..object
+        },
+        _ => object,
+    }
 }

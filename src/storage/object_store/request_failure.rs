@@ -38,6 +38,8 @@ pub(super) enum RequestFailure {
 pub(super) enum ErrorCode {
     NoSuchKey,
     SlowDown,
+    /// The server was changing the object at the same time, and did not test the precondition.
+    Busy,
     Full,
     TooLarge,
     Other,
@@ -51,6 +53,7 @@ impl RequestFailure {
         let code = match code.split_once("</Code>").unwrap_or_default().0 {
             "NoSuchKey" => ErrorCode::NoSuchKey,
             "SlowDown" => ErrorCode::SlowDown,
+            "ConditionalRequestConflict" | "OperationAborted" => ErrorCode::Busy,
             "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage" => ErrorCode::Full,
             "EntityTooLarge" => ErrorCode::TooLarge,
             _ => ErrorCode::Other,
@@ -69,7 +72,9 @@ impl RequestFailure {
     pub(super) fn is_refused_for_now(&self) -> bool {
         match self {
             Self::NotSent => true,
-            Self::Refused { status, code } => *status == 429 || *code == ErrorCode::SlowDown,
+            Self::Refused { status, code } => {
+                *status == 429 || matches!(code, ErrorCode::SlowDown | ErrorCode::Busy)
+            }
             _ => false,
         }
     }

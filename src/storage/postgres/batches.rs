@@ -3,11 +3,9 @@
 //! A batch needs one round trip and one sync for many small transactions, such as the deletions of an erasure
 //! or the objects of a restored archive.
 
-use std::collections::HashSet;
-
 use super::connection::ConnectionPool;
 use super::pipeline::commit_one;
-use crate::storage::waves::waves;
+use crate::storage::waves::{UncertainKeys, waves};
 use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
 
 /// Maximum number of transactions in a batch.
@@ -18,15 +16,15 @@ const BATCH_BYTES: usize = 8 << 20;
 type CommitResult = Result<Committed, CommitError>;
 
 /// Commits transactions in their order. After an unknown outcome, a transaction that touches one of the same
-/// keys is not sent, because the server could apply this transaction first.
+/// keys is not sent.
 pub(super) async fn commit(
     connections: &ConnectionPool,
     transactions: Vec<Transaction>,
 ) -> Vec<CommitResult> {
     let mut results = Vec::with_capacity(transactions.len());
-    let mut uncertain = HashSet::new();
+    let mut uncertain = UncertainKeys::default();
     for batch in waves(&transactions).flat_map(batches) {
-        let is_certain = !batch.iter().any(|it| touches(it, &uncertain));
+        let is_certain = batch.iter().all(|it| uncertain.check(it).is_ok());
         let together = match batch.len() > 1 && is_certain {
             true => commit_together(connections, batch).await,
             false => None,
@@ -35,11 +33,7 @@ pub(super) async fn commit(
             Some(answers) => answers,
             None => commit_each(connections, batch, &uncertain).await,
         };
-        for (transaction, answer) in batch.iter().zip(&answers) {
-            if *answer == Err(CommitError::Unknown) {
-                uncertain.extend(transaction.operations().iter().map(Operation::key));
-            }
-        }
+        uncertain.add(batch, &answers);
         results.extend(answers);
     }
     results
@@ -49,21 +43,16 @@ pub(super) async fn commit(
 async fn commit_each(
     connections: &ConnectionPool,
     batch: &[Transaction],
-    uncertain: &HashSet<&[u8]>,
+    uncertain: &UncertainKeys<'_>,
 ) -> Vec<CommitResult> {
     let mut results = Vec::with_capacity(batch.len());
     for transaction in batch {
-        results.push(match touches(transaction, uncertain) {
-            true => Err(StorageError::Unreachable.into()),
-            false => commit_one(connections, transaction).await,
+        results.push(match uncertain.check(transaction) {
+            Ok(()) => commit_one(connections, transaction).await,
+            Err(error) => Err(error),
         });
     }
     results
-}
-
-fn touches(transaction: &Transaction, keys: &HashSet<&[u8]>) -> bool {
-    let operations = transaction.operations().iter();
-    !keys.is_empty() && operations.map(Operation::key).any(|key| keys.contains(key))
 }
 
 /// Splits a wave into batches of limited size.

@@ -17,8 +17,8 @@ pub(super) const CONFLICT: &str = "chartlock conflict at operation ";
 pub(super) const PAGE_BYTES: i64 = 4 << 20;
 
 /// Time after which the server aborts a transaction whose client sends nothing. No server has this value by
-/// default, so a statement can use the value to check that it runs in its transaction.
-const IDLE: &str = "61007ms";
+/// default, so a statement can use the value to check that it runs in its transaction. In milliseconds.
+const IDLE: &str = "61007";
 
 /// A statement with the types of its parameters.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Statements {
             // Set `synchronous_commit`, because a role can have a default that does not wait for the disk.
             begin: format!(
                 "begin isolation level {isolation}; set local synchronous_commit = on;
-                 set local idle_in_transaction_session_timeout = '{IDLE}';
+                 set local idle_in_transaction_session_timeout = '{IDLE}ms';
                  select set_config('lock_timeout', '{lock_wait}ms', true)
                      where current_setting('lock_timeout') = '0'"
             ),
@@ -174,7 +174,8 @@ const DELETE_SQL: &str = "with done as (delete from {object} where key = any($1)
 /// The error texts contain aggregates, so the server cannot compute them before it reads the rows.
 fn raise() -> String {
     format!(
-        "select case when current_setting('idle_in_transaction_session_timeout') <> '{IDLE}'
+        "select case when current_setting('idle_in_transaction_session_timeout')
+                 not in ('{IDLE}ms', '{IDLE}')
              then ('chartlock outside its transaction, rows ' || count(*))::int
          when min(wanted.index) is null then 0
          else ('{CONFLICT}' || min(wanted.index))::int end"
