@@ -166,9 +166,9 @@
 //!
 //! Threads share commits, so the span of one operation may count a commit that contains the journal
 //! entries of another operation. A call that returns an iterator or a reader has a span, but the steps of the
-//! iterator or reader have none: the records of [`Session::get_all`], the reads of a [`RecordReader`], and the
-//! entries of a report on the journal. The span of [`RecordWriter::finish`] does not include the content that
-//! the app wrote before. Work of the background thread is a span `background` without a parent. Conflicts and
+//! iterator or reader have none. Examples are the records of [`Session::get_all`], the reads of a
+//! [`RecordReader`], and the entries of a report on the journal. The span of [`RecordWriter::finish`] does not
+//! include the content that the app wrote before. Work of the background thread is a span `background` without a parent. Conflicts and
 //! retries are events at level `debug`. Unknown commit outcomes, failed storage calls, lost connections and
 //! refused credentials are events at level `warn`.
 //!

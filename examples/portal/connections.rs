@@ -25,6 +25,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Maximum number of concurrent connections. Further clients wait until a client disconnects.
 const CONNECTIONS_MAX: usize = 1024;
+
 /// A listener whose connections have limits.
 pub(crate) struct Connections {
     listener: TcpListener,
@@ -132,7 +133,7 @@ impl Connected<IncomingStream<'_, Connections>> for Requests {
     }
 }
 
-/// Runs a request, during which the connection does not become idle. The client must still send the body
+/// Runs a request, and keeps its connection from becoming idle meanwhile. The client must still send the body
 /// without long pauses.
 pub(crate) async fn keep(
     ConnectInfo(requests): ConnectInfo<Requests>,
@@ -140,15 +141,15 @@ pub(crate) async fn keep(
     next: Next,
 ) -> Response {
     requests.running.fetch_add(1, Ordering::AcqRel);
-    let _end = EndGuard(Arc::clone(&requests.running));
+    let _end = RequestGuard(Arc::clone(&requests.running));
     let request = request.map(|body| without_pauses(body, requests.idle_max));
     next.run(request).await
 }
 
-/// Counts a request that ended, also if the client disconnected.
-struct EndGuard(Arc<AtomicUsize>);
+/// Guard that counts down the running requests when a request ends, also if the client disconnects.
+struct RequestGuard(Arc<AtomicUsize>);
 
-impl Drop for EndGuard {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

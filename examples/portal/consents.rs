@@ -13,14 +13,14 @@ use serde_json::Value;
 const RECORD: &str = "Consent/research";
 /// Actor that reads the consents. The policy permits it nothing else.
 pub(crate) const READER: &str = "portal.consents";
-/// Largest number of patients in the table.
+/// Maximum number of patients in the table.
 const MAX: usize = 10_000;
 
 /// A table for the policy, which must not call the vault. Each request of a researcher first refreshes
 /// the entry of its patient, so other processes also apply a withdrawal.
 #[derive(Debug)]
 pub(crate) struct Consents {
-    table: Mutex<HashMap<Subject, Entry>>,
+    table: Mutex<HashMap<Subject, ConsentEntry>>,
     capacity: usize,
     /// Number of refreshes that started so far.
     refreshes: AtomicU64,
@@ -29,7 +29,7 @@ pub(crate) struct Consents {
 
 /// The result of a refresh, and the number of refreshes that had started before it.
 #[derive(Debug)]
-struct Entry {
+struct ConsentEntry {
     consent: Option<ConsentReference>,
     started: u64,
 }
@@ -51,7 +51,7 @@ impl Consents {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Subject, Entry>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<Subject, ConsentEntry>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -75,26 +75,26 @@ impl Consents {
                 let text = format!("{RECORD}, version {}", record.version());
                 Some(ConsentReference::new(&text)?)
             }
-            // Not an error for an erased patient, because researchers must not learn of the erasure.
+            // An erased patient causes no error, because researchers must not learn of the erasure.
             Ok(_) | Err(Error::Erased) => None,
             Err(error) => return Err(error),
         };
-        self.set(subject, Entry { consent, started });
+        self.set(subject, ConsentEntry { consent, started });
         Ok(())
     }
 
-    fn set(&self, subject: &Subject, entry: Entry) {
+    fn set(&self, subject: &Subject, entry: ConsentEntry) {
         let mut table = self.table();
         let former = table.get(subject);
-        // A refresh that started later may have found a withdrawal that this refresh missed. The other way
-        // round, an absent consent always counts: the next request reads again.
+        // Keep the entry of a refresh that started later, which may have found a withdrawal that this refresh
+        // missed. An absent consent always replaces the entry, because the next request reads again.
         if entry.consent.is_some() && former.is_some_and(|it| it.started > entry.started) {
             return;
         }
         let changes = former.and_then(|it| it.consent.as_ref()) != entry.consent.as_ref();
         table.insert(subject.clone(), entry);
         if table.len() > self.capacity {
-            // The oldest entry, so that requests in progress keep the consents of their patients.
+            // Remove the oldest entry, so that requests in progress keep the consents of their patients.
             let oldest = table.iter().min_by_key(|(_, entry)| entry.started);
             if let Some(oldest) = oldest.map(|(subject, _)| subject.clone()) {
                 table.remove(&oldest);

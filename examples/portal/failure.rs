@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::fhir_records::FHIR;
 
-/// Largest text of a failure that axum answered, in bytes.
+/// Maximum length of the text of a failure that axum answered, in bytes.
 const TEXT_MAX: usize = 4096;
 
 /// A failed request: the status, and the text that the client receives.
@@ -109,7 +109,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Replaces the text of a failure that axum answered, such as a body over the limit or an unknown route, by an
+/// Replaces the text of a failure that axum answered, such as a body over the limit or an unknown route, with an
 /// `OperationOutcome`.
 pub(crate) async fn complete(response: Response) -> Response {
     let status = response.status();

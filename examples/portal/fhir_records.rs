@@ -84,8 +84,8 @@ pub(crate) fn document(kind: &str, id: &str, content: Bytes) -> Result<Document<
     })
 }
 
-/// Returns the session for a change. A consent is not direct care, so break-glass does not permit its
-/// change.
+/// Returns the session for a change. Break-glass does not permit the change of a consent, because a consent is
+/// not direct care.
 async fn session_to_write(
     portal: &Portal,
     caller: &Caller,

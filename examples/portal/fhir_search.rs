@@ -39,8 +39,8 @@ struct Omitted {
     unreadable: u64,
 }
 
-/// Returns `true` for an error of one record or patient entry, such as damage. A list omits it with a warning.
-/// After any other error, such as an outage of the storage, the list would be wrong.
+/// Returns `true` for an error of one record or patient entry, such as damage. A list omits such a record with a
+/// warning. After any other error, such as an outage of the storage, the list would be wrong.
 fn concerns_one_record(error: &Error) -> bool {
     let is_of_journal = matches!(error, Error::Journal(_));
     let is_of_content = matches!(
@@ -85,8 +85,8 @@ pub(crate) async fn resources(
         let id = RecordId::new(subject.clone(), name)?;
         match session.get(&id).await {
             Ok(Some(record)) => add(&mut entries, name, &record),
-            // Retracted after the list was made, or denied as absence. The answer must not depend on such
-            // a name, so it neither counts nor occurs in the link to the next page.
+            // The record was retracted after the list was made, or is denied as absent. The answer must not
+            // depend on such a name, so the name neither counts nor occurs in the link to the next page.
             Ok(None) => continue,
             Err(Error::Denied) => omitted.denied += 1,
             Err(error) if concerns_one_record(&error) => omitted.unreadable += 1,

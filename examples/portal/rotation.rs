@@ -42,7 +42,7 @@ impl Rotation {
 
     /// Rotates the key. If the service ends during the rotation, the next call continues the rotation.
     async fn run(self: Arc<Self>, vault: AsyncVault) {
-        let end = EndGuard(Arc::clone(&self));
+        let end = RotationGuard(Arc::clone(&self));
         let listener = move |update: ProgressUpdate| {
             let (phase, done) = (update.phase.to_string(), update.done);
             let shown = json!({ "state": "running", "phase": phase, "done": done });
@@ -58,10 +58,10 @@ impl Rotation {
     }
 }
 
-/// Ends a rotation that panicked, so that the next one can start.
-struct EndGuard(Arc<Rotation>);
+/// Guard that reports a rotation as failed after a panic, so that the next rotation can start.
+struct RotationGuard(Arc<Rotation>);
 
-impl Drop for EndGuard {
+impl Drop for RotationGuard {
     fn drop(&mut self) {
         let is_running = self.0.status().is_running;
         if is_running {

@@ -27,7 +27,7 @@ pub(crate) fn import(vault: &Vault) -> Outcome<()> {
         let puts = records.iter().map(|(id, document)| (id, document.clone()));
         for put in session.put_many(puts)? {
             match put {
-                // All patients of the vault were erased, also this one.
+                // `Erased` means that all patients of the vault were erased, this one included.
                 Ok(_) | Err(Error::Erased) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -25,7 +25,7 @@ PORTAL_STORAGE          a directory, or a connection string such as postgres://p
 PORTAL_KEY_FILE         the key file that opens the vault; by default a passphrase that everybody knows
 PORTAL_CA_FILE          the certificate authority (PEM) of the database and of the bucket, for TLS
 PORTAL_WAIT_SECONDS     how long to wait for another process to release the storage, 60 by default
-PORTAL_IDLE_SECONDS     after how long without a byte from or to a client its connection ends, 60 by default";
+PORTAL_IDLE_SECONDS     how long a connection may be idle before the service ends it, 60 by default";
 
 /// Settings of the service.
 pub(crate) struct Settings {
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) authority: Option<PathBuf>,
     /// Longest time to wait for another process to release the storage.
     pub(crate) wait: Duration,
-    /// Longest time without a byte from or to a client.
+    /// Longest idle time of a connection.
     pub(crate) idle_max: Duration,
 }
 
@@ -125,7 +125,7 @@ impl Place {
     }
 }
 
-/// Reads a number of seconds from the environment, 60 by default.
+/// Reads a number of seconds from an environment variable, 60 by default.
 fn seconds(variable: &str, range: RangeInclusive<u64>) -> Outcome<Duration> {
     let Some(value) = env::var_os(variable) else {
         return Ok(Duration::from_secs(60));

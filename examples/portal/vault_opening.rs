@@ -20,7 +20,7 @@ use crate::consents::Consents;
 use crate::sample_charts;
 use crate::settings::{Place, Settings};
 
-/// Number of operations of the vault that run at the same time.
+/// Maximum number of operations of the vault that run at the same time.
 pub(crate) const OPERATIONS_MAX: usize = 16;
 const DEMONSTRATION: &str = "everybody knows this passphrase";
 /// Time between two attempts to open a storage that another process has open.

@@ -115,7 +115,7 @@ impl AsyncRecordReader {
         self
     }
 
-    /// Discards bytes beyond the end of the range, which were read before the range was set.
+    /// Discards bytes beyond the end of the range. The reader may have read them before the range was set.
     fn cut_at_end(&mut self) {
         let left = self.end.saturating_sub(self.position);
         self.read

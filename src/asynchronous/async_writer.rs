@@ -54,7 +54,7 @@ pub struct AsyncRecordWriter {
     state: WriterState,
     /// Content that the writer has not yet sent to the pool.
     waiting: Plaintext,
-    /// `true` from the start of a stream until its end or its error. A dropped future leaves it set.
+    /// `true` from the start of a stream until its end or its error, and after the future was dropped in between.
     is_within_stream: bool,
 }
 

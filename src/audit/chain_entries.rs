@@ -42,6 +42,18 @@ impl ItemPlace {
     };
 }
 
+impl ItemPlace {
+    /// Returns the place of a fault of archived pages, after the items of all chains.
+    pub(super) fn of_archived(fault: &AuditFault) -> Self {
+        Self {
+            writer: fault.writer.0,
+            page: fault.page,
+            order: Timestamp::from_millis(i64::MAX),
+            index: 0,
+        }
+    }
+}
+
 /// A chain of which at least one item is still to be returned.
 pub(super) struct ChainEntries {
     pub(super) cursor: Cursor,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::audit::archived;
+use crate::audit::archived_pages;
 use crate::audit::fault::{AuditFault, FaultKind};
 use crate::audit::hex::Hex;
 use crate::audit::journal_source::JournalSource;
@@ -112,7 +112,7 @@ impl CutChains {
     fn is_archived(&mut self, source: &dyn JournalSource, page: &PageId) -> Result<bool> {
         let archived = match self.archived.take() {
             Some(archived) => archived,
-            None => archived::pages(source)?,
+            None => archived_pages::pages(source)?,
         };
         Ok(self.archived.insert(archived).contains(page))
     }

@@ -61,9 +61,11 @@ pub enum FaultKind {
     /// pages. The fault names the first missing page. The iterator returns the fault after the entries of
     /// the page that saw the chain.
     Cut,
-    /// Pages of the time range were moved to an archive, which is not attached: see
-    /// [`AuditTrail::with_archive`](crate::audit::AuditTrail::with_archive). The fault names the last
-    /// archived page, and `after` is the time up to which pages were archived.
+    /// The report lacks pages of the time range that were moved to a journal archive: see
+    /// [`AuditTrail::with_archive`](crate::audit::AuditTrail::with_archive). For a trail without an archive,
+    /// one fault stands for all these pages, and `after` is the time up to which pages were archived. For a trail
+    /// with an archive, each fault names the first page that is missing of a chain. The iterator returns these
+    /// faults after all entries.
     Archived,
 }
 

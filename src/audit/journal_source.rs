@@ -56,6 +56,11 @@ pub(crate) trait JournalSource: Send + Sync {
     /// Returns the creation time of the exposed key; `None` if the vault no longer stores the key
     /// or the time is unknown.
     fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>>;
+
+    /// Returns `true` if the storage also has the pages of a journal archive.
+    fn has_archive(&self) -> bool {
+        false
+    }
 }
 
 /// Keys that open journal pages.

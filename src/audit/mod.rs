@@ -10,7 +10,7 @@
 
 mod accesses;
 mod activity;
-mod archived;
+mod archived_pages;
 mod auditor;
 mod authority;
 mod chain_entries;
@@ -103,9 +103,11 @@ impl AuditTrail {
         }
     }
 
-    /// Reads archived journal pages from `archive` too. `archive` is the storage that
-    /// [`Session::archive_journal`](crate::Session::archive_journal) filled. Several archives can be
-    /// added, one after the other.
+    /// Reads archived journal pages from `archive` too, a storage that
+    /// [`Session::archive_journal`](crate::Session::archive_journal) filled.
+    ///
+    /// If several storages were filled, add each of them with a call. Reports list each archived chain of
+    /// their time range that no storage has to its end, as [`FaultKind::Archived`].
     #[must_use]
     pub fn with_archive(self, archive: Arc<dyn Storage>) -> Self {
         let source = SourceWithArchive::new(self.source, archive);

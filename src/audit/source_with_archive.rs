@@ -8,12 +8,13 @@ use crate::audit::journal_source::{JournalSource, KnownRecords, KnownSubject, So
 use crate::audit::time::Timestamp;
 use crate::crypto::{JournalKey, VaultId};
 use crate::error::{Result, StorageError};
+use crate::format::storage_keys::JOURNAL_PAGES;
 use crate::id::Subject;
 use crate::storage::{
     CommitError, Committed, Scan, ScanItem, ScanPage, Storage, Stored, Transaction,
 };
 
-/// A journal source, and an archive of its pages.
+/// A journal source, and a journal archive of its pages.
 pub(super) struct SourceWithArchive {
     source: Arc<dyn JournalSource>,
     storage: JoinedStorage,
@@ -75,11 +76,16 @@ impl JournalSource for SourceWithArchive {
     fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>> {
         self.source.lifetime(exposed)
     }
+
+    fn has_archive(&self) -> bool {
+        true
+    }
 }
 
-/// The objects of the vault's storage and of the archive. An object in both is that of the vault.
+/// The objects of the vault's storage and of the archive. If both have an object, reads return that of the vault.
 ///
-/// Each call reads the vault's storage first, because a page is put into the archive before it is deleted.
+/// Each call reads the vault's storage first, because the vault puts a page into the archive before it deletes
+/// the page.
 struct JoinedStorage {
     source: Arc<dyn JournalSource>,
     archive: Arc<dyn Storage>,
@@ -94,24 +100,22 @@ impl fmt::Debug for JoinedStorage {
 impl Storage for JoinedStorage {
     fn read(&self, keys: &[&[u8]]) -> std::result::Result<Vec<Option<Stored>>, StorageError> {
         let mut found = self.source.storage().read(keys)?;
-        let lacking = found
-            .iter()
-            .zip(keys)
-            .filter(|(stored, _)| stored.is_none());
-        let lacking: Vec<&[u8]> = lacking.map(|(_, key)| *key).collect();
-        if lacking.is_empty() {
-            return Ok(found);
-        }
-        let archived = self.archive.read(&lacking)?;
-        let lacking = found.iter_mut().filter(|stored| stored.is_none());
-        for (stored, archived) in lacking.zip(archived) {
-            *stored = archived;
+        let lacking = found.iter_mut().zip(keys);
+        let lacking = lacking.filter(|(stored, key)| stored.is_none() && is_of_journal(key));
+        let (lacking, keys): (Vec<_>, Vec<&[u8]>) = lacking.unzip();
+        if !keys.is_empty() {
+            for (stored, archived) in lacking.into_iter().zip(self.archive.read(&keys)?) {
+                *stored = archived;
+            }
         }
         Ok(found)
     }
 
     fn scan(&self, scan: Scan<'_>) -> std::result::Result<ScanPage, StorageError> {
         let stored = self.source.storage().scan(scan)?;
+        if !is_of_journal(scan.prefix) {
+            return Ok(stored);
+        }
         let archived = self.archive.scan(scan)?;
         Ok(merged(stored, archived, scan.limit))
     }
@@ -131,12 +135,17 @@ impl Storage for JoinedStorage {
     fn last(&self, prefixes: &[&[u8]]) -> std::result::Result<Vec<Option<Vec<u8>>>, StorageError> {
         let stored = self.source.storage().last(prefixes)?;
         let archived = self.archive.last(prefixes)?;
-        Ok(stored
-            .into_iter()
-            .zip(archived)
-            .map(|(one, other)| one.max(other))
-            .collect())
+        let both = stored.into_iter().zip(archived).zip(prefixes);
+        let last = both.map(|((stored, archived), prefix)| {
+            stored.max(archived.filter(|_| is_of_journal(prefix)))
+        });
+        Ok(last.collect())
     }
+}
+
+/// Returns `true` for a key or a prefix of journal pages. The vault alone has all other objects.
+fn is_of_journal(key: &[u8]) -> bool {
+    key.starts_with(JOURNAL_PAGES)
 }
 
 /// Merges two pages of the same scan, up to the end of the page that ends first.
@@ -145,7 +154,7 @@ fn merged(stored: ScanPage, archived: ScanPage, limit: usize) -> ScanPage {
     let end = ends
         .filter(|page| page.more)
         .map(|page| page.end().map(<[u8]>::to_vec));
-    // A page without a key but with more to follow ends the merged page at once.
+    // A page without a key but with more to follow leaves the merged page empty.
     let end = end.min();
     let is_within = |key: &[u8]| match &end {
         Some(end) => end.as_deref().is_some_and(|end| key <= end),

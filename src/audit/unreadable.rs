@@ -15,7 +15,7 @@ const MAX_LISTED: usize = 32;
 /// lack entries.
 ///
 /// A chain that was deleted or truncated is one of the faults if a page of another chain saw its
-/// pages. Pages seen before an accepted restore do not count.
+/// pages. Pages seen before an accepted restore, and archived pages, do not count.
 /// [`Vault::verify`](crate::Vault::verify) also detects a cut by changed records, and by a checkpoint.
 ///
 /// ```

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::audit::archived;
+use crate::audit::archived_pages;
 use crate::audit::chain_entries::{ChainEntries, ItemPlace, PAGES_AT_FIRST, first_order};
 use crate::audit::cut_chains::CutChains;
 use crate::audit::entry::AuditEntry;
@@ -79,8 +79,8 @@ pub struct AuditEntries {
     /// Number of pages that were not opened, because their filter lacks the subject.
     passed_over: u64,
     cut_chains: CutChains,
-    /// Fault of archived pages, until it is returned.
-    archived: Option<AuditFault>,
+    /// Faults of archived pages; `None` until all other items were returned.
+    archived: Option<VecDeque<AuditFault>>,
     ended: bool,
 }
 
@@ -127,6 +127,7 @@ impl AuditEntries {
     pub(super) fn restart(&mut self) {
         self.pending = None;
         self.chains.clear();
+        self.archived = None;
         self.passed_over = 0;
     }
 
@@ -142,9 +143,6 @@ impl AuditEntries {
             let since = self.returned.map(|place| place.order);
             self.pending = Some(self.window.writers(self.source.storage(), since)?);
             self.source.renew_keys()?;
-            if self.returned.is_none() {
-                self.archived = archived::fault(&*self.source, &self.window)?;
-            }
         }
         Ok(())
     }
@@ -158,14 +156,10 @@ impl AuditEntries {
 
     fn step(&mut self) -> Result<Option<AuditItem>> {
         self.list_chains()?;
-        if let Some(fault) = self.archived.take() {
-            self.returned = Some(ItemPlace::FIRST);
-            return Ok(Some(AuditItem::Fault(fault)));
-        }
         loop {
             self.begin_chains()?;
             let Some(mut chain) = self.chains.pop() else {
-                return Ok(None);
+                return self.next_archived();
             };
             let item = chain.ready.pop_front();
             self.keep(chain)?;
@@ -186,6 +180,24 @@ impl AuditEntries {
             self.returned = Some(place);
             return Ok(Some(item));
         }
+    }
+
+    /// Returns the next fault of archived pages. Searches for them last, because pages can be archived while a
+    /// report is read, also between two parts of a report with a cursor.
+    fn next_archived(&mut self) -> Result<Option<AuditItem>> {
+        let faults = match self.archived.take() {
+            Some(faults) => faults,
+            None => archived_pages::faults(&*self.source, &self.window)?.into(),
+        };
+        let faults = self.archived.insert(faults);
+        while let Some(fault) = faults.pop_front() {
+            let place = ItemPlace::of_archived(&fault);
+            if self.returned.is_none_or(|returned| returned < place) {
+                self.returned = Some(place);
+                return Ok(Some(AuditItem::Fault(fault)));
+            }
+        }
+        Ok(None)
     }
 
     /// Starts reading all chains that may contain the next entry.

@@ -28,15 +28,15 @@ impl Window {
 
     /// Returns the chains to read: undated chains first, and then, oldest first, the chains of the range
     /// and the chains that began within a day after the range. The first pages of these later chains have
-    /// seen the chains of the range, and show if a chain was removed. Omits chains whose items all have an
-    /// order before `since`.
+    /// seen the chains of the range, and show if a chain was removed. Omits chains whose items are all ordered
+    /// before `since`.
     pub(super) fn writers(
         &self,
         storage: &dyn Storage,
         since: Option<Timestamp>,
     ) -> Result<VecDeque<WriterId>> {
-        // The order of an item can be later than its chain's period by as much as the chains that it has seen
-        // are ahead.
+        // An item can be ordered up to `QUEUED_MAX` later than the period of its chain, because `latest` of a
+        // page includes the chains that the page has seen.
         let since = since.map(|since| since.millis().saturating_sub(QUEUED_MAX));
         let since = since.map(Timestamp::from_millis);
         let first = since.map_or(0, first_start).max(self.first);
@@ -48,7 +48,7 @@ impl Window {
         Ok(found.into())
     }
 
-    /// Returns `true` if the range begins before a time.
+    /// Returns `true` if a chain that began before `time` can contain entries of the range.
     pub(super) fn begins_before(&self, time: i64) -> bool {
         self.first < time
     }

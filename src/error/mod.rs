@@ -122,9 +122,9 @@ pub enum Error {
         "the verification has findings, so nothing was changed; read the report of Vault::verify, and resolve the findings first"
     )]
     HasFindings,
-    /// The archive contains another page in the place of a journal page.
+    /// The copy of a journal page in the journal archive is missing, or differs from the page.
     #[error(
-        "the archive has another journal page in the place of one, so no page was deleted; use the archive of this vault, or an empty one"
+        "a journal page and its copy in the journal archive differ, so the page stays in the vault; use the archive of this vault, or an empty one"
     )]
     ArchiveDiffers,
     /// The vault was locked.
@@ -300,7 +300,7 @@ pub enum Error {
         "the record is too large to be read into memory whole; read it with Session::reader, or raise VaultOptions::whole_record_limit"
     )]
     BeyondLimit,
-    /// The reader that supplies the content failed before the end of the content.
+    /// The reader or stream that supplies the content failed, or was dropped, before the end of the content.
     #[error(
         "the content to be stored could not be read to its end ({0}), so nothing was written; repair its source and put it again"
     )]

@@ -114,8 +114,8 @@ pub(crate) const COVERAGE: &[u8] = b"a";
 
 /// The id of a journal writer: the time at which the writer began its chain, and 10 random bytes.
 /// The time is a big-endian 48-bit number of milliseconds since 1970, so that a scan returns chains
-/// in the order of their beginning. The first bit marks an undated chain, and both first bits mark a chain of
-/// page summaries.
+/// in the order of their beginning. The first bit marks an undated chain, and the first two bits together mark a
+/// chain of page summaries.
 pub type WriterId = [u8; 16];
 
 /// The id of a journal page: the writer of its chain, and its position in the chain.
@@ -169,7 +169,7 @@ pub(crate) fn is_of_summaries(writer: &WriterId) -> bool {
     chain_start(writer) >= SUMMARIES
 }
 
-/// Returns the start of a marked chain that begins at `time`.
+/// Returns the number that [`chain_start`] reads from the id of a marked chain that begins at `time`.
 pub(crate) fn marked_start(mark: i64, time: i64) -> i64 {
     mark + time.clamp(0, SUMMARIES - UNDATED - 1)
 }

@@ -352,8 +352,8 @@ impl Chain {
     }
 
     /// Returns the outcome after a conflict: committed, with the current revisions, if the page is
-    /// stored. Returns `None` if the storage reports the page as present, but the page is absent,
-    /// because an earlier put of the page may be in progress.
+    /// stored. Returns `None` if the conflict is on the page although the page is absent. The caller then
+    /// sends the transaction again, because an earlier put of the page may be in progress.
     fn after_conflict(&self, sent: &Transaction, conflict: usize) -> Result<Option<SendOutcome>> {
         let operations = sent.operations();
         let is_put = |one: &Operation| matches!(one, Operation::Put { .. });

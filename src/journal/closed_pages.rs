@@ -57,7 +57,8 @@ impl ClosedPages {
         if closed.is_empty() && heads.is_empty() {
             return Ok(Self::default());
         }
-        let mut pending = ArchivedPages::read(storage, keys)?;
+        let mut known = HashSet::new();
+        let mut pending = SummaryPage::read(storage, keys, &mut known)?;
         let mut believed = BTreeMap::new();
         loop {
             let closed_pages = Self {
@@ -70,10 +71,19 @@ impl ClosedPages {
                 archived: &believed,
             };
             let closed_pages = closed_pages.covering(&chains, heads.clone())?;
-            let is_proven = |archived: &mut ArchivedPages| closed_pages.proves(archived);
+            let is_proven = |archived: &mut SummaryPage| closed_pages.proves(archived);
             let proven: Vec<_> = pending.extract_if(.., is_proven).collect();
             if proven.is_empty() {
-                return Ok(closed_pages);
+                // Another process may have archived pages since the summaries were read.
+                let more = match closed_pages.is_incomplete {
+                    true => SummaryPage::read(storage, keys, &mut known)?,
+                    false => Vec::new(),
+                };
+                if more.is_empty() {
+                    return Ok(closed_pages);
+                }
+                pending.extend(more);
+                continue;
             }
             believed.extend(proven.into_iter().flat_map(|archived| archived.pages));
         }
@@ -92,7 +102,7 @@ impl ClosedPages {
     }
 
     /// Returns `true` if the page that contains these summaries is believed.
-    fn proves(&self, archived: &ArchivedPages) -> bool {
+    fn proves(&self, archived: &SummaryPage) -> bool {
         !self.closed.contains(&archived.number) || self.covers(&archived.id, &archived.digest)
     }
 
@@ -166,17 +176,17 @@ impl ClosedPages {
     }
 }
 
-/// Archived pages of one page with summaries.
-struct ArchivedPages {
-    /// The page that contains the summaries.
+/// Page that contains summaries of archived pages.
+struct SummaryPage {
     id: PageId,
     digest: Digest,
     /// Number of the journal key that seals the page.
     number: u32,
+    /// The archived pages.
     pages: Vec<(PageId, LinkedPage)>,
 }
 
-/// What links a page to other pages.
+/// Digest of a page, and its links to other pages.
 #[derive(Clone)]
 struct LinkedPage {
     digest: Digest,
@@ -184,13 +194,21 @@ struct LinkedPage {
     seen: Vec<ChainHead>,
 }
 
-impl ArchivedPages {
-    fn read(storage: &dyn Storage, keys: &PageKeys<'_>) -> Result<Vec<Self>> {
+impl SummaryPage {
+    /// Reads the pages with summaries that are not in `known`, and adds them to it.
+    fn read(
+        storage: &dyn Storage,
+        keys: &PageKeys<'_>,
+        known: &mut HashSet<PageId>,
+    ) -> Result<Vec<Self>> {
         let mut found = Vec::new();
         StoredSummaries { storage, keys }.each(&mut |id, value, page| {
             let Ok(head) = PageHead::parse(value) else {
                 return;
             };
+            if !known.insert(id) {
+                return;
+            }
             let summaries = page.summaries.iter().flat_map(|summaries| &summaries.pages);
             let pages = summaries.map(|summary| {
                 let linked = LinkedPage {
@@ -211,11 +229,11 @@ impl ArchivedPages {
     }
 }
 
-/// The chains whose pages a closing can cover.
+/// Reader of the chains whose pages a closing can cover.
 struct ClosedChains<'a, 'k> {
     storage: &'a dyn Storage,
     keys: &'a PageKeys<'k>,
-    /// The archived pages of which believed pages contain summaries.
+    /// The archived pages whose summaries are on believed pages.
     archived: &'a BTreeMap<PageId, LinkedPage>,
 }
 
@@ -228,9 +246,7 @@ impl ClosedChains<'_, '_> {
             sequence,
         };
         let archived = self.archived.range(page(0)..=page(u64::MAX));
-        for (id, linked) in archived {
-            add_page(&mut runs, id, linked.clone());
-        }
+        let mut archived = archived.peekable();
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = scan_page(
@@ -243,8 +259,13 @@ impl ClosedChains<'_, '_> {
                 },
             )?;
             for item in &page.items {
-                if let Some(id) = journal_page_of(&item.key)
-                    && !self.archived.contains_key(&id)
+                let Some(id) = journal_page_of(&item.key) else {
+                    continue;
+                };
+                while let Some((id, linked)) = archived.next_if(|(archived, _)| **archived <= id) {
+                    add_page(&mut runs, id, linked.clone());
+                }
+                if !self.archived.contains_key(&id)
                     && let Ok(page) = self.keys.open(&item.value, &id)
                 {
                     let linked = LinkedPage {
@@ -256,11 +277,15 @@ impl ClosedChains<'_, '_> {
                 }
             }
             match (page.items.into_iter().next_back(), page.more) {
-                (_, false) => return Ok(runs),
+                (_, false) => break,
                 (Some(last), true) => after = Some(last.key),
                 (None, true) => return Err(Error::Contended),
             }
         }
+        for (id, linked) in archived {
+            add_page(&mut runs, id, linked.clone());
+        }
+        Ok(runs)
     }
 }
 

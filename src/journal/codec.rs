@@ -17,8 +17,8 @@ use crate::journal::{AccessOutcome, Operation};
 
 impl Body for Page {}
 
-/// The extension of a page that contains summaries of archived pages. It is critical, because without the
-/// summaries a reader misses pages.
+/// Number of the page extension that contains summaries of archived pages. The extension is critical, because a
+/// reader that ignores the summaries would report the archived pages as missing.
 const SUMMARIES: u16 = 0x8001;
 
 fields! { Context { actor purpose request organization under_break_glass } }
@@ -56,7 +56,8 @@ impl Encode for Page {
         let Some(summaries) = &self.summaries else {
             return self.extensions.encode(encoder);
         };
-        // No extension that this release keeps has a greater number.
+        // Numbers must be ascending. The summaries come last, because all other extensions are non-critical, with
+        // smaller numbers.
         let summaries = codec::encode_extension(summaries)?;
         let extensions = self.extensions.iter();
         (self.extensions.len() as u64 + 1).encode(encoder)?;

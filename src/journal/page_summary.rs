@@ -1,4 +1,4 @@
-//! Summaries of archived pages: what verification needs of a page that was moved out of the storage.
+//! Summaries of archived pages: the parts that verification needs of a page that was moved to a journal archive.
 
 use crate::crypto;
 use crate::error::{Error, Result};
@@ -93,8 +93,8 @@ impl PageSummary {
     }
 }
 
-/// Returns `true` if verification needs the entries with such a target: they record what is stored, or
-/// which changes happened. Accepted restores are not needed, because their chains are never archived.
+/// Returns `true` if verification needs the entries with such a target: entries that record stored objects,
+/// or settle changes. Accepted restores are not needed, because their chains are never archived.
 fn is_needed(target: &Target) -> bool {
     match target {
         Target::Header { .. }

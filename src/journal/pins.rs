@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::storage_keys::{
-    self, COVERAGE, JOURNAL_PAGES, PageId, WriterId, journal_page_of,
+    self, COVERAGE, JOURNAL_PAGES, PageId, WriterId, is_of_summaries, journal_page_of,
 };
 use crate::journal::authority::{PageKind, Sealer};
 use crate::journal::coverage::{Coverage, CoveredHeads};
@@ -307,7 +307,11 @@ fn shown_heads(
     }
     let mut heads = BTreeMap::new();
     for item in &scanned.items {
-        if let Some(page) = journal_page_of(&item.key) {
+        // A chain of summaries does not grow, so that the walk covered those that began before it.
+        let is_covered = |page: &PageId| {
+            is_of_summaries(&page.writer) && storage_keys::chain_began(&page.writer) < since
+        };
+        if let Some(page) = journal_page_of(&item.key).filter(|page| !is_covered(page)) {
             heads.insert(page.writer, (page.sequence, item.length));
         }
     }

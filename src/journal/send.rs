@@ -131,7 +131,7 @@ impl Writer {
 
     /// Commits the changes and the page in one transaction, with the page last. If the precondition
     /// of a change fails, the caller of that change gets the conflict. The remaining changes are
-    /// then sent again, until [`PAGE_ATTEMPTS`] attempts in succession removed no change.
+    /// then sent again, until [`PAGE_ATTEMPTS`] consecutive attempts removed no change.
     fn send_together(
         &self,
         chain: &mut Chain,

@@ -1,5 +1,5 @@
-//! Pages with summaries of archived pages. Each such page is a chain of its own, so that it can be found by
-//! its storage key.
+//! Pages with summaries of archived pages. Each such page is a chain of its own, so that a reader finds the page
+//! by its storage key.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ impl Writer {
     /// Writes a page with summaries, which is durable on return, and returns its head.
     ///
     /// # Errors
-    /// Errors of sealing and of the storage. The page may then be stored, without effect on pages that are
-    /// still stored.
+    /// [`Error::Contended`] after too many conflicts; errors of sealing and of the storage. The page may then be
+    /// stored, which is harmless while the summarized pages are stored too.
     pub fn send_summaries(&self, summaries: &Summaries, time: WriteTime) -> Result<ChainHead> {
         let mut chain = Chain::new(Arc::clone(&self.storage));
         for _ in 0..PAGE_ATTEMPTS {

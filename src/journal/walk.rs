@@ -89,7 +89,7 @@ impl Cursor {
         }
     }
 
-    /// Returns the position behind an archived page, by its summary.
+    /// Returns the position after an archived page, from the summary of the page.
     pub fn behind(summary: &PageSummary) -> Self {
         let ChainHead { page, digest } = summary.head;
         Self {

@@ -11,32 +11,36 @@ use crate::storage::Storage;
 
 impl Session {
     /// Moves the journal pages from before a time to `archive`, so that the vault's storage needs less
-    /// space.
+    /// space. `archive` is then a journal archive.
     ///
-    /// The unit is a chain, whose entries are from at most one day: a chain moves if its day ended at or
-    /// before `before`, and at least a day ago. Each page is copied to `archive`, and the copy is compared.
-    /// Then the vault writes summaries of the pages, with all that [`Vault::verify`](crate::Vault::verify) needs: which versions,
-    /// patient entries and headers were written, and which were erased or expunged. Only then are the
-    /// pages deleted. Verification, plans of restores and rotations work as before.
+    /// The method moves whole chains, each with the entries of at most 24 hours. A chain moves if its 24 hours
+    /// ended at or before `before`, and at least 25 hours ago. Some chains stay: see
+    /// [`JournalArchiveReport::chains_kept`].
+    ///
+    /// The vault first copies the pages to `archive`, and compares the copies. Then the vault writes summaries of
+    /// the pages. Only then does the vault delete the pages. The summaries contain all that
+    /// [`Vault::verify`](crate::Vault::verify) needs: which versions, patient entries and headers were written,
+    /// erasures and expunges included. Verification, plans of restores and rotations work as before.
     ///
     /// Reports on the journal lack the archived pages, and say so with
     /// [`FaultKind::Archived`](crate::audit::FaultKind::Archived). With
     /// [`AuditTrail::with_archive`](crate::audit::AuditTrail::with_archive), reports read the archive too.
-    /// Keep the archive as long as the law asks for the journal; its pages open only with the keys of this
+    /// Keep the archive as long as the law requires the journal; its pages open only with the keys of this
     /// vault. [`Session::bring_journal_back`] copies its pages back.
     ///
-    /// `archive` is any other storage, for example a [`FileStorage`](crate::storage::FileStorage) in its own directory. The same archive can
-    /// receive the pages of many calls. If the process ends, call this method again with the same archive.
-    /// The method first verifies the vault, and can therefore take long. Progress is reported with
-    /// [`Phase::ArchivingJournal`](crate::progress::Phase::ArchivingJournal). The policy is asked for [`Operation::ArchiveJournal`].
+    /// `archive` can be any other storage, for example a [`FileStorage`](crate::storage::FileStorage) in its own
+    /// directory. The same archive can receive the pages of many calls. If the process ends, call this method
+    /// again with the same archive. The method first verifies the vault, so it can take long. It reports its
+    /// progress with [`Phase::ArchivingJournal`](crate::progress::Phase::ArchivingJournal). The policy is asked
+    /// for [`Operation::ArchiveJournal`].
     ///
     /// # Errors
-    /// - [`Error::HasFindings`] if the verification has findings. Nothing is moved then.
-    /// - [`Error::ArchiveDiffers`] if the archive has another page in the place of one.
+    /// After an error, every page is still in the vault or in the archive.
+    /// - [`Error::HasFindings`] if the verification has findings. The method then moves no page.
+    /// - [`Error::ArchiveDiffers`] if the copy of a page is missing or differs from the page.
     /// - [`Error::Contended`] if another process archives the same pages.
     /// - [`Error::Cancelled`], [`Error::Denied`], [`Error::Journal`], [`Error::CommitUnknown`],
-    ///   [`Error::ReadOnly`], [`Error::Locked`], and errors of both storages. Every page is then still in the vault
-    ///   or in the archive.
+    ///   [`Error::ReadOnly`], [`Error::Locked`], and errors of both storages.
     pub fn archive_journal(
         &self,
         before: Timestamp,

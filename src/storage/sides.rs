@@ -55,7 +55,7 @@ impl NamedClasses {
         Ok(keys.iter().map(answer).collect())
     }
 
-    /// Returns `true` if keys of these classes may be above `after`, and up to `end`.
+    /// Returns `true` if keys of these classes may exist above `after`, up to `end`.
     fn may_have_keys(self, after: Option<&[u8]>, end: &[u8]) -> bool {
         let first = after.and_then(|after| after.first().copied());
         let mut classes = self.0.iter();

@@ -171,7 +171,8 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// Returns a transaction without runs if it must not be sent.
+    /// Prepares the runs of a transaction. If an earlier outcome on one of its keys is unknown, there are no runs
+    /// and the result is the error.
     fn new(transaction: &'a Transaction, uncertain: &UncertainKeys<'_>) -> Self {
         let result = uncertain.check(transaction);
         let operations = match result {

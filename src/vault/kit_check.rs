@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{AccessOutcome, Act, JournaledChange, Operation, Target, WriteTime, Writer};
+use crate::journal::{
+    AccessOutcome, Act, Entry, JournaledChange, Operation, Page, PageId, Target, WriteTime, Writer,
+};
 use crate::keys::Credential;
 use crate::keys::header::{Header, Unlocked};
 use crate::keys::sealed_entry::{EntryHead, open_entry};
@@ -169,7 +171,7 @@ impl OpenKit {
                     let Some(Ok(page)) = id.map(|id| open(id, &value)) else {
                         continue;
                     };
-                    for entry in &page.entries {
+                    for entry in page.entries.iter().chain(archived_entries(id, &page)) {
                         if let Target::Header { generation, .. } = entry.target
                             && entry.outcome == AccessOutcome::Done
                         {
@@ -234,4 +236,12 @@ impl OpenKit {
             },
         }
     }
+}
+
+/// Returns the entries of archived pages whose summaries a page contains.
+fn archived_entries(id: Option<PageId>, page: &Page) -> impl Iterator<Item = &Entry> {
+    let is_marked = id.is_some_and(|id| storage_keys::is_of_summaries(&id.writer));
+    let summaries = page.summaries.iter().filter(move |_| is_marked);
+    let archived = summaries.flat_map(|summaries| &summaries.pages);
+    archived.flat_map(|archived| &archived.page().entries)
 }

@@ -218,9 +218,10 @@ impl Vault {
     ///
     /// A long operation is an operation that reports its progress (see [`Phase`](crate::progress::Phase)),
     /// also through a session of the handle. A cancelled operation returns [`Error::Cancelled`] before its
-    /// next step. A step is at most one page of objects, 8 MiB of content, or one second of a wait. A put also
-    /// ends before the next read from its source, but does not interrupt a read. Before it returns, it waits for
-    /// segments that are being stored, and deletes the stored segments.
+    /// next step. A step is at most one page of objects, 8 MiB of content, or one second of a wait.
+    ///
+    /// A put also ends before the next read from its source, but does not interrupt a read. Before the put
+    /// returns, it waits for segments that are being stored, and deletes the stored segments.
     ///
     /// Cancellation has the same effect as an interruption of the process, and loses nothing:
     /// - A put of content above 64 KiB creates no version.

@@ -38,7 +38,7 @@ pub enum Phase {
     Verifying,
     /// Writes an archive; the unit is bytes of the archive.
     Archiving,
-    /// Moves journal pages to an archive; the unit is pages.
+    /// Moves journal pages to a journal archive; the unit is pages.
     ArchivingJournal,
 }
 

@@ -132,8 +132,9 @@ impl JournalScan {
             }
         }
         if !lost.is_empty() {
-            // Another process may have archived the pages since they were read.
+            // Another process may have archived the pages during this walk.
             walk.read_new_summaries(storage, header, self)?;
+            walk.visit_archived(None, self);
             lost.retain(|page| !walk.is_archived(page));
         }
         let mut cuts: HashMap<_, Range<u64>> = HashMap::new();

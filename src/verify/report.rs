@@ -231,7 +231,7 @@ pub struct Counts {
     pub chains: u64,
     /// Number of journal pages that open.
     pub pages: u64,
-    /// Number of archived journal pages whose summaries stand for them.
+    /// Number of archived journal pages, whose summaries were read.
     pub archived_pages: u64,
     /// Number of journal entries on the pages that open, without archived pages.
     pub entries: u64,

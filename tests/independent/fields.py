@@ -94,8 +94,8 @@ class Fields:
         critical: dict[int, Callable[[bytes], object]] | None = None,
     ) -> list[int]:
         """Returns the numbers of destroyed keys from extension 1. Adds all extensions to `found`, and
-        passes those with a number in `checks` to its function. `critical` has functions for critical
-        extensions, which are called only if the extension is there."""
+        passes those with a number in `checks` to its function. Passes the critical
+        extensions that are present to the functions in `critical`."""
         stored = self.many(lambda: (self.u16(), self.take(self.u64())))
         numbers = [number for number, _ in stored]
         destroyed = dict(stored).get(DESTROYED_KEYS, b"") if has_destroyed else b""

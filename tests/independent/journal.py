@@ -24,7 +24,7 @@ ABOUT_ALL = (10, 34)
 DONE, ANNOUNCED = 0, 1
 # The extension of a page with summaries of archived pages.
 SUMMARIES = 0x8001
-# The first byte from which a writer begins that marks a chain of summaries.
+# The smallest first byte of a writer id that marks a chain of summaries.
 MARK_OF_SUMMARIES = 0xC0
 OPERATIONS = {
     1: "create the vault", 2: "open", 3: "lock", 4: "make writable", 5: "write a version",
@@ -145,7 +145,7 @@ class Page:
     key_number: int
     kind: int
     steps: Steps
-    # Of a summary, the places of its entries on the archived page.
+    # The places of the entries on the archived page, if a summary contains this page.
     indexes: list[int] | None = None
     summaries: "Summaries | None" = None
 
@@ -454,7 +454,7 @@ def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: JournalKeys) -
         faults.append(Fault("Forged", id))
     digests = {id: sha256(value) for id, value in values.items()}
     opened = set(pages)
-    refused, archived = judge(pages, digests, keys)
+    refused, archived = refused_and_archived(pages, digests, keys)
     for id, fault in refused:
         del pages[id]
         faults.append(Fault(fault, id))
@@ -464,7 +464,9 @@ def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: JournalKeys) -
     faults += missing_pages(digests)
     last = {id.writer: id.sequence for id in sorted(digests)}
     all_pages = pages | {id: summary.page for id, summary in archived.items()}
-    for id, page in all_pages.items():
+    for id, page in pages.items():
+        if id in archived:
+            continue
         before = PageId(id.writer, id.sequence - 1)
         expected = digests[before] if before in opened else bytes(32)
         if (before in opened or id.sequence == 0) and page.previous != expected:
@@ -483,7 +485,7 @@ def closed_heads(keys: JournalKeys) -> list[tuple[PageId, bytes]]:
     return [(PageId(writer, sequence), digest) for writer, sequence, digest in heads]
 
 
-def judge(
+def refused_and_archived(
     pages: dict[PageId, Page], digests: dict[PageId, bytes], keys: JournalKeys
 ) -> tuple[list[tuple[PageId, str]], dict[PageId, Summary]]:
     """Finds the pages under closed keys that the closings do not cover, each with its fault. Also returns

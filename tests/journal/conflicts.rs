@@ -13,12 +13,12 @@ use chartlock::{Error, Journaling, Vault};
 
 use crate::stage::{Fixed, Shared, Stage, record, session, writes_page};
 
-/// Storage that answers commits of pages with a conflict, and then commits nothing. `conflict` returns
-/// the operation of the conflict for the number of the commit.
+/// Storage that can answer the commit of a page with a conflict, without committing it. `conflict` returns the
+/// operation of the conflict, if any, from the number of the commit and its operations.
 struct Conflicting {
     inner: Shared,
     commits: AtomicUsize,
-    /// `true` after any security event of the vault.
+    /// `true` after a security event of the vault.
     has_alarm: AtomicBool,
     conflict: fn(usize, &[Operation]) -> Option<usize>,
 }
@@ -83,9 +83,9 @@ impl Storage for Conflicting {
     }
 }
 
-/// An earlier put of the same page can be in progress. An alarm about a fork would be false.
+/// An earlier put of the same page can be in progress, so an alarm about a fork would be false.
 #[test]
-fn conflict_on_absent_page_is_repeated() {
+fn commit_after_conflict_on_absent_page_is_repeated() {
     for stage in [Stage::memory(), Stage::per_operation()] {
         let (vault, storage) = Conflicting::open(&stage, |number, operations| {
             let page = operations.iter().rposition(|one| one.key()[0] == b'j');
@@ -102,7 +102,7 @@ fn conflict_on_absent_page_is_repeated() {
 
 /// The header is unchanged, so the same commit would meet the same conflict again.
 #[test]
-fn conflict_that_nobody_caused_ends() {
+fn put_with_endless_header_conflicts_returns_contended() {
     let stage = Stage::memory();
     let (vault, _) = Conflicting::open(&stage, |number, operations| {
         let header = operations.iter().position(|one| one.key() == b"v");

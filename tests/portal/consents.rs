@@ -17,7 +17,7 @@ use table::{Consents, READER};
 
 const GIVEN: &str = r#"{"status":"active","provision":{"type":"permit"}}"#;
 
-/// A policy that permits everything, and can stop the next read of a consent after its version was chosen.
+/// A policy that permits everything, and can pause a read of a consent after the vault has chosen the version.
 #[derive(Debug)]
 struct Gate {
     is_armed: AtomicBool,

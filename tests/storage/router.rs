@@ -85,7 +85,7 @@ fn router_storage_without_snapshots_of_segments_has_none() {
 
 /// An archive scans all keys, and a page of segments has megabytes.
 #[test]
-fn scan_of_all_keys_reads_segments_only_where_they_follow() {
+fn scan_of_all_keys_reads_no_segments_above_its_page() {
     let scans = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&scans);
     let segments = Faulty::new(MemoryStorage::new(), move |_, point| {

@@ -240,7 +240,7 @@ fn root_key_rotation_drops_requested_slots(stage: &Stage) {
     model.verify(&open(stage, 3).unwrap());
 }
 
-/// A storage error would tell the caller that no slot was added.
+/// A storage error would claim that no slot was added.
 fn header_change_with_lost_answer_is_unknown_while_the_storage_is_down(stage: &Stage) {
     drop(stage.create());
     let is_down = Arc::new(AtomicBool::new(false));

@@ -133,7 +133,7 @@ fn summaries(world: &World) -> Summaries {
     }
 }
 
-/// Moves the three pages of the first chain of a vector into summaries on one page.
+/// Replaces pages of a vector with their summaries on one page.
 fn archive(world: &mut World, pages: &[Place], at: &Place) {
     let archived = pages.iter().map(|place| {
         let value = world.storage[&world.page_at(place)].clone();

@@ -29,7 +29,7 @@ pub struct World {
     /// Index of the journal key that seals pages.
     pub journal_key: usize,
     pub storage: Objects,
-    /// The pages of vaults that were put, by storage key.
+    /// Pages of vaults that this writer put, by storage key.
     pub pages: BTreeMap<Vec<u8>, Page>,
     about: Objects,
 }

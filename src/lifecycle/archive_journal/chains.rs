@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::crypto::Digest;
+use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
 use crate::format::storage_keys::{self, UNDATED};
 use crate::journal::{
@@ -17,8 +17,8 @@ use crate::vault::{Vault, page_keys, scan};
 /// Number of pages that are read at once. The limit bounds memory, because a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 32;
 
-/// Time after which no writer adds pages to a chain, from the start of the chain, in milliseconds. Another
-/// machine's clock can be behind.
+/// Time from the start of a chain after which no writer adds pages to the chain, in milliseconds. Includes a
+/// second day, because another machine's clock can be behind.
 const ENDED_AFTER: i64 = 2 * CHAIN_SPAN + QUEUED_MAX;
 
 /// The dated chains that ended before a time.
@@ -31,8 +31,10 @@ pub(super) struct OldChains {
     pub(super) kept: u64,
     /// Digests of the pages whose summaries are stored.
     summarized: HashMap<PageId, Digest>,
-    /// Time up to which pages were archived before.
+    /// Time up to which earlier calls archived pages, in milliseconds since 1970.
     pub(super) until: i64,
+    /// Time in the id of the newest page with summaries, in milliseconds since 1970.
+    pub(super) newest: i64,
 }
 
 /// A chain that can be archived.
@@ -61,6 +63,7 @@ impl OldChains {
             writers,
             summarized: HashMap::new(),
             until: i64::MIN,
+            newest: i64::MIN,
             header,
             closed_pages,
         };
@@ -68,29 +71,38 @@ impl OldChains {
         Ok(chains)
     }
 
+    /// Returns `true` if journal keys were closed since the chains were listed.
+    pub(super) fn are_keys_outdated(&self, vault: &Vault) -> Result<bool> {
+        let stored = vault.reload_header()?;
+        let closed = stored.keyring.closed_journal_keys();
+        Ok(!closed.eq(self.header.keyring.closed_journal_keys()))
+    }
+
     fn read_summaries(&mut self, vault: &Vault) -> Result<()> {
         let storage = &*vault.core.store.storage;
         let (summarized, until) = (&mut self.summarized, &mut self.until);
+        let newest = &mut self.newest;
         let closed_pages = Some(&self.closed_pages);
         self.header.with_page_keys(closed_pages, |keys| {
-            StoredSummaries { storage, keys }.each(&mut |_, _, page| {
+            StoredSummaries { storage, keys }.each(&mut |id, _, page| {
                 let Some(summaries) = page.summaries else {
                     return;
                 };
                 *until = summaries.until.max(*until);
+                *newest = storage_keys::chain_began(&id.writer).max(*newest);
                 let heads = summaries.pages.iter().map(|page| page.head);
                 summarized.extend(heads.map(|head| (head.page, head.digest)));
             })
         })
     }
 
-    /// Returns `true` if the summary of a page is stored already.
+    /// Returns `true` if the summary of the page is already stored.
     pub(super) fn has_summary(&self, page: &PageSummary) -> bool {
         self.summarized.get(&page.head.page) == Some(&page.head.digest)
     }
 
-    /// Reads a chain. Returns `None` if it must stay: a restore was accepted in it, or a page is missing or
-    /// does not open.
+    /// Reads a chain. Returns `None` if the chain must stay in the vault: the chain contains an accepted or
+    /// refused restore, or a page is missing or does not open.
     pub(super) fn read(&self, vault: &Vault, writer: &WriterId) -> Result<Option<ArchivableChain>> {
         let storage = &*vault.core.store.storage;
         let mut keys = Vec::new();
@@ -131,7 +143,7 @@ struct ChainReader<'a> {
 }
 
 impl ChainReader<'_> {
-    /// Reads the next page; `None` for an object that is not a page or was deleted meanwhile.
+    /// Reads the next page. `stored` is `None` for an object that is not a page or was deleted meanwhile.
     fn read(&mut self, stored: Option<(PageId, Stored)>, keys: &PageKeys<'_>) -> Result<()> {
         let Some((id, Stored { value, .. })) = stored else {
             self.must_stay = true;
@@ -143,7 +155,10 @@ impl ChainReader<'_> {
             (self.cursor.next..id.sequence).map(|sequence| PageId { writer, sequence });
         let is_lost = missing.any(|page| !self.summarized.contains_key(&page));
         let (pages, must_stay) = (&mut self.pages, &mut self.must_stay);
-        *must_stay |= is_lost;
+        // The storage can show another page than the one that was archived before.
+        let known = self.summarized.get(&id);
+        let is_another = known.is_some_and(|known| *known != crypto::sha256(&[&value]));
+        *must_stay |= is_lost || is_another;
         self.cursor.read(id, &value, keys, &mut |id, page, fault| {
             match (page, fault) {
                 (Some(page), None) if !accepts_restore(&page) => {

@@ -1,4 +1,4 @@
-//! Copies of journal pages in the archive.
+//! Copies of journal pages in the journal archive.
 
 use crate::crypto;
 use crate::error::{Error, Result};
@@ -12,11 +12,12 @@ use crate::vault::progress::Counter;
 const COPIED_AT_ONCE: usize = 32;
 
 impl Vault {
-    /// Copies pages to the archive, and reads the copies again. Returns the total length of the pages.
+    /// Copies pages to the archive, and compares the copies with the pages. Returns the total length of the
+    /// pages, in bytes.
     ///
     /// # Errors
-    /// [`Error::ArchiveDiffers`] if the archive has another page in the place of one; errors of both
-    /// storages.
+    /// [`Error::ArchiveDiffers`] if a copy is missing or differs from its page; [`Error::Contended`] if another
+    /// process archives the same pages; [`Error::Cancelled`]; errors of both storages.
     pub(super) fn copy_pages(
         &self,
         pages: &[PageSummary],
@@ -31,7 +32,7 @@ impl Vault {
             let stored = self.core.store.read_each(&keys)?;
             let mut puts = Vec::with_capacity(pages.len());
             for ((page, key), stored) in pages.iter().zip(&keys).zip(stored) {
-                // Another process archives the same pages.
+                // A page that is missing or differs shows that another process archives the same pages.
                 let stored = stored.ok_or(Error::Contended)?;
                 if crypto::sha256(&[&stored.value]) != page.head.digest {
                     return Err(Error::Contended);
@@ -54,7 +55,7 @@ impl Vault {
     }
 }
 
-/// Puts pages that the archive lacks. A put whose outcome is unknown is judged by the copy.
+/// Puts the pages that the archive lacks. Ignores unknown outcomes, because the caller compares the copies.
 fn put_all(archive: &dyn Storage, puts: &[Transaction]) -> Result<()> {
     for outcome in archive.commit(puts) {
         match outcome {

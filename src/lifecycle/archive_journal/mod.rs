@@ -1,4 +1,4 @@
-//! Archiving of old journal pages: moves whole chains to another storage.
+//! Archiving of old journal pages: moves whole chains to another storage, the journal archive.
 //!
 //! `architecture.md` explains the notation of these steps, under "Order of writes".
 //!
@@ -6,9 +6,9 @@
 //! [ put the pages in the archive ] ; compare the copies ; [ put j: summaries of the pages ]* ;
 //! [ put j: heads of these summaries ] ; [ delete the pages ]*
 //! ```
-//! The summaries come before the deletions, so that every reader finds each page or its summary. If the
-//! process ends after any step, the next call compares the copies again, writes no summary twice, and goes
-//! on with the deletions.
+//! The vault writes the summaries before the deletions, so that every reader finds each page or its summary.
+//! If the process ends after any step, the next call compares the copies again, writes no summary twice, and
+//! continues the deletions.
 
 mod chains;
 mod copy;
@@ -17,16 +17,16 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{ChainHead, PageSummary, Summaries};
+use crate::journal::{self, ChainHead, PageSummary, Summaries, Writer};
 use crate::storage::Storage;
 use crate::vault::Vault;
 use crate::vault::progress::{Counter, Phase};
 use chains::{ArchivableChain, OldChains};
 
-/// Maximum length of the summaries on one page, in bytes. The limit keeps a page below 1 MiB.
+/// Maximum length of several summaries on one page, in bytes. The limit keeps the page below 1 MiB.
 const SUMMARIES_MAX: usize = 768 * 1024;
 
-/// Report of journal pages that were moved to an archive.
+/// Report of the journal pages that were moved to a journal archive.
 ///
 /// ```
 /// # use chartlock::{*, access::Reason, audit::Timestamp};
@@ -47,9 +47,11 @@ pub struct JournalArchiveReport {
     pub pages: u64,
     /// Total length of these pages, in bytes.
     pub bytes: u64,
-    /// Number of older chains that stay: chains in which a restore was accepted, chains with a page that
-    /// is missing or does not open, chains that the vault needs to prove other pages, and chains without
-    /// a date.
+    /// Number of old or undated chains that stay in the vault. Such a chain has one of these properties:
+    /// - The chain has an entry of an accepted or refused restore.
+    /// - A page of the chain is missing or does not open.
+    /// - The vault needs the chain to prove other pages, or still writes the chain.
+    /// - The chain is undated: its entries can have any time.
     pub chains_kept: u64,
 }
 
@@ -62,10 +64,11 @@ struct Group {
 }
 
 impl Vault {
-    /// Moves the chains that ended before a time to `archive`. The caller has verified the vault.
+    /// Moves the chains that ended before a time to `archive`. The caller must have verified the vault.
     ///
     /// # Errors
-    /// [`Error::ArchiveDiffers`] and errors of both storages. Every page is then still stored, in the
+    /// [`Error::ArchiveDiffers`], [`Error::Contended`], [`Error::Cancelled`], [`Error::CommitUnknown`],
+    /// [`Error::ReadOnly`], and errors of both storages. Every page is then still stored, in the
     /// vault or in the archive.
     pub(crate) fn archive_chains(
         &self,
@@ -74,31 +77,50 @@ impl Vault {
     ) -> Result<JournalArchiveReport> {
         self.require_writable()?;
         let mut counter = Counter::new(self.monitor(), Phase::ArchivingJournal);
-        let chains = OldChains::find(self, before)?;
+        self.refuse_own_storage(archive)?;
+        let mut chains = OldChains::find(self, before)?;
         let mut report = JournalArchiveReport {
             chains_kept: chains.kept,
             ..JournalArchiveReport::default()
         };
         let mut group = Group::default();
-        for writer in &chains.writers {
-            let Some(chain) = chains.read(self, writer)? else {
+        for writer in std::mem::take(&mut chains.writers) {
+            let Some(chain) = chains.read(self, &writer)? else {
                 report.chains_kept += 1;
                 continue;
             };
             group.add(chain)?;
             if group.length >= SUMMARIES_MAX {
-                self.archive_group(&chains, std::mem::take(&mut group), archive, &mut counter)?
-                    .add_to(&mut report);
+                self.archive_group(
+                    &mut chains,
+                    std::mem::take(&mut group),
+                    archive,
+                    &mut counter,
+                )?
+                .add_to(&mut report);
             }
         }
-        self.archive_group(&chains, group, archive, &mut counter)?
+        self.archive_group(&mut chains, group, archive, &mut counter)?
             .add_to(&mut report);
         Ok(report)
     }
 
+    /// Refuses the vault's own storage, whose pages would be deleted without a copy. Only that storage has the
+    /// page that this process wrote last.
+    fn refuse_own_storage(&self, archive: &dyn Storage) -> Result<()> {
+        let tip = self.core.journal.writer().and_then(Writer::tip);
+        let Some(tip) = tip else {
+            return Ok(());
+        };
+        match journal::digest_of(archive, &tip.page)? {
+            Some(_) => Err(Error::ArchiveDiffers),
+            None => Ok(()),
+        }
+    }
+
     fn archive_group(
         &self,
-        chains: &OldChains,
+        chains: &mut OldChains,
         group: Group,
         archive: &dyn Storage,
         counter: &mut Counter<'_>,
@@ -123,18 +145,26 @@ impl Vault {
         Ok(report)
     }
 
-    /// Writes the summaries that no page contains yet, and a page that has seen these pages.
-    fn write_summaries(&self, chains: &OldChains, group: &Group) -> Result<()> {
+    /// Writes pages with the summaries that are not stored yet, and a page that pins these pages.
+    fn write_summaries(&self, chains: &mut OldChains, group: &Group) -> Result<()> {
+        // A page under keys that were closed since the pages were read may be late.
+        if chains.are_keys_outdated(self)? {
+            return Err(Error::Contended);
+        }
         let writer = self.core.journal.writer().ok_or(Error::ReadOnly)?;
         let pages = group.chains.iter().flat_map(|chain| &chain.pages);
         let new: Vec<_> = pages.filter(|page| !chains.has_summary(page)).collect();
         let until = group.chains.iter().map(|chain| chain.until);
         let until = until.fold(chains.until, i64::max);
+        chains.until = until;
         let mut heads: Vec<ChainHead> = Vec::new();
         for pages in by_length(&new)? {
             let pages = pages.iter().map(|page| (*page).clone()).collect();
             let summaries = Summaries { until, pages };
-            let moment = self.core.journal.moment();
+            // The ids ascend, so that the newest page has the latest `until`.
+            let mut moment = self.core.journal.moment();
+            moment.now = moment.now.max(chains.newest.saturating_add(1));
+            chains.newest = moment.now;
             heads.push(writer.send_summaries(&summaries, moment)?);
         }
         if !heads.is_empty() {

@@ -301,7 +301,7 @@ fn walk(
         each(&page)?;
         match page.end() {
             Some(end) if page.more => after = Some(end.to_vec()),
-            // The page gives no key from which to continue.
+            // The scan cannot continue, because the page names no key.
             None if page.more => return Err(failed(io::ErrorKind::InvalidData.into())),
             _ => return Ok(()),
         }

@@ -1,8 +1,8 @@
 //! Commits, with one request for each operation.
 //!
 //! Guarantees: the operations of a transaction are applied in order, and none after the first failure; only
-//! independent transactions run at the same time. After an unknown outcome, no later transaction on its keys is
-//! sent. Must not know: the meaning of keys and values.
+//! independent transactions run at the same time. After an unknown outcome, later transactions on the same keys
+//! are not sent. Must not know: the meaning of keys and values.
 
 use std::time::{Duration, Instant};
 

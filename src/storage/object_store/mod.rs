@@ -54,8 +54,8 @@ use crate::storage::{
 /// ```
 ///
 /// # TLS
-/// Connections over a network need TLS: see [`ObjectOptions::tls`], for which the app depends on `rustls` 0.23 and
-/// chooses a crypto provider.
+/// Connections over a network need TLS: see [`ObjectOptions::tls`]. The app must depend on `rustls` 0.23 and choose
+/// a crypto provider.
 ///
 /// # What the server must do
 /// - Honour `If-None-Match` and `If-Match` for puts, also for concurrent requests. Opening an empty prefix
@@ -73,9 +73,8 @@ use crate::storage::{
 /// precondition of the second request would fail. The result is then [`CommitError::Unknown`], and the vault
 /// determines the outcome. Requests that read are repeated. Each request ends within the sum of
 /// [`wait_for_server`](ObjectOptions::wait_for_server) and
-/// [`wait_for_answer`](ObjectOptions::wait_for_answer), a scan within eight times this sum, and a commit begins no
-/// request after two minutes. So
-/// each change happens within six minutes or never. This is less than the
+/// [`wait_for_answer`](ObjectOptions::wait_for_answer), and a scan within eight times this sum. A commit begins no
+/// request after two minutes, so each change happens within six minutes or never. This is less than the
 /// [`key_removal_delay`](crate::VaultOptions::key_removal_delay) of ten minutes.
 ///
 /// # Destroyed values

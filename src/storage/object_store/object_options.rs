@@ -111,8 +111,8 @@ impl ObjectOptions {
     /// Sets the TLS configuration of the connections. All addresses with `https://` need one, and connections
     /// over a network need such an address.
     ///
-    /// The configuration is a type of the crate `rustls` 0.23. The app depends on this crate too, and chooses the
-    /// crypto provider, because this crate enables none. Without a provider, `ClientConfig::builder` panics.
+    /// The configuration is a type of the crate `rustls` 0.23. The app must depend on `rustls` too, and choose the
+    /// crypto provider, because chartlock enables none. Without a provider, `ClientConfig::builder` panics.
     ///
     /// ```
     /// # use chartlock::storage::ObjectOptions;
@@ -201,7 +201,7 @@ impl ObjectOptions {
     fn into_bucket(self) -> Result<Bucket, StorageError> {
         let is_set = |key| self.builder.get_config_value(&key);
         let express = is_set(AmazonS3ConfigKey::S3Express).unwrap_or_default();
-        // The spellings that the library takes for true.
+        // The spellings of `true` that `object_store` accepts.
         if ["1", "true", "on", "yes", "y"].contains(&&*express.to_lowercase()) {
             return Err(StorageError::Unsupported);
         }

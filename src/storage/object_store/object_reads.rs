@@ -127,7 +127,7 @@ async fn fill(
                     length: object.size,
                     revision: object.revision,
                 });
-                // The objects are larger than the list states.
+                // End the page, because the objects are larger than the list states.
                 if bytes > PAGE_BYTES {
                     page.more = true;
                     break;

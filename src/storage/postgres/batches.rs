@@ -15,8 +15,8 @@ const BATCH_BYTES: usize = 8 << 20;
 
 type CommitResult = Result<Committed, CommitError>;
 
-/// Commits transactions in their order. After an unknown outcome, a transaction that touches one of the same
-/// keys is not sent.
+/// Commits transactions in their order. After an unknown outcome, later transactions on the same keys are not
+/// sent.
 pub(super) async fn commit(
     connections: &ConnectionPool,
     transactions: Vec<Transaction>,

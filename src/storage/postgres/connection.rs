@@ -25,11 +25,11 @@ const LAST_PAUSE: Duration = Duration::from_millis(500);
 /// Parameter of a statement.
 pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
-/// Error of a parameter that has no form of the statement's type.
+/// Error of a parameter that cannot be converted to its type in the statement.
 type ConversionError = Box<dyn std::error::Error + Sync + Send>;
 
 /// Parameter that the client's log does not show. At level `debug`, the client logs the `Debug` text of each
-/// parameter, and the log would then keep the stored bytes of erased patients.
+/// parameter. Otherwise the log would keep the stored bytes of erased patients.
 struct Unlogged<'a>(Parameter<'a>);
 
 impl fmt::Debug for Unlogged<'_> {

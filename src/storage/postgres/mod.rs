@@ -50,8 +50,8 @@ use crate::storage::{
 /// ```
 ///
 /// # TLS
-/// Connections over a network need TLS: see [`PostgresOptions::tls`], for which the app depends on `rustls` 0.23
-/// and chooses a crypto provider. Without TLS, an attacker in the network can read and replace the answers of the
+/// Connections over a network need TLS: see [`PostgresOptions::tls`]. The app must depend on `rustls` 0.23 and
+/// choose a crypto provider. Without TLS, an attacker in the network can read and replace the answers of the
 /// server.
 ///
 /// # What the database user needs
@@ -62,9 +62,9 @@ use crate::storage::{
 /// PostgreSQL keeps replaced rows in the table until a vacuum, and longer in the write-ahead log and in
 /// backups. A destroying put therefore always reports [`Committed::deferred`].
 ///
-/// At log level `debug`, the client logs its statements, but not the stored keys and values. A server with
-/// `log_parameter_max_length_on_error`, or with `log_statement` or `log_min_duration_statement`, writes them to its
-/// own log.
+/// At log level `debug`, the client logs its statements, but not the stored keys and values. A server writes keys
+/// and values to its own log if `log_statement`, `log_min_duration_statement` or
+/// `log_parameter_max_length_on_error` is set.
 pub struct PostgresStorage {
     worker: Worker,
     connections: Arc<ConnectionPool>,

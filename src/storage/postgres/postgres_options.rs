@@ -109,8 +109,8 @@ impl PostgresOptions {
     /// Encrypts the connections with TLS, which connections over a network need. Set `sslmode=require` in the
     /// connection string too, so that a server without TLS is refused.
     ///
-    /// The configuration is a type of the crate `rustls` 0.23. The app depends on this crate too, and chooses the
-    /// crypto provider, because this crate enables none. Without a provider, `ClientConfig::builder` panics.
+    /// The configuration is a type of the crate `rustls` 0.23. The app must depend on `rustls` too, and choose the
+    /// crypto provider, because chartlock enables none. Without a provider, `ClientConfig::builder` panics.
     ///
     /// ```
     /// # use chartlock::storage::PostgresOptions;

@@ -16,8 +16,8 @@ pub(super) const CONFLICT: &str = "chartlock conflict at operation ";
 /// Bytes of values after which a page of a scan ends.
 pub(super) const PAGE_BYTES: i64 = 4 << 20;
 
-/// Time after which the server aborts a transaction whose client sends nothing. No server has this value by
-/// default, so a statement can use the value to check that it runs in its transaction. In milliseconds.
+/// Time in milliseconds after which the server aborts a transaction whose client sends nothing. No server has
+/// this value by default, so a statement can use the value to check that it runs in its transaction.
 const IDLE: &str = "61007";
 
 /// A statement with the types of its parameters.

@@ -1,4 +1,4 @@
-//! Archived pages, as a walk finds them in summaries.
+//! Archived pages that a walk finds by their summaries.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +11,7 @@ use crate::vault::header::OpenHeader;
 use crate::verify::page_list::PageList;
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
 
-/// Archived pages, and summaries that the walk did not visit yet.
+/// Archived pages, and summaries that the walk has not visited yet.
 #[derive(Default)]
 pub(super) struct ArchivedPages {
     /// The digest of each archived page, and the page that contains its summary.
@@ -27,13 +27,17 @@ impl ArchivedPages {
             (self.known)
                 .entry(archived)
                 .or_insert((summary.head.digest, id));
-            self.unvisited.insert(archived, summary.clone());
+            (self.unvisited)
+                .entry(archived)
+                .or_insert_with(|| summary.clone());
         }
     }
 
-    /// Takes the summaries that were not visited, in the order of their pages.
-    fn take_unvisited(&mut self) -> BTreeMap<PageId, PageSummary> {
-        std::mem::take(&mut self.unvisited)
+    /// Takes the first summary that was not visited, of a page up to `until`, or of any page.
+    fn next_unvisited(&mut self, until: Option<&PageId>) -> Option<(PageId, PageSummary)> {
+        let first = self.unvisited.first_entry()?;
+        let is_within = until.is_none_or(|until| first.key() <= until);
+        is_within.then(|| first.remove_entry())
     }
 
     fn digest_of(&self, page: &PageId) -> Option<Digest> {
@@ -66,13 +70,16 @@ impl JournalWalk {
                 self.read_page(id, &stored.value, header, visitor)?;
             }
         }
-        self.visit_archived(visitor);
         Ok(())
     }
 
-    /// Visits the archived pages whose summaries were read, unless the pages themselves were read.
-    pub(super) fn visit_archived(&mut self, visitor: &mut dyn JournalVisitor) {
-        for (id, summary) in self.archived.take_unvisited() {
+    /// Visits the archived pages up to `until`, or all of them, unless the pages themselves were read.
+    pub(in crate::verify) fn visit_archived(
+        &mut self,
+        until: Option<&PageId>,
+        visitor: &mut dyn JournalVisitor,
+    ) {
+        while let Some((id, summary)) = self.archived.next_unvisited(until) {
             if !self.is_behind_chain(&id) {
                 continue;
             }

@@ -114,8 +114,9 @@ impl JournalWalk {
             .partition(|id| storage_keys::is_of_summaries(&id.writer));
         // Read the summaries first, so that archived pages do not count as missing.
         self.read_pages(&summaries, storage, header, visitor)?;
-        self.visit_archived(visitor);
-        self.read_pages(&pages, storage, header, visitor)
+        self.read_pages(&pages, storage, header, visitor)?;
+        self.visit_archived(None, visitor);
+        Ok(())
     }
 
     fn read_pages(
@@ -135,6 +136,9 @@ impl JournalWalk {
             }
             self.keys.renew(storage, header, values.iter().flatten())?;
             for (id, stored) in ids.iter().zip(values) {
+                if !storage_keys::is_of_summaries(&id.writer) {
+                    self.visit_archived(Some(id), visitor);
+                }
                 if let Some(stored) = stored.filter(|_| self.is_behind_chain(id)) {
                     self.read_page(*id, &stored.value, header, visitor)?;
                 }

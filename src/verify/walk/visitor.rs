@@ -30,6 +30,7 @@ pub(in crate::verify) trait JournalVisitor {
     /// Receives the summary of an archived page.
     fn archived(&mut self, _chain: u32, _summary: &PageSummary) {}
 
-    /// Receives an entry, of a page or of a summary. Returns `true` if the walk must track whether the entry is settled.
+    /// Receives an entry of a page or of a summary. Returns `true` if the walk must track whether the entry is
+    /// settled.
     fn entry(&mut self, at: WalkPosition, page: &Page, entry: &Entry) -> bool;
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chartlock::audit::{AuditItem, FaultKind, Timestamp};
+use chartlock::audit::Timestamp;
 use chartlock::progress::{CancelToken, ProgressUpdate};
 use chartlock::report::JournalArchiveReport;
-use chartlock::storage::{FaultAction, FaultPoint, MemoryStorage, Storage};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, MemoryStorage, Storage};
 use chartlock::verify::{FindingKind, JournalFault};
 use chartlock::{Error, Vault};
 
@@ -25,29 +25,31 @@ everywhere!(
     cancelled_archiving_is_finished_by_the_next_call,
     vault_is_clean_between_all_steps_of_archiving,
     verification_during_archiving_is_clean,
-    two_processes_archive_the_same_chains,
-    another_page_in_the_archive_deletes_nothing,
-    lost_summaries_are_found,
+    archiving_by_two_processes_loses_nothing,
+    archive_with_another_page_is_refused,
+    loss_of_summaries_is_reported,
     pages_brought_back_cause_no_finding,
     journal_key_rotation_after_archiving_is_clean,
     archiving_after_a_journal_key_rotation_is_clean,
     restore_of_an_older_backup_repeats_archived_erasures,
     chain_with_an_accepted_restore_stays,
-    reports_say_what_they_lack,
+    recovery_kit_from_before_an_archived_header_is_stale,
+    own_storage_is_refused_as_archive,
+    keys_closed_during_archiving_end_it,
 );
 
-const DAY: u64 = 24 * 60 * 60 * 1000;
+pub(super) const DAY: u64 = 24 * 60 * 60 * 1000;
 
-fn options(stage: &Stage) -> chartlock::VaultOptions {
+pub(super) fn options(stage: &Stage) -> chartlock::VaultOptions {
     stage.options_on_clock().without_background()
 }
 
-fn open(stage: &Stage) -> Vault {
+pub(super) fn open(stage: &Stage) -> Vault {
     stage.open_by(options(stage))
 }
 
-/// Writes for three days, with a process for each, and lets a week pass.
-fn old_vault(stage: &Stage) -> Model {
+/// Writes on three days, with one process for each day, and lets a week pass.
+pub(super) fn old_vault(stage: &Stage) -> Model {
     let vault = stage.create_by(options(stage));
     let mut model = small_clinic(&vault);
     drop(vault);
@@ -77,12 +79,12 @@ fn old_vault(stage: &Stage) -> Model {
     model
 }
 
-fn now(stage: &Stage) -> Timestamp {
+pub(super) fn now(stage: &Stage) -> Timestamp {
     use chartlock::internals::clock::Clock;
     Timestamp::from_millis(stage.clock.now())
 }
 
-fn try_archive(
+pub(super) fn try_archive(
     vault: &Vault,
     stage: &Stage,
     archive: &dyn Storage,
@@ -90,11 +92,11 @@ fn try_archive(
     session_on(vault).archive_journal(now(stage), archive, because("kept on tape 7"))
 }
 
-fn archive(stage: &Stage, archive: &dyn Storage) -> JournalArchiveReport {
+pub(super) fn archive(stage: &Stage, archive: &dyn Storage) -> JournalArchiveReport {
     try_archive(&open(stage), stage, archive).unwrap()
 }
 
-fn pages(storage: &dyn Storage) -> Objects {
+pub(super) fn pages(storage: &dyn Storage) -> Objects {
     raw::objects_of(storage, b"j")
 }
 
@@ -344,7 +346,7 @@ fn verification_during_archiving_is_clean(stage: &Stage) {
     }
 }
 
-fn two_processes_archive_the_same_chains(stage: &Stage) {
+fn archiving_by_two_processes_loses_nothing(stage: &Stage) {
     let model = old_vault(stage);
     let whole = raw::all_objects(&stage.storage);
     for at in 0..12 {
@@ -381,7 +383,7 @@ fn archive_again(stage: &Stage, target: &MemoryStorage) {
     assert!(pages(target).len() > 3);
 }
 
-fn another_page_in_the_archive_deletes_nothing(stage: &Stage) {
+fn archive_with_another_page_is_refused(stage: &Stage) {
     let model = old_vault(stage);
     let stored = pages(&stage.storage);
     let first = stored.keys().next().unwrap();
@@ -403,11 +405,11 @@ fn another_page_in_the_archive_deletes_nothing(stage: &Stage) {
     assert_whole(stage, &model);
 }
 
-fn is_of_summaries(key: &[u8]) -> bool {
+pub(super) fn is_of_summaries(key: &[u8]) -> bool {
     key[0] == b'j' && key[1] >= 0xc0
 }
 
-fn lost_summaries_are_found(stage: &Stage) {
+fn loss_of_summaries_is_reported(stage: &Stage) {
     old_vault(stage);
     archive(stage, &MemoryStorage::new());
     put_back(&stage.storage, &Objects::new(), is_of_summaries);
@@ -514,42 +516,53 @@ fn chain_with_an_accepted_restore_stays(stage: &Stage) {
     assert_whole(stage, &model);
 }
 
-fn reports_say_what_they_lack(stage: &Stage) {
-    old_vault(stage);
-    let target = Arc::new(MemoryStorage::new());
-    let office = open(stage);
-    let session = session_on(&office);
-    let accesses = |with_archive: bool| {
-        let trail = session.audit().unwrap();
-        let trail = match with_archive {
-            true => trail.with_archive(Arc::clone(&target) as Arc<dyn Storage>),
-            false => trail,
-        };
-        let report = trail.accesses(&subject("MRN-1"), ..).unwrap();
-        let kinds: Vec<_> = report
-            .unreadable
-            .first
-            .iter()
-            .map(|fault| fault.what)
-            .collect();
-        let old = now(stage).millis() - 6 * DAY as i64;
-        let old = report
-            .accesses
-            .iter()
-            .filter(|access| access.at.millis() < old);
-        (old.count(), kinds)
-    };
-    let (all, faults) = accesses(false);
-    assert!(all > 10 && faults.is_empty());
-    try_archive(&office, stage, &*target).unwrap();
-    assert_eq!(accesses(false), (0, vec![FaultKind::Archived]));
-    assert_eq!(accesses(true), (all, vec![]));
-    // A report that begins after the archived time lacks nothing.
-    let recent = Timestamp::from_millis(now(stage).millis() - DAY as i64)..;
-    let entries = session.audit().unwrap().entries(recent).unwrap();
-    assert!(
-        entries
-            .into_iter()
-            .all(|item| matches!(item, Ok(AuditItem::Entry(_))))
+fn recovery_kit_from_before_an_archived_header_is_stale(stage: &Stage) {
+    let vault = stage.create_by(options(stage));
+    let slot = vault.add_slot(&Fixed(2)).unwrap();
+    let kit = vault.recovery_kit().unwrap();
+    vault.remove_slot(slot).unwrap();
+    drop(vault);
+    stage.clock.advance(7 * DAY);
+    assert!(archive(stage, &MemoryStorage::new()).pages > 0);
+    put_back(&stage.storage, &Objects::new(), |key| key == b"v");
+    let restored = kit.restore(stage.shared(), &Fixed(1));
+    assert_eq!(restored.err(), Some(Error::StaleKit));
+}
+
+fn own_storage_is_refused_as_archive(stage: &Stage) {
+    let model = old_vault(stage);
+    let vault = open(stage);
+    let before = pages(&stage.storage);
+    let refused = try_archive(&vault, stage, &stage.shared());
+    assert_eq!(refused, Err(Error::ArchiveDiffers));
+    let after = pages(&stage.storage);
+    assert!(before.keys().all(|key| after.contains_key(key)));
+    drop(vault);
+    assert_whole(stage, &model);
+}
+
+/// Closes the journal keys between the reading of the chains and the write of their summaries.
+fn keys_closed_during_archiving_end_it(stage: &Stage) {
+    let model = old_vault(stage);
+    let vault = open(stage);
+    let other = options(stage);
+    let storage = stage.shared();
+    let target = Faulty::new(
+        MemoryStorage::new(),
+        before_each(true, move |step| {
+            if step == 0 {
+                let vault = other.clone().open(Arc::clone(&storage), &Fixed(1)).unwrap();
+                vault.rotate_journal_keys(&[], &[]).unwrap();
+            }
+        }),
     );
+    assert_eq!(try_archive(&vault, stage, &target), Err(Error::Contended));
+    drop(vault);
+    if !stage.storage.is_transactional() {
+        // Without a key removal delay, the entry of the refusal is late here.
+        return;
+    }
+    assert_whole(stage, &model);
+    archive(stage, &MemoryStorage::new());
+    assert_whole(stage, &model);
 }

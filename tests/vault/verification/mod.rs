@@ -1,6 +1,7 @@
 //! Verification: the findings, their kinds, and the absence of false findings.
 
 mod archived_journals;
+mod archived_reports;
 pub(crate) mod authority;
 pub(crate) mod bounds;
 mod checkpoints;
