@@ -407,6 +407,10 @@ const WITHOUT: &[(&str, &str)] = &[
         "returns the findings; the verification was journaled when it began",
     ),
     (
+        "AuditTrail::with_archive",
+        "adds a storage that later queries read; each query is journaled",
+    ),
+    (
         "AuditTrail::authority",
         "returns whether forged pages are recognized; reads nothing",
     ),
