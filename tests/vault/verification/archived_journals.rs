@@ -44,6 +44,15 @@ pub(super) fn options(stage: &Stage) -> chartlock::VaultOptions {
     stage.options_on_clock().without_background()
 }
 
+/// Returns a function that opens the vault as another process does, for hooks of a storage.
+fn opener(stage: &Stage) -> impl Fn() -> Vault + Send + Sync + 'static {
+    let (options, storage) = (options(stage), stage.shared());
+    move || {
+        let options = options.clone();
+        options.open(Arc::clone(&storage), &Fixed(1)).unwrap()
+    }
+}
+
 pub(super) fn open(stage: &Stage) -> Vault {
     stage.open_by(options(stage))
 }
@@ -292,13 +301,9 @@ fn before_each(
 
 fn vault_is_clean_between_all_steps_of_archiving(stage: &Stage) {
     let model = old_vault(stage);
-    let storage = stage.shared();
-    let others = options(stage);
+    let open_other = opener(stage);
     let verify = move |_| {
-        let vault = others
-            .clone()
-            .open(Arc::clone(&storage), &Fixed(1))
-            .unwrap();
+        let vault = open_other();
         let report = vault.verify(None).unwrap();
         assert!(report.is_clean(), "{report:#?}");
     };
@@ -318,16 +323,13 @@ fn verification_during_archiving_is_clean(stage: &Stage) {
     let model = old_vault(stage);
     let whole = raw::all_objects(&stage.storage);
     for at in (0..).step_by(stage.stride) {
-        let (storage, others, until) = (stage.shared(), options(stage), now(stage));
+        let (open_other, until) = (opener(stage), now(stage));
         let reached = Arc::new(AtomicU64::new(0));
         let steps = Arc::clone(&reached);
         let archive = move |step| {
             steps.store(step, Ordering::SeqCst);
             if step == at {
-                let vault = others
-                    .clone()
-                    .open(Arc::clone(&storage), &Fixed(1))
-                    .unwrap();
+                let vault = open_other();
                 let session = session_on(&vault);
                 let report = session.archive_journal(until, &MemoryStorage::new(), because("tape"));
                 assert!(report.unwrap().pages > 3);
@@ -351,14 +353,11 @@ fn archiving_by_two_processes_loses_nothing(stage: &Stage) {
     let whole = raw::all_objects(&stage.storage);
     for at in 0..12 {
         let target = Arc::new(MemoryStorage::new());
-        let (storage, others, until) = (stage.shared(), options(stage), now(stage));
+        let (open_other, until) = (opener(stage), now(stage));
         let same = Arc::clone(&target);
         let archive = move |step| {
             if step == at {
-                let vault = others
-                    .clone()
-                    .open(Arc::clone(&storage), &Fixed(1))
-                    .unwrap();
+                let vault = open_other();
                 let session = session_on(&vault);
                 let _ = session.archive_journal(until, &*same, because("the other process"));
             }
@@ -545,13 +544,12 @@ fn own_storage_is_refused_as_archive(stage: &Stage) {
 fn keys_closed_during_archiving_end_it(stage: &Stage) {
     let model = old_vault(stage);
     let vault = open(stage);
-    let other = options(stage);
-    let storage = stage.shared();
+    let open_other = opener(stage);
     let target = Faulty::new(
         MemoryStorage::new(),
         before_each(true, move |step| {
             if step == 0 {
-                let vault = other.clone().open(Arc::clone(&storage), &Fixed(1)).unwrap();
+                let vault = open_other();
                 vault.rotate_journal_keys(&[], &[]).unwrap();
             }
         }),
