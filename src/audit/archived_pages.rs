@@ -58,7 +58,7 @@ fn fault(page: PageId, what: FaultKind, until: Option<i64>) -> AuditFault {
     }
 }
 
-/// Reads the summaries on a page. Adds a fault if the page does not open.
+/// Reads the summaries on a listed page. Adds a fault if the page is missing or does not open.
 fn read_summaries(
     source: &dyn JournalSource,
     id: PageId,
@@ -66,6 +66,7 @@ fn read_summaries(
 ) -> Result<Option<Summaries>> {
     let key = storage_keys::journal_page(&id);
     let Some(stored) = read_each(source.storage(), &[&key])?.pop().flatten() else {
+        faults.push(fault(id, FaultKind::Missing, None));
         return Ok(None);
     };
     let mut summaries = None;
