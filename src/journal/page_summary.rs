@@ -84,12 +84,9 @@ impl PageSummary {
     /// Returns the encoded length, in bytes.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] above 1 MiB.
+    /// [`Error::TooLarge`] for a summary that cannot be encoded.
     pub fn length(&self) -> Result<usize> {
-        let encoded = codec::encode_extension(self);
-        encoded
-            .map(|bytes| bytes.len())
-            .map_err(|_| Error::TooLarge)
+        codec::encoded_length(self).map_err(|_| Error::TooLarge)
     }
 }
 

@@ -51,12 +51,11 @@ pub(crate) trait Body: Encode + Decode<()> {}
 /// [`Error::TooLarge`] above 1 MiB.
 pub(crate) fn encode(body: &impl Body, before: usize, after: usize) -> Result<Plaintext> {
     let body = (SCHEMA, body);
-    let mut size = SizeWriter::default();
-    bincode::encode_into_writer(body, &mut size, rules()).map_err(|_| Error::TooLarge)?;
-    if size.bytes_written > BODY_MAX {
+    let length = encoded_length(&body).map_err(|_| Error::TooLarge)?;
+    if length > BODY_MAX {
         return Err(Error::TooLarge);
     }
-    let mut out = Plaintext::new(vec![0; before + size.bytes_written + after]);
+    let mut out = Plaintext::new(vec![0; before + length + after]);
     let target = (out.get_mut(before..)).ok_or(Error::TooLarge)?;
     bincode::encode_into_slice(body, target, rules()).map_err(|_| Error::TooLarge)?;
     Ok(out)
@@ -85,14 +84,23 @@ pub(crate) fn decode<T: Body>(bytes: &[u8]) -> Result<T> {
 /// # Errors
 /// An error for content above 1 MiB, which no body can contain.
 pub(crate) fn encode_extension(content: &impl Encode) -> std::result::Result<Vec<u8>, EncodeError> {
-    let mut size = SizeWriter::default();
-    bincode::encode_into_writer(content, &mut size, rules())?;
-    if size.bytes_written > BODY_MAX {
+    let length = encoded_length(content)?;
+    if length > BODY_MAX {
         return Err(EncodeError::Other("too large"));
     }
-    let mut out = vec![0; size.bytes_written];
+    let mut out = vec![0; length];
     bincode::encode_into_slice(content, &mut out, rules())?;
     Ok(out)
+}
+
+/// Returns the encoded length of a value, in bytes.
+///
+/// # Errors
+/// The errors of the value's [`Encode`].
+pub(crate) fn encoded_length(value: &impl Encode) -> std::result::Result<usize, EncodeError> {
+    let mut size = SizeWriter::default();
+    bincode::encode_into_writer(value, &mut size, rules())?;
+    Ok(size.bytes_written)
 }
 
 /// Decodes the content of an extension. The bytes must be authenticated.
