@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -14,6 +15,9 @@ use crate::error::{Error, Result};
 /// Default maximum number of operations of one vault that run at the same time. More threads would
 /// contend for the same locks. Fewer threads would leave connections of a slow database unused.
 const OPERATIONS_MAX: usize = 16;
+/// Number of times that a pool thread without work lets other threads run before it ends. Tasks often send
+/// their next operation within this time, and to wake a thread takes as long as to read a small record.
+const YIELDS: usize = 8;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -105,9 +109,20 @@ struct PoolWorker {
 
 impl PoolWorker {
     fn run(mut self, first: Job) {
-        first();
-        while let Some(job) = self.next() {
-            job();
+        let mut job = Some(first);
+        while let Some(run) = job {
+            run();
+            self.yield_while_idle();
+            job = self.next();
+        }
+    }
+
+    fn yield_while_idle(&self) {
+        for _ in 0..YIELDS {
+            if !lock(&self.queue).waiting.is_empty() {
+                return;
+            }
+            thread::yield_now();
         }
     }
 
