@@ -1,7 +1,9 @@
 //! Benchmark of a vault over `PostgresStorage`, compared with plain SQL on the same server.
 //!
-//! Starts a server on loopback. Plain SQL stores the same number of bytes without encryption, versions or a
-//! journal. Its statements also run on a thread of their own.
+//! Starts a server on loopback. Plain SQL stores the same number of bytes without encryption. Its statements also
+//! run on a thread of their own. The first baseline of a put is one `INSERT`. The second does what an app without
+//! chartlock would have to do for the same result: read the record, then insert it and an entry of a log in one
+//! transaction, whose statements are sent together.
 #![allow(
     missing_docs,
     dead_code,
@@ -39,11 +41,14 @@ use postgres_server::Server;
 use ratio::ratio;
 use timed::timed;
 use tokio::runtime::Runtime;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Statement};
 
 const SIZE: usize = 1024;
 /// The stored size of a 1 KiB record in bytes, with its padding.
 const SEALED: usize = 1264;
+/// The stored size of a journal page with one entry in bytes.
+const LOGGED: usize = 394;
 const BATCH: usize = 1000;
 const ROUNDS: usize = 300;
 
@@ -88,6 +93,31 @@ impl Plain {
             let values: Vec<_> = numbers.clone().map(|_| vec![7_u8; SEALED]).collect();
             let numbers: Vec<_> = numbers.collect();
             client.execute(&insert, &[&numbers, &values]).await.unwrap()
+        });
+    }
+
+    fn insert_logged(&self, number: i64) {
+        let (client, insert) = (Arc::clone(&self.client), self.insert.clone());
+        let select = self.select.clone();
+        self.run(async move {
+            assert!(
+                client
+                    .query_opt(&select, &[&number])
+                    .await
+                    .unwrap()
+                    .is_none()
+            );
+            let numbers = vec![number, -number];
+            let values = vec![vec![7_u8; SEALED], vec![7_u8; LOGGED]];
+            let parameters: [&(dyn ToSql + Sync); 2] = [&numbers, &values];
+            let begin = client.batch_execute("begin");
+            let insert = client.execute(&insert, &parameters);
+            let (begun, inserted, committed) =
+                tokio::join!(begin, insert, client.batch_execute("commit"));
+            assert_eq!(
+                (begun.unwrap(), inserted.unwrap(), committed.unwrap()),
+                ((), 2, ())
+            );
         });
     }
 
@@ -143,10 +173,22 @@ fn main() {
         },
     );
     ratio(
-        "get of 1 KiB",
+        "the same, read, record and log in a transaction",
         ROUNDS,
-        || timed(1, || drop(session.get(&id(1)).unwrap().unwrap())),
-        || timed(1, || _ = plain.select(1)),
+        || {
+            let id = id(next(&ours, 1).start);
+            timed(1, || _ = session.put(&id, &content).unwrap())
+        },
+        || {
+            let number = next(&theirs, 1).start;
+            timed(1, || plain.insert_logged(number))
+        },
+    );
+    ratio(
+        "20 gets of 1 KiB",
+        ROUNDS,
+        || timed(20, || drop(session.get(&id(1)).unwrap().unwrap())),
+        || timed(20, || _ = plain.select(1)),
     );
     let put_many = || {
         let ids: Vec<_> = next(&ours, BATCH as i64).map(id).collect();

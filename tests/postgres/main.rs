@@ -18,6 +18,7 @@ mod model;
 mod options;
 mod outages;
 mod plain_sql;
+mod plans;
 mod poolers;
 mod preconditions;
 mod restores;

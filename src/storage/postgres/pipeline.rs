@@ -152,9 +152,10 @@ async fn prepare(
     Ok(())
 }
 
-fn needed<'s>(statements: &'s Statements, groups: &Groups<'_>) -> [(&'s Sql, bool); 8] {
+fn needed<'s>(statements: &'s Statements, groups: &Groups<'_>) -> [(&'s Sql, bool); 9] {
     let is_deleting = !groups.deleted.is_empty() || !groups.reserved.keys.is_empty();
     [
+        (&statements.settings, true),
         (&statements.lock, groups.is_locking()),
         (&statements.check, !groups.checks.keys.is_empty()),
         (&statements.reserve, !groups.reserved.keys.is_empty()),
@@ -176,6 +177,7 @@ fn requests<'a>(
     groups: &'a Groups<'_>,
 ) -> Vec<Sent<'a>> {
     let mut sent = vec![execute(connection, &statements.begin)];
+    sent.push(Box::pin(connection.query(&statements.settings, &[])));
     if groups.is_locking() {
         let changed = groups.changed();
         sent.push(Box::pin(async move {

@@ -3,6 +3,9 @@
 //! Each writing statement takes arrays, so that one statement serves any number of operations. It checks
 //! the preconditions of its operations, and raises an error that contains the index of the first failed
 //! one: PostgreSQL then rolls back the whole transaction, although its commit was already sent.
+//!
+//! The writing statements join the table with their keys, because the server plans such a statement once for
+//! each connection. It would plan a comparison with an array anew in each transaction.
 
 use std::time::Duration;
 
@@ -32,6 +35,8 @@ pub(super) struct Sql {
 pub(super) struct Statements {
     pub(super) schema: String,
     pub(super) begin: String,
+    /// Sets what only some servers have, or what a role may have set itself.
+    pub(super) settings: Sql,
     pub(super) begin_view: String,
     pub(super) read: Sql,
     pub(super) scan_keys: Sql,
@@ -52,6 +57,7 @@ pub(super) struct Statements {
     pub(super) delete: Sql,
 }
 
+const NONE: &[Type] = &[];
 const KEYS: &[Type] = &[Type::BYTEA_ARRAY];
 const CHECKED: &[Type] = &[Type::BYTEA_ARRAY, Type::INT8_ARRAY, Type::INT4_ARRAY];
 const RESERVED: &[Type] = &[Type::BYTEA_ARRAY, Type::INT4_ARRAY];
@@ -88,13 +94,15 @@ impl Statements {
         let lock_wait = i32::try_from((answer_wait / 4 * 3).as_millis()).unwrap_or_default();
         Self {
             schema: schema.to_owned(),
-            // Set `synchronous_commit`, because a role can have a default that does not wait for the disk.
+            // Set `synchronous_commit`, because a role can have a default that does not wait for the disk. Set
+            // `enable_seqscan`, because a plan that the server makes while the table is empty would read the whole
+            // table until its statistics change.
             begin: format!(
                 "begin isolation level {isolation}; set local synchronous_commit = on;
-                 set local idle_in_transaction_session_timeout = '{IDLE}ms';
-                 select set_config('lock_timeout', '{lock_wait}ms', true)
-                     where current_setting('lock_timeout') = '0'"
+                 set local enable_seqscan = off;
+                 set local idle_in_transaction_session_timeout = '{IDLE}ms'"
             ),
+            settings: sql(NONE, &settings(lock_wait)),
             // A role can have a limit that is shorter than the pauses of a reader.
             begin_view: "begin isolation level repeatable read read only;
                  set local idle_in_transaction_session_timeout = 0"
@@ -127,7 +135,9 @@ const LAST_SQL: &str =
     order by key desc limit 1) as key
     from unnest($1::bytea[], $2::bytea[]) with ordinality as range(first, past, number)
     order by range.number";
-const LOCK_SQL: &str = "select 1 from {object} where key = any($1) order by key for update";
+const LOCK_SQL: &str =
+    "select 1 from {object} as object join unnest($1::bytea[]) as wanted(key) on object.key = wanted.key
+    order by object.key for update of object";
 const CHECK_SQL: &str = "with wanted as (select * from unnest($1::bytea[], $2::bigint[], $3::int[])
     as wanted(key, revision, index)),
     found as (select wanted.index from {object} as object join wanted
@@ -141,7 +151,8 @@ const RESERVE_SQL: &str =
     on conflict (key) do nothing returning key)
     {raise} from wanted where not exists (select from done where done.key = wanted.key)";
 const OBSERVE_SQL: &str =
-    "select key, revision from {object} where key = any($1) order by key for share";
+    "select object.key, revision from {object} as object join unnest($1::bytea[]) as wanted(key)
+    on object.key = wanted.key order by object.key for share of object";
 const CREATE_SQL: &str =
     "with wanted as (select * from unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::int[])
     as wanted(key, revision, value, index)),
@@ -163,9 +174,22 @@ const WRITE_SQL: &str =
     on conflict (key) do update set revision = excluded.revision, value = excluded.value
     returning key)
     {raise} from wanted where not exists (select from done where done.key = wanted.key)";
-const DELETE_SQL: &str = "with done as (delete from {object} where key = any($1) returning key),
+const DELETE_SQL: &str =
+    "with done as (delete from {object} as object using unnest($1::bytea[]) as wanted(key)
+    where object.key = wanted.key returning object.key),
     wanted as (select 0 as index from done where false)
     {raise} from wanted";
+
+/// Returns the statement that sets a limit in milliseconds on the wait for a lock, and that keeps the server
+/// from planning each statement in each transaction for the lengths of its arrays.
+fn settings(lock_wait: i32) -> String {
+    format!(
+        "select set_config('lock_timeout', '{lock_wait}ms', true)
+             where current_setting('lock_timeout') = '0'
+         union all select set_config('plan_cache_mode', 'force_generic_plan', true)
+             where current_setting('plan_cache_mode', true) is not null"
+    )
+}
 
 /// Returns an expression that raises an error if a row of `wanted` remains, or if the statement does not run
 /// in the transaction that [`Statements::begin`] begins. Otherwise, if the server
