@@ -7,7 +7,7 @@
 
 pub(crate) mod closing;
 mod codec;
-mod credential;
+mod credentials;
 pub(crate) mod entry;
 pub(crate) mod extensions;
 pub(crate) mod former_keys;
@@ -15,9 +15,7 @@ pub(crate) mod header;
 pub(crate) mod hex;
 pub(crate) mod holds;
 mod join;
-mod key_file;
 pub(crate) mod keyring;
-mod passphrase;
 pub(crate) mod ring;
 pub(crate) mod sealed_entry;
 mod slot;
@@ -25,8 +23,7 @@ mod slot_names;
 pub(crate) mod wrap;
 
 pub use crate::crypto::{Cost, SlotSecret};
-pub use credential::{Credential, SlotContext};
-pub use key_file::{KeyFile, KeyFileOptions};
-pub use passphrase::Passphrase;
+pub use credentials::{
+    Credential, KeyFile, KeyFileOptions, Labelled, Passphrase, SlotContext, SlotLabel,
+};
 pub use slot::SlotInfo;
-pub use slot_names::{Labelled, SlotLabel};

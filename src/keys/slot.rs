@@ -8,9 +8,9 @@ use crate::crypto::{
 };
 use crate::error::{Error, Result};
 use crate::format::codec::{take, take_slice};
-use crate::keys::credential::{Credential, SlotContext};
-use crate::keys::passphrase;
-use crate::keys::slot_names::SlotLabel;
+use crate::keys::credentials::credential::{Credential, SlotContext};
+use crate::keys::credentials::label::SlotLabel;
+use crate::keys::credentials::passphrase;
 use crate::keys::wrap::{Wrapped, open_key, seal_key};
 
 /// The maximum length of a slot's body, in bytes.

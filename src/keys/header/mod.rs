@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::codec::{self, take, take_slice};
 use crate::format::sealed::SealingPlace;
 use crate::format::storage_keys;
-use crate::keys::credential::Credential;
+use crate::keys::credentials::credential::Credential;
 use crate::keys::former_keys::FormerKeys;
 use crate::keys::keyring::Keyring;
 use crate::keys::slot::{Slot, SlotInfo, SlotKey};

@@ -3,7 +3,7 @@
 
 use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};
-use crate::keys::credential::Credential;
+use crate::keys::credentials::credential::Credential;
 use crate::keys::former_keys::JournalKeys;
 use crate::keys::header::{Header, SLOTS_MAX};
 use crate::keys::slot::{Slot, SlotInfo, SlotKey};

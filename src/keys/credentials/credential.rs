@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use crate::crypto::{CipherSuite, SlotSecret, VaultId};
 use crate::error::Error;
-use crate::keys::slot_names::SlotLabel;
+use crate::keys::credentials::label::SlotLabel;
 
 /// A source of the 32-byte secret that opens a slot: a passphrase, a key file, a device or a key
 /// service.

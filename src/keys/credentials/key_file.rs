@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::crypto::{self, SlotSecret};
 use crate::error::{Error, Result};
 use crate::format::codec::take;
-use crate::keys::credential::{Credential, SlotContext};
+use crate::keys::credentials::credential::{Credential, SlotContext};
 use crate::keys::hex;
 
 const KIND: u16 = 2;

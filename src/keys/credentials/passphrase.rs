@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::crypto::{self, Cost, Salt, SlotSecret};
 use crate::error::{Error, Result};
 use crate::format::codec::take;
-use crate::keys::credential::{Credential, SlotContext};
+use crate::keys::credentials::credential::{Credential, SlotContext};
 
 const KIND: u16 = 1;
 /// The maximum length of a passphrase, in bytes.
@@ -97,7 +97,7 @@ impl fmt::Debug for Passphrase {
 
 /// Returns the work of stretching a passphrase for a slot with these parameters: memory in KiB times
 /// passes. Returns 0 for parameters that the credential skips.
-pub(super) fn work(kind: u16, parameters: &[u8]) -> u64 {
+pub(in crate::keys) fn work(kind: u16, parameters: &[u8]) -> u64 {
     match (kind, decode(parameters)) {
         (KIND, Ok((cost, _))) => u64::from(cost.memory_kib) * u64::from(cost.passes),
         _ => 0,

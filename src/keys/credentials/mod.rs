@@ -1,0 +1,15 @@
+//! Credentials: what opens a slot. One file or directory for each kind.
+//!
+//! Guarantees: a credential returns the secret of a slot, or says why it cannot. It is bound to the vault,
+//! the kind and the slot for which it was enrolled.
+//! Must not know: the header, and the keys that a slot wraps.
+
+pub(in crate::keys) mod credential;
+mod key_file;
+pub(in crate::keys) mod label;
+pub(in crate::keys) mod passphrase;
+
+pub use credential::{Credential, SlotContext};
+pub use key_file::{KeyFile, KeyFileOptions};
+pub use label::{Labelled, SlotLabel};
+pub use passphrase::Passphrase;
