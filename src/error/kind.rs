@@ -61,9 +61,12 @@ impl Error {
             Self::NotAuthentic | Self::HeaderRolledBack => Kind::Tampered,
             Self::Unsupported | Self::ForeignCheckpoint => Kind::Unsupported,
             Self::ForeignKit | Self::ForeignHeader => Kind::Unsupported,
-            Self::WrongKey | Self::BadKeyFile | Self::KeyFileExposed | Self::KeyFileBesideData => {
-                Kind::Credential
-            }
+            Self::WrongKey
+            | Self::NoSlotOfKind
+            | Self::BadKeyFile
+            | Self::KeyFileExposed
+            | Self::KeyFileBesideData => Kind::Credential,
+            Self::Credential(failure) => failure.kind(),
             Self::NoVault
             | Self::UnknownSubject
             | Self::UnknownRecord
@@ -97,12 +100,12 @@ impl Error {
             Self::Denied => Kind::Denied,
             Self::BadCheckpoint | Self::InvalidCursor | Self::Json => Kind::Invalid,
             Self::InvalidPassphrase
+            | Self::InvalidCredential
             | Self::InvalidId
             | Self::InvalidMetadata
             | Self::TooLarge
             | Self::BeyondLimit => Kind::Invalid,
-            Self::Contended | Self::CredentialUnavailable => Kind::Unavailable,
-            Self::Randomness | Self::Stretching => Kind::Unavailable,
+            Self::Contended | Self::Randomness | Self::Stretching => Kind::Unavailable,
             Self::NoRuntime => Kind::Internal,
             // A file, source or archive fails for the same reasons as a storage.
             Self::KeyFile(e) | Self::Source(e) | Self::Archive(e) => StorageError::from(*e).kind(),

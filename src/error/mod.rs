@@ -3,11 +3,13 @@
 //! Guarantees: no error contains an id, a path, a key or a record byte, in `Display` or in `Debug`.
 //! Must not know: any other module.
 
+mod credential;
 mod kind;
 mod storage;
 
 use std::io;
 
+pub use credential::CredentialFailure;
 pub use kind::ErrorKind;
 pub use storage::{BackendCode, StorageError};
 
@@ -51,11 +53,17 @@ pub enum Error {
         "a stored object is not authentic, because it was altered or swapped with another; restore it from a backup and check who can write to the storage"
     )]
     NotAuthentic,
-    /// The credential opens no slot of the header.
+    /// The vault has slots of the credential's kind, but the credential opens none of them.
     #[error(
-        "this credential opens no slot; check the passphrase or key file, or, if a slot is damaged, repair the header with FileStorage::repair_header or restore it from a recovery kit"
+        "slots of this credential's kind exist, but it opens none; check the passphrase, key file or shares, or, if a slot is damaged, repair the header with FileStorage::repair_header or restore it from a recovery kit"
     )]
     WrongKey,
+    /// The vault has no slot of the credential's kind that it could open, such as no slot for a key file.
+    /// The kinds of slots are no secret.
+    #[error(
+        "the vault has no slot of this credential's kind; use a credential of another kind, or check that this is the vault that you mean"
+    )]
+    NoSlotOfKind,
     /// The credential opened a slot, but the keyring of the header is damaged.
     #[error(
         "the credential is right but the vault header is damaged; repair it with FileStorage::repair_header, or restore it from a recovery kit"
@@ -272,12 +280,17 @@ pub enum Error {
     /// The passphrase does not have 1 to 1,024 bytes.
     #[error("a passphrase has 1 to 1,024 bytes; choose another")]
     InvalidPassphrase,
-    /// A credential that is implemented outside this crate failed, for example because its service
-    /// is down.
+    /// The device or service of a credential failed.
+    #[error("the device or service of the credential failed: {0}")]
+    Credential(CredentialFailure),
+    /// A credential that is implemented outside this crate broke a rule of
+    /// [`Credential`](crate::keys::Credential): its kind is above 0x7fff, it is of a kind for apps
+    /// (0x7000 to 0x7fff) and has no name of 1 to 64 printable ASCII characters, or its parameters have
+    /// more than 3,984 bytes, the name included.
     #[error(
-        "the credential could not be used; check that its device or service is reachable, then try again"
+        "the credential has a kind, a name or parameters out of bounds; a kind is at most 0x7fff, a kind from 0x7000 on has a name of 1 to 64 printable ASCII characters, and parameters have at most 3,984 bytes with the name"
     )]
-    CredentialUnavailable,
+    InvalidCredential,
 
     // Input out of bounds.
     /// An identifier, record name or actor is empty, too long or contains control characters.

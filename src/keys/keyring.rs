@@ -4,10 +4,10 @@ use crate::crypto::{AuthorityKey, JournalKey, MasterKey, NameKey, ReservedKey};
 use crate::error::{Error, Result};
 use crate::format::storage_keys::ChainHead;
 use crate::keys::closing::{Closing, HEADS_MAX};
+use crate::keys::credentials::label::SlotLabel;
 use crate::keys::extensions::Extensions;
 use crate::keys::ring::{KeyVersion, Ring};
 use crate::keys::slot::SlotInfo;
-use crate::keys::slot_names::SlotLabel;
 
 /// The rings of all roles. Each ring has one active key.
 #[derive(Debug)]

@@ -23,6 +23,8 @@ mod slot_names;
 pub(crate) mod wrap;
 
 pub use crate::crypto::{Cost, SlotSecret};
+pub use crate::error::CredentialFailure;
+pub(crate) use credentials::remembered::Remembered;
 pub use credentials::{
     Credential, KeyFile, KeyFileOptions, Labelled, Passphrase, SlotContext, SlotLabel,
 };

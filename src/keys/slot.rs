@@ -2,6 +2,7 @@
 //! credential.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use crate::crypto::{
     self, CipherSuite, Commitment, JournalKey, RootKey, Salt, SealingKey, VaultId, slot_key,
@@ -20,6 +21,10 @@ const TAIL: usize = 112;
 /// The bit of a slot's kind that marks an auditor slot, which opens only the journal. The other bits
 /// are the credential's kind.
 const JOURNAL_ONLY: u16 = 0x8000;
+/// The kinds of credentials that apps define, whose parameters begin with a name.
+const APP_KINDS: RangeInclusive<u16> = 0x7000..=0x7fff;
+/// The maximum length of the name of an app's credential, in bytes.
+const NAME_MAX: usize = 64;
 
 /// The description of a slot, for listing the slots of a vault.
 ///
@@ -106,10 +111,12 @@ impl Slot {
     ) -> Result<Self> {
         let (vault, suite) = vault;
         let credential_kind = checked_kind(credential)?;
+        let mut parameters = name_prefix(credential)?;
         let context = SlotContext::new(*vault, credential_kind, id, suite);
-        let (parameters, secret) = credential.enrol(&context)?;
+        let (own_parameters, secret) = credential.enrol(&context)?;
+        parameters.extend(own_parameters);
         if parameters.len() > BODY_MAX - TAIL {
-            return Err(Error::CredentialUnavailable);
+            return Err(Error::InvalidCredential);
         }
         let kind = credential_kind | wrapped_key.mark();
         let salt = crypto::fresh()?;
@@ -160,12 +167,13 @@ impl Slot {
         mark: u16,
     ) -> Result<Option<SealingKey>> {
         let credential_kind = checked_kind(credential)?;
-        if self.kind != credential_kind | mark {
-            return Ok(None);
-        }
+        let own_parameters = match self.own_parameters(credential)? {
+            Some(parameters) if self.kind == credential_kind | mark => parameters,
+            _ => return Ok(None),
+        };
         let (vault, suite) = vault;
         let context = SlotContext::new(*vault, credential_kind, self.id, suite);
-        let Some(secret) = credential.secret(&self.parameters, &context)? else {
+        let Some(secret) = credential.secret(own_parameters, &context)? else {
             return Ok(None);
         };
         let (sealing, commitment) = slot_key(
@@ -177,6 +185,20 @@ impl Slot {
             &self.parameters,
         )?;
         Ok(crypto::equal(&commitment, &self.commitment).then_some(sealing))
+    }
+
+    /// Returns `true` for a slot of the credential's kind, and, for an app's kind, of its name.
+    pub(super) fn is_of(&self, credential: &dyn Credential) -> Result<bool> {
+        Ok(self.own_parameters(credential)?.is_some())
+    }
+
+    /// Returns the parameters as the credential created them, or `None` for a slot of another kind or
+    /// name.
+    fn own_parameters(&self, credential: &dyn Credential) -> Result<Option<&[u8]>> {
+        let is_of_kind = self.kind & !JOURNAL_ONLY == checked_kind(credential)?;
+        let prefix = name_prefix(credential)?;
+        let own = self.parameters.strip_prefix(prefix.as_slice());
+        Ok(own.filter(|_| is_of_kind))
     }
 
     /// Returns the work that opening the slot with a passphrase takes, in KiB times passes; 0 for
@@ -235,7 +257,21 @@ fn checked_kind(credential: &dyn Credential) -> Result<u16> {
     let kind = credential.kind();
     (kind & JOURNAL_ONLY == 0)
         .then_some(kind)
-        .ok_or(Error::CredentialUnavailable)
+        .ok_or(Error::InvalidCredential)
+}
+
+/// Returns what precedes the parameters of a slot: for an app's kind, the length of the credential's name
+/// and the name.
+fn name_prefix(credential: &dyn Credential) -> Result<Vec<u8>> {
+    if !APP_KINDS.contains(&credential.kind()) {
+        return Ok(Vec::new());
+    }
+    let name = credential.name().as_bytes();
+    let is_name = (1..=NAME_MAX).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic);
+    let length = u8::try_from(name.len()).map_err(|_| Error::InvalidCredential)?;
+    is_name
+        .then(|| [&[length], name].concat())
+        .ok_or(Error::InvalidCredential)
 }
 
 impl fmt::Debug for Slot {

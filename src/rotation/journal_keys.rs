@@ -12,7 +12,7 @@
 
 use crate::error::Result;
 use crate::journal::{Operation, Target};
-use crate::keys::Credential;
+use crate::keys::{Credential, Remembered};
 use crate::rotation::report::JournalRotationReport;
 use crate::rotation::root::dropped_slots;
 use crate::vault::Vault;
@@ -61,6 +61,8 @@ impl Vault {
         let act = self.system_act(Operation::RotateJournalKeys);
         self.journaled(&act, Target::Vault, |act| {
             self.close_former_journal_keys()?;
+            let keep = Remembered::all(keep);
+            let keep = Remembered::as_credentials(&keep);
             let mut slots_before = 0;
             let (after, purge_deferred) = self.change_header(act, |before| {
                 let slots = before.header.slots();
@@ -68,7 +70,7 @@ impl Vault {
                 let mut header = before.header.clone();
                 let mut keyring = before.keyring_to_change()?;
                 keyring.rotate_journal_keys(self.core.store.clock.now())?;
-                header.rotate_journal(keep, drop, &keyring.active_journal_key().key)?;
+                header.rotate_journal(&keep, drop, &keyring.active_journal_key().key)?;
                 keyring.keep_slot_names(&header.slots())?;
                 Ok(HeaderChange {
                     value: header.sealed_with(&before.root, &keyring, before.next_generation()?)?,

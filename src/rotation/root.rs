@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::journal::{Act, Operation, Target};
-use crate::keys::{Credential, SlotInfo};
+use crate::keys::{Credential, Remembered, SlotInfo};
 use crate::rotation::report::RootRotationReport;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
@@ -43,6 +43,8 @@ impl Vault {
         drop: &[u16],
     ) -> Result<RootRotationReport> {
         self.close_former_journal_keys()?;
+        let keep = Remembered::all(keep);
+        let keep = Remembered::as_credentials(&keep);
         let mut before_count = 0;
         let (after, purge_deferred) = self.change_header(act, |before| {
             let mut header = before.header.clone();
@@ -51,7 +53,7 @@ impl Vault {
             let mut keyring = before.keyring_to_change()?;
             keyring.rotate_journal_keys(self.core.store.clock.now())?;
             let journal_key = &keyring.active_journal_key().key;
-            let root = header.rotate_root(keep, drop, journal_key)?;
+            let root = header.rotate_root(&keep, drop, journal_key)?;
             keyring.keep_slot_names(&header.slots())?;
             Ok(HeaderChange {
                 value: header.sealed_with(&root, &keyring, before.next_generation()?)?,

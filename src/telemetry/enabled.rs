@@ -102,7 +102,7 @@ pub(crate) fn retry(round: u32) {
 
 /// Reports the error if it is that of a credential that opens no slot.
 pub(crate) fn refused_credential(error: &Error) {
-    if *error == Error::WrongKey {
+    if matches!(error, Error::WrongKey | Error::NoSlotOfKind) {
         warn!(target: "chartlock", "the credential opens no slot");
     }
 }

@@ -51,7 +51,9 @@ pub(super) fn stored_header(storage: &dyn Storage) -> Result<Option<Stored>> {
 pub(super) fn has_opened<T>(result: Result<T>) -> Result<bool> {
     match result {
         Ok(_) => Ok(true),
-        Err(Error::WrongKey | Error::HeaderDamaged | Error::Malformed) => Ok(false),
+        Err(Error::WrongKey | Error::NoSlotOfKind | Error::HeaderDamaged | Error::Malformed) => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

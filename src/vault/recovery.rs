@@ -69,7 +69,7 @@ impl RecoveryKit {
     ///   the header is damaged or does not open. A journal page that records a later header
     ///   causes the same error. So does an entry that was sealed under a later header, or under a
     ///   master key that the kit does not contain, and an entry with a damaged key number.
-    /// - [`Error::CredentialUnavailable`] when a key service is down, and [`Error::Unsupported`]
+    /// - [`Error::Credential`] when a key service is down, and [`Error::Unsupported`]
     ///   for a header of a newer release. In both cases it is unknown whether the stored header
     ///   opens.
     /// - [`Error::Contended`] when the header changes at the same time, and errors of the storage.

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::journal::{AccessOutcome, Act, Operation, Target};
 use crate::keys::header::Header;
-use crate::keys::{Credential, SlotInfo};
+use crate::keys::{Credential, Remembered, SlotInfo};
 use crate::telemetry;
 use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
@@ -29,8 +29,8 @@ impl Vault {
     /// errors of the credential and of the storage. After
     /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), list the slots to learn the outcome.
     pub fn add_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        self.add(credential, |header, before| {
-            header.add_slot(&before.root, credential)
+        self.add(credential, |header, before, credential, id| {
+            header.add_slot(&before.root, credential, id)
         })
     }
 
@@ -58,9 +58,9 @@ impl Vault {
     /// # Errors
     /// Returns the errors of [`Vault::add_slot`].
     pub fn add_auditor_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        self.add(credential, |header, before| {
+        self.add(credential, |header, before, credential, id| {
             let journal = &before.keyring.active_journal_key().key;
-            header.add_auditor_slot(journal, credential)
+            header.add_auditor_slot(journal, credential, id)
         })
     }
 
@@ -75,11 +75,12 @@ impl Vault {
     /// [`Error::AuditorSlot`](crate::Error::AuditorSlot) for an auditor's slot, and errors of the
     /// credential and of the storage.
     pub fn replace_slot(&self, id: u16, credential: &dyn Credential) -> Result<()> {
+        let credential = Remembered::new(credential);
         self.change_slot(
             Operation::ReplaceSlot,
             id,
-            Some(credential),
-            |header, before| header.replace_slot(&before.root, id, credential),
+            Some(&credential),
+            |header, before| header.replace_slot(&before.root, id, &credential),
         )
     }
 
@@ -102,11 +103,18 @@ impl Vault {
     fn add(
         &self,
         credential: &dyn Credential,
-        add: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>,
+        add: impl Fn(&mut Header, &OpenHeader, &dyn Credential, Option<u16>) -> Result<u16>,
     ) -> Result<u16> {
         let act = self.system_act(Operation::AddSlot);
+        let credential = Remembered::new(credential);
+        // A repeated commit keeps the id, so that the credential is not asked again.
+        let mut id = None;
         telemetry::verb(act.operation.name(), || {
-            let added = self.change_slots(&act, Some(credential), add);
+            let added = self.change_slots(&act, Some(&credential), |header, before| {
+                let added = add(header, before, &credential, id)?;
+                id = Some(added);
+                Ok(added)
+            });
             added.inspect_err(|error| {
                 self.journal_deferred(&act, Target::Vault, AccessOutcome::of(error));
             })

@@ -20,7 +20,13 @@ use crate::keys::credentials::label::SlotLabel;
 ///
 /// The vault has not authenticated the parameters when it calls [`secret`](Self::secret): an
 /// attacker who can write to the storage can forge them. Limit the time and memory that your code
-/// spends on forged parameters.
+/// spends on forged parameters, never take the address of a service or the name of a key from them, and
+/// bind the wrapped secret to the [`SlotContext`].
+///
+/// A call may ask a device or a service. One operation of a vault asks at most once for the same slot,
+/// even if it repeats its commit, and asks no further slot after
+/// [`CredentialFailure::Unreachable`](crate::keys::CredentialFailure::Unreachable) or
+/// [`CredentialFailure::TimedOut`](crate::keys::CredentialFailure::TimedOut).
 ///
 /// ```
 /// use chartlock::Error;
@@ -38,6 +44,10 @@ use crate::keys::credentials::label::SlotLabel;
 /// impl Credential for Service {
 ///     fn kind(&self) -> u16 {
 ///         0x7001
+///     }
+///
+///     fn name(&self) -> &str {
+///         "com.example.service"
 ///     }
 ///
 ///     fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
@@ -59,23 +69,31 @@ pub trait Credential: Debug + Send + Sync {
     /// Returns the kind of this credential's slots, such as 1 for a passphrase or 2 for a key file.
     ///
     /// Apps use 0x7000 to 0x7fff; all other numbers are reserved for this crate. The vault refuses
-    /// kinds above 0x7fff with [`Error::CredentialUnavailable`].
+    /// kinds above 0x7fff with [`Error::InvalidCredential`].
     fn kind(&self) -> u16;
 
-    /// Creates the parameters (at most 3,984 bytes) and the secret of a new slot.
+    /// Returns a name for a kind of 0x7000 to 0x7fff: 1 to 64 printable ASCII characters that no other
+    /// app uses, such as `com.example.smartcard`. The vault stores it before the parameters, and passes
+    /// only slots with this name to the credential. So two apps can use the same number. The name of
+    /// other kinds is ignored.
+    fn name(&self) -> &str {
+        ""
+    }
+
+    /// Creates the parameters (at most 3,984 bytes, less the name and 1 byte) and the secret of a new
+    /// slot.
     ///
     /// # Errors
-    /// Returns an error if the credential cannot create a secret, such as
-    /// [`Error::CredentialUnavailable`] for a service that is down.
+    /// Returns an error if the credential cannot create a secret, such as [`Error::Credential`] for a
+    /// service that is down.
     fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error>;
 
     /// Returns the secret of a slot that was enrolled earlier, or `None` if the slot belongs to
     /// another credential.
     ///
     /// # Errors
-    /// Returns an error if the credential cannot recover the secret, such as
-    /// [`Error::CredentialUnavailable`] for a service that is down. The vault reports the error only
-    /// if no slot opens.
+    /// Returns an error if the credential cannot recover the secret, such as [`Error::Credential`] for a
+    /// service that is down. The vault reports the error only if no slot opens.
     fn secret(&self, parameters: &[u8], context: &SlotContext)
     -> Result<Option<SlotSecret>, Error>;
 

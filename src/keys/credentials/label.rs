@@ -90,6 +90,10 @@ impl Credential for Labelled<'_> {
         self.credential.kind()
     }
 
+    fn name(&self) -> &str {
+        self.credential.name()
+    }
+
     fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret)> {
         self.credential.enrol(context)
     }

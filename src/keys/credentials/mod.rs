@@ -8,6 +8,7 @@ pub(in crate::keys) mod credential;
 mod key_file;
 pub(in crate::keys) mod label;
 pub(in crate::keys) mod passphrase;
+pub(in crate::keys) mod remembered;
 
 pub use credential::{Credential, SlotContext};
 pub use key_file::{KeyFile, KeyFileOptions};

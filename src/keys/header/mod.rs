@@ -15,6 +15,7 @@ use crate::format::codec::{self, take, take_slice};
 use crate::format::sealed::SealingPlace;
 use crate::format::storage_keys;
 use crate::keys::credentials::credential::Credential;
+use crate::keys::credentials::remembered::Remembered;
 use crate::keys::former_keys::FormerKeys;
 use crate::keys::keyring::Keyring;
 use crate::keys::slot::{Slot, SlotInfo, SlotKey};
@@ -91,7 +92,7 @@ impl Header {
             slots: Vec::new(),
             journal_keys: FormerKeys::default(),
         };
-        let slot = frame.enrol(SlotKey::Root(&root), credential)?;
+        let slot = frame.enrol(SlotKey::Root(&root), credential, None)?;
         frame.slots.push(slot);
         let value = frame.seal(&root, keyring)?;
         Ok((value, root))
@@ -181,14 +182,16 @@ impl Header {
     ///
     /// # Errors
     /// - If no slot fits: [`Error::HeaderDamaged`] if at least one slot opened, else the first error
-    ///   of the credential, else [`Error::WrongKey`].
+    ///   of the credential, else [`Error::WrongKey`], or [`Error::NoSlotOfKind`] without a slot of the
+    ///   credential's kind.
     /// - If a slot fits: [`Error::HeaderDamaged`] if the sealed keyring does not open;
     ///   [`Error::Unsupported`] for a keyring of a newer release.
     pub fn unlock(&self, credential: &dyn Credential) -> Result<Unlocked> {
+        let remembered = Remembered::new(credential);
         let mut opened = false;
         let mut failed = None;
         for slot in self.frame.by_work(false) {
-            match slot.open(self.frame.vault(), credential) {
+            match slot.open(self.frame.vault(), &remembered) {
                 Ok(Some(root)) => match self.open_keyring(&root) {
                     Err(Error::RootKeyChanged) => opened = true,
                     keyring => {
@@ -207,7 +210,7 @@ impl Header {
         match failed {
             _ if opened => Err(Error::HeaderDamaged),
             Some(error) => Err(error),
-            None => Err(Error::WrongKey),
+            None => Err(self.frame.no_fit(false, credential)?),
         }
     }
 
@@ -297,6 +300,20 @@ impl Frame {
         })
     }
 
+    /// Returns the error for a credential that opens no slot.
+    fn no_fit(&self, journal_only: bool, credential: &dyn Credential) -> Result<Error> {
+        for slot in self
+            .slots
+            .iter()
+            .filter(|slot| slot.is_journal_only() == journal_only)
+        {
+            if slot.is_of(credential)? {
+                return Ok(Error::WrongKey);
+            }
+        }
+        Ok(Error::NoSlotOfKind)
+    }
+
     fn place(&self, id: u16) -> Result<usize> {
         (self.slots.iter())
             .position(|slot| slot.id == id)
@@ -311,16 +328,22 @@ impl Frame {
         }
     }
 
-    /// Enrols a slot under a random unused id. A random id is unlikely to equal the id of a removed
-    /// slot, which journal entries may still reference.
+    /// Enrols a slot under `preferred`, if this id is unused, else under a random unused id. A random id is
+    /// unlikely to equal the id of a removed slot, which journal entries may still reference.
     ///
     /// Refuses a slot with which the work of all slots of its kind would exceed [`WORK_MAX`], because
     /// such a slot might not be tried.
-    fn enrol(&self, wrapped_key: SlotKey<'_>, credential: &dyn Credential) -> Result<Slot> {
+    fn enrol(
+        &self,
+        wrapped_key: SlotKey<'_>,
+        credential: &dyn Credential,
+        preferred: Option<u16>,
+    ) -> Result<Slot> {
+        let mut id = preferred;
         let id = loop {
-            let id = u16::from_le_bytes(crypto::fresh()?);
-            if self.place(id).is_err() {
-                break id;
+            match id {
+                Some(id) if self.place(id).is_err() => break id,
+                _ => id = Some(u16::from_le_bytes(crypto::fresh()?)),
             }
         };
         let slot = Slot::enrol(self.vault(), id, credential, wrapped_key)?;

@@ -4,6 +4,7 @@
 use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};
 use crate::keys::credentials::credential::Credential;
+use crate::keys::credentials::remembered::Remembered;
 use crate::keys::former_keys::JournalKeys;
 use crate::keys::header::{Header, SLOTS_MAX};
 use crate::keys::slot::{Slot, SlotInfo, SlotKey};
@@ -16,12 +17,14 @@ impl Header {
     /// The keys are verified when they open journal pages.
     ///
     /// # Errors
-    /// If no slot opens: the first error of the credential, else [`Error::WrongKey`]. If a former
-    /// journal key does not unwrap: [`Error::HeaderDamaged`].
+    /// If no slot opens: the first error of the credential, else [`Error::WrongKey`], or
+    /// [`Error::NoSlotOfKind`] without an auditor slot of the credential's kind. If a former journal key
+    /// does not unwrap: [`Error::HeaderDamaged`].
     pub fn unlock_journal(&self, credential: &dyn Credential) -> Result<(JournalKeys, u16)> {
+        let remembered = Remembered::new(credential);
         let mut failed = None;
         for slot in self.frame.by_work(true) {
-            match slot.open_journal(self.frame.vault(), credential) {
+            match slot.open_journal(self.frame.vault(), &remembered) {
                 Ok(Some(journal)) => {
                     let (vault, suite) = self.frame.vault();
                     let keys = self.frame.journal_keys.unwrap(journal, suite, vault)?;
@@ -31,16 +34,25 @@ impl Header {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Err(failed.unwrap_or(Error::WrongKey))
+        match failed {
+            Some(error) => Err(error),
+            None => Err(self.frame.no_fit(true, credential)?),
+        }
     }
 
-    /// Adds a slot for `credential` and returns its id.
+    /// Adds a slot for `credential` and returns its id: `preferred` if this id is unused, else a random
+    /// unused id.
     ///
     /// # Errors
     /// [`Error::TooManySlots`] if the header has 16 slots; errors of [`Credential::enrol`];
     /// [`Error::Randomness`] if the system provides no random bytes.
-    pub fn add_slot(&mut self, root: &RootKey, credential: &dyn Credential) -> Result<u16> {
-        self.add(SlotKey::Root(root), credential)
+    pub fn add_slot(
+        &mut self,
+        root: &RootKey,
+        credential: &dyn Credential,
+        preferred: Option<u16>,
+    ) -> Result<u16> {
+        self.add(SlotKey::Root(root), credential, preferred)
     }
 
     /// Adds a slot that opens only the journal and returns its id.
@@ -51,15 +63,21 @@ impl Header {
         &mut self,
         journal: &JournalKey,
         credential: &dyn Credential,
+        preferred: Option<u16>,
     ) -> Result<u16> {
-        self.add(SlotKey::Journal(journal), credential)
+        self.add(SlotKey::Journal(journal), credential, preferred)
     }
 
-    fn add(&mut self, wrapped_key: SlotKey<'_>, credential: &dyn Credential) -> Result<u16> {
+    fn add(
+        &mut self,
+        wrapped_key: SlotKey<'_>,
+        credential: &dyn Credential,
+        preferred: Option<u16>,
+    ) -> Result<u16> {
         if self.frame.slots.len() >= SLOTS_MAX {
             return Err(Error::TooManySlots);
         }
-        let slot = self.frame.enrol(wrapped_key, credential)?;
+        let slot = self.frame.enrol(wrapped_key, credential, preferred)?;
         let id = slot.id;
         self.frame.slots.push(slot);
         Ok(id)

@@ -1,0 +1,123 @@
+//! A credential that asks its device or service at most once for each slot, for the length of one
+//! operation.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::crypto::SlotSecret;
+use crate::error::{Error, Result};
+use crate::keys::credentials::credential::{Credential, SlotContext};
+use crate::keys::credentials::label::SlotLabel;
+
+/// A credential with its answers of this operation.
+///
+/// An operation repeats its commit after a conflict, and a rotation asks each credential about each slot.
+/// Without this type, each of these steps would ask the service again, or stretch the passphrase again.
+/// After a failure that concerns every slot alike, the credential is not asked any more.
+pub(crate) struct Remembered<'c> {
+    credential: &'c dyn Credential,
+    answers: Mutex<Answers>,
+}
+
+#[derive(Default)]
+struct Answers {
+    enrolled: Vec<(SlotContext, Enrolled)>,
+    recovered: Vec<(SlotContext, Vec<u8>, Option<SlotSecret>)>,
+    out_of_reach: Option<Error>,
+}
+
+/// The parameters and the secret of a new slot.
+type Enrolled = (Vec<u8>, SlotSecret);
+
+impl<'c> Remembered<'c> {
+    pub(crate) fn new(credential: &'c dyn Credential) -> Self {
+        let answers = Mutex::default();
+        Self {
+            credential,
+            answers,
+        }
+    }
+
+    /// Returns one for each credential.
+    pub(crate) fn all(credentials: &[&'c dyn Credential]) -> Vec<Self> {
+        credentials.iter().map(|one| Self::new(*one)).collect()
+    }
+
+    pub(crate) fn as_credentials<'r>(remembered: &'r [Self]) -> Vec<&'r dyn Credential> {
+        remembered
+            .iter()
+            .map(|one| -> &'r dyn Credential { one })
+            .collect()
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        // No code panics while it has the lock, and each answer is complete when it is added.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the credential, unless it is out of reach.
+    fn ask<T>(&self, ask: impl FnOnce(&dyn Credential) -> Result<T>) -> Result<T> {
+        if let Some(error) = &self.answers().out_of_reach {
+            return Err(error.clone());
+        }
+        ask(self.credential).inspect_err(|error| {
+            if matches!(error, Error::Credential(failure) if failure.is_out_of_reach()) {
+                self.answers().out_of_reach = Some(error.clone());
+            }
+        })
+    }
+}
+
+impl Credential for Remembered<'_> {
+    fn kind(&self) -> u16 {
+        self.credential.kind()
+    }
+
+    fn name(&self) -> &str {
+        self.credential.name()
+    }
+
+    fn enrol(&self, context: &SlotContext) -> Result<Enrolled> {
+        let known = (self.answers().enrolled.iter())
+            .find(|(of, _)| of == context)
+            .map(|(_, enrolled)| copy(enrolled));
+        if let Some(enrolled) = known {
+            return Ok(enrolled);
+        }
+        let enrolled = self.ask(|credential| credential.enrol(context))?;
+        let remembered = copy(&enrolled);
+        self.answers().enrolled.push((*context, remembered));
+        Ok(enrolled)
+    }
+
+    fn secret(&self, parameters: &[u8], context: &SlotContext) -> Result<Option<SlotSecret>> {
+        let known = (self.answers().recovered.iter())
+            .find(|(of, with, _)| of == context && with == parameters)
+            .map(|(.., secret)| secret.as_ref().map(copy_secret));
+        if let Some(secret) = known {
+            return Ok(secret);
+        }
+        let secret = self.ask(|credential| credential.secret(parameters, context))?;
+        let remembered = secret.as_ref().map(copy_secret);
+        (self.answers().recovered).push((*context, parameters.to_vec(), remembered));
+        Ok(secret)
+    }
+
+    fn label(&self) -> Option<SlotLabel> {
+        self.credential.label()
+    }
+}
+
+fn copy((parameters, secret): &Enrolled) -> Enrolled {
+    (parameters.clone(), copy_secret(secret))
+}
+
+fn copy_secret(secret: &SlotSecret) -> SlotSecret {
+    SlotSecret::from_bytes(secret.expose())
+}
+
+impl fmt::Debug for Remembered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.credential.fmt(f)
+    }
+}
