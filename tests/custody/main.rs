@@ -1,0 +1,15 @@
+//! Tests of the credentials that use a device, a service or several people.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod aws_kms;
+mod both;
+mod pkcs11;
+mod shares;
+mod transit;

@@ -1,0 +1,1 @@
+//! Tests of the transit engine of Vault and OpenBao.
