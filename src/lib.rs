@@ -53,7 +53,7 @@
 //!
 //! ```
 //! # use chartlock::*;
-//! # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+//! # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 //! # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 //! # let slices = vec![[7; 500_000]; 3];
 //! # use std::io::Write;
@@ -94,7 +94,7 @@
 //!
 //! ```
 //! # use chartlock::*;
-//! # let credential = keys::Passphrase::new("correct horse");
+//! # let credential = keys::Passphrase::new("correct horse battery staple");
 //! # let vault = Vault::create(MemoryStorage::new(), &credential)?;
 //! # let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
 //! let checkpoint = vault.checkpoint()?;

@@ -111,6 +111,10 @@ impl Credential for Fixed {
         self.0
     }
 
+    fn name(&self) -> &str {
+        "fuzz"
+    }
+
     fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
         Ok((Vec::new(), SlotSecret::from_bytes(&[self.0 as u8; 32])))
     }

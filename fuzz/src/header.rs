@@ -68,7 +68,7 @@ fn slots(what: u8, data: &[u8]) {
     let next = header.sealed_with(&root(), &keyring, 2).unwrap();
     assert_eq!(next[36..36 + slots.len()], *slots);
     if costs.into_iter().all(|cost| cost != Cost::Stretched) {
-        let opened = header.unlock(&Passphrase::new("correct horse"));
+        let opened = header.unlock(&Passphrase::new("correct horse battery staple"));
         assert_eq!(opened.err(), Some(Error::WrongKey));
     }
 }
@@ -153,10 +153,10 @@ fn valid(suite: CipherSuite) -> &'static [u8] {
         let value = header_value(suite, &frame(suite, 1, &slot()), &plain_keyring_body());
         let mut header = Header::parse(&value).unwrap();
         let keyring = keyring();
-        header.add_slot(&root(), &Fixed(1)).unwrap();
+        header.add_slot(&root(), &Fixed(1), None).unwrap();
         let journal = &keyring.active_journal_key().key;
-        header.add_auditor_slot(journal, &Fixed(2)).unwrap();
-        header.add_slot(&root(), &Fixed(3)).unwrap();
+        header.add_auditor_slot(journal, &Fixed(2), None).unwrap();
+        header.add_slot(&root(), &Fixed(3), None).unwrap();
         header.sealed_with(&root(), &keyring, 2).unwrap()
     })
 }

@@ -31,7 +31,7 @@ type Items<T> = Box<dyn Iterator<Item = Result<T>> + Send>;
 /// use futures_core::Stream; // `futures_util::StreamExt` has `next`
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Error> {
-/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = AsyncVault::from(vault).session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}").await?;
 /// let mut records = session.get_all(&Subject::patient("MRN-1042")?).await?;

@@ -39,7 +39,7 @@ const STEP_BYTES: u64 = 256 << 10;
 /// use tokio::io::AsyncReadExt;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = AsyncVault::from(vault).session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// # let id = RecordId::patient("MRN-1042", "ImagingStudy/ct/1")?;
 /// # session.put(&id, Document::owned([&[0; 128][..], b"DICM"].concat())).await?;

@@ -17,7 +17,7 @@ use crate::session::Session;
 /// # use chartlock::{*, asynchronous::AsyncVault};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Error> {
-/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let vault = AsyncVault::from(vault);
 /// let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;

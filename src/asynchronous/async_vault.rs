@@ -83,7 +83,7 @@ impl AsyncVault {
     /// # use chartlock::{*, asynchronous::AsyncVault};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Error> {
-    /// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// # let vault = AsyncVault::from(vault);
     /// let report = vault.with(|vault| vault.verify(None)).await?;
     /// assert!(report.is_clean());

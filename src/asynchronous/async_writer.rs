@@ -38,7 +38,7 @@ const STEP_BYTES: usize = 256 << 10;
 /// use tokio::io::AsyncWriteExt;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = AsyncVault::from(vault).session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// let id = RecordId::patient("MRN-1042", "ImagingStudy/ct/1")?;
 /// let writer = session.blocking().writer(&id).content_type("application/dicom");

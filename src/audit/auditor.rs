@@ -90,8 +90,8 @@ impl Auditor {
     /// # use chartlock::{audit::Auditor, *};
     /// # use std::sync::Arc;
     /// # let (storage, spool) = (Arc::new(MemoryStorage::new()), Arc::new(MemoryStorage::new()));
-    /// # let vault = Vault::create(Arc::clone(&storage), &keys::Passphrase::new("correct horse"))?;
-    /// # let credential = keys::Passphrase::new("battery staple");
+    /// # let vault = Vault::create(Arc::clone(&storage), &keys::Passphrase::new("correct horse battery staple"))?;
+    /// # let credential = keys::Passphrase::new("what we remember this year");
     /// # vault.add_auditor_slot(&credential)?;
     /// # let read_only = storage;
     /// let actor = Actor::new("auditor")?;

@@ -14,7 +14,7 @@ use crate::audit::AuditTrail;
 ///
 /// ```
 /// # use chartlock::{*, audit::PageAuthority};
-/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let session = vault.session(Actor::new("privacy.office")?, Purpose::Operations);
 /// assert_eq!(session.audit()?.authority(), PageAuthority::Checked);
 /// assert_eq!(PageAuthority::NotChecked.to_string(), "authority not checked");

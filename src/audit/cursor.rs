@@ -37,7 +37,7 @@ const BYTES_MAX: usize = 512;
 ///
 /// ```
 /// # use chartlock::{*, audit::AuditCursor};
-/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// # let patient = Subject::patient("MRN-1042")?;
 /// # for version in 0..3 { session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?; }

@@ -219,6 +219,18 @@ pub fn slot_key(
     )
 }
 
+/// Combines the secrets of two factors: slot secret = X(first secret, "cl1/both" ‖ second secret, 32).
+///
+/// Without the first secret, the result is the output of a PRF with an unknown key. Without the second, it is
+/// that of HMAC with 32 unknown uniformly random bytes in the message, which TLS 1.3 and HKDF-Extract
+/// (RFC 5869, section 3) also rely on.
+///
+/// # Errors
+/// None in practice.
+pub fn secret_of_both(first: &SlotSecret, second: &SlotSecret) -> Result<SlotSecret> {
+    SlotSecret::try_with(|out| first.expand(&[b"cl1/both", second.expose()], out))
+}
+
 /// Derives the key that seals the keyring, and its commitment: ring key ‖ commitment = X(root key,
 /// "cl1/ring" ‖ salt ‖ SHA-256(header bytes up to the end of the last slot), 64).
 ///

@@ -100,6 +100,7 @@ impl Error {
             Self::Denied => Kind::Denied,
             Self::BadCheckpoint | Self::InvalidCursor | Self::Json => Kind::Invalid,
             Self::InvalidPassphrase
+            | Self::WeakPassphrase
             | Self::InvalidCredential
             | Self::InvalidId
             | Self::InvalidMetadata
@@ -110,6 +111,16 @@ impl Error {
             // A file, source or archive fails for the same reasons as a storage.
             Self::KeyFile(e) | Self::Source(e) | Self::Archive(e) => StorageError::from(*e).kind(),
             Self::Journal(error) | Self::Storage(error) => error.kind(),
+        }
+    }
+
+    /// Returns the error to report for several credentials of which none opens a slot: that of a failure
+    /// rather than that of a wrong key, and that of a wrong key rather than that of a missing kind.
+    pub(crate) fn or_more_telling(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Self::NoSlotOfKind, _) => other,
+            (Self::WrongKey, other_error) if *other_error != Self::NoSlotOfKind => other,
+            _ => self,
         }
     }
 

@@ -264,9 +264,9 @@ pub enum Error {
     /// The file is not a chartlock key file, or is damaged.
     #[error("this is not a chartlock key file, or it is damaged; use another copy of the key file")]
     BadKeyFile,
-    /// Users other than the owner can read the key file.
+    /// Users other than the owner can read the key file, or the file with a passphrase.
     #[error(
-        "users other than its owner can read the key file; restrict it to its owner (chmod 600)"
+        "users other than its owner can read the key file or passphrase file; restrict it to its owner (chmod 600), or allow its group explicitly"
     )]
     KeyFileExposed,
     /// The key file is inside the storage directory.
@@ -274,12 +274,20 @@ pub enum Error {
         "the key file is inside the storage directory, so every copy of the data contains the key; move it elsewhere, or allow this explicitly"
     )]
     KeyFileBesideData,
-    /// The key file could not be read or written.
-    #[error("the key file could not be read or written ({0}); check its path and permissions")]
+    /// The key file could not be read or written, or the file or environment variable with a passphrase could
+    /// not be read.
+    #[error(
+        "the key file, or the file or variable with the passphrase, could not be read or written ({0}); check its path or name, and its permissions"
+    )]
     KeyFile(io::ErrorKind),
     /// The passphrase does not have 1 to 1,024 bytes.
     #[error("a passphrase has 1 to 1,024 bytes; choose another")]
     InvalidPassphrase,
+    /// A new passphrase has less than 15 characters, or, with the feature `strength`, is easy to guess.
+    #[error(
+        "a new passphrase needs at least 15 characters and must not be easy to guess; choose several unrelated words, or allow a weak one explicitly"
+    )]
+    WeakPassphrase,
     /// The device or service of a credential failed.
     #[error("the device or service of the credential failed: {0}")]
     Credential(CredentialFailure),

@@ -31,7 +31,7 @@ pub(crate) const CHAINS_MAX: usize = 8192;
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let kept_elsewhere = vault.checkpoint()?.to_string();
 /// assert!(kept_elsewhere.starts_with("chartlock checkpoint 1 "));
 /// let checkpoint: Checkpoint = kept_elsewhere.parse()?;

@@ -267,6 +267,9 @@ operations! {
     /// Journal pages were moved to an archive.
     48 ArchiveJournal "archive journal pages"
         [Governing, Administered, false, None, None, Archive]
+    /// A credential was tried, which changed nothing.
+    49 TryCredential "try a credential"
+        [Auditing, Administered, false, None, None, Verify]
 }
 
 impl Operation {

@@ -26,6 +26,6 @@ pub use crate::crypto::{Cost, SlotSecret};
 pub use crate::error::CredentialFailure;
 pub(crate) use credentials::remembered::Remembered;
 pub use credentials::{
-    Credential, KeyFile, KeyFileOptions, Labelled, Passphrase, SlotContext, SlotLabel,
+    Both, Credential, KeyFile, KeyFileOptions, Labelled, Passphrase, SlotContext, SlotLabel,
 };
 pub use slot::SlotInfo;

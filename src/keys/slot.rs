@@ -2,16 +2,16 @@
 //! credential.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use crate::crypto::{
     self, CipherSuite, Commitment, JournalKey, RootKey, Salt, SealingKey, VaultId, slot_key,
 };
 use crate::error::{Error, Result};
 use crate::format::codec::{take, take_slice};
+use crate::keys::credentials::both;
 use crate::keys::credentials::credential::{Credential, SlotContext};
 use crate::keys::credentials::label::SlotLabel;
-use crate::keys::credentials::passphrase;
+use crate::keys::credentials::stored_parameters::{checked_kind, with_name, without_name};
 use crate::keys::wrap::{Wrapped, open_key, seal_key};
 
 /// The maximum length of a slot's body, in bytes.
@@ -21,11 +21,6 @@ const TAIL: usize = 112;
 /// The bit of a slot's kind that marks an auditor slot, which opens only the journal. The other bits
 /// are the credential's kind.
 const JOURNAL_ONLY: u16 = 0x8000;
-/// The kinds of credentials that apps define, whose parameters begin with a name.
-const APP_KINDS: RangeInclusive<u16> = 0x7000..=0x7fff;
-/// The maximum length of the name of an app's credential, in bytes.
-const NAME_MAX: usize = 64;
-
 /// The description of a slot, for listing the slots of a vault.
 ///
 /// ```
@@ -111,10 +106,9 @@ impl Slot {
     ) -> Result<Self> {
         let (vault, suite) = vault;
         let credential_kind = checked_kind(credential)?;
-        let mut parameters = name_prefix(credential)?;
         let context = SlotContext::new(*vault, credential_kind, id, suite);
         let (own_parameters, secret) = credential.enrol(&context)?;
-        parameters.extend(own_parameters);
+        let parameters = with_name(credential, &own_parameters)?;
         if parameters.len() > BODY_MAX - TAIL {
             return Err(Error::InvalidCredential);
         }
@@ -196,15 +190,13 @@ impl Slot {
     /// name.
     fn own_parameters(&self, credential: &dyn Credential) -> Result<Option<&[u8]>> {
         let is_of_kind = self.kind & !JOURNAL_ONLY == checked_kind(credential)?;
-        let prefix = name_prefix(credential)?;
-        let own = self.parameters.strip_prefix(prefix.as_slice());
+        let own = without_name(credential, &self.parameters)?;
         Ok(own.filter(|_| is_of_kind))
     }
 
-    /// Returns the work that opening the slot with a passphrase takes, in KiB times passes; 0 for
-    /// other credentials.
+    /// Returns the work that the passphrases of the slot take, in KiB times passes; 0 without a passphrase.
     pub(super) fn work(&self) -> u64 {
-        passphrase::work(self.kind & !JOURNAL_ONLY, &self.parameters)
+        both::work(self.kind & !JOURNAL_ONLY, &self.parameters)
     }
 
     pub(super) fn is_journal_only(&self) -> bool {
@@ -249,29 +241,6 @@ impl Slot {
             label: None,
         }
     }
-}
-
-/// Returns the credential's kind. Refuses a kind with the high bit set, because this bit marks auditor
-/// slots.
-fn checked_kind(credential: &dyn Credential) -> Result<u16> {
-    let kind = credential.kind();
-    (kind & JOURNAL_ONLY == 0)
-        .then_some(kind)
-        .ok_or(Error::InvalidCredential)
-}
-
-/// Returns what precedes the parameters of a slot: for an app's kind, the length of the credential's name
-/// and the name.
-fn name_prefix(credential: &dyn Credential) -> Result<Vec<u8>> {
-    if !APP_KINDS.contains(&credential.kind()) {
-        return Ok(Vec::new());
-    }
-    let name = credential.name().as_bytes();
-    let is_name = (1..=NAME_MAX).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic);
-    let length = u8::try_from(name.len()).map_err(|_| Error::InvalidCredential)?;
-    is_name
-        .then(|| [&[length], name].concat())
-        .ok_or(Error::InvalidCredential)
 }
 
 impl fmt::Debug for Slot {

@@ -6,7 +6,7 @@ use serde::Serialize;
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("privacy.office")?, Purpose::PatientRequest);
 /// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let subject = Subject::patient("MRN-1042")?;
@@ -38,7 +38,7 @@ pub struct ErasureReport {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("records.office")?, Purpose::Operations);
 /// let id = RecordId::patient("MRN-1042", "Observation/of somebody else")?;
 /// session.put(&id, b"{}")?;
@@ -68,7 +68,7 @@ pub struct ExpungeReport {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// session.put(&RecordId::patient("MRN-1042", "CT/slice-1")?, &[0; 100_000])?;
 /// let report = vault.collect_garbage()?;

@@ -180,7 +180,7 @@ impl Precondition {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// # let id = RecordId::patient("MRN-1042", "Observation/bp")?;
 /// session.put(&id, b"{}")?;
@@ -249,7 +249,7 @@ impl fmt::Debug for RecordInfo {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// # let id = RecordId::patient("MRN-1042", "Observation/bp")?;
 /// session.put(&id, b"{}")?;

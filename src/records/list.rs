@@ -55,7 +55,7 @@ impl PrefixScan {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// for info in session.list(&Subject::patient("MRN-1042")?)? {
@@ -214,7 +214,7 @@ impl std::fmt::Debug for Records {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Operations);
 /// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let subjects = session.subjects()?.collect::<Result<Vec<_>, _>>()?;

@@ -35,8 +35,8 @@ impl Vault {
     ///
     /// ```
     /// # use chartlock::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-    /// let former = keys::Passphrase::new("battery staple");
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
+    /// let former = keys::Passphrase::new("what we remember this year");
     /// let slot = vault.add_auditor_slot(&former)?;
     /// let report = vault.rotate_journal_keys(&[], &[slot])?;
     /// assert_eq!(report.slots_dropped, 1);

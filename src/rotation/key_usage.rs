@@ -18,7 +18,7 @@ use crate::vault::progress::{Counter, Phase};
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let census = vault.key_usage()?;
 /// assert_eq!((census.masters[0].active, census.masters[0].objects), (true, 0));
 /// # Ok::<(), Error>(())
@@ -41,7 +41,7 @@ pub struct KeyCount {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let census = vault.key_usage()?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let report = vault.rotate_master_key()?;
 /// assert_eq!(report.master_keys_destroyed, 1);
 /// # Ok::<(), Error>(())
@@ -37,7 +37,7 @@ pub struct RotationReport {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let report = vault.reencrypt_subject(&Subject::patient("MRN-1042")?)?;
@@ -94,7 +94,7 @@ impl ReencryptionReport {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let report = vault.rotate_journal_keys(&[], &[])?;
 /// assert!(report.pages.is_some());
 /// # Ok::<(), Error>(())
@@ -120,7 +120,7 @@ pub struct JournalRotationReport {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let passphrase = keys::Passphrase::new("correct horse");
+/// # let passphrase = keys::Passphrase::new("correct horse battery staple");
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &passphrase)?;
 /// let report = vault.rotate_root_key(&[&passphrase], &[])?;
 /// assert_eq!(report.slots_kept, 1);

@@ -32,7 +32,7 @@ impl Session {
     ///
     /// ```
     /// # use chartlock::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
     /// # session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
     /// let office = vault.session(Actor::new("privacy.office")?, Purpose::Operations);
@@ -62,7 +62,7 @@ impl Session {
     ///
     /// ```
     /// # use chartlock::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// let office = vault.session(Actor::new("records.office")?, Purpose::PublicHealth);
     /// let patient = Subject::patient("MRN-1042")?;
     /// office.disclose(&patient, "Health department, 1 Main Street", "measles notification")?;

@@ -25,7 +25,7 @@ impl Session {
     ///
     /// ```
     /// # use chartlock::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
     /// let mut out = Vec::new(); // a file
     /// let report = session.archive("nightly, to tape 7", &mut out)?;
@@ -64,7 +64,7 @@ impl Session {
     /// # let scratch = tempfile::tempdir().unwrap();
     /// # let (directory, copy) = (scratch.path().join("clinic"), scratch.path().join("copy"));
     /// let storage = std::sync::Arc::new(FileStorage::open(directory)?);
-    /// let vault = Vault::create(storage.clone(), &keys::Passphrase::new("correct horse"))?;
+    /// let vault = Vault::create(storage.clone(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
     /// let report = session.backup("nightly, to the NAS", || storage.backup(&copy, |_, _| {}))?;
     /// assert!(report.objects > 0);

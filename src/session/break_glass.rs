@@ -35,7 +35,7 @@ impl Vault {
     /// let vault = VaultOptions::new()
     ///     .policy(RulePolicy::new([])?) // denies all
     ///     .on_security_event(|event: &SecurityEvent| eprintln!("{event}"))
-    ///     .create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    ///     .create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;
     ///
     /// let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);

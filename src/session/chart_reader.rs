@@ -18,7 +18,7 @@ use crate::session::handle::HandleGuard;
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// for record in session.get_all(&Subject::patient("MRN-1042")?)? {

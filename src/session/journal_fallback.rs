@@ -35,7 +35,7 @@ type HomeHeads = BTreeMap<WriterId, HomeHead>;
 /// ```
 /// # use chartlock::*;
 /// # use std::sync::Arc;
-/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
 /// let spool = Arc::new(MemoryStorage::new()); // a FileStorage on another disk
 /// let begun = officer.begin_journal_fallback("disk full, ticket 4711", Arc::clone(&spool));

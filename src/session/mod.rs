@@ -37,7 +37,7 @@ use crate::vault::Vault;
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;
 ///

@@ -40,7 +40,7 @@ use crate::vault::ROUNDS;
 /// ```
 /// # use chartlock::*;
 /// use std::io::{Read, Seek, SeekFrom};
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// # let id = RecordId::patient("MRN-1042", "ImagingStudy/ct/1")?;
 /// # session.put(&id, &[vec![0; 128], b"DICM".to_vec()].concat())?;

@@ -37,7 +37,7 @@ use crate::telemetry;
 /// ```
 /// # use chartlock::*;
 /// use std::io::Write;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// let id = RecordId::patient("MRN-1042", "ImagingStudy/ct/1")?;
 /// let mut writer = session.writer(&id).content_type("application/dicom").label("CT");

@@ -60,7 +60,7 @@ impl Session {
     ///
     /// ```
     /// # use chartlock::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// # let session = vault.session(Actor::new("legal")?, Purpose::Legal);
     /// # session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
     /// let subject = Subject::patient("MRN-1042")?;

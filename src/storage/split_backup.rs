@@ -23,7 +23,7 @@ impl SplitStorage<FileStorage, FileStorage> {
     /// # use std::sync::Arc;
     /// # let scratch = tempfile::tempdir().unwrap();
     /// # let at = |name: &str| scratch.path().join(name);
-    /// # let credential = keys::Passphrase::new("correct horse");
+    /// # let credential = keys::Passphrase::new("correct horse battery staple");
     /// let open = |keys: &str, data: &str| {
     ///     let (keys, data) = (FileStorage::open(at(keys))?, FileStorage::open(at(data))?);
     ///     Ok::<_, Error>(Arc::new(SplitStorage::new(keys, data)))

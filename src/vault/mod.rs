@@ -111,12 +111,40 @@ impl Vault {
     ///
     /// # Errors
     /// - [`Error::NoVault`] when the storage contains no header.
-    /// - [`Error::WrongKey`] when the credential opens no slot.
+    /// - [`Error::WrongKey`] when the credential opens no slot, and [`Error::NoSlotOfKind`] when the vault has
+    ///   no slot of its kind.
     /// - [`Error::HeaderDamaged`] when a slot opens but the keyring does not.
     /// - [`Error::Malformed`] and [`Error::Unsupported`] when this release cannot read the header.
     /// - Errors of the credential and of the storage.
     pub fn open(storage: impl Storage + 'static, credential: &dyn Credential) -> Result<Self> {
         VaultOptions::new().open(storage, credential)
+    }
+
+    /// Opens a vault with the first of several credentials that opens it, tried in their order.
+    ///
+    /// A credential whose device or service fails does not keep the next one from being tried. Each failing
+    /// service can take its time limit once.
+    ///
+    /// ```
+    /// # use chartlock::{*, keys::{KeyFile, Passphrase}};
+    /// # use std::sync::Arc;
+    /// # let storage = Arc::new(MemoryStorage::new());
+    /// let passphrase = Passphrase::new("correct horse battery staple");
+    /// drop(Vault::create(Arc::clone(&storage), &passphrase)?);
+    /// let lost = KeyFile::random()?;
+    /// let vault = Vault::open_any(storage, &[&lost, &passphrase])?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The errors of [`Vault::open`]. If no credential opens the vault: the first failure of a credential or
+    /// of the header, else [`Error::WrongKey`] if the vault has a slot of one of their kinds, else
+    /// [`Error::NoSlotOfKind`], also for an empty list.
+    pub fn open_any(
+        storage: impl Storage + 'static,
+        credentials: &[&dyn Credential],
+    ) -> Result<Self> {
+        VaultOptions::new().open_any(storage, credentials)
     }
 
     /// Opens a vault read-only when its header is older than its data
@@ -154,7 +182,7 @@ impl Vault {
     ///
     /// ```
     /// # use chartlock::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// vault.close()?; // dropping the vault would discard a failure
     /// # Ok::<(), Error>(())
     /// ```
@@ -188,7 +216,7 @@ impl Vault {
     /// ```
     /// # use chartlock::*;
     /// # use chartlock::access::RulePolicy;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// vault.set_policy(RulePolicy::new([])?); // denies all
     /// # Ok::<(), Error>(())
     /// ```
@@ -201,7 +229,7 @@ impl Vault {
     /// ```
     /// # use chartlock::*;
     /// # use chartlock::progress::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// let report = vault
     ///     .with_progress(|update: ProgressUpdate| eprintln!("{:?}: {}", update.phase, update.done))
     ///     .rotate_master_key()?;
@@ -233,7 +261,7 @@ impl Vault {
     /// ```
     /// # use chartlock::*;
     /// # use chartlock::progress::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// let token = CancelToken::new();
     /// let until_two = vault.with_cancel(&token); // another thread calls `token.cancel()`
     /// match until_two.reencrypt() {

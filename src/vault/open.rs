@@ -46,7 +46,20 @@ impl VaultOptions {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<Vault> {
-        open(Arc::new(storage), credential, self, OpenMode::Writable)
+        open(Arc::new(storage), &[credential], self, OpenMode::Writable)
+    }
+
+    /// Opens a vault with the first of several credentials that opens it, with these options; see
+    /// [`Vault::open_any`].
+    ///
+    /// # Errors
+    /// Returns the errors of [`Vault::open_any`].
+    pub fn open_any(
+        self,
+        storage: impl Storage + 'static,
+        credentials: &[&dyn Credential],
+    ) -> Result<Vault> {
+        open(Arc::new(storage), credentials, self, OpenMode::Writable)
     }
 
     /// Opens a vault read-only with these options: for reports, for a copy, and for storage that
@@ -61,7 +74,7 @@ impl VaultOptions {
     /// ```
     /// # use chartlock::*;
     /// # use std::sync::Arc;
-    /// # let credential = keys::Passphrase::new("correct horse");
+    /// # let credential = keys::Passphrase::new("correct horse battery staple");
     /// # let storage = Arc::new(MemoryStorage::new());
     /// # let vault = Vault::create(Arc::clone(&storage), &credential)?;
     /// # let id = RecordId::patient("MRN-1042", "Observation/bp")?;
@@ -89,7 +102,7 @@ impl VaultOptions {
     ) -> Result<Vault> {
         let storage = ReadOnlyStorage::new(Arc::new(storage));
         let mode = OpenMode::ReadOnly(Arc::new(spool));
-        open(Arc::new(storage), credential, self, mode)
+        open(Arc::new(storage), &[credential], self, mode)
     }
 
     /// Opens a vault with a rolled-back header, read-only, with these options; see
@@ -102,7 +115,7 @@ impl VaultOptions {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<Vault> {
-        open(Arc::new(storage), credential, self, OpenMode::RolledBack)
+        open(Arc::new(storage), &[credential], self, OpenMode::RolledBack)
     }
 }
 
@@ -168,19 +181,19 @@ fn create(
 
 fn open(
     storage: Arc<dyn Storage>,
-    credential: &dyn Credential,
+    credentials: &[&dyn Credential],
     options: VaultOptions,
     mode: OpenMode,
 ) -> Result<Vault> {
     let storage = observed(storage);
     telemetry::verb(Operation::Open.name(), || {
-        open_observed(storage, credential, options, mode)
+        open_observed(storage, credentials, options, mode)
     })
 }
 
 fn open_observed(
     storage: Arc<dyn Storage>,
-    credential: &dyn Credential,
+    credentials: &[&dyn Credential],
     options: VaultOptions,
     mode: OpenMode,
 ) -> Result<Vault> {
@@ -192,7 +205,7 @@ fn open_observed(
         .ok_or(Error::NoVault)?;
     let header = Header::parse(&stored.value)?;
     let unlocked = header
-        .unlock(credential)
+        .unlock_any(credentials)
         .inspect_err(telemetry::refused_credential)?;
     let header = OpenHeader {
         header,

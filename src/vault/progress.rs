@@ -103,7 +103,7 @@ impl<F: Fn(ProgressUpdate) + Send + Sync> ProgressListener for F {
 /// ```
 /// # use chartlock::*;
 /// # use chartlock::progress::CancelToken;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let token = CancelToken::new();
 /// token.cancel(); // for example, when the process receives a signal
 /// let stopped = vault.with_cancel(&token).verify(None);

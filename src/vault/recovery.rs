@@ -24,7 +24,7 @@ use crate::vault::kit_check::{OpenKit, has_opened, stored_header};
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let kit = vault.recovery_kit()?;
 /// let kept_elsewhere: Vec<u8> = kit.as_bytes().to_vec();
 /// assert_eq!(RecoveryKit::from_bytes(&kept_elsewhere)?, kit);
@@ -124,7 +124,7 @@ impl RecoveryKit {
     /// # use std::sync::Arc;
     /// # use chartlock::{*, keys::Passphrase, storage::{Expect, MemoryStorage, Storage, Transaction}};
     /// # let storage = Arc::new(MemoryStorage::new());
-    /// # let passphrase = Passphrase::new("correct horse");
+    /// # let passphrase = Passphrase::new("correct horse battery staple");
     /// # let vault = Vault::create(Arc::clone(&storage), &passphrase)?;
     /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
     /// # session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
@@ -194,7 +194,7 @@ impl fmt::Debug for RecoveryKit {
 /// # use std::sync::Arc;
 /// # use chartlock::{*, keys::Passphrase, storage::{MemoryStorage, Storage, Transaction}};
 /// # let storage = Arc::new(MemoryStorage::new());
-/// # let passphrase = Passphrase::new("correct horse");
+/// # let passphrase = Passphrase::new("correct horse battery staple");
 /// # let kit = Vault::create(Arc::clone(&storage), &passphrase)?.recovery_kit()?;
 /// # storage.commit(&[Transaction::new().delete(b"v")]);
 /// let report = kit.restore_anyway(Arc::clone(&storage), &passphrase)?;

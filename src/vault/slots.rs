@@ -1,6 +1,6 @@
 //! Operations on the slots of a vault: add, replace, remove and list.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::journal::{AccessOutcome, Act, Operation, Target};
 use crate::keys::header::Header;
 use crate::keys::{Credential, Remembered, SlotInfo};
@@ -20,6 +20,60 @@ impl Vault {
             let header = self.reload_header()?;
             header.keyring.with_slot_names(header.header.slots())
         })
+    }
+
+    /// Returns the slot that `credential` would open, without opening anything: a drill for credentials that
+    /// are needed only in an emergency, such as recovery shares or a key file in a safe.
+    ///
+    /// Reads the stored header, changes nothing, and leaves an entry in the journal with the slot or the
+    /// failure. Slots that open the vault are tried before those of auditors, which open only the journal:
+    /// see [`SlotInfo::journal_only`].
+    ///
+    /// ```
+    /// # use chartlock::{*, keys::Passphrase};
+    /// # let vault = Vault::create(MemoryStorage::new(), &Passphrase::new("correct horse battery staple"))?;
+    /// let spare = Passphrase::new("what we remember this year");
+    /// let id = vault.add_slot(&spare)?;
+    /// assert_eq!(vault.try_credential(&spare)?.id, id);
+    /// let misspelt = Passphrase::new("what we remembered this year");
+    /// assert_eq!(vault.try_credential(&misspelt), Err(Error::WrongKey));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`](crate::Error::WrongKey) and
+    /// [`Error::NoSlotOfKind`](crate::Error::NoSlotOfKind) when it would open no slot, errors of the
+    /// credential and of the storage, and [`Error::Locked`](crate::Error::Locked).
+    pub fn try_credential(&self, credential: &dyn Credential) -> Result<SlotInfo> {
+        let act = self.system_act(Operation::TryCredential);
+        telemetry::verb(act.operation.name(), || match self.slot_of(credential) {
+            Ok(slot) => {
+                self.journal_before_release(&act, slot_target(&slot), AccessOutcome::Done)?;
+                Ok(slot)
+            }
+            Err(error) => {
+                self.journal_deferred(&act, Target::Vault, AccessOutcome::of(&error));
+                Err(error)
+            }
+        })
+    }
+
+    fn slot_of(&self, credential: &dyn Credential) -> Result<SlotInfo> {
+        let open = self.reload_header()?;
+        let credential = Remembered::new(credential);
+        let vault_slot = open
+            .header
+            .unlock(&credential)
+            .map(|unlocked| unlocked.slot);
+        let id = vault_slot.or_else(|error| {
+            let auditor_slot = open.header.unlock_journal(&credential);
+            auditor_slot
+                .map(|(_, id)| id)
+                .map_err(|other| error.or_more_telling(other))
+        })?;
+        let slots = open.keyring.with_slot_names(open.header.slots())?;
+        let slot = slots.into_iter().find(|slot| slot.id == id);
+        slot.ok_or(Error::NoSuchSlot)
     }
 
     /// Adds a slot, so that `credential` also opens the vault. Returns the id of the slot.
@@ -46,8 +100,8 @@ impl Vault {
     /// # use chartlock::*;
     /// # use std::sync::Arc;
     /// # let storage = Arc::new(storage::MemoryStorage::new());
-    /// # let vault = Vault::create(Arc::clone(&storage), &keys::Passphrase::new("correct horse"))?;
-    /// let auditor = keys::Passphrase::new("battery staple");
+    /// # let vault = Vault::create(Arc::clone(&storage), &keys::Passphrase::new("correct horse battery staple"))?;
+    /// let auditor = keys::Passphrase::new("what we remember this year");
     /// let slot = vault.add_auditor_slot(&auditor)?;
     /// assert!(vault.slots()?.iter().any(|info| info.id == slot && info.journal_only));
     /// # let storage = Arc::clone(&storage);

@@ -40,7 +40,7 @@ const ENTRIES_PER_PAGE: usize = 2048;
 ///
 /// ```
 /// # use chartlock::{*, access::Reason};
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
 /// let plan = session.plan_restore(None, None)?;
 /// let report = session.accept_restore(&plan, Reason::new("disk failure on ward 3")?)?;

@@ -25,7 +25,7 @@ use crate::verify::restore_plan::PageProof;
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
 /// let plan = session.plan_restore(None, None)?;
 /// assert_eq!(plan.header.later_generation, None);

@@ -13,7 +13,7 @@ use crate::verify::Verification;
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// assert_eq!(vault.verify(None)?.storage.structure_faults, 0);
 /// # Ok::<(), Error>(())
 /// ```

@@ -23,7 +23,7 @@ const PAGES_AT_ONCE: usize = 64;
 ///
 /// ```
 /// # use chartlock::{*, access::Reason};
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let later = storage::MemoryStorage::new();
 /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
 /// let report = session.bring_journal_back(&later, None, Reason::new("disk failure on ward 3")?)?;

@@ -54,7 +54,7 @@ pub enum JournalFault {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let report = vault.verify(None)?;
 /// for found in &report.journal {
 ///     println!("{:?} from page {}", found.fault, found.page);

@@ -29,7 +29,7 @@ use crate::vault::page_keys::read_closed_pages;
 /// ```
 /// # use std::sync::Arc;
 /// # use chartlock::{*, keys::Passphrase, access::Reason, verify::LaterHeader};
-/// # let passphrase = Passphrase::new("correct horse");
+/// # let passphrase = Passphrase::new("correct horse battery staple");
 /// # let old_disk = Arc::new(MemoryStorage::new());
 /// # let vault = Vault::create(Arc::clone(&old_disk), &passphrase)?;
 /// let later = LaterHeader::read(&old_disk, &passphrase)?;

@@ -88,7 +88,7 @@ const FACTS_AT_ONCE: u64 = 250_000;
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let mut verification = vault.verification().with_content();
 /// while verification.step()? {
 ///     println!("{}", verification.position()); // to continue from later

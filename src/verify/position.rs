@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// ```
 /// # use chartlock::*;
 /// # use chartlock::verify::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let mut verification = vault.verification();
 /// verification.step()?;
 /// let kept = verification.position().to_string();

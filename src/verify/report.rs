@@ -52,7 +52,7 @@ pub enum FindingKind {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let report = vault.verify(None)?;
 /// for found in &report.records {
 ///     println!("{:?} {:?}", found.kind, found.id().map(|id| id.name().to_owned()));
@@ -105,7 +105,7 @@ impl fmt::Debug for RecordFinding {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let report = vault.verify(None)?;
 /// for found in &report.entries {
 ///     println!("{:?}, expected sequence {:?}", found.kind, found.sequence);
@@ -142,7 +142,7 @@ impl fmt::Debug for EntryFinding {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let report = vault.verify(None)?;
 /// for found in &report.header {
 ///     println!("{:?}, expected generation {:?}", found.kind, found.generation);
@@ -165,7 +165,7 @@ pub struct HeaderFinding {
 /// ```
 /// # use chartlock::*;
 /// # use chartlock::verify::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let checkpoint = vault.checkpoint()?;
 /// let report = vault.verify(Some(&checkpoint))?;
 /// assert_eq!(report.checkpoint, Some(CheckpointState::Intact));
@@ -191,7 +191,7 @@ pub enum CheckpointState {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
 /// let plan = session.plan_restore(None, None)?;
 /// session.accept_restore(&plan, access::Reason::new("disk failure on ward 3")?)?;
@@ -220,7 +220,7 @@ impl fmt::Debug for AcceptedRestore {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// assert_eq!(vault.verify(None)?.counts.subjects, 0);
 /// # Ok::<(), Error>(())
 /// ```
@@ -251,7 +251,7 @@ pub struct Counts {
 ///
 /// ```
 /// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let report = vault.verify(None)?;

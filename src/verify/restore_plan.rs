@@ -112,7 +112,7 @@ pub struct RestoreItem {
 ///
 /// ```
 /// # use chartlock::{*, access::Reason};
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
 /// let plan = session.plan_restore(None, None)?;
 /// assert!(plan.findings.is_clean() && plan.items.is_empty());

@@ -47,7 +47,7 @@ impl JournalStage {
         let (value, root) = Header::create(CipherSuite::default(), &keyring, &Fixed(1)).unwrap();
         let mut header = Header::parse(&value).unwrap();
         let key = &keyring.active_journal_key().key;
-        header.add_auditor_slot(key, &Fixed(2)).unwrap();
+        header.add_auditor_slot(key, &Fixed(2), None).unwrap();
         let value = header.sealed_with(&root, &keyring, 2).unwrap();
         let put = Transaction::new().put(b"v", &value[..], Expect::Absent);
         assert!(storage.commit(&[put])[0].is_ok());

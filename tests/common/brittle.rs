@@ -1,7 +1,7 @@
 //! Credential whose key service fails, for tests of unlocking.
 
 use chartlock::Error;
-use chartlock::keys::{Credential, SlotContext, SlotSecret};
+use chartlock::keys::{Credential, CredentialFailure, SlotContext, SlotSecret};
 
 use super::credential::Fixed;
 
@@ -11,15 +11,19 @@ use super::credential::Fixed;
 pub(crate) struct Brittle(pub(crate) u8, pub(crate) Error);
 
 impl Brittle {
-    /// Returns a credential whose key service cannot be reached.
+    /// Returns a credential whose key service fails.
     pub(crate) const fn unavailable(number: u8) -> Self {
-        Self(number, Error::CredentialUnavailable)
+        Self(number, Error::Credential(CredentialFailure::Other))
     }
 }
 
 impl Credential for Brittle {
     fn kind(&self) -> u16 {
         Fixed(self.0).kind()
+    }
+
+    fn name(&self) -> &str {
+        "test"
     }
 
     fn enrol(&self, at: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {

@@ -13,6 +13,10 @@ impl Credential for Fixed {
         0x7001
     }
 
+    fn name(&self) -> &str {
+        "test"
+    }
+
     fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
         Ok((vec![self.0; 3], SlotSecret::from_bytes(&[self.0; 32])))
     }

@@ -9,7 +9,7 @@ pub(crate) const LEAST: Cost = Cost {
     lanes: 1,
 };
 
-/// Returns a passphrase credential with the lowest cost.
+/// Returns a passphrase credential with the lowest cost, which may be weak.
 pub(crate) fn passphrase(words: impl Into<Vec<u8>>) -> Passphrase {
-    Passphrase::new(words).with_cost(LEAST)
+    Passphrase::new(words).with_cost(LEAST).allow_weak()
 }

@@ -10,6 +10,8 @@
 
 mod aws_kms;
 mod both;
+#[path = "../common/mod.rs"]
+mod common;
 mod pkcs11;
 mod shares;
 mod transit;

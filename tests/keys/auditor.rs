@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use chartlock::Error;
 use chartlock::internals::crypto::JournalKey;
 use chartlock::internals::keys::Header;
-use chartlock::keys::{Credential, SlotContext, SlotInfo, SlotSecret};
+use chartlock::keys::{Credential, CredentialFailure, SlotContext, SlotInfo, SlotSecret};
 
 use crate::fixtures::*;
 use crate::mirror::split_header;
@@ -14,9 +14,9 @@ use crate::mirror::split_header;
 fn audited() -> (Vault, [u16; 3]) {
     let mut vault = vault(SUITES[0]);
     (vault.header)
-        .add_auditor_slot(journal(&vault.keyring), &Fixed(2))
+        .add_auditor_slot(journal(&vault.keyring), &Fixed(2), None)
         .unwrap();
-    vault.header.add_slot(&vault.root, &Fixed(3)).unwrap();
+    vault.header.add_slot(&vault.root, &Fixed(3), None).unwrap();
     vault.store();
     let ids = ids(&vault.header).try_into().unwrap();
     (vault, ids)
@@ -44,7 +44,7 @@ fn auditor_slot_opens_journal_key_only() {
         let mut vault = vault(suite);
         let journal_key = *journal(&vault.keyring).expose();
         let slot = (vault.header)
-            .add_auditor_slot(journal(&vault.keyring), &Fixed(2))
+            .add_auditor_slot(journal(&vault.keyring), &Fixed(2), None)
             .unwrap();
         vault.store();
         assert_eq!(
@@ -75,7 +75,7 @@ fn slot_list_marks_auditor_slots() {
 fn credential_with_vault_and_auditor_slots_opens_both() {
     let (mut vault, [first, ..]) = audited();
     let both = (vault.header)
-        .add_auditor_slot(journal(&vault.keyring), &Fixed(1))
+        .add_auditor_slot(journal(&vault.keyring), &Fixed(1), None)
         .unwrap();
     vault.store();
     assert_eq!(vault.header.unlock(&Fixed(1)).unwrap().slot, first);
@@ -104,7 +104,7 @@ fn slot_with_flipped_auditor_bit_is_refused() {
 fn damaged_auditor_slot_does_not_block_later_slot() {
     let (mut vault, [_, damaged, _]) = audited();
     let good = (vault.header)
-        .add_auditor_slot(journal(&vault.keyring), &Fixed(2))
+        .add_auditor_slot(journal(&vault.keyring), &Fixed(2), None)
         .unwrap();
     vault.store();
     let journal_key = *journal(&vault.keyring).expose();
@@ -129,9 +129,9 @@ fn damaged_auditor_slot_does_not_block_later_slot() {
 fn unavailable_auditor_slot_does_not_block_later_slot() {
     let (mut vault, _) = audited();
     let down = journal_of(&vault.header, &Brittle::unavailable(4));
-    assert_eq!(down, Err(Error::CredentialUnavailable));
+    assert_eq!(down, Err(Error::Credential(CredentialFailure::Other)));
     let slot = (vault.header)
-        .add_auditor_slot(journal(&vault.keyring), &Brittle::unavailable(4))
+        .add_auditor_slot(journal(&vault.keyring), &Brittle::unavailable(4), None)
         .unwrap();
     vault.store();
     assert_eq!(
@@ -149,6 +149,10 @@ struct RecordingCredential(Mutex<Vec<(u16, u16)>>);
 impl Credential for RecordingCredential {
     fn kind(&self) -> u16 {
         0x7001
+    }
+
+    fn name(&self) -> &str {
+        "test"
     }
 
     fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
@@ -194,7 +198,7 @@ impl Credential for HighBitKind {
 #[test]
 fn credential_kind_with_high_bit_is_refused() {
     let (mut vault, [first, ..]) = audited();
-    let refused = Error::CredentialUnavailable;
+    let refused = Error::InvalidCredential;
     let key = journal(&vault.keyring);
     let created = Header::create(SUITES[0], &vault.keyring, &HighBitKind);
     assert_eq!(created.unwrap_err(), refused);
@@ -205,10 +209,10 @@ fn credential_kind_with_high_bit_is_refused() {
     );
     let header = &mut vault.header;
     assert_eq!(
-        header.add_slot(&vault.root, &HighBitKind),
+        header.add_slot(&vault.root, &HighBitKind, None),
         Err(refused.clone())
     );
-    let added = header.add_auditor_slot(key, &HighBitKind);
+    let added = header.add_auditor_slot(key, &HighBitKind, None);
     assert_eq!(added, Err(refused.clone()));
     let replaced = header.replace_slot(&vault.root, first, &HighBitKind);
     assert_eq!(replaced, Err(refused.clone()));
@@ -238,12 +242,12 @@ fn auditor_slots_count_toward_limit_of_16_slots() {
     let (mut vault, _) = audited();
     for n in 4..=16 {
         let key = journal(&vault.keyring);
-        vault.header.add_auditor_slot(key, &Fixed(n)).unwrap();
+        vault.header.add_auditor_slot(key, &Fixed(n), None).unwrap();
     }
     let key = journal(&vault.keyring);
-    let full = vault.header.add_auditor_slot(key, &Fixed(17));
+    let full = vault.header.add_auditor_slot(key, &Fixed(17), None);
     assert_eq!(full, Err(Error::TooManySlots));
-    let full = vault.header.add_slot(&vault.root, &Fixed(17));
+    let full = vault.header.add_slot(&vault.root, &Fixed(17), None);
     assert_eq!(full, Err(Error::TooManySlots));
 }
 
@@ -298,7 +302,7 @@ fn auditor_slot_opens_all_former_journal_keys() {
         let mut keys = vec![*journal(&vault.keyring).expose()];
         let mut numbers = vec![vault.keyring.active_journal_key().number];
         (vault.header)
-            .add_auditor_slot(journal(&vault.keyring), &Fixed(2))
+            .add_auditor_slot(journal(&vault.keyring), &Fixed(2), None)
             .unwrap();
         vault.store();
         for _ in 0..5 {

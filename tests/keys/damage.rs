@@ -9,8 +9,8 @@ use crate::fixtures::*;
 /// Creates a vault with two `Fixed` slots and one `Unknown` slot.
 fn header() -> Vault {
     let mut vault = vault(SUITES[0]);
-    vault.header.add_slot(&vault.root, &Unknown).unwrap();
-    vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
+    vault.header.add_slot(&vault.root, &Unknown, None).unwrap();
+    vault.header.add_slot(&vault.root, &Fixed(2), None).unwrap();
     vault.store();
     vault
 }
@@ -101,7 +101,7 @@ fn header_with_out_of_bounds_fields_is_refused_by_parser() {
 fn header_with_17_slots_is_malformed() {
     let mut vault = vault(SUITES[0]);
     for n in 2..=16 {
-        vault.header.add_slot(&vault.root, &Fixed(n)).unwrap();
+        vault.header.add_slot(&vault.root, &Fixed(n), None).unwrap();
     }
     vault.store();
     let (frame, ring) = crate::mirror::split_header(&vault.value);

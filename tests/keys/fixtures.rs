@@ -21,6 +21,10 @@ impl Credential for Unknown {
         0x7fff
     }
 
+    fn name(&self) -> &str {
+        "test"
+    }
+
     fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
         Ok(((0..=255).collect(), SlotSecret::random()?))
     }
@@ -37,6 +41,10 @@ pub struct Asking(pub mpsc::Sender<SlotContext>);
 impl Credential for Asking {
     fn kind(&self) -> u16 {
         0x7002
+    }
+
+    fn name(&self) -> &str {
+        "test"
     }
 
     fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {

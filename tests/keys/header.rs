@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use chartlock::Error;
 use chartlock::internals::crypto::RootKey;
 use chartlock::internals::keys::{Header, Keyring};
-use chartlock::keys::{Cost, Credential, Passphrase, SlotContext, SlotSecret};
+use chartlock::keys::{Cost, Credential, CredentialFailure, Passphrase, SlotContext, SlotSecret};
 
 use crate::fixtures::*;
 use crate::mirror::split_header;
@@ -62,7 +62,7 @@ fn each_sealing_of_header_uses_fresh_salts() {
 fn slot_changes_keep_root_key() {
     let mut vault = vault(SUITES[0]);
     let first = vault.header.slots()[0].id;
-    let second = vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
+    let second = vault.header.add_slot(&vault.root, &Fixed(2), None).unwrap();
     vault.store();
     assert_eq!(vault.header.generation(), 2);
     assert_eq!(vault.header.unlock(&Fixed(1)).unwrap().slot, first);
@@ -108,9 +108,9 @@ fn slot_rewritten_with_same_secret_has_fresh_salt_and_ciphertext() {
 fn header_accepts_at_most_16_slots() {
     let mut vault = vault(SUITES[0]);
     for n in 2..=16 {
-        vault.header.add_slot(&vault.root, &Fixed(n)).unwrap();
+        vault.header.add_slot(&vault.root, &Fixed(n), None).unwrap();
     }
-    let full = vault.header.add_slot(&vault.root, &Fixed(17));
+    let full = vault.header.add_slot(&vault.root, &Fixed(17), None);
     assert_eq!(full, Err(Error::TooManySlots));
     vault.store();
     for n in 1..=16 {
@@ -123,7 +123,7 @@ fn header_accepts_at_most_16_slots() {
 fn slot_change_keeps_other_slots_byte_for_byte() {
     let mut vault = vault(SUITES[1]);
     let first = vault.header.slots()[0].id;
-    let unknown = vault.header.add_slot(&vault.root, &Unknown).unwrap();
+    let unknown = vault.header.add_slot(&vault.root, &Unknown, None).unwrap();
     vault.store();
     // The slot has a head of 8 bytes, 256 bytes of parameters, and a tail of 112 bytes.
     let slot = |value: &[u8], unknown_first: bool| {
@@ -138,7 +138,7 @@ fn slot_change_keeps_other_slots_byte_for_byte() {
     vault.keyring.add_master(NOW).unwrap();
     vault.store();
     assert_eq!(slot(&vault.value, false), before);
-    vault.header.add_slot(&vault.root, &Fixed(3)).unwrap();
+    vault.header.add_slot(&vault.root, &Fixed(3), None).unwrap();
     vault.header.remove_slot(first).unwrap();
     vault.store();
     assert_eq!(slot(&vault.value, true), before);
@@ -149,13 +149,13 @@ fn slot_change_keeps_other_slots_byte_for_byte() {
 fn stale_slot_does_not_block_later_slot() {
     let mut vault = vault(SUITES[0]);
     let stale = RootKey::random().unwrap();
-    vault.header.add_slot(&stale, &Fixed(2)).unwrap();
+    vault.header.add_slot(&stale, &Fixed(2), None).unwrap();
     vault.store();
     assert_eq!(
         vault.header.unlock(&Fixed(2)).unwrap_err(),
         Error::HeaderDamaged
     );
-    let good = vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
+    let good = vault.header.add_slot(&vault.root, &Fixed(2), None).unwrap();
     vault.store();
     assert_eq!(vault.header.unlock(&Fixed(2)).unwrap().slot, good);
 }
@@ -164,10 +164,10 @@ fn stale_slot_does_not_block_later_slot() {
 fn unavailable_slot_does_not_block_later_slot() {
     let mut vault = vault(SUITES[0]);
     let refused = vault.header.unlock(&Brittle::unavailable(2)).unwrap_err();
-    assert_eq!(refused, Error::CredentialUnavailable);
+    assert_eq!(refused, Error::Credential(CredentialFailure::Other));
     let slot = vault
         .header
-        .add_slot(&vault.root, &Brittle::unavailable(2))
+        .add_slot(&vault.root, &Brittle::unavailable(2), None)
         .unwrap();
     vault.store();
     assert_eq!(
@@ -196,8 +196,8 @@ fn header_opened_with_former_root_key_returns_root_key_changed() {
 /// Creates a vault with slots for `Fixed(1)`, `Fixed(2)` and `Unknown`.
 fn three_slots() -> (Vault, [u16; 3]) {
     let mut vault = vault(SUITES[0]);
-    vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
-    vault.header.add_slot(&vault.root, &Unknown).unwrap();
+    vault.header.add_slot(&vault.root, &Fixed(2), None).unwrap();
+    vault.header.add_slot(&vault.root, &Unknown, None).unwrap();
     vault.store();
     let ids: Vec<u16> = vault.header.slots().iter().map(|slot| slot.id).collect();
     (vault, ids.try_into().unwrap())
@@ -271,7 +271,7 @@ fn root_rotation_refuses_to_lose_unlisted_slots() {
     assert_eq!(refused(&[&Fixed(1), &Fixed(3)], &drop), Error::WrongKey);
     // The key service is unavailable for the only slot that this credential could open.
     let down = refused(&[&Fixed(1), &Brittle::unavailable(9)], &[unknown]);
-    assert_eq!(down, Error::CredentialUnavailable);
+    assert_eq!(down, Error::Credential(CredentialFailure::Other));
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn root_rotation_succeeds_if_credential_fails_on_another_slot() {
 fn root_rotation_refuses_stale_slot_unless_dropped() {
     let mut vault = vault(SUITES[0]);
     let stale = RootKey::random().unwrap();
-    let stale = vault.header.add_slot(&stale, &Fixed(2)).unwrap();
+    let stale = vault.header.add_slot(&stale, &Fixed(2), None).unwrap();
     vault.store();
     let keep: [&dyn Credential; 2] = [&Fixed(1), &Fixed(2)];
     let refused = vault
@@ -316,6 +316,10 @@ fn oversized_slot_parameters_are_refused() {
         fn kind(&self) -> u16 {
             0x7002
         }
+
+        fn name(&self) -> &str {
+            "test"
+        }
         fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
             Ok((vec![0; self.0], SlotSecret::from_bytes(&[5; 32])))
         }
@@ -324,11 +328,11 @@ fn oversized_slot_parameters_are_refused() {
         }
     }
     let keyring = Keyring::new(NOW).unwrap();
-    let (value, _) = Header::create(SUITES[0], &keyring, &LongParameters(3984)).unwrap();
+    let (value, _) = Header::create(SUITES[0], &keyring, &LongParameters(3979)).unwrap();
     let header = Header::parse(&value).unwrap();
     header.unlock(&LongParameters(0)).unwrap();
-    let error = Header::create(SUITES[0], &keyring, &LongParameters(3985)).unwrap_err();
-    assert_eq!(error, Error::CredentialUnavailable);
+    let error = Header::create(SUITES[0], &keyring, &LongParameters(3980)).unwrap_err();
+    assert_eq!(error, Error::InvalidCredential);
 }
 
 #[test]
@@ -399,7 +403,7 @@ fn with_planted_slots(count: u8) -> (Header, RootKey) {
         passes: 1,
         lanes: 1,
     };
-    let passphrase = Passphrase::new("correct horse").with_cost(cost);
+    let passphrase = Passphrase::new("correct horse battery staple").with_cost(cost);
     let keyring = Keyring::new(NOW).unwrap();
     let (mut value, root) = Header::create(SUITES[0], &keyring, &passphrase).unwrap();
     let mut slot = value[FIXED..FIXED + SLOT].to_vec();
@@ -431,8 +435,11 @@ fn slot_beyond_the_bounded_work_is_refused() {
     };
     let cheap = Passphrase::new("staple").with_cost(cost);
     let (mut header, root) = with_planted_slots(4);
-    assert_eq!(header.add_slot(&root, &cheap), Err(Error::TooManySlots));
-    header.add_slot(&root, &Fixed(2)).unwrap();
+    assert_eq!(
+        header.add_slot(&root, &cheap, None),
+        Err(Error::TooManySlots)
+    );
+    header.add_slot(&root, &Fixed(2), None).unwrap();
     let (mut header, root) = with_planted_slots(3);
-    header.add_slot(&root, &cheap).unwrap();
+    header.add_slot(&root, &cheap, None).unwrap();
 }

@@ -112,7 +112,7 @@ fn planted_passphrase_cost_is_rejected_before_derivation() {
     let keyring = Keyring::new(NOW).unwrap();
     let (planted, root) = Header::create(SUITES[0], &keyring, &passphrase("staple")).unwrap();
     let mut header = Header::parse(&planted).unwrap();
-    let second = header.add_slot(&root, &passphrase("staple")).unwrap();
+    let second = header.add_slot(&root, &passphrase("staple"), None).unwrap();
     let value = header.sealed_with(&root, &keyring, 2).unwrap();
     let gib = 1024 * 1024;
     for (memory, passes, lanes) in [

@@ -1,6 +1,7 @@
 //! Recovery kits: a kit restores a lost header, and never replaces an intact or newer header.
 
 use chartlock::internals::journal::Target;
+use chartlock::keys::CredentialFailure;
 use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::{Error, Operation, RecoveryKit, Vault};
 
@@ -359,7 +360,10 @@ fn kit_with_unavailable_credential_is_not_restored(stage: &Stage) {
     vault.add_slot(&Fixed(2)).unwrap();
     vault.rotate_root_key(&[&Fixed(2)], &[first.id]).unwrap();
     let before = raw::objects(&stage.storage);
-    for error in [Error::CredentialUnavailable, Error::Stretching] {
+    for error in [
+        Error::Credential(CredentialFailure::Unreachable),
+        Error::Stretching,
+    ] {
         let restored = kit.restore(stage.shared(), &Brittle(1, error.clone()));
         assert_eq!(restored, Err(error));
     }

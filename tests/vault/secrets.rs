@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use chartlock::internals::crypto::{NameKey, patient_tag};
 use chartlock::internals::keys::open_entry;
-use chartlock::keys::{Credential, KeyFile, SlotContext, SlotSecret};
+use chartlock::keys::{Credential, CredentialFailure, KeyFile, SlotContext, SlotSecret};
 use chartlock::storage::{
     CommitError, FaultAction, Faulty, MemoryStorage, PerOperation, SplitStorage,
 };
@@ -346,7 +346,10 @@ fn every_error() -> Vec<Error> {
         KeyFileBesideData,
         KeyFile(ErrorKind::NotFound),
         InvalidPassphrase,
-        CredentialUnavailable,
+        WeakPassphrase,
+        Credential(CredentialFailure::Unreachable),
+        InvalidCredential,
+        NoSlotOfKind,
         InvalidId,
         InvalidMetadata,
         TooLarge,

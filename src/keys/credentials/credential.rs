@@ -139,8 +139,8 @@ impl SlotContext {
         &self.vault
     }
 
-    /// Returns the credential's kind. A slot that opens only the journal has the same kind as a slot
-    /// that opens the vault.
+    /// Returns the credential's kind; for a factor of [`Both`](crate::keys::Both), the kind of the two
+    /// together. A slot that opens only the journal has the same kind as a slot that opens the vault.
     pub fn kind(&self) -> u16 {
         self.kind
     }

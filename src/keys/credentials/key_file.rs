@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -11,6 +11,7 @@ use crate::crypto::{self, SlotSecret};
 use crate::error::{Error, Result};
 use crate::format::codec::take;
 use crate::keys::credentials::credential::{Credential, SlotContext};
+use crate::keys::credentials::secret_file::{self, Readers, failed, read_up_to};
 use crate::keys::hex;
 
 const KIND: u16 = 2;
@@ -142,10 +143,12 @@ impl fmt::Debug for KeyFile {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KeyFileOptions {
     beside_data: bool,
+    readers: Readers,
 }
 
 impl KeyFileOptions {
-    /// Creates the default options, which refuse key files inside a storage directory.
+    /// Creates the default options, which refuse key files inside a storage directory, and files that others
+    /// than their owner can read.
     pub fn new() -> Self {
         Self::default()
     }
@@ -153,7 +156,20 @@ impl KeyFileOptions {
     /// Allows a key file inside a storage directory. Then every copy of the directory, such as a
     /// backup, contains the key and the data.
     pub fn allow_beside_data(self) -> Self {
-        Self { beside_data: true }
+        Self {
+            beside_data: true,
+            ..self
+        }
+    }
+
+    /// Allows a key file that its group can read, such as a secret that Kubernetes mounts for the group of
+    /// the pod (`fsGroup`, mode 0440) or a credential of systemd. Every process of the group can then open
+    /// the vault. A file that others can read, or that the group can change, is still refused.
+    pub fn allow_group_readers(self) -> Self {
+        Self {
+            readers: Readers::Group,
+            ..self
+        }
     }
 
     /// Creates a key file as [`KeyFile::create`] does, with these options.
@@ -184,20 +200,11 @@ impl KeyFileOptions {
     /// # Errors
     /// Errors of [`KeyFile::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<KeyFile> {
-        let path = fs::canonicalize(path).map_err(failed)?;
+        let path = secret_file::resolved(path.as_ref())?;
         // Check again on open, because a storage may have been created around the key file since.
         self.check_place(&path)?;
-        // Refuse pipes, because opening a pipe would wait for a writer.
-        if !fs::metadata(&path).map_err(failed)?.is_file() {
-            return Err(Error::BadKeyFile);
-        }
-        let mut file = File::open(path).map_err(failed)?;
-        if is_exposed(&file.metadata().map_err(failed)?) {
-            return Err(Error::KeyFileExposed);
-        }
         // Read one byte more, which reveals that a file is too long.
-        let mut text = Zeroizing::new([0; TEXT_MAX + 1]);
-        let length = read_up_to(&mut file, text.as_mut()).map_err(failed)?;
+        let (text, length) = secret_file::read::<{ TEXT_MAX + 1 }>(&path, self.readers)?;
         parse(text.get(..length).ok_or(Error::BadKeyFile)?)
     }
 
@@ -272,10 +279,6 @@ fn check_of(secret: &SlotSecret) -> [u8; 4] {
     [a, b, c, d]
 }
 
-fn failed(error: io::Error) -> Error {
-    Error::KeyFile(error.kind())
-}
-
 fn new_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -294,13 +297,6 @@ fn write_durably(mut file: File, directory: &Path, text: &[u8]) -> io::Result<()
     Ok(())
 }
 
-fn is_exposed(metadata: &fs::Metadata) -> bool {
-    #[cfg(unix)]
-    return std::os::unix::fs::MetadataExt::mode(metadata) & 0o077 != 0;
-    #[cfg(not(unix))]
-    return false;
-}
-
 fn is_storage(directory: &Path) -> bool {
     let (name, beginning) = MARKER;
     let marker = directory.join(name);
@@ -308,58 +304,4 @@ fn is_storage(directory: &Path) -> bool {
     marker.is_file()
         && File::open(marker).is_ok_and(|mut file| read_up_to(&mut file, &mut text).is_ok())
         && text == beginning
-}
-
-/// Reads until `out` is full or the file ends. Reads directly into `out`, so that no other buffer
-/// contains the secret.
-fn read_up_to(file: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = out.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A reader that returns one byte at a time and reports an interruption before each byte.
-    struct Interrupted<'a>(&'a [u8], bool);
-
-    impl Read for Interrupted<'_> {
-        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            self.1 = !self.1;
-            let one = out.len().min(1);
-            match self.1 {
-                true => Err(io::ErrorKind::Interrupted.into()),
-                false => self.0.read(out.split_at_mut(one).0),
-            }
-        }
-    }
-
-    struct Failing;
-
-    impl Read for Failing {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::PermissionDenied.into())
-        }
-    }
-
-    #[test]
-    fn read_up_to_retries_interruptions_and_returns_other_errors() {
-        for (content, out) in [(&b"abcdef"[..], &mut [0; 4]), (b"abc", &mut [0; 4])] {
-            let read = read_up_to(&mut Interrupted(content, false), out);
-            let length = content.len().min(out.len());
-            assert!(matches!(read, Ok(read) if read == length));
-            assert_eq!(out.get(..length), content.get(..length));
-        }
-        let failed = read_up_to(&mut Failing, &mut [0; 4]);
-        assert!(failed.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied));
-    }
 }

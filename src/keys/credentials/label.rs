@@ -64,8 +64,8 @@ impl SlotLabel {
 ///
 /// ```
 /// # use chartlock::{*, keys::{Labelled, Passphrase, SlotLabel}};
-/// # let vault = Vault::create(MemoryStorage::new(), &Passphrase::new("correct horse"))?;
-/// let spare = Passphrase::new("battery staple");
+/// # let vault = Vault::create(MemoryStorage::new(), &Passphrase::new("correct horse battery staple"))?;
+/// let spare = Passphrase::new("what we remember this year");
 /// let id = vault.add_slot(&Labelled::new(&spare, SlotLabel::new("safe, 2nd floor")?))?;
 /// let slots = vault.slots()?;
 /// let slot = slots.iter().find(|slot| slot.id == id).ok_or("just added")?;

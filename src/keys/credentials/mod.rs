@@ -4,12 +4,18 @@
 //! the kind and the slot for which it was enrolled.
 //! Must not know: the header, and the keys that a slot wraps.
 
+pub(in crate::keys) mod both;
 pub(in crate::keys) mod credential;
 mod key_file;
 pub(in crate::keys) mod label;
 pub(in crate::keys) mod passphrase;
 pub(in crate::keys) mod remembered;
+mod secret_file;
+pub(in crate::keys) mod stored_parameters;
+#[cfg(feature = "strength")]
+mod strength;
 
+pub use both::Both;
 pub use credential::{Credential, SlotContext};
 pub use key_file::{KeyFile, KeyFileOptions};
 pub use label::{Labelled, SlotLabel};

@@ -1,6 +1,9 @@
 //! Credential of kind 1: a passphrase.
 
+use std::env;
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -8,16 +11,26 @@ use crate::crypto::{self, Cost, Salt, SlotSecret};
 use crate::error::{Error, Result};
 use crate::format::codec::take;
 use crate::keys::credentials::credential::{Credential, SlotContext};
+use crate::keys::credentials::secret_file::{self, LINE_END_MAX, Readers};
 
 const KIND: u16 = 1;
 /// The maximum length of a passphrase, in bytes.
 const MAX: usize = 1024;
+/// The minimum length of a new passphrase, in characters: that of a password without a second factor in NIST
+/// SP 800-63B-4, section 3.1.1.2. Whoever has a copy of the header can try passphrases without a limit.
+const CHARACTERS_MIN: usize = 15;
+/// The environment variable in which systemd passes the directory of a service's credentials.
+const SYSTEMD_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// A passphrase of 1 to 1,024 bytes, stretched with Argon2id (RFC 9106).
 ///
 /// The bytes are used as given, without Unicode normalization. An "é" typed on another system may
 /// have other bytes, and then the slot does not open. Normalize the text first if your users'
 /// keyboards differ. The bytes are wiped on drop; a `String` or `Vec` is moved in, not copied.
+///
+/// A new slot needs a passphrase of at least 15 characters (NIST SP 800-63B-4, section 3.1.1.2), and with the
+/// feature `strength` one that is not easy to guess; see [`Passphrase::allow_weak`]. An existing slot opens
+/// with the passphrase that it has.
 ///
 /// The slot's [`Cost`] determines the memory and time of stretching: at most 1 GiB and a few seconds.
 /// The credential skips a slot whose cost is outside the bounds of [`Cost`], because such a slot was
@@ -34,6 +47,7 @@ const MAX: usize = 1024;
 pub struct Passphrase {
     bytes: Zeroizing<Vec<u8>>,
     cost: Cost,
+    may_be_weak: bool,
 }
 
 impl Passphrase {
@@ -42,12 +56,106 @@ impl Passphrase {
         Self {
             bytes: Zeroizing::new(passphrase.into()),
             cost: Cost::default(),
+            may_be_weak: false,
+        }
+    }
+
+    /// Reads a passphrase from a file that only its owner can read (on Unix). One line end at the end of the
+    /// file, which editors and `echo` add, is not part of the passphrase.
+    ///
+    /// # Errors
+    /// [`Error::KeyFile`] if the file cannot be read; [`Error::KeyFileExposed`] if other users can access it;
+    /// [`Error::BadKeyFile`] for a pipe or device; [`Error::InvalidPassphrase`] for an empty file, or one of
+    /// more than 1,024 bytes.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        Self::read(path.as_ref(), Readers::OwnerOnly)
+    }
+
+    /// Reads a passphrase as [`Passphrase::from_file`] does, from a file that its group can also read, such
+    /// as a secret that Kubernetes mounts for the group of the pod (`fsGroup`, mode 0440).
+    ///
+    /// # Errors
+    /// Errors of [`Passphrase::from_file`].
+    pub fn from_group_file(path: impl AsRef<Path>) -> Result<Self> {
+        Self::read(path.as_ref(), Readers::Group)
+    }
+
+    /// Reads a passphrase from a credential that systemd passes to the service (`LoadCredential=` or
+    /// `LoadCredentialEncrypted=` in the unit). `name` is the name of the credential.
+    ///
+    /// # Errors
+    /// [`Error::KeyFile`] if the service has no credentials, or if `name` is not the name of a file; errors of
+    /// [`Passphrase::from_file`].
+    pub fn from_systemd_credential(name: &str) -> Result<Self> {
+        let directory =
+            env::var_os(SYSTEMD_DIRECTORY).ok_or(Error::KeyFile(io::ErrorKind::NotFound))?;
+        let is_name = Path::new(name).file_name().is_some_and(|file| file == name);
+        if !is_name {
+            return Err(Error::KeyFile(io::ErrorKind::InvalidInput));
+        }
+        Self::from_group_file(Path::new(&directory).join(name))
+    }
+
+    /// Reads a passphrase from an environment variable. One line end at its end is not part of the
+    /// passphrase.
+    ///
+    /// Processes of the same user and child processes can read the variable, and it stays in the memory of
+    /// this process. Prefer a file.
+    ///
+    /// # Errors
+    /// [`Error::KeyFile`] if there is no such variable, or if it is not UTF-8;
+    /// [`Error::InvalidPassphrase`] if it is empty or has more than 1,024 bytes.
+    pub fn from_env(name: &str) -> Result<Self> {
+        match env::var(name) {
+            Ok(text) => Self::of_text(Zeroizing::new(text.into_bytes())),
+            Err(env::VarError::NotPresent) => Err(Error::KeyFile(io::ErrorKind::NotFound)),
+            Err(env::VarError::NotUnicode(_)) => Err(Error::KeyFile(io::ErrorKind::InvalidData)),
+        }
+    }
+
+    fn read(path: &Path, readers: Readers) -> Result<Self> {
+        let path = secret_file::resolved(path)?;
+        let (bytes, length) = secret_file::read::<{ MAX + LINE_END_MAX + 1 }>(&path, readers)?;
+        let text = bytes.get(..length).ok_or(Error::InvalidPassphrase)?;
+        Self::of_text(Zeroizing::new(text.to_vec()))
+    }
+
+    /// Removes one line end, and checks the length.
+    fn of_text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self> {
+        let length = secret_file::without_line_end(&bytes).len();
+        bytes.truncate(length);
+        if !(1..=MAX).contains(&bytes.len()) {
+            return Err(Error::InvalidPassphrase);
+        }
+        Ok(Self {
+            bytes,
+            cost: Cost::default(),
+            may_be_weak: false,
+        })
+    }
+
+    /// Allows a weak passphrase for a new slot: one of less than 15 characters, or, with the feature
+    /// `strength`, one that is easy to guess. Use this for tests, or for a passphrase that is one of two
+    /// factors.
+    pub fn allow_weak(self) -> Self {
+        Self {
+            may_be_weak: true,
+            ..self
         }
     }
 
     /// Sets the cost of new slots. Existing slots keep their cost until they are replaced.
     pub fn with_cost(self, cost: Cost) -> Self {
         Self { cost, ..self }
+    }
+
+    fn is_weak(&self) -> bool {
+        let text = std::str::from_utf8(&self.bytes);
+        let characters = text.map_or(self.bytes.len(), |text| text.chars().count());
+        let is_short = characters < CHARACTERS_MIN && !self.bytes.is_empty();
+        #[cfg(feature = "strength")]
+        let is_short = is_short || text.is_ok_and(super::strength::is_easy_to_guess);
+        is_short
     }
 
     fn stretch(&self, cost: Cost, salt: &Salt) -> Result<SlotSecret> {
@@ -66,10 +174,14 @@ impl Credential for Passphrase {
     /// Draws a fresh salt and stretches the passphrase with the cost of new slots.
     ///
     /// # Errors
-    /// [`Error::InvalidPassphrase`] for a length out of bounds; [`Error::Stretching`] for a cost
+    /// [`Error::InvalidPassphrase`] for a length out of bounds; [`Error::WeakPassphrase`];
+    /// [`Error::Stretching`] for a cost
     /// out of bounds or too little memory; [`Error::Randomness`] if the system provides no random
     /// bytes.
     fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret)> {
+        if !self.may_be_weak && self.is_weak() {
+            return Err(Error::WeakPassphrase);
+        }
         let cost = self.cost.checked().map_err(|_| Error::Stretching)?;
         let salt = crypto::fresh()?;
         let secret = self.stretch(cost, &salt)?;

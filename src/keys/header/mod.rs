@@ -214,6 +214,22 @@ impl Header {
         }
     }
 
+    /// Unlocks the header with the first of `credentials` that opens it.
+    ///
+    /// # Errors
+    /// If none opens it: the first error that is not about a credential of another slot, else
+    /// [`Error::WrongKey`] if a slot of one of their kinds exists, else [`Error::NoSlotOfKind`].
+    pub fn unlock_any(&self, credentials: &[&dyn Credential]) -> Result<Unlocked> {
+        let mut refused = Error::NoSlotOfKind;
+        for credential in credentials {
+            match self.unlock(*credential) {
+                Ok(unlocked) => return Ok(unlocked),
+                Err(error) => refused = refused.or_more_telling(error),
+            }
+        }
+        Err(refused)
+    }
+
     /// Opens the keyring, for a process that has the root key and reads the header again.
     ///
     /// # Errors

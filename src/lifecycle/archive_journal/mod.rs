@@ -30,7 +30,7 @@ const SUMMARIES_MAX: usize = 768 * 1024;
 ///
 /// ```
 /// # use chartlock::{*, access::Reason, audit::Timestamp};
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
 /// let archive = storage::MemoryStorage::new(); // a FileStorage on another disk
 /// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
 /// let before = Timestamp::from_millis(1_700_000_000_000);

@@ -59,7 +59,7 @@ impl Vault {
     ///
     /// ```
     /// # use chartlock::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse battery staple"))?;
     /// let report = vault.collect_garbage()?;
     /// println!("{} segments freed, {} uploads under way", report.segments, report.uploads_under_way);
     /// # Ok::<(), Error>(())
