@@ -13,6 +13,7 @@ mod aead;
 mod derive;
 mod derive_journal;
 mod digest;
+mod interpolate;
 mod key;
 mod password;
 pub mod provider;
@@ -29,6 +30,7 @@ pub use derive::*;
 pub use derive_journal::*;
 pub(crate) use digest::digest_prefix;
 pub use digest::{Digest, Sha256Stream, sha256};
+pub use interpolate::interpolate;
 pub use key::*;
 pub use password::{Cost, argon2id};
 #[cfg(feature = "internals")]

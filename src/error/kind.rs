@@ -67,6 +67,7 @@ impl Error {
             | Self::KeyFileExposed
             | Self::KeyFileBesideData => Kind::Credential,
             Self::Credential(failure) => failure.kind(),
+            Self::Shares(error) => error.kind(),
             Self::NoVault
             | Self::UnknownSubject
             | Self::UnknownRecord

@@ -5,12 +5,14 @@
 
 mod credential;
 mod kind;
+mod share;
 mod storage;
 
 use std::io;
 
 pub use credential::CredentialFailure;
 pub use kind::ErrorKind;
+pub use share::ShareError;
 pub use storage::{BackendCode, StorageError};
 
 /// Reason why an operation on a vault failed.
@@ -291,6 +293,9 @@ pub enum Error {
     /// The device or service of a credential failed.
     #[error("the device or service of the credential failed: {0}")]
     Credential(CredentialFailure),
+    /// Recovery shares could not be made, read or combined.
+    #[error("recovery shares were refused: {0}")]
+    Shares(#[from] ShareError),
     /// A credential that is implemented outside this crate broke a rule of
     /// [`Credential`](crate::keys::Credential): its kind is above 0x7fff, it is of a kind for apps
     /// (0x7000 to 0x7fff) and has no name of 1 to 64 printable ASCII characters, or its parameters have

@@ -23,9 +23,10 @@ mod slot_names;
 pub(crate) mod wrap;
 
 pub use crate::crypto::{Cost, SlotSecret};
-pub use crate::error::CredentialFailure;
+pub use crate::error::{CredentialFailure, ShareError};
 pub(crate) use credentials::remembered::Remembered;
 pub use credentials::{
-    Both, Credential, KeyFile, KeyFileOptions, Labelled, Passphrase, SlotContext, SlotLabel,
+    Both, Credential, KeyFile, KeyFileOptions, Labelled, Passphrase, Share, Shares, SlotContext,
+    SlotLabel,
 };
 pub use slot::SlotInfo;

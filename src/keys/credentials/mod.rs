@@ -11,6 +11,7 @@ pub(in crate::keys) mod label;
 pub(in crate::keys) mod passphrase;
 pub(in crate::keys) mod remembered;
 mod secret_file;
+mod shares;
 pub(in crate::keys) mod stored_parameters;
 #[cfg(feature = "strength")]
 mod strength;
@@ -20,3 +21,4 @@ pub use credential::{Credential, SlotContext};
 pub use key_file::{KeyFile, KeyFileOptions};
 pub use label::{Labelled, SlotLabel};
 pub use passphrase::Passphrase;
+pub use shares::{Share, Shares};

@@ -1,0 +1,88 @@
+//! Failures of recovery shares.
+
+use crate::error::ErrorKind;
+
+/// Reason why recovery shares could not be made, read or combined.
+///
+/// Returned in [`Error::Shares`](crate::Error::Shares). A share is named by its position among the given
+/// shares, and a group by its position in the share, both from 1. No variant contains a part of a share.
+///
+/// ```
+/// # use chartlock::{Error, keys::{Share, ShareError, Shares}};
+/// let shares = Shares::split(3, 5)?;
+/// let paper: Vec<_> = shares.all().iter().map(|share| share.to_text()).collect();
+/// let texts = [paper[0].as_str(), &paper[3]];
+/// let error = Shares::from_texts(&texts).unwrap_err();
+/// assert_eq!(error, Error::Shares(ShareError::TooFew { missing: 1 }));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShareError {
+    /// The threshold or the number of shares is out of bounds.
+    #[error(
+        "the threshold or the number of shares is out of bounds; use a threshold of at least 2, and at least as many shares, but at most 16"
+    )]
+    Bounds,
+    /// A text is not a share of chartlock, or characters are missing or too many.
+    #[error(
+        "text {share} is not a share of chartlock, or characters are missing or too many; a share has 14 groups of 5 characters; compare each group with the paper"
+    )]
+    NotAShare {
+        /// The position of the text among the given texts.
+        share: usize,
+    },
+    /// A share contains a typing error.
+    #[error("share {share} contains a typing error{}; compare it with the paper", in_group(.group))]
+    Mistyped {
+        /// The position of the share among the given shares.
+        share: usize,
+        /// The group that contains the error, if the error is a single one.
+        group: Option<usize>,
+    },
+    /// A share belongs to another set than most of the given shares.
+    #[error(
+        "share {share} belongs to another set than the other shares; compare the names of the sets, and use shares of one set"
+    )]
+    OtherSet {
+        /// The position of the share among the given shares.
+        share: usize,
+    },
+    /// Two of the given shares are copies of one share.
+    #[error("shares {first} and {second} are copies of the same share; use another share instead")]
+    Repeated {
+        /// The position of the first copy among the given shares.
+        first: usize,
+        /// The position of the second copy.
+        second: usize,
+    },
+    /// Fewer shares than the threshold were given.
+    #[error("more shares of this set are needed: {missing}; ask further holders for theirs")]
+    TooFew {
+        /// The number of shares that are missing.
+        missing: usize,
+    },
+    /// More shares than the threshold were given, and they do not belong together, although their check
+    /// characters are right.
+    #[error(
+        "the shares do not belong together, so at least one of them was forged; try others of the set, as many as the threshold"
+    )]
+    Inconsistent,
+}
+
+impl ShareError {
+    /// Returns the kind of the error.
+    pub fn kind(self) -> ErrorKind {
+        match self {
+            Self::Bounds => ErrorKind::Invalid,
+            _ => ErrorKind::Credential,
+        }
+    }
+}
+
+fn in_group(group: &Option<usize>) -> String {
+    match group {
+        Some(group) => format!(" in group {group}"),
+        None => String::new(),
+    }
+}
