@@ -21,5 +21,6 @@ pub mod record;
 pub mod restore;
 pub mod seek;
 pub mod segment;
+pub mod share;
 pub mod vault;
 pub mod verify;
