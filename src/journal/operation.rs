@@ -268,7 +268,7 @@ operations! {
     48 ArchiveJournal "archive journal pages"
         [Governing, Administered, false, None, None, Archive]
     /// A credential was tried, which changed nothing.
-    49 TryCredential "try a credential"
+    60 TryCredential "try a credential"
         [Auditing, Administered, false, None, None, Verify]
 }
 

@@ -41,7 +41,7 @@ OPERATIONS = {
     39: "mark a honeytoken", 40: "disclose", 41: "begin a backup", 42: "end a backup",
     43: "restore a recovery kit",
     44: "rotate the journal keys", 45: "close former journal keys",
-    46: "bring journal pages home", 47: "plan a restore", 48: "archive journal pages",
+    46: "bring journal pages home", 47: "plan a restore", 48: "archive journal pages", 60: "try a credential",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
 TARGETS = range(14)
