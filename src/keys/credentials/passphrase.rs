@@ -17,7 +17,7 @@ const KIND: u16 = 1;
 /// The maximum length of a passphrase, in bytes.
 const MAX: usize = 1024;
 /// The minimum length of a new passphrase, in characters: that of a password without a second factor in NIST
-/// SP 800-63B-4, section 3.1.1.2. Whoever has a copy of the header can try passphrases without a limit.
+/// SP 800-63B-4, section 3.1.1.2. An attacker with a copy of the header can try any number of passphrases.
 const CHARACTERS_MIN: usize = 15;
 /// The environment variable in which systemd passes the directory of a service's credentials.
 const SYSTEMD_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
