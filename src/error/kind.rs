@@ -103,6 +103,7 @@ impl Error {
             Self::InvalidPassphrase
             | Self::WeakPassphrase
             | Self::InvalidCredential
+            | Self::InvalidPkcs11
             | Self::InvalidId
             | Self::InvalidMetadata
             | Self::TooLarge
@@ -110,7 +111,9 @@ impl Error {
             Self::Contended | Self::Randomness | Self::Stretching => Kind::Unavailable,
             Self::NoRuntime => Kind::Internal,
             // A file, source or archive fails for the same reasons as a storage.
-            Self::KeyFile(e) | Self::Source(e) | Self::Archive(e) => StorageError::from(*e).kind(),
+            Self::KeyFile(e) | Self::PinFile(e) | Self::Source(e) | Self::Archive(e) => {
+                StorageError::from(*e).kind()
+            }
             Self::Journal(error) | Self::Storage(error) => error.kind(),
         }
     }
@@ -198,7 +201,10 @@ impl ErrorKind {
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::Source(kind) | Error::KeyFile(kind) | Error::Archive(kind) => *kind,
+            Error::Source(kind)
+            | Error::KeyFile(kind)
+            | Error::PinFile(kind)
+            | Error::Archive(kind) => *kind,
             Error::Storage(error) | Error::Journal(error) => error.io_kind(),
             other => other.kind().io_kind(),
         };

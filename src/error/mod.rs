@@ -304,6 +304,14 @@ pub enum Error {
         "the credential has a kind, a name or parameters out of bounds; a kind is at most 0x7fff, a kind from 0x7000 on has a name of 1 to 64 printable ASCII characters, and parameters have at most 3,984 bytes with the name"
     )]
     InvalidCredential,
+    /// A PKCS#11 URI, or the options for a token, are malformed or incomplete.
+    #[error(
+        "the PKCS#11 URI or options are not valid; give a module, the label or serial number of a token, a label or id of a key with 1 to 255 bytes, and a PIN of 1 to 255 bytes, and no attribute that chartlock does not know"
+    )]
+    InvalidPkcs11,
+    /// A PIN file could not be read.
+    #[error("the PIN file could not be read ({0}); check its path and permissions")]
+    PinFile(io::ErrorKind),
 
     // Input out of bounds.
     /// An identifier, record name or actor is empty, too long or contains control characters.

@@ -29,4 +29,6 @@ pub use credentials::{
     Both, Credential, KeyFile, KeyFileOptions, Labelled, Passphrase, Share, Shares, SlotContext,
     SlotLabel,
 };
+#[cfg(feature = "pkcs11")]
+pub use credentials::{Pkcs11, Pkcs11Key, Pkcs11Options, Pkcs11Token};
 pub use slot::SlotInfo;

@@ -9,6 +9,8 @@ pub(in crate::keys) mod credential;
 mod key_file;
 pub(in crate::keys) mod label;
 pub(in crate::keys) mod passphrase;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 pub(in crate::keys) mod remembered;
 mod secret_file;
 mod shares;
@@ -21,4 +23,6 @@ pub use credential::{Credential, SlotContext};
 pub use key_file::{KeyFile, KeyFileOptions};
 pub use label::{Labelled, SlotLabel};
 pub use passphrase::Passphrase;
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11, Pkcs11Key, Pkcs11Options, Pkcs11Token};
 pub use shares::{Share, Shares};
