@@ -35,6 +35,8 @@ pub(crate) mod scratch;
 #[cfg(all(any(feature = "object-store", feature = "postgres"), unix))]
 pub(crate) mod server_process;
 pub(crate) mod session;
+#[cfg(all(feature = "pkcs11", unix))]
+pub(crate) mod softhsm;
 #[macro_use]
 pub(crate) mod stage;
 #[cfg(all(feature = "object-store", feature = "postgres", unix))]

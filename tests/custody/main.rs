@@ -12,6 +12,7 @@ mod aws_kms;
 mod both;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(all(feature = "pkcs11", unix))]
 mod pkcs11;
 mod shares;
 mod transit;
