@@ -104,6 +104,7 @@ impl Error {
             | Self::WeakPassphrase
             | Self::InvalidCredential
             | Self::InvalidPkcs11
+            | Self::InvalidCredentialSetting
             | Self::InvalidId
             | Self::InvalidMetadata
             | Self::TooLarge

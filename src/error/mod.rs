@@ -312,6 +312,12 @@ pub enum Error {
     /// A PIN file could not be read.
     #[error("the PIN file could not be read ({0}); check its path and permissions")]
     PinFile(io::ErrorKind),
+    /// A setting of a credential that uses a service is out of bounds: an address, a name, a token, a certificate
+    /// or a time limit. The type of the credential documents the bounds.
+    #[error(
+        "a setting of the credential is out of bounds; addresses begin with https://, or with http:// if the service runs on this machine; certificates are in PEM format; time limits have 1 ms to 1 h; the documentation of the credential lists the other bounds"
+    )]
+    InvalidCredentialSetting,
 
     // Input out of bounds.
     /// An identifier, record name or actor is empty, too long or contains control characters.

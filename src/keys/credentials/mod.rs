@@ -6,6 +6,9 @@
 
 pub(in crate::keys) mod both;
 pub(in crate::keys) mod credential;
+#[cfg(any(feature = "aws-kms", feature = "transit"))]
+#[allow(dead_code, reason = "the credentials that use it follow")]
+mod http;
 mod key_file;
 pub(in crate::keys) mod label;
 pub(in crate::keys) mod passphrase;
