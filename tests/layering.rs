@@ -150,7 +150,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
 ];
 
 /// Crates that only these folders or files may use.
-const CONFINED: [(&str, &[&str]); 22] = [
+const CONFINED: [(&str, &[&str]); 24] = [
     ("aes_gcm", &["src/crypto/provider/rust_crypto.rs"]),
     ("chacha20poly1305", &["src/crypto/provider/rust_crypto.rs"]),
     ("hkdf", &["src/crypto/provider/rust_crypto.rs"]),
@@ -166,8 +166,14 @@ const CONFINED: [(&str, &[&str]); 22] = [
     ("deadpool_postgres", &["src/storage/postgres/"]),
     (
         "rustls",
-        &["src/storage/postgres/", "src/storage/object_store/"],
+        &[
+            "src/storage/postgres/",
+            "src/storage/object_store/",
+            "src/keys/credentials/http.rs",
+        ],
     ),
+    ("ureq", &["src/keys/credentials/http.rs"]),
+    ("base64ct", &["src/keys/credentials/"]),
     (
         "tokio",
         &[

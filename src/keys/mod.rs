@@ -31,4 +31,6 @@ pub use credentials::{
 };
 #[cfg(feature = "pkcs11")]
 pub use credentials::{Pkcs11, Pkcs11Key, Pkcs11Options, Pkcs11Token};
+#[cfg(feature = "transit")]
+pub use credentials::{Transit, TransitOptions};
 pub use slot::SlotInfo;

@@ -14,9 +14,9 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use ureq::http::{HeaderValue, Uri};
+use ureq::http::{HeaderValue, Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Body, Proxy, RequestBuilder};
 use zeroize::Zeroizing;
 
 use crate::error::{CredentialFailure, Error, Result};
@@ -27,7 +27,7 @@ const ANSWER_MAX: usize = 64 * 1024;
 /// The maximum length of the head of an answer, in bytes.
 const HEAD_MAX: usize = 16 * 1024;
 /// The time limit of a request, unless the caller sets another one.
-const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 /// The time limits that a caller may set. No sum of a moment and a limit overflows.
 const LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 /// The time limit of a connection with its handshake. It is shorter, so that a lost host is reported early.
@@ -109,17 +109,50 @@ impl HttpClient {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> std::result::Result<Answer, CredentialFailure> {
-        let mut request = self.0.post(url);
-        for (name, value) in headers {
-            let value = HeaderValue::from_str(value).map_err(|_| CredentialFailure::Other)?;
-            request = request.header(*name, hidden(value));
-        }
-        let mut answer = request.send(body).map_err(|error| failure_of(&error))?;
-        Ok(Answer {
-            status: answer.status().as_u16(),
-            body: bounded(answer.body_mut().as_reader())?,
-        })
+        let request = with_headers(self.0.post(url), headers)?;
+        answer(request.send(body))
     }
+
+    /// Sends a request without a body, and returns the answer, whatever its status is.
+    ///
+    /// # Errors
+    /// The failures of [`HttpClient::post`].
+    #[cfg(feature = "transit")]
+    pub(super) fn get(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> std::result::Result<Answer, CredentialFailure> {
+        let request = with_headers(self.0.get(url), headers)?;
+        answer(request.call())
+    }
+}
+
+fn with_headers<B>(
+    mut request: RequestBuilder<B>,
+    headers: &[(&str, &str)],
+) -> std::result::Result<RequestBuilder<B>, CredentialFailure> {
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value).map_err(|_| CredentialFailure::Other)?;
+        request = request.header(*name, hidden(value));
+    }
+    Ok(request)
+}
+
+/// Marks a header so that no `Debug` prints it.
+fn hidden(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
+fn answer(
+    answer: std::result::Result<Response<Body>, ureq::Error>,
+) -> std::result::Result<Answer, CredentialFailure> {
+    let mut answer = answer.map_err(|error| failure_of(&error))?;
+    Ok(Answer {
+        status: answer.status().as_u16(),
+        body: bounded(answer.body_mut().as_reader())?,
+    })
 }
 
 /// Checks the address of a service: `https://`, or `http://` to this machine, with a host and without a user
@@ -149,12 +182,6 @@ fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     let is_loopback = |ip: IpAddr| ip.is_loopback();
     host == "localhost" || address.parse().is_ok_and(is_loopback)
-}
-
-/// Marks a header so that no `Debug` prints it.
-fn hidden(mut value: HeaderValue) -> HeaderValue {
-    value.set_sensitive(true);
-    value
 }
 
 /// Returns the authorities to trust. Without own authorities, these are Mozilla's, which are part of the program,

@@ -7,7 +7,10 @@
 pub(in crate::keys) mod both;
 pub(in crate::keys) mod credential;
 #[cfg(any(feature = "aws-kms", feature = "transit"))]
-#[allow(dead_code, reason = "the credentials that use it follow")]
+#[cfg_attr(
+    not(feature = "transit"),
+    allow(dead_code, reason = "the credential of AWS KMS follows")
+)]
 mod http;
 mod key_file;
 pub(in crate::keys) mod label;
@@ -20,6 +23,8 @@ mod shares;
 pub(in crate::keys) mod stored_parameters;
 #[cfg(feature = "strength")]
 mod strength;
+#[cfg(feature = "transit")]
+mod transit;
 
 pub use both::Both;
 pub use credential::{Credential, SlotContext};
@@ -29,3 +34,5 @@ pub use passphrase::Passphrase;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11, Pkcs11Key, Pkcs11Options, Pkcs11Token};
 pub use shares::{Share, Shares};
+#[cfg(feature = "transit")]
+pub use transit::{Transit, TransitOptions};
