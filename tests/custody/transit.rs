@@ -1,1 +1,0 @@
-//! Tests of the transit engine of Vault and OpenBao.
