@@ -56,7 +56,7 @@ const KEY_TYPES: [&str; 3] = ["aes256-gcm96", "chacha20-poly1305", "xchacha20-po
 /// - [`Denied`](CredentialFailure::Denied): no token can be read, or the service refuses the token.
 /// - [`KeyGone`](CredentialFailure::KeyGone): no such key, mount or namespace.
 /// - [`KeyVersionRetired`](CredentialFailure::KeyVersionRetired): see above.
-/// - [`Locked`](CredentialFailure::Locked): the service is sealed.
+/// - [`Locked`](CredentialFailure::Locked): the service is sealed, or the namespace is locked.
 /// - [`Other`](CredentialFailure::Other): any other answer. Redirects are among these: they are not followed, because
 ///   the token would go to an address that the app has not given.
 ///

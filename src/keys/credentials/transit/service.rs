@@ -1,6 +1,7 @@
 //! Requests to the transit engine, and what its answers mean.
 
 use base64ct::{Base64, Encoding};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -71,8 +72,9 @@ pub(super) struct KeyState<'a> {
 }
 
 #[derive(Deserialize)]
-struct SealStatus {
-    sealed: bool,
+struct Failed {
+    #[serde(rename = "errors")]
+    _errors: Vec<IgnoredAny>,
 }
 
 impl KeyState<'_> {
@@ -106,7 +108,7 @@ impl Service {
             },
         )?;
         if answer.status != 200 {
-            return Err(Error::Credential(self.failure(answer.status)));
+            return Err(Error::Credential(failure_of(&answer)));
         }
         let Encrypted { ciphertext } = data(&answer)?;
         WrappedSecret::parse(ciphertext).ok_or(Error::Credential(CredentialFailure::Other))
@@ -133,7 +135,7 @@ impl Service {
                 decode(plaintext).map(Some)
             }
             400 => Ok(None),
-            status => Err(Error::Credential(self.failure(status))),
+            _ => Err(Error::Credential(failure_of(&answer))),
         }
     }
 
@@ -144,7 +146,7 @@ impl Service {
         let answer = answer.map_err(Error::Credential)?;
         match answer.status {
             200 => data(&answer).map(|state| use_state(&state)),
-            status => Err(Error::Credential(self.failure(status))),
+            _ => Err(Error::Credential(failure_of(&answer))),
         }
     }
 
@@ -177,28 +179,25 @@ impl Service {
         ];
         always.into_iter().chain(namespace).collect()
     }
+}
 
-    /// Returns the failure that the status of an answer means. The texts of the service are not read.
-    fn failure(&self, status: u16) -> CredentialFailure {
-        match status {
-            401 | 403 => CredentialFailure::Denied,
-            404 => CredentialFailure::KeyGone,
-            502 => CredentialFailure::Unreachable,
-            // Gateways have this status as well, when no service runs behind them.
-            503 if self.is_sealed() => CredentialFailure::Locked,
-            503 => CredentialFailure::Unreachable,
-            504 => CredentialFailure::TimedOut,
-            _ => CredentialFailure::Other,
-        }
+/// Returns the failure that an answer means. The texts of the service are not read.
+fn failure_of(answer: &Answer) -> CredentialFailure {
+    match answer.status {
+        401 | 403 => CredentialFailure::Denied,
+        404 => CredentialFailure::KeyGone,
+        502 => CredentialFailure::Unreachable,
+        503 if is_of_service(answer) => CredentialFailure::Locked,
+        // A gateway without a service behind it has this status as well.
+        503 => CredentialFailure::Unreachable,
+        504 => CredentialFailure::TimedOut,
+        _ => CredentialFailure::Other,
     }
+}
 
-    fn is_sealed(&self) -> bool {
-        let url = format!("{}/v1/sys/seal-status", self.address);
-        let answer = self.client.get(&url, &[("X-Vault-Request", "true")]);
-        let answer = answer.ok().filter(|answer| answer.status == 200);
-        let state = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok());
-        state.is_some_and(|SealStatus { sealed }| sealed)
-    }
+/// Returns `true` if the answer has the form of the service's errors.
+fn is_of_service(answer: &Answer) -> bool {
+    serde_json::from_slice::<Failed>(&answer.body).is_ok()
 }
 
 /// Parses the part of an answer that has the result.
