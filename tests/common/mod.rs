@@ -25,6 +25,13 @@ pub(crate) mod http_proxy;
 pub(crate) mod ids;
 pub(crate) mod journal;
 pub(crate) mod objects;
+#[cfg(all(
+    feature = "transit",
+    feature = "object-store",
+    feature = "postgres",
+    unix
+))]
+pub(crate) mod openbao;
 pub(crate) mod passphrase;
 #[cfg(all(feature = "postgres", unix))]
 pub(crate) mod postgres_server;

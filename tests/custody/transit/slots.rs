@@ -1,0 +1,184 @@
+//! Slots of a real service: created, opened, replaced, removed, kept over a rotation, and moved.
+
+use std::sync::Arc;
+
+use chartlock::audit::Auditor;
+use chartlock::keys::{Credential, SlotContext, SlotSecret};
+use chartlock::{CipherSuite, Error, MemoryStorage, Purpose, Vault};
+
+use super::{Clinic, server};
+use crate::common::{Fixed, actor};
+
+const VAULT: [u8; 16] = [7; 16];
+
+fn context(vault: [u8; 16], kind: u16, slot: u16) -> SlotContext {
+    SlotContext::new(vault, kind, slot, CipherSuite::default())
+}
+
+/// A slot of kind 7 with parameters that an attacker wrote.
+#[derive(Debug)]
+struct Forged(Vec<u8>);
+
+impl Credential for Forged {
+    fn kind(&self) -> u16 {
+        7
+    }
+
+    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
+        Ok((self.0.clone(), SlotSecret::from_bytes(&[1; 32])))
+    }
+
+    fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+        Ok(Some(SlotSecret::from_bytes(&[1; 32])))
+    }
+}
+
+#[test]
+fn vault_opens_with_each_type_of_key() {
+    let server = server!();
+    for settings in [
+        r#"{"type":"aes256-gcm96"}"#,
+        r#"{"type":"aes256-gcm96","derived":true}"#,
+        r#"{"type":"chacha20-poly1305"}"#,
+        r#"{"type":"chacha20-poly1305","derived":true}"#,
+        r#"{"type":"xchacha20-poly1305"}"#,
+    ] {
+        let key = server.key_with(settings);
+        let clinic = Clinic::new(&server.transit(&key));
+        clinic.assert_opens(&server.transit(&key));
+    }
+}
+
+#[test]
+fn keys_that_do_not_bind_are_refused() {
+    let server = server!();
+    let clinic = Clinic::new(&Fixed(2));
+    let vault = clinic.open(&Fixed(2)).unwrap();
+    for settings in [
+        r#"{"type":"aes256-gcm96","derived":true,"convergent_encryption":true}"#,
+        r#"{"type":"aes128-gcm96"}"#,
+        r#"{"type":"rsa-2048"}"#,
+        r#"{"type":"ed25519"}"#,
+        r#"{"type":"hmac","key_size":32}"#,
+    ] {
+        let transit = server.transit(&server.key_with(settings));
+        let refused = vault.add_slot(&transit).unwrap_err();
+        assert_eq!(refused, Error::InvalidCredentialSetting, "{settings}");
+    }
+    assert_eq!(vault.slots().unwrap().len(), 2);
+}
+
+#[test]
+fn slot_is_replaced_and_removed() {
+    let server = server!();
+    let (first, second) = (server.transit(&server.key()), server.transit(&server.key()));
+    let clinic = Clinic::new(&first);
+    let slot = clinic.first_slot();
+    let vault = clinic.open(&Fixed(1)).unwrap();
+    vault.replace_slot(slot, &second).unwrap();
+    assert_eq!(clinic.open(&first).unwrap_err(), Error::WrongKey);
+    clinic.assert_opens(&second);
+    vault.remove_slot(slot).unwrap();
+    assert_eq!(clinic.open(&second).unwrap_err(), Error::NoSlotOfKind);
+}
+
+#[test]
+fn slots_are_kept_over_a_rotation_of_the_root_key() {
+    let server = server!();
+    let (first, second) = (server.transit(&server.key()), server.transit(&server.key()));
+    let clinic = Clinic::new(&first);
+    let vault = clinic.open(&first).unwrap();
+    vault.add_slot(&second).unwrap();
+    vault
+        .rotate_root_key(&[&Fixed(1), &second, &first], &[])
+        .unwrap();
+    for transit in [&first, &second] {
+        clinic.assert_opens(transit);
+    }
+    let lost = vault.rotate_root_key(&[&Fixed(1), &second], &[]);
+    assert!(matches!(lost, Err(Error::SlotsWouldBeLost)), "{lost:?}");
+    clinic.assert_opens(&first);
+}
+
+#[test]
+fn auditor_slot_opens_no_record() {
+    let server = server!();
+    let transit = server.transit(&server.key());
+    let clinic = Clinic::new(&Fixed(2));
+    let vault = clinic.open(&Fixed(2)).unwrap();
+    vault.add_auditor_slot(&transit).unwrap();
+    assert_eq!(clinic.open(&transit).unwrap_err(), Error::NoSlotOfKind);
+    let storage = Arc::clone(&clinic.0);
+    Auditor::open(storage, &transit, actor("auditor"), Purpose::Operations).unwrap();
+}
+
+#[test]
+fn moved_ciphertext_is_refused() {
+    let server = server!();
+    for settings in ["{}", r#"{"derived":true}"#] {
+        let transit = server.transit(&server.key_with(settings));
+        let (parameters, secret) = transit.enrol(&context(VAULT, 7, 1)).unwrap();
+        let opened = transit.secret(&parameters, &context(VAULT, 7, 1));
+        assert_eq!(opened.unwrap().unwrap().expose(), secret.expose());
+        for moved in [
+            context(VAULT, 7, 2),
+            context(VAULT, 7, 256),
+            context(VAULT, 6, 1),
+            context([8; 16], 7, 1),
+        ] {
+            assert!(transit.secret(&parameters, &moved).unwrap().is_none());
+        }
+        let other = server.transit(&server.key_with(settings));
+        let opened = other.secret(&parameters, &context(VAULT, 7, 1));
+        assert!(opened.unwrap().is_none());
+    }
+}
+
+#[test]
+fn altered_ciphertext_is_refused() {
+    let server = server!();
+    let transit = server.transit(&server.key());
+    let (parameters, _) = transit.enrol(&context(VAULT, 7, 1)).unwrap();
+    let encoded = b"\x01vault:v1:".len();
+    for at in encoded..parameters.len() {
+        let mut altered = parameters.clone();
+        altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+        let opened = transit.secret(&altered, &context(VAULT, 7, 1));
+        assert!(opened.unwrap().is_none(), "{at}");
+    }
+    for text in [
+        "vault:v1:A",
+        "vault:v1:====",
+        "vault:v2:QUFB",
+        "vault:v4294967295:QUFB",
+    ] {
+        let forged = [b"\x01", text.as_bytes()].concat();
+        let opened = transit.secret(&forged, &context(VAULT, 7, 1));
+        assert!(opened.unwrap().is_none(), "{text}");
+    }
+}
+
+#[test]
+fn forged_slot_before_a_genuine_one_blocks_nothing() {
+    let server = server!();
+    let transit = server.transit(&server.key());
+    let (stolen, _) = transit.enrol(&context(VAULT, 7, 1)).unwrap();
+    let clinic = Clinic::new(&Forged(stolen));
+    assert_eq!(clinic.open(&transit).unwrap_err(), Error::WrongKey);
+    let vault = clinic.open(&Fixed(1)).unwrap();
+    vault.add_slot(&transit).unwrap();
+    clinic.assert_opens(&transit);
+}
+
+#[test]
+fn vaults_with_one_key_do_not_open_each_other() {
+    let server = server!();
+    let transit = server.transit(&server.key());
+    let storages: [Arc<MemoryStorage>; 2] = Default::default();
+    let [one, two] = storages.map(|storage| Vault::create(storage, &transit).unwrap());
+    assert_ne!(one.slots().unwrap(), two.slots().unwrap());
+    let clinics = [Clinic::new(&transit), Clinic::new(&transit)];
+    for clinic in &clinics {
+        clinic.assert_opens(&transit);
+    }
+}
