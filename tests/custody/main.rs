@@ -15,4 +15,10 @@ mod common;
 #[cfg(all(feature = "pkcs11", unix))]
 mod pkcs11;
 mod shares;
+#[cfg(all(
+    feature = "object-store",
+    feature = "postgres",
+    feature = "transit",
+    unix
+))]
 mod transit;

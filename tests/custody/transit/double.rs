@@ -56,7 +56,7 @@ impl Received {
 pub(super) enum Reply {
     /// These bytes, and the end of the connection.
     Bytes(Vec<u8>),
-    /// A head, then bytes without an end, with this time before each.
+    /// A head, then 256 bytes at a time without an end, with this pause before each time.
     Endless(Duration),
 }
 
@@ -77,7 +77,7 @@ impl Reply {
                 // It ends with an error when the client hangs up.
                 loop {
                     std::thread::sleep(*pause);
-                    stream.write_all(b" ")?;
+                    stream.write_all(&[b' '; 256])?;
                 }
             }
         }

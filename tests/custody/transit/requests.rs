@@ -105,7 +105,6 @@ fn token_file_is_read_for_each_request() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn proxy_of_the_environment_is_not_used() {
     if directory_from_parent().is_some() {
