@@ -55,7 +55,10 @@ fn answers_beyond_the_limit_fail_as_other() {
     let double = Double::start();
     let clinic = Clinic::new(&double.transit());
     let long_head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let complete = format!(r#"{{"data":{{"plaintext":"{}="}}}}"#, "A".repeat(43));
+    let padded = complete + &" ".repeat(64 * 1024);
     for reply in [
+        Reply::of(200, padded),
         Reply::of(200, vec![b' '; 1 << 20]),
         Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n ".repeat(5000)),
         Reply::Endless(Duration::ZERO),

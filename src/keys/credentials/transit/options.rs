@@ -94,8 +94,8 @@ impl TransitOptions {
         self
     }
 
-    /// Sets the time limit of each request: 1 ms to 1 h, with 10 s as the default. A slot takes one request to
-    /// open, and three to enrol.
+    /// Sets the time limit of each request: 1 ms to 1 h, with 10 s as the default. The connection takes at most 5 s
+    /// of it. A slot takes one request to open, two if the service refuses it, and three to enrol.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
