@@ -25,6 +25,8 @@ pub(crate) mod wrap;
 pub use crate::crypto::{Cost, SlotSecret};
 pub use crate::error::{CredentialFailure, ShareError};
 pub(crate) use credentials::remembered::Remembered;
+#[cfg(feature = "aws-kms")]
+pub use credentials::{AwsIdentity, AwsKms, AwsKmsOptions};
 pub use credentials::{
     Both, Credential, KeyFile, KeyFileOptions, Labelled, Passphrase, Share, Shares, SlotContext,
     SlotLabel,

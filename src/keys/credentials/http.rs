@@ -128,6 +128,25 @@ impl HttpClient {
     }
 }
 
+#[cfg(feature = "aws-kms")]
+impl HttpClient {
+    /// Sends a request of any method, and returns the answer, whatever its status is. Without bytes, the request has
+    /// no body. The address needs no protection, because the metadata services of a machine have none.
+    ///
+    /// # Errors
+    /// The failures of [`HttpClient::post`].
+    pub(super) fn send(
+        &self,
+        request: ureq::http::Request<&[u8]>,
+    ) -> std::result::Result<Answer, CredentialFailure> {
+        let (parts, body) = request.into_parts();
+        answer(match body {
+            [] => self.0.run(ureq::http::Request::from_parts(parts, ())),
+            body => self.0.run(ureq::http::Request::from_parts(parts, body)),
+        })
+    }
+}
+
 fn with_headers<B>(
     mut request: RequestBuilder<B>,
     headers: &[(&str, &str)],

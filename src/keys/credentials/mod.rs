@@ -5,12 +5,10 @@
 //! Must not know: the header, and the keys that a slot wraps.
 
 pub(in crate::keys) mod both;
+#[cfg(feature = "aws-kms")]
+mod aws_kms;
 pub(in crate::keys) mod credential;
 #[cfg(any(feature = "aws-kms", feature = "transit"))]
-#[cfg_attr(
-    not(feature = "transit"),
-    allow(dead_code, reason = "the credential of AWS KMS follows")
-)]
 mod http;
 mod key_file;
 pub(in crate::keys) mod label;
@@ -27,6 +25,8 @@ mod strength;
 mod transit;
 
 pub use both::Both;
+#[cfg(feature = "aws-kms")]
+pub use aws_kms::{AwsIdentity, AwsKms, AwsKmsOptions};
 pub use credential::{Credential, SlotContext};
 pub use key_file::{KeyFile, KeyFileOptions};
 pub use label::{Labelled, SlotLabel};

@@ -1,0 +1,102 @@
+//! Access of the sources of AWS access keys to environment, files and services.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqsign_core::{Context, Env, Error as SourceError, FileRead, HttpSend};
+use ureq::http::{Request, Response, Uri};
+
+use crate::error::Result;
+use crate::keys::credentials::http::{HttpClient, HttpOptions, check_address};
+
+/// The maximum time limit of a request to a metadata service or to STS. On a machine without a metadata
+/// service, the connection may end only by this limit.
+const LIMIT_MAX: Duration = Duration::from_secs(5);
+/// The maximum number of bytes of a file with access keys or a token that are read.
+const FILE_MAX: u64 = 1024 * 1024;
+/// The variable that names another address of STS.
+const STS_ADDRESS: &str = "AWS_ENDPOINT_URL_STS";
+
+/// Creates the access. `limit` is the time limit of a request to KMS.
+///
+/// # Errors
+/// [`Error::InvalidCredentialSetting`](crate::Error::InvalidCredentialSetting) for an address of STS that is not
+/// protected, or a time limit out of bounds.
+pub(super) fn context(limit: Duration) -> Result<Context> {
+    let sts = Environment.var(STS_ADDRESS);
+    sts.as_deref().map_or(Ok(()), check_address)?;
+    let http = HttpClient::new(&HttpOptions {
+        limit: limit.min(LIMIT_MAX),
+        ..HttpOptions::default()
+    })?;
+    Ok(Context::new()
+        .with_env(Environment)
+        .with_file_read(Files)
+        .with_http_send(Services { http, sts }))
+}
+
+/// The environment of the process. In place of `reqsign_core::OsEnv`, which panics if any variable is not
+/// Unicode.
+#[derive(Debug)]
+struct Environment;
+
+impl Env for Environment {
+    fn var(&self, key: &str) -> Option<String> {
+        std::env::var(key).ok()
+    }
+
+    fn vars(&self) -> HashMap<String, String> {
+        let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((key.into_string().ok()?, value.into_string().ok()?))
+        };
+        std::env::vars_os().filter_map(text).collect()
+    }
+
+    fn home_dir(&self) -> Option<PathBuf> {
+        std::env::home_dir()
+    }
+}
+
+#[derive(Debug)]
+struct Files;
+
+impl FileRead for Files {
+    async fn file_read(&self, path: &str) -> reqsign_core::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Metadata services and STS.
+#[derive(Debug)]
+struct Services {
+    http: HttpClient,
+    sts: Option<String>,
+}
+
+impl HttpSend for Services {
+    async fn http_send(&self, request: Request<Bytes>) -> reqsign_core::Result<Response<Bytes>> {
+        let (mut parts, body) = request.into_parts();
+        if let Some(address) = self.sts_address(&parts.uri) {
+            parts.uri = address.parse()?;
+        }
+        let answer = self.http.send(Request::from_parts(parts, &*body));
+        let answer =
+            answer.map_err(|failure| SourceError::unexpected("no answer").with_source(failure))?;
+        let body = Bytes::copy_from_slice(&answer.body);
+        Ok(Response::builder().status(answer.status).body(body)?)
+    }
+}
+
+impl Services {
+    /// Returns the address of STS that the environment names, for a request to STS.
+    fn sts_address(&self, uri: &Uri) -> Option<&str> {
+        let is_sts = uri.host().is_some_and(|host| host.starts_with("sts."));
+        self.sts.as_deref().filter(|_| is_sts)
+    }
+}
