@@ -20,10 +20,12 @@ pub(crate) mod credential;
 pub(crate) mod failure_class;
 #[cfg(all(feature = "postgres", unix))]
 pub(crate) mod faulty_proxy;
-#[cfg(all(feature = "object-store", unix))]
+#[cfg(unix)]
 pub(crate) mod http_proxy;
 pub(crate) mod ids;
 pub(crate) mod journal;
+#[cfg(all(feature = "aws-kms", unix))]
+pub(crate) mod kms_server;
 pub(crate) mod objects;
 #[cfg(all(
     feature = "transit",
@@ -39,7 +41,7 @@ pub(crate) mod recorded_spans;
 #[cfg(all(feature = "object-store", unix))]
 pub(crate) mod s3_server;
 pub(crate) mod scratch;
-#[cfg(all(any(feature = "object-store", feature = "postgres"), unix))]
+#[cfg(unix)]
 pub(crate) mod server_process;
 pub(crate) mod session;
 #[cfg(all(feature = "pkcs11", unix))]
