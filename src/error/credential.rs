@@ -46,6 +46,12 @@ pub enum CredentialFailure {
         "it did not answer in time; try again, raise the time limit, or open with another credential"
     )]
     TimedOut,
+    /// The app's log takes the bytes that the HTTP client sends and receives, which contain secrets. Nothing
+    /// was sent.
+    #[error(
+        "the log would show tokens and secrets, because it takes the messages of the HTTP client at level trace; limit the target ureq_proto to the level debug, then try again"
+    )]
+    Logged,
     /// Any other failure.
     #[error("it failed; look at its own log, then try again, or open with another credential")]
     Other,
@@ -57,6 +63,7 @@ impl CredentialFailure {
         match self {
             Self::Unreachable | Self::TimedOut | Self::Other => ErrorKind::Unavailable,
             Self::Denied => ErrorKind::Denied,
+            Self::Logged => ErrorKind::Invalid,
             Self::KeyGone | Self::KeyVersionRetired | Self::Locked => ErrorKind::Credential,
         }
     }

@@ -77,25 +77,12 @@ impl Error {
             Self::Locked | Self::RootKeyChanged => Kind::Locked,
             Self::ReadOnly => Kind::ReadOnly,
             Self::HasFindings | Self::ArchiveDiffers => Kind::Conflict,
-            Self::NotEmpty
-            | Self::HeaderPresent
-            | Self::StaleKit
-            | Self::PlanOutdated
-            | Self::RecordRewritten
-            | Self::Conflict
-            | Self::NoFallback
-            | Self::SpoolIncomplete
-            | Self::Erased
-            | Self::OnHold
-            | Self::Retained
-            | Self::KeyInUse
-            | Self::AuditorSlot
-            | Self::LastSlot
-            | Self::TooManySlots
-            | Self::SlotsWouldBeLost
-            | Self::UploadExpired
-            | Self::TooManyVersions
-            | Self::CounterExhausted => Kind::Conflict,
+            Self::NotEmpty | Self::HeaderPresent | Self::StaleKit => Kind::Conflict,
+            Self::PlanOutdated | Self::RecordRewritten | Self::Conflict => Kind::Conflict,
+            Self::NoFallback | Self::SpoolIncomplete | Self::Erased => Kind::Conflict,
+            Self::OnHold | Self::Retained | Self::KeyInUse | Self::AuditorSlot => Kind::Conflict,
+            Self::LastSlot | Self::TooManySlots | Self::SlotsWouldBeLost => Kind::Conflict,
+            Self::UploadExpired | Self::TooManyVersions | Self::CounterExhausted => Kind::Conflict,
             Self::CommitUnknown => Kind::CommitUnknown,
             Self::Cancelled => Kind::Cancelled,
             Self::Denied => Kind::Denied,
@@ -103,7 +90,6 @@ impl Error {
             Self::InvalidPassphrase
             | Self::WeakPassphrase
             | Self::InvalidCredential
-            | Self::InvalidPkcs11
             | Self::InvalidCredentialSetting
             | Self::InvalidId
             | Self::InvalidMetadata
@@ -112,9 +98,7 @@ impl Error {
             Self::Contended | Self::Randomness | Self::Stretching => Kind::Unavailable,
             Self::NoRuntime => Kind::Internal,
             // A file, source or archive fails for the same reasons as a storage.
-            Self::KeyFile(e) | Self::PinFile(e) | Self::Source(e) | Self::Archive(e) => {
-                StorageError::from(*e).kind()
-            }
+            Self::KeyFile(e) | Self::Source(e) | Self::Archive(e) => StorageError::from(*e).kind(),
             Self::Journal(error) | Self::Storage(error) => error.kind(),
         }
     }
@@ -202,10 +186,7 @@ impl ErrorKind {
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::Source(kind)
-            | Error::KeyFile(kind)
-            | Error::PinFile(kind)
-            | Error::Archive(kind) => *kind,
+            Error::Source(kind) | Error::KeyFile(kind) | Error::Archive(kind) => *kind,
             Error::Storage(error) | Error::Journal(error) => error.io_kind(),
             other => other.kind().io_kind(),
         };

@@ -276,10 +276,10 @@ pub enum Error {
         "the key file is inside the storage directory, so every copy of the data contains the key; move it elsewhere, or allow this explicitly"
     )]
     KeyFileBesideData,
-    /// The key file could not be read or written, or the file or environment variable with a passphrase could
-    /// not be read.
+    /// The key file could not be read or written, or the file or environment variable with a passphrase or
+    /// PIN could not be read.
     #[error(
-        "the key file, or the file or variable with the passphrase, could not be read or written ({0}); check its path or name, and its permissions"
+        "the key file, or the file or variable with the passphrase or PIN, could not be read or written ({0}); check its path or name, and its permissions"
     )]
     KeyFile(io::ErrorKind),
     /// The passphrase does not have 1 to 1,024 bytes.
@@ -304,18 +304,10 @@ pub enum Error {
         "the credential has a kind, a name or parameters out of bounds; a kind is at most 0x7fff, a kind from 0x7000 on has a name of 1 to 64 printable ASCII characters, and parameters have at most 3,984 bytes with the name"
     )]
     InvalidCredential,
-    /// A PKCS#11 URI, or the options for a token, are malformed or incomplete.
+    /// A setting of a credential that uses a device or service is missing or out of bounds: an address, a URI, a
+    /// name, a token, a PIN, a certificate or a time limit. The type of the credential documents the bounds.
     #[error(
-        "the PKCS#11 URI or options are not valid; give a module, the label or serial number of a token, a label or id of a key with 1 to 255 bytes, and a PIN of 1 to 255 bytes, and no attribute that chartlock does not know"
-    )]
-    InvalidPkcs11,
-    /// A PIN file could not be read.
-    #[error("the PIN file could not be read ({0}); check its path and permissions")]
-    PinFile(io::ErrorKind),
-    /// A setting of a credential that uses a service is out of bounds: an address, a name, a token, a certificate
-    /// or a time limit. The type of the credential documents the bounds.
-    #[error(
-        "a setting of the credential is out of bounds; addresses begin with https://, or with http:// if the service runs on this machine; certificates are in PEM format; time limits have 1 ms to 1 h; the documentation of the credential lists the other bounds"
+        "a setting of the credential is missing or out of bounds; addresses begin with https://, or with http:// if the service runs on this machine; certificates are in PEM format; names and PINs have 1 to 255 bytes; time limits have 1 ms to 1 h; the documentation of the credential lists the other bounds"
     )]
     InvalidCredentialSetting,
 

@@ -33,8 +33,8 @@ const JOURNAL_ONLY: u16 = 0x8000;
 pub struct SlotInfo {
     /// The slot's random id, which stays the same when the credential is replaced.
     pub id: u16,
-    /// The credential's kind: 1 for a passphrase, 2 for a key file. Other credentials define their own
-    /// kinds.
+    /// The credential's kind: 1 passphrase, 2 key file, 3 recovery shares, 4 two factors, 5 PKCS#11,
+    /// 6 AWS KMS, 7 transit, and from 0x7000 on an app's own.
     pub kind: u16,
     /// `true` for an auditor slot, which opens the journal and no record.
     pub journal_only: bool,

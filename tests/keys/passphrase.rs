@@ -156,3 +156,150 @@ fn planted_passphrase_cost_is_rejected_before_derivation() {
         assert!(none.unwrap().is_none());
     }
 }
+
+#[test]
+fn new_passphrase_needs_15_characters() {
+    let created = |words: &str| Passphrase::new(words).with_cost(LEAST).enrol(&context());
+    // 14 characters in 56 bytes, then 15 characters. Neither is easy to guess.
+    assert_eq!(
+        created(&"🦉".repeat(14)).map(drop),
+        Err(Error::WeakPassphrase)
+    );
+    assert!(created("vR8#qLw2!tZ9$k").is_err());
+    assert!(created("vR8#qLw2!tZ9$kM").is_ok());
+    // An existing slot opens with the passphrase that it has.
+    let (parameters, _) = passphrase("short").enrol(&context()).unwrap();
+    let opened = Passphrase::new("short").secret(&parameters, &context());
+    assert!(opened.unwrap().is_some());
+}
+
+#[cfg(feature = "strength")]
+#[test]
+fn new_passphrase_that_is_easy_to_guess_is_refused() {
+    for weak in [
+        "passwordpassword",
+        "aaaaaaaaaaaaaaaaaaaaaaaa",
+        "123456789012345678",
+        "qwertyuiopasdfgh",
+    ] {
+        let created = Passphrase::new(weak).with_cost(LEAST).enrol(&context());
+        assert_eq!(created.map(drop), Err(Error::WeakPassphrase), "{weak}");
+        Passphrase::new(weak)
+            .with_cost(LEAST)
+            .allow_weak()
+            .enrol(&context())
+            .unwrap();
+    }
+    for strong in ["correct horse battery staple", "what we remember this year"] {
+        Passphrase::new(strong)
+            .with_cost(LEAST)
+            .enrol(&context())
+            .unwrap();
+    }
+}
+
+#[test]
+fn passphrase_is_read_without_one_line_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("passphrase");
+    let write = |content: &[u8], mode: u32| {
+        std::fs::write(&path, content).unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap();
+        let _ = mode;
+    };
+    let (parameters, expected) = passphrase("staple").enrol(&context()).unwrap();
+    let secret_of = |read: Result<Passphrase, Error>| {
+        let secret = read
+            .unwrap()
+            .secret(&parameters, &context())
+            .unwrap()
+            .unwrap();
+        *secret.expose()
+    };
+    for content in ["staple", "staple\n", "staple\r\n"] {
+        write(content.as_bytes(), 0o600);
+        assert_eq!(&secret_of(Passphrase::from_file(&path)), expected.expose());
+    }
+    for other in ["staple\n\n", "staple ", "\nstaple"] {
+        write(other.as_bytes(), 0o600);
+        assert_ne!(&secret_of(Passphrase::from_file(&path)), expected.expose());
+    }
+    let refused = |read: Result<Passphrase, Error>| read.unwrap_err();
+    for invalid in [&b""[..], b"\n", &[b'x'; 1025], &[b'x'; 5000]] {
+        write(invalid, 0o600);
+        assert_eq!(
+            refused(Passphrase::from_file(&path)),
+            Error::InvalidPassphrase
+        );
+    }
+    write(&[b'x'; 1024], 0o600);
+    Passphrase::from_file(&path).unwrap();
+    if cfg!(unix) {
+        write(b"staple", 0o440);
+        assert_eq!(refused(Passphrase::from_file(&path)), Error::KeyFileExposed);
+        assert_eq!(
+            &secret_of(Passphrase::from_group_file(&path)),
+            expected.expose()
+        );
+        for exposed in [0o444, 0o460, 0o640 | 0o001, 0o604] {
+            write(b"staple", exposed);
+            assert_eq!(
+                refused(Passphrase::from_group_file(&path)),
+                Error::KeyFileExposed
+            );
+        }
+    }
+    let missing = Passphrase::from_file(directory.path().join("missing"));
+    assert_eq!(
+        refused(missing),
+        Error::KeyFile(std::io::ErrorKind::NotFound)
+    );
+    let of_a_directory = Passphrase::from_file(directory.path());
+    assert_eq!(
+        refused(of_a_directory),
+        Error::KeyFile(std::io::ErrorKind::InvalidInput)
+    );
+    let unset = Passphrase::from_env("CHARTLOCK_TEST_NO_SUCH_VARIABLE");
+    assert_eq!(refused(unset), Error::KeyFile(std::io::ErrorKind::NotFound));
+}
+
+/// The name of the variable that the child below reads.
+const VARIABLE: &str = "CHARTLOCK_TEST_PASSPHRASE";
+
+#[cfg(unix)]
+#[test]
+fn passphrase_comes_from_variable_and_systemd_credential() {
+    use crate::common::child::{assert_success, child, directory_from_parent};
+    if let Some(directory) = directory_from_parent() {
+        let (parameters, expected) = passphrase("staple").enrol(&context()).unwrap();
+        for read in [
+            Passphrase::from_env(VARIABLE),
+            Passphrase::from_systemd_credential("vault"),
+        ] {
+            let secret = read
+                .unwrap()
+                .secret(&parameters, &context())
+                .unwrap()
+                .unwrap();
+            assert_eq!(secret.expose(), expected.expose());
+        }
+        for name in ["../vault", "", "/etc/passwd", ".."] {
+            let read = Passphrase::from_systemd_credential(name).unwrap_err();
+            assert_eq!(read, Error::KeyFile(std::io::ErrorKind::InvalidInput));
+        }
+        drop(directory);
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vault");
+    std::fs::write(&path, "staple\n").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o440)).unwrap();
+    let name = "passphrase::passphrase_comes_from_variable_and_systemd_credential";
+    let mut command = child(name, directory.path());
+    command
+        .env(VARIABLE, "staple\n")
+        .env("CREDENTIALS_DIRECTORY", directory.path());
+    assert_success(command);
+}

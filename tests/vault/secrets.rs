@@ -6,7 +6,9 @@ use std::io::ErrorKind;
 
 use chartlock::internals::crypto::{NameKey, patient_tag};
 use chartlock::internals::keys::open_entry;
-use chartlock::keys::{Credential, CredentialFailure, KeyFile, SlotContext, SlotSecret};
+use chartlock::keys::{
+    Credential, CredentialFailure, KeyFile, ShareError, SlotContext, SlotSecret,
+};
 use chartlock::storage::{
     CommitError, FaultAction, Faulty, MemoryStorage, PerOperation, SplitStorage,
 };
@@ -349,6 +351,8 @@ fn every_error() -> Vec<Error> {
         WeakPassphrase,
         Credential(CredentialFailure::Unreachable),
         InvalidCredential,
+        InvalidCredentialSetting,
+        Shares(ShareError::TooFew { missing: 1 }),
         NoSlotOfKind,
         InvalidId,
         InvalidMetadata,

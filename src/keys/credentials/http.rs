@@ -101,7 +101,8 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`CredentialFailure::Unreachable`] without a connection, or if the service's certificate is not trusted;
-    /// [`CredentialFailure::TimedOut`]; [`CredentialFailure::Other`] for a header with control characters, an
+    /// [`CredentialFailure::TimedOut`]; [`CredentialFailure::Logged`] if the log would show the bytes;
+    /// [`CredentialFailure::Other`] for a header with control characters, an
     /// answer that is not HTTP, or an answer of more than 64 KiB.
     pub(super) fn post(
         &self,
@@ -109,6 +110,7 @@ impl HttpClient {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> std::result::Result<Answer, CredentialFailure> {
+        check_log()?;
         let request = with_headers(self.0.post(url), headers)?;
         answer(request.send(body))
     }
@@ -123,6 +125,7 @@ impl HttpClient {
         url: &str,
         headers: &[(&str, &str)],
     ) -> std::result::Result<Answer, CredentialFailure> {
+        check_log()?;
         let request = with_headers(self.0.get(url), headers)?;
         answer(request.call())
     }
@@ -139,12 +142,19 @@ impl HttpClient {
         &self,
         request: ureq::http::Request<&[u8]>,
     ) -> std::result::Result<Answer, CredentialFailure> {
+        check_log()?;
         let (parts, body) = request.into_parts();
         answer(match body {
             [] => self.0.run(ureq::http::Request::from_parts(parts, ())),
             body => self.0.run(ureq::http::Request::from_parts(parts, body)),
         })
     }
+}
+
+/// Refuses to send anything while the app's log takes the bytes of requests and answers.
+fn check_log() -> std::result::Result<(), CredentialFailure> {
+    let is_logged = log::log_enabled!(target: "ureq_proto::util", log::Level::Trace);
+    (!is_logged).then_some(()).ok_or(CredentialFailure::Logged)
 }
 
 fn with_headers<B>(

@@ -4,9 +4,9 @@
 //! the kind and the slot for which it was enrolled.
 //! Must not know: the header, and the keys that a slot wraps.
 
-pub(in crate::keys) mod both;
 #[cfg(feature = "aws-kms")]
 mod aws_kms;
+pub(in crate::keys) mod both;
 pub(in crate::keys) mod credential;
 #[cfg(any(feature = "aws-kms", feature = "transit"))]
 mod http;
@@ -24,9 +24,9 @@ mod strength;
 #[cfg(feature = "transit")]
 mod transit;
 
-pub use both::Both;
 #[cfg(feature = "aws-kms")]
 pub use aws_kms::{AwsIdentity, AwsKms, AwsKmsOptions};
+pub use both::Both;
 pub use credential::{Credential, SlotContext};
 pub use key_file::{KeyFile, KeyFileOptions};
 pub use label::{Labelled, SlotLabel};

@@ -18,17 +18,23 @@ pub(super) enum Readers {
     OwnerOnly,
     /// The file's group may also read it. Nobody else may, and only the owner may write.
     Group,
+    /// Anyone may read it, because the secret alone does not open a vault, and programs that write such files
+    /// often use this mode.
+    #[cfg(any(feature = "pkcs11", feature = "transit"))]
+    Anyone,
 }
 
 /// Returns the path without links, of a regular file.
 ///
 /// # Errors
-/// [`Error::KeyFile`] if the path does not exist; [`Error::BadKeyFile`] for a pipe or device, because
-/// opening it could wait for ever.
+/// [`Error::KeyFile`] if the path does not exist, and for a pipe or device, because opening it could wait
+/// without an end.
 pub(super) fn resolved(path: &Path) -> Result<PathBuf> {
     let path = fs::canonicalize(path).map_err(failed)?;
     let is_file = fs::metadata(&path).map_err(failed)?.is_file();
-    is_file.then_some(path).ok_or(Error::BadKeyFile)
+    is_file
+        .then_some(path)
+        .ok_or(Error::KeyFile(io::ErrorKind::InvalidInput))
 }
 
 /// Reads at most `BYTES` bytes of a file that only `readers` can read (on Unix). Returns the buffer and the
@@ -66,6 +72,8 @@ fn is_exposed(metadata: &fs::Metadata, readers: Readers) -> bool {
         let refused = match readers {
             Readers::OwnerOnly => 0o077,
             Readers::Group => 0o037,
+            #[cfg(any(feature = "pkcs11", feature = "transit"))]
+            Readers::Anyone => 0,
         };
         std::os::unix::fs::MetadataExt::mode(metadata) & refused != 0
     }

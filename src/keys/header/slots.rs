@@ -4,42 +4,10 @@
 use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};
 use crate::keys::credentials::credential::Credential;
-use crate::keys::credentials::remembered::Remembered;
-use crate::keys::former_keys::JournalKeys;
 use crate::keys::header::{Header, SLOTS_MAX};
 use crate::keys::slot::{Slot, SlotInfo, SlotKey};
 
 impl Header {
-    /// Returns the journal keys, which the auditor slot of `credential` unlocks, and the slot's id.
-    ///
-    /// Uses the first auditor slot whose commitment matches and whose key unwraps. An auditor has no
-    /// root key, so this function cannot authenticate the header or detect an outdated journal key.
-    /// The keys are verified when they open journal pages.
-    ///
-    /// # Errors
-    /// If no slot opens: the first error of the credential, else [`Error::WrongKey`], or
-    /// [`Error::NoSlotOfKind`] without an auditor slot of the credential's kind. If a former journal key
-    /// does not unwrap: [`Error::HeaderDamaged`].
-    pub fn unlock_journal(&self, credential: &dyn Credential) -> Result<(JournalKeys, u16)> {
-        let remembered = Remembered::new(credential);
-        let mut failed = None;
-        for slot in self.frame.by_work(true) {
-            match slot.open_journal(self.frame.vault(), &remembered) {
-                Ok(Some(journal)) => {
-                    let (vault, suite) = self.frame.vault();
-                    let keys = self.frame.journal_keys.unwrap(journal, suite, vault)?;
-                    return Ok((keys, slot.id));
-                }
-                Ok(None) => {}
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        match failed {
-            Some(error) => Err(error),
-            None => Err(self.frame.no_fit(true, credential)?),
-        }
-    }
-
     /// Adds a slot for `credential` and returns its id: `preferred` if this id is unused, else a random
     /// unused id.
     ///

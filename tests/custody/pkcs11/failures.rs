@@ -44,7 +44,10 @@ fn missing_module_or_token_is_unreachable() {
             assert_failure(other.open(), CredentialFailure::Unreachable);
             let other = options().token_label(LABEL).token_serial("other");
             assert_failure(other.open(), CredentialFailure::Unreachable);
-            assert!(matches!(options().open(), Err(Error::InvalidPkcs11)));
+            assert!(matches!(
+                options().open(),
+                Err(Error::InvalidCredentialSetting)
+            ));
         },
     );
 }

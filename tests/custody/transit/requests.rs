@@ -2,8 +2,9 @@
 
 use std::sync::Mutex;
 
-use chartlock::CipherSuite;
-use chartlock::keys::{Credential, SlotContext, TransitOptions};
+use chartlock::keys::{Credential, CredentialFailure, SlotContext, TransitOptions};
+
+use chartlock::{CipherSuite, Error, MemoryStorage, Vault};
 
 use super::Clinic;
 use super::double::{Double, KEY, TOKEN};
@@ -140,20 +141,31 @@ impl log::Log for Logger {
     fn flush(&self) {}
 }
 
+/// Runs in a process of its own, because a process has one logger.
 #[test]
 fn log_contains_no_token_and_no_secret() {
-    static LOGGER: Logger = Logger(Mutex::new(String::new()));
-    // Another test of this process may have installed its own.
-    if log::set_logger(&LOGGER).is_err() {
-        return;
+    if directory_from_parent().is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = "transit::requests::log_contains_no_token_and_no_secret";
+        return assert_success(child(name, directory.path()));
     }
-    log::set_max_level(log::LevelFilter::Trace);
+    static LOGGER: Logger = Logger(Mutex::new(String::new()));
+    log::set_logger(&LOGGER).unwrap();
     let double = Double::start();
+    log::set_max_level(log::LevelFilter::Debug);
     Clinic::new(&double.transit()).assert_opens(&double.transit());
+
+    // At this level, the client would log the bytes of its requests.
+    log::set_max_level(log::LevelFilter::Trace);
+    let requests = double.received();
+    let refused = Vault::create(MemoryStorage::new(), &double.transit()).unwrap_err();
+    assert_eq!(refused, Error::Credential(CredentialFailure::Logged));
+    assert!(double.received().is_empty());
+
     let text = LOGGER.0.lock().unwrap();
     assert!(text.contains("ureq"), "the client logs nothing");
     assert!(!text.contains(TOKEN));
-    for request in double.received() {
+    for request in requests {
         if let Some(plaintext) = request.body["plaintext"].as_str() {
             assert!(!text.contains(plaintext));
         }

@@ -102,8 +102,9 @@ const VERSION: u8 = 1;
 /// The slot secret is wiped on drop. The library that signs the requests keeps copies of AWS access keys that
 /// are not wiped. Prefer identities whose access keys are temporary.
 ///
-/// At the level TRACE, the HTTP client writes its requests with their session tokens to the log, under the
-/// target `ureq_proto`. Never enable that level for this target.
+/// If the app's `log` logger takes the level TRACE of the target `ureq_proto`, the HTTP client would log its
+/// requests with their secrets. Each call then fails with
+/// [`CredentialFailure::Logged`](crate::keys::CredentialFailure::Logged) and sends nothing.
 pub struct AwsKms {
     key: String,
     client: KmsClient,

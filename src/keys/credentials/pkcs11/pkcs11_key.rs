@@ -32,7 +32,7 @@ impl Pkcs11Key {
     /// Names a key by its label of 1 to 255 bytes.
     ///
     /// # Errors
-    /// [`Error::InvalidPkcs11`] for another length.
+    /// [`Error::InvalidCredentialSetting`] for another length.
     pub fn label(label: &str) -> Result<Self> {
         Self::new(Some(label.as_bytes()), None)
     }
@@ -40,7 +40,7 @@ impl Pkcs11Key {
     /// Names a key by its id of 1 to 255 bytes.
     ///
     /// # Errors
-    /// [`Error::InvalidPkcs11`] for another length.
+    /// [`Error::InvalidCredentialSetting`] for another length.
     pub fn id(id: &[u8]) -> Result<Self> {
         Self::new(None, Some(id))
     }
@@ -48,7 +48,7 @@ impl Pkcs11Key {
     /// Adds an id of 1 to 255 bytes, so that only a key with both fits.
     ///
     /// # Errors
-    /// [`Error::InvalidPkcs11`] for another length.
+    /// [`Error::InvalidCredentialSetting`] for another length.
     pub fn with_id(self, id: &[u8]) -> Result<Self> {
         Self::new(self.label.as_deref(), Some(id))
     }
@@ -56,7 +56,7 @@ impl Pkcs11Key {
     /// Takes the name from the attributes `object` and `id` of a PKCS#11 URI (RFC 7512).
     ///
     /// # Errors
-    /// [`Error::InvalidPkcs11`] for a URI without both attributes, or with an attribute that
+    /// [`Error::InvalidCredentialSetting`] for a URI without both attributes, or with an attribute that
     /// [`Pkcs11Options::from_uri`](crate::keys::Pkcs11Options::from_uri) refuses.
     pub fn from_uri(uri: &str) -> Result<Self> {
         let uri = Pkcs11Uri::parse(uri)?;
@@ -71,7 +71,7 @@ impl Pkcs11Key {
                 label: label.map(<[u8]>::to_vec),
                 id: id.map(<[u8]>::to_vec),
             })
-            .ok_or(Error::InvalidPkcs11)
+            .ok_or(Error::InvalidCredentialSetting)
     }
 
     /// Returns the label and the id as attributes.

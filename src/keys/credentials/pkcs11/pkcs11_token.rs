@@ -71,10 +71,10 @@ impl Pkcs11Options {
     /// because URIs appear in configuration files and lists of processes.
     ///
     /// # Errors
-    /// [`Error::InvalidPkcs11`] for another URI; [`Error::PinFile`] if the PIN file cannot be read.
+    /// [`Error::InvalidCredentialSetting`] for another URI; [`Error::KeyFile`] if the PIN file cannot be read.
     pub fn from_uri(uri: &str) -> Result<Self> {
         let uri = Pkcs11Uri::parse(uri)?;
-        let mut options = Self::new(uri.module_path.ok_or(Error::InvalidPkcs11)?);
+        let mut options = Self::new(uri.module_path.ok_or(Error::InvalidCredentialSetting)?);
         options.token = TokenSelector {
             label: uri.token,
             serial: uri.serial,
@@ -105,7 +105,7 @@ impl Pkcs11Options {
     /// Sets the user PIN of 1 to 255 bytes. A `String` or `Vec` is moved in, not copied.
     ///
     /// # Errors
-    /// [`Error::InvalidPkcs11`] for another length.
+    /// [`Error::InvalidCredentialSetting`] for another length.
     pub fn pin(mut self, pin: impl Into<Vec<u8>>) -> Result<Self> {
         self.login.pin = Some(Pin::new(Zeroizing::new(pin.into()))?);
         Ok(self)
@@ -115,7 +115,7 @@ impl Pkcs11Options {
     /// the file.
     ///
     /// # Errors
-    /// [`Error::PinFile`] if the file cannot be read; [`Error::InvalidPkcs11`] unless the PIN has 1 to 255
+    /// [`Error::KeyFile`] if the file cannot be read; [`Error::InvalidCredentialSetting`] unless the PIN has 1 to 255
     /// bytes.
     pub fn pin_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
         self.login.pin = Some(Pin::read(path.as_ref())?);
@@ -142,7 +142,7 @@ impl Pkcs11Options {
     /// Loads the module, finds the token and logs in, unless this process is logged in already.
     ///
     /// # Errors
-    /// [`Error::InvalidPkcs11`] without a label and a serial number. [`Error::Credential`]:
+    /// [`Error::InvalidCredentialSetting`] without a label and a serial number. [`Error::Credential`]:
     /// - `Unreachable`: there is no module, or it has no such token.
     /// - `Denied`: the PIN is wrong or missing; the token is open in this process with another PIN; another
     ///   part of the process logged in, so that the token does not check the PIN; or several tokens fit.
@@ -150,7 +150,7 @@ impl Pkcs11Options {
     /// - `TimedOut`: the module did not answer in time.
     pub fn open(self) -> Result<Pkcs11Token> {
         if self.token.label.is_none() && self.token.serial.is_none() {
-            return Err(Error::InvalidPkcs11);
+            return Err(Error::InvalidCredentialSetting);
         }
         let module = Module::at(&self.module)?;
         let (thread, token, login) = (module.clone(), self.token, self.login);
@@ -175,7 +175,7 @@ fn file_of(source: &str) -> Result<&str> {
     };
     path.starts_with('/')
         .then_some(path)
-        .ok_or(Error::InvalidPkcs11)
+        .ok_or(Error::InvalidCredentialSetting)
 }
 
 /// A token to which the process is logged in, for one or more keys.

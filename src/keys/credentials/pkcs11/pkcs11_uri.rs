@@ -87,7 +87,7 @@ impl Pkcs11Uri {
     }
 }
 
-const INVALID: Error = Error::InvalidPkcs11;
+const INVALID: Error = Error::InvalidCredentialSetting;
 
 fn set<T>(attribute: &mut Option<T>, value: T) -> Result<()> {
     match attribute.replace(value) {
@@ -180,7 +180,7 @@ mod tests {
             "pkcs11:token=a?pin-value=1&pin-source=/p",
         ] {
             assert!(
-                matches!(Pkcs11Uri::parse(uri), Err(Error::InvalidPkcs11)),
+                matches!(Pkcs11Uri::parse(uri), Err(Error::InvalidCredentialSetting)),
                 "{uri}"
             );
         }

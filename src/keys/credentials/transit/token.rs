@@ -1,12 +1,11 @@
 //! Sources of the token that the service asks for.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::error::CredentialFailure;
+use crate::keys::credentials::secret_file::{self, LINE_END_MAX, Readers};
 
 /// The maximum length of a token, in bytes. Batch tokens, the longest, have several hundred.
 const TOKEN_MAX: usize = 8192;
@@ -42,21 +41,12 @@ impl Token {
 
 /// Reads a file with a token, and a line end after it.
 fn read_file(path: &Path) -> Option<Zeroizing<String>> {
-    // Refuse pipes, because opening a pipe would wait for a writer.
-    if !fs::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    let limit = TOKEN_MAX + 3;
-    // The text is read into its place, because a buffer that grows leaves copies.
-    let mut token = Zeroizing::new(String::with_capacity(2 * limit));
-    let file = File::open(path).ok()?;
-    file.take(limit as u64).read_to_string(&mut token).ok()?;
-    for end in ['\n', '\r'] {
-        if token.ends_with(end) {
-            token.pop();
-        }
-    }
-    Some(token)
+    let path = secret_file::resolved(path).ok()?;
+    let read = secret_file::read::<{ TOKEN_MAX + LINE_END_MAX + 1 }>(&path, Readers::Anyone);
+    let (text, length) = read.ok()?;
+    let token = secret_file::without_line_end(text.get(..length)?);
+    let token = std::str::from_utf8(token).ok()?;
+    Some(Zeroizing::new(token.to_owned()))
 }
 
 fn is_token(token: &str) -> bool {
