@@ -311,7 +311,9 @@ fn drill_changes_nothing_and_is_journaled() {
     let pages = pages(&*storage);
     let entries = pages.iter().flat_map(|(_, page)| &page.entries);
     let tried = entries.filter(|entry| entry.operation == Operation::TryCredential);
-    let targets: Vec<_> = tried.map(|entry| (entry.target, entry.outcome)).collect();
+    let targets: Vec<_> = tried
+        .map(|entry| (entry.target.clone(), entry.outcome))
+        .collect();
     assert_eq!(targets.len(), 4, "{targets:?}");
     assert!(
         matches!(targets[0].0, Target::Slot(of) if of.id == slot),
