@@ -1,5 +1,5 @@
-//! A day on which a clinic needs its other ways to open a vault: an HSM dies, a director leaves, and three of
-//! five shareholders come in.
+//! A clinic opens its vault with spare credentials: an HSM fails, a director leaves, and three of five holders of
+//! recovery shares combine them.
 //!
 //! `cargo run --release --example custody`: the vault is temporary, and a small stand-in plays the HSM.
 
@@ -8,7 +8,7 @@ mod common;
 #[path = "custody/hsm.rs"]
 mod hsm;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use chartlock::keys::{Both, Credential, KeyFile, Labelled, Passphrase, Share, Shares, SlotLabel};
@@ -18,8 +18,8 @@ use common::{Arguments, Outcome};
 use hsm::Hsm;
 
 const USAGE: &str = "\
-A day on which a clinic needs its other ways to open a vault: an HSM dies, a director leaves, three of five
-shareholders come in, keys rotate, and the recovery kit is renewed.
+A clinic opens its vault with spare credentials: an HSM fails, a director leaves, three of five holders of recovery
+shares combine them, keys are rotated, and the recovery kit is renewed.
 
     cargo run --release --example custody
 
@@ -33,16 +33,16 @@ fn main() -> ExitCode {
 fn run(arguments: &mut Arguments) -> Outcome<()> {
     arguments.none()?;
     let scratch = tempfile::tempdir()?;
-    let place = scratch.path().join("clinic");
+    let directory = scratch.path().join("clinic");
     let mut hsm = Hsm::new();
     let director = Director::new()?;
-    let papers = setting_up(&place, &hsm, &director)?;
-    hsm.breaks();
-    with_a_broken_hsm(&place, &hsm, &director)?;
-    the_director_leaves(&place, &papers, &director)
+    let papers = create_vault(&directory, &hsm, &director)?;
+    hsm.set_broken();
+    open_without_hsm(&directory, &hsm, &director)?;
+    replace_director(&directory, &papers, &director)
 }
 
-/// The director's two factors, and where the vault's files are.
+/// The director's two factors.
 struct Director {
     key_file: KeyFile,
     passphrase: Passphrase,
@@ -61,19 +61,19 @@ impl Director {
     }
 }
 
-fn open(place: &PathBuf, credentials: &[&dyn Credential]) -> chartlock::Result<Vault> {
-    Vault::open_any(FileStorage::open(place)?, credentials)
+fn open(directory: &Path, credentials: &[&dyn Credential]) -> Result<Vault, Error> {
+    Vault::open_any(FileStorage::open(directory)?, credentials)
 }
 
-/// Creates the vault with three ways to open it, and returns what the five shareholders keep on paper.
-fn setting_up(place: &Path, hsm: &Hsm, director: &Director) -> Outcome<Vec<String>> {
+/// Creates the vault with three ways to open it, and returns the texts of the five shares.
+fn create_vault(directory: &Path, hsm: &Hsm, director: &Director) -> Outcome<Vec<String>> {
     outln!("Monday: the vault gets three ways to open it.\n");
     let label = SlotLabel::new("HSM, server room")?;
-    let vault = Vault::create(FileStorage::open(place)?, &Labelled::new(hsm, label))?;
+    let vault = Vault::create(FileStorage::open(directory)?, &Labelled::new(hsm, label))?;
     let label = SlotLabel::new("director: key file and passphrase")?;
     vault.add_slot(&Labelled::new(&director.both(), label))?;
     let shares = Shares::split(3, 5)?;
-    let label = SlotLabel::new("shareholders, 3 of 5")?;
+    let label = SlotLabel::new("recovery shares, 3 of 5")?;
     vault.add_slot(&Labelled::new(&shares, label))?;
     let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
     session.put(&record()?, br#"{"systolic":120,"diastolic":80}"#)?;
@@ -88,33 +88,30 @@ fn setting_up(place: &Path, hsm: &Hsm, director: &Director) -> Outcome<Vec<Strin
     // A set that no drill has opened may not open the vault.
     let brought = Shares::from_texts(papers.get(1..4).ok_or("five shares were split")?)?;
     let slot = vault.try_credential(&brought)?;
+    outln!("Drill: shares 2, 3 and 4 would open slot {}", slot.id);
     outln!(
-        "A drill with shares 2, 3 and 4: they would open slot {} ",
-        slot.id
-    );
-    outln!(
-        "(\"{}\"). Nothing changed.\n",
+        "(\"{}\"). No slot changed.\n",
         slot.label().unwrap_or_default()
     );
     vault.close()?;
     Ok(papers)
 }
 
-fn with_a_broken_hsm(place: &PathBuf, hsm: &Hsm, director: &Director) -> Outcome<()> {
+fn open_without_hsm(directory: &Path, hsm: &Hsm, director: &Director) -> Outcome<()> {
     outln!("Tuesday: the HSM is dead.\n");
-    let error = open(place, &[hsm])
+    let error = open(directory, &[hsm])
         .err()
         .ok_or("a broken HSM opens the vault")?;
     outln!("With the HSM alone: {error}.");
-    let vault = open(place, &[hsm, &director.both()])?;
-    outln!("With the HSM or the director: the director's two factors open the vault.\n");
+    let vault = open(directory, &[hsm, &director.both()])?;
+    outln!("With the HSM and the director's two factors: the two factors open the vault.\n");
     Ok(vault.close()?)
 }
 
-fn the_director_leaves(place: &PathBuf, papers: &[String], director: &Director) -> Outcome<()> {
-    outln!("Wednesday: the director leaves, and three shareholders come in.\n");
-    let shares = read_aloud(papers)?;
-    let vault = open(place, &[&shares])?;
+fn replace_director(directory: &Path, papers: &[String], director: &Director) -> Outcome<()> {
+    outln!("Wednesday: the director leaves, and three holders bring their shares.\n");
+    let shares = combine_shares(papers)?;
+    let vault = open(directory, &[&shares])?;
     outln!("Three shares open the vault.\n");
 
     let new_hsm = Hsm::new();
@@ -128,7 +125,8 @@ fn the_director_leaves(place: &PathBuf, papers: &[String], director: &Director) 
     let (hsm_slot, director_slot) = (id_of(new_hsm.kind()), id_of(director.both().kind()));
     vault.replace_slot(hsm_slot.ok_or("the HSM has a slot")?, &new_hsm)?;
     let dropped = [director_slot.ok_or("the director has a slot")?];
-    let report = vault.rotate_root_key(&[&new_hsm, &shares], &dropped)?;
+    let keep: [&dyn Credential; 2] = [&new_hsm, &shares];
+    let report = vault.rotate_root_key(&keep, &dropped)?;
     outln!(
         "The root key and the journal keys were rotated: {} slots kept, {} dropped.",
         report.slots_kept,
@@ -142,13 +140,13 @@ fn the_director_leaves(place: &PathBuf, papers: &[String], director: &Director) 
         kit.as_bytes().len()
     );
     list_slots(&vault)?;
-    what_the_journal_says(&vault)?;
+    list_slot_entries(&vault)?;
     vault.close()?;
 
-    let refused = open(place, &[&director.both()]).err();
+    let refused = open(directory, &[&director.both()]).err();
     let refused = refused.ok_or("the former director still opens the vault")?;
     outln!("The former director: {refused}.");
-    let vault = open(place, &[&new_hsm])?;
+    let vault = open(directory, &[&new_hsm])?;
     let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
     let found = session.get(&record()?)?.ok_or("the record is gone")?;
     outln!(
@@ -158,12 +156,12 @@ fn the_director_leaves(place: &PathBuf, papers: &[String], director: &Director) 
     Ok(())
 }
 
-/// Reads three shares as a telephone call would bring them: one misheard, and one holder late.
-fn read_aloud(papers: &[String]) -> Outcome<Shares> {
+/// Combines three shares. First shows two errors: a wrong character, and a missing share.
+fn combine_shares(papers: &[String]) -> Outcome<Shares> {
     let [_, second, third, _, fifth] = papers else {
         return Err("five shares were split".into());
     };
-    // Two holders have the same accent: "B" for "D", "M" for "N".
+    // Change the last letter, as a typing error would.
     let misheard: String = second
         .chars()
         .rev()
@@ -180,7 +178,7 @@ fn read_aloud(papers: &[String]) -> Outcome<Shares> {
     let misheard: String = misheard.chars().rev().collect();
     for (who, texts) in [
         (
-            "Shares 2 and 3, one character misheard",
+            "Shares 2 and 3, one wrong character",
             vec![&misheard, third],
         ),
         ("Shares 2 and 3", vec![second, third]),
@@ -208,8 +206,8 @@ fn list_slots(vault: &Vault) -> Outcome<()> {
     Ok(())
 }
 
-fn what_the_journal_says(vault: &Vault) -> Outcome<()> {
-    outln!("What the journal says of the keys:");
+fn list_slot_entries(vault: &Vault) -> Outcome<()> {
+    outln!("Journal entries about slots:");
     let officer = vault.session(Actor::new("privacy.officer")?, Purpose::Operations);
     for item in officer.audit()?.entries(..)? {
         let AuditItem::Entry(entry) = item? else {

@@ -18,7 +18,7 @@ impl Hsm {
         Self::default()
     }
 
-    pub(crate) fn breaks(&mut self) {
+    pub(crate) fn set_broken(&mut self) {
         self.is_broken.store(true, Ordering::Relaxed);
     }
 

@@ -18,42 +18,44 @@ use crate::error::ErrorKind;
 pub enum CredentialFailure {
     /// The service or device cannot be reached: no connection, no name, no token in the reader.
     #[error(
-        "it cannot be reached; check that it runs, its address and the network, then try again, or open with another credential"
+        "the device or service cannot be reached; check that it is running, its address and the network, then try again or use another credential"
     )]
     Unreachable,
     /// The service or device refused the request: a wrong token or PIN, or a missing permission.
     #[error(
-        "it refused the request; check the token or PIN, its expiry, and what it may do with the key"
+        "the device or service refused the request; check that the PIN, access token or access keys are correct and not expired, and that they may use the key"
     )]
     Denied,
     /// The key does not exist there any more, or is going to be deleted.
     #[error(
-        "it has no such key, or the key is to be deleted; bring the key back there, or open with another credential and replace the slot"
+        "the key does not exist, or its deletion is scheduled; restore the key or cancel the deletion, or open with another credential and replace the slot"
     )]
     KeyGone,
     /// The version of the key that wrapped the slot is no longer accepted.
     #[error(
-        "the version of the key that wrapped the slot is retired; allow that version again, open, replace the slot, then retire it"
+        "the key version that wrapped the slot is retired; allow that version again, open the vault, replace the slot, then retire the version"
     )]
     KeyVersionRetired,
     /// The service is sealed, or the key or device is disabled or locked.
     #[error(
-        "the service is sealed, or the key or device is disabled or locked; unseal, enable or unlock it, then try again"
+        "the service is sealed or locked, the key is disabled, or the PIN is locked, expired or has one attempt left; unseal, unlock or enable it, then try again"
     )]
     Locked,
     /// The service or device did not answer in time.
     #[error(
-        "it did not answer in time; try again, raise the time limit, or open with another credential"
+        "the device or service did not answer within the time limit; try again, raise the time limit, or use another credential"
     )]
     TimedOut,
-    /// The app's log takes the bytes that the HTTP client sends and receives, which contain secrets. Nothing
+    /// The app's log would record the bytes that the HTTP client sends and receives, which contain secrets. Nothing
     /// was sent.
     #[error(
-        "the log would show tokens and secrets, because it takes the messages of the HTTP client at level trace; limit the target ureq_proto to the level debug, then try again"
+        "the app's log would contain tokens and secrets, because the log level of the HTTP client is trace; set the log target ureq_proto to debug, then try again"
     )]
-    Logged,
+    LogExposesSecrets,
     /// Any other failure.
-    #[error("it failed; look at its own log, then try again, or open with another credential")]
+    #[error(
+        "the device or service failed; check its log, then try again or use another credential"
+    )]
     Other,
 }
 
@@ -63,13 +65,13 @@ impl CredentialFailure {
         match self {
             Self::Unreachable | Self::TimedOut | Self::Other => ErrorKind::Unavailable,
             Self::Denied => ErrorKind::Denied,
-            Self::Logged => ErrorKind::Invalid,
+            Self::LogExposesSecrets => ErrorKind::Invalid,
             Self::KeyGone | Self::KeyVersionRetired | Self::Locked => ErrorKind::Credential,
         }
     }
 
-    /// Returns `true` if the service or device is out of reach for every slot alike.
-    pub(crate) fn is_out_of_reach(self) -> bool {
+    /// Returns `true` for a failure that affects every slot of the device or service.
+    pub(crate) fn affects_every_slot(self) -> bool {
         matches!(self, Self::Unreachable | Self::TimedOut)
     }
 }

@@ -105,7 +105,7 @@ impl Error {
 
     /// Returns the error to report for several credentials of which none opens a slot: that of a failure
     /// rather than that of a wrong key, and that of a wrong key rather than that of a missing kind.
-    pub(crate) fn or_more_telling(self, other: Self) -> Self {
+    pub(crate) fn or_more_specific(self, other: Self) -> Self {
         match (&self, &other) {
             (Self::NoSlotOfKind, _) => other,
             (Self::WrongKey, other_error) if *other_error != Self::NoSlotOfKind => other,

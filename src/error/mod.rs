@@ -57,7 +57,7 @@ pub enum Error {
     NotAuthentic,
     /// The vault has slots of the credential's kind, but the credential opens none of them.
     #[error(
-        "slots of this credential's kind exist, but it opens none; check the passphrase, key file or shares, or, if a slot is damaged, repair the header with FileStorage::repair_header or restore it from a recovery kit"
+        "the credential opens none of the slots of its kind; check the passphrase, key file, shares or key name; if a slot is damaged, repair the header with FileStorage::repair_header or restore it from a recovery kit"
     )]
     WrongKey,
     /// The vault has no slot of the credential's kind that it could open, such as no slot for a key file.
@@ -268,7 +268,7 @@ pub enum Error {
     BadKeyFile,
     /// Users other than the owner can read the key file, or the file with a passphrase.
     #[error(
-        "users other than its owner can read the key file or passphrase file; restrict it to its owner (chmod 600), or allow its group explicitly"
+        "users other than the owner can read or change the key file or passphrase file; restrict the file to its owner (chmod 600), or allow its group explicitly"
     )]
     KeyFileExposed,
     /// The key file is inside the storage directory.
@@ -291,7 +291,7 @@ pub enum Error {
     )]
     WeakPassphrase,
     /// The device or service of a credential failed.
-    #[error("the device or service of the credential failed: {0}")]
+    #[error("the credential cannot be used: {0}")]
     Credential(CredentialFailure),
     /// Recovery shares could not be made, read or combined.
     #[error("recovery shares were refused: {0}")]
@@ -307,7 +307,7 @@ pub enum Error {
     /// A setting of a credential that uses a device or service is missing or out of bounds: an address, a URI, a
     /// name, a token, a PIN, a certificate or a time limit. The type of the credential documents the bounds.
     #[error(
-        "a setting of the credential is missing or out of bounds; addresses begin with https://, or with http:// if the service runs on this machine; certificates are in PEM format; names and PINs have 1 to 255 bytes; time limits have 1 ms to 1 h; the documentation of the credential lists the other bounds"
+        "a setting of the credential is missing or out of bounds; addresses begin with https://, or with http:// if the service runs on this machine; certificates are in PEM format; names and PINs have 1 to 255 bytes; time limits have 1 ms to 1 h; a transit key has one of the types that Transit lists; the documentation of the credential lists the other bounds"
     )]
     InvalidCredentialSetting,
 

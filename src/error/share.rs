@@ -57,15 +57,15 @@ pub enum ShareError {
         second: usize,
     },
     /// Fewer shares than the threshold were given.
-    #[error("more shares of this set are needed: {missing}; ask further holders for theirs")]
+    #[error("the set needs more shares ({missing} missing); ask other holders for their shares")]
     TooFew {
         /// The number of shares that are missing.
         missing: usize,
     },
-    /// More shares than the threshold were given, and they do not belong together, although their check
-    /// characters are right.
+    /// The shares contradict each other, although their check characters are right: more shares than the
+    /// threshold were given, or two different shares with the same number.
     #[error(
-        "the shares do not belong together, so at least one of them was forged; try others of the set, as many as the threshold"
+        "the shares contradict each other, so at least one was forged; try again with other shares of the set"
     )]
     Inconsistent,
 }

@@ -24,7 +24,7 @@ pub(crate) mod wrap;
 
 pub use crate::crypto::{Cost, SlotSecret};
 pub use crate::error::{CredentialFailure, ShareError};
-pub(crate) use credentials::remembered::Remembered;
+pub(crate) use credentials::cached_credential::CachedCredential;
 #[cfg(feature = "aws-kms")]
 pub use credentials::{AwsIdentity, AwsKms, AwsKmsOptions};
 pub use credentials::{

@@ -12,7 +12,7 @@
 
 use crate::error::Result;
 use crate::journal::{Operation, Target};
-use crate::keys::{Credential, Remembered};
+use crate::keys::{CachedCredential, Credential};
 use crate::rotation::report::JournalRotationReport;
 use crate::rotation::root::dropped_slots;
 use crate::vault::Vault;
@@ -61,8 +61,8 @@ impl Vault {
         let act = self.system_act(Operation::RotateJournalKeys);
         self.journaled(&act, Target::Vault, |act| {
             self.close_former_journal_keys()?;
-            let keep = Remembered::all(keep);
-            let keep = Remembered::as_credentials(&keep);
+            let keep = CachedCredential::all(keep);
+            let keep = CachedCredential::as_credentials(&keep);
             let mut slots_before = 0;
             let (after, purge_deferred) = self.change_header(act, |before| {
                 let slots = before.header.slots();

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::journal::{Act, Operation, Target};
-use crate::keys::{Credential, Remembered, SlotInfo};
+use crate::keys::{CachedCredential, Credential, SlotInfo};
 use crate::rotation::report::RootRotationReport;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
@@ -43,8 +43,8 @@ impl Vault {
         drop: &[u16],
     ) -> Result<RootRotationReport> {
         self.close_former_journal_keys()?;
-        let keep = Remembered::all(keep);
-        let keep = Remembered::as_credentials(&keep);
+        let keep = CachedCredential::all(keep);
+        let keep = CachedCredential::as_credentials(&keep);
         let mut before_count = 0;
         let (after, purge_deferred) = self.change_header(act, |before| {
             let mut header = before.header.clone();

@@ -122,8 +122,8 @@ impl Vault {
 
     /// Opens a vault with the first of several credentials that opens it, tried in their order.
     ///
-    /// A credential whose device or service fails does not keep the next one from being tried. Each failing
-    /// service can take its time limit once.
+    /// If a device or service fails, the next credential is tried. A service that cannot be reached, or does not
+    /// answer in time, is asked for one slot only.
     ///
     /// ```
     /// # use chartlock::{*, keys::{KeyFile, Passphrase}};

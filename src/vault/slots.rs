@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::journal::{AccessOutcome, Act, Operation, Target};
 use crate::keys::header::Header;
-use crate::keys::{Credential, Remembered, SlotInfo};
+use crate::keys::{CachedCredential, Credential, SlotInfo};
 use crate::telemetry;
 use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
@@ -25,8 +25,7 @@ impl Vault {
     /// Returns the slot that `credential` would open, without opening anything: a drill for credentials that
     /// are needed only in an emergency, such as recovery shares or a key file in a safe.
     ///
-    /// Reads the stored header, changes nothing, and leaves an entry in the journal with the slot or the
-    /// failure. Slots that open the vault are tried before those of auditors, which open only the journal:
+    /// Reads the stored header, changes no slot, and adds an entry with the slot or the failure to the journal. Slots that open the vault are tried before those of auditors, which open only the journal:
     /// see [`SlotInfo::journal_only`].
     ///
     /// ```
@@ -60,7 +59,7 @@ impl Vault {
 
     fn slot_of(&self, credential: &dyn Credential) -> Result<SlotInfo> {
         let open = self.reload_header()?;
-        let credential = Remembered::new(credential);
+        let credential = CachedCredential::new(credential);
         let vault_slot = open
             .header
             .unlock(&credential)
@@ -69,7 +68,7 @@ impl Vault {
             let auditor_slot = open.header.unlock_journal(&credential);
             auditor_slot
                 .map(|(_, id)| id)
-                .map_err(|other| error.or_more_telling(other))
+                .map_err(|other| error.or_more_specific(other))
         })?;
         let slots = open.keyring.with_slot_names(open.header.slots())?;
         let slot = slots.into_iter().find(|slot| slot.id == id);
@@ -129,7 +128,7 @@ impl Vault {
     /// [`Error::AuditorSlot`](crate::Error::AuditorSlot) for an auditor's slot, and errors of the
     /// credential and of the storage.
     pub fn replace_slot(&self, id: u16, credential: &dyn Credential) -> Result<()> {
-        let credential = Remembered::new(credential);
+        let credential = CachedCredential::new(credential);
         self.change_slot(
             Operation::ReplaceSlot,
             id,
@@ -160,7 +159,7 @@ impl Vault {
         add: impl Fn(&mut Header, &OpenHeader, &dyn Credential, Option<u16>) -> Result<u16>,
     ) -> Result<u16> {
         let act = self.system_act(Operation::AddSlot);
-        let credential = Remembered::new(credential);
+        let credential = CachedCredential::new(credential);
         // A repeated commit keeps the id, so that the credential is not asked again.
         let mut id = None;
         telemetry::verb(act.operation.name(), || {

@@ -187,7 +187,7 @@ fn repeated_commit_asks_no_credential_again() {
 }
 
 #[test]
-fn service_out_of_reach_is_asked_for_one_slot_only() {
+fn unreachable_service_is_asked_for_one_slot_only() {
     for failure in [CredentialFailure::Unreachable, CredentialFailure::TimedOut] {
         let (storage, vault) = created(&Fixed(1));
         vault.add_slot(&Fixed(2)).unwrap();
@@ -265,7 +265,7 @@ impl Credential for Named {
 }
 
 #[test]
-fn credentials_of_two_apps_with_one_kind_do_not_meet() {
+fn slot_of_app_credential_with_other_name_is_skipped() {
     let (storage, _) = created(&Named("com.example.one"));
     assert_eq!(opened(&storage, &Named("com.example.one")), Ok(()));
     for other in ["com.example.on", "com.example.one2", "org.example.two"] {
@@ -324,7 +324,7 @@ fn drill_changes_nothing_and_is_journaled() {
 }
 
 #[test]
-fn forged_parameters_of_two_factors_are_another_slot() {
+fn forged_parameters_of_two_factors_are_skipped() {
     let context = SlotContext::new([1; 16], 4, 1, chartlock::CipherSuite::default());
     let both = Both::new(&Fixed(1), &Fixed(2));
     let (parameters, _) = both.enrol(&context).unwrap();

@@ -16,7 +16,7 @@ const LEVELS_MAX: usize = 4;
 /// Two factors, of which neither opens a slot alone, such as a passphrase and a key file.
 ///
 /// The order of the factors is part of the slot: the first that was given when the slot was added must be
-/// given first again. Each factor can be of any kind, also two factors itself. Give first the factor that
+/// given first again. Each factor can be of any kind, also `Both`, on at most four levels. Give first the factor that
 /// costs least to refuse, because the second is asked only if the first gives a secret.
 ///
 /// The vault still needs another way to open: with one factor lost, nobody opens this slot. Add a slot for

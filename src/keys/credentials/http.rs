@@ -38,8 +38,8 @@ pub(super) struct HttpOptions<'o> {
     /// The time limit of a request, from looking up the name of the host to the end of the answer: 1 ms to 1 h.
     pub(super) limit: Duration,
     /// The certificates of the authorities to trust, in PEM format. They replace the public authorities, because
-    /// none of these should vouch for a service with an authority of its own.
-    pub(super) authority: Option<&'o [u8]>,
+    /// none of these should vouch for a service with a CA of its own.
+    pub(super) ca_certificates: Option<&'o [u8]>,
     /// Uses the proxy that the environment names, such as `HTTPS_PROXY`, if there is one.
     pub(super) uses_environment_proxy: bool,
 }
@@ -48,7 +48,7 @@ impl Default for HttpOptions<'_> {
     fn default() -> Self {
         Self {
             limit: DEFAULT_LIMIT,
-            authority: None,
+            ca_certificates: None,
             uses_environment_proxy: false,
         }
     }
@@ -73,7 +73,7 @@ impl HttpClient {
             return Err(Error::InvalidCredentialSetting);
         }
         let tls = TlsConfig::builder()
-            .root_certs(roots(options.authority)?)
+            .root_certs(roots(options.ca_certificates)?)
             // The provider is given, because another one may be installed for the whole process.
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
@@ -101,7 +101,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`CredentialFailure::Unreachable`] without a connection, or if the service's certificate is not trusted;
-    /// [`CredentialFailure::TimedOut`]; [`CredentialFailure::Logged`] if the log would show the bytes;
+    /// [`CredentialFailure::TimedOut`]; [`CredentialFailure::LogExposesSecrets`] if the log would show the bytes;
     /// [`CredentialFailure::Other`] for a header with control characters, an
     /// answer that is not HTTP, or an answer of more than 64 KiB.
     pub(super) fn post(
@@ -154,7 +154,9 @@ impl HttpClient {
 /// Refuses to send anything while the app's log takes the bytes of requests and answers.
 fn check_log() -> std::result::Result<(), CredentialFailure> {
     let is_logged = log::log_enabled!(target: "ureq_proto::util", log::Level::Trace);
-    (!is_logged).then_some(()).ok_or(CredentialFailure::Logged)
+    (!is_logged)
+        .then_some(())
+        .ok_or(CredentialFailure::LogExposesSecrets)
 }
 
 fn with_headers<B>(
@@ -215,9 +217,9 @@ fn is_this_machine(host: &str) -> bool {
 
 /// Returns the authorities to trust. Without own authorities, these are Mozilla's, which are part of the program,
 /// and not the system's: the list is the same on each machine, exists in a container without certificates, and
-/// includes no authority of a proxy that reads the traffic.
-fn roots(authority: Option<&[u8]>) -> Result<RootCerts> {
-    let Some(pem) = authority else {
+/// includes no CA of a proxy that reads the traffic.
+fn roots(ca_certificates: Option<&[u8]>) -> Result<RootCerts> {
+    let Some(pem) = ca_certificates else {
         return Ok(RootCerts::WebPki);
     };
     // The client would ignore certificates that it cannot use.

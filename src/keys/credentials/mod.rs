@@ -1,12 +1,13 @@
 //! Credentials: what opens a slot. One file or directory for each kind.
 //!
-//! Guarantees: a credential returns the secret of a slot, or says why it cannot. It is bound to the vault,
-//! the kind and the slot for which it was enrolled.
+//! Guarantees: a credential returns the secret of a slot, returns `None` for a slot of another credential, or
+//! reports a failure. A secret that a device or service wrapped is bound to the vault, the kind and the slot.
 //! Must not know: the header, and the keys that a slot wraps.
 
 #[cfg(feature = "aws-kms")]
 mod aws_kms;
 pub(in crate::keys) mod both;
+pub(in crate::keys) mod cached_credential;
 pub(in crate::keys) mod credential;
 #[cfg(any(feature = "aws-kms", feature = "transit"))]
 mod http;
@@ -15,7 +16,6 @@ pub(in crate::keys) mod label;
 pub(in crate::keys) mod passphrase;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
-pub(in crate::keys) mod remembered;
 mod secret_file;
 mod shares;
 pub(in crate::keys) mod stored_parameters;

@@ -64,9 +64,8 @@ impl Passphrase {
     /// file, which editors and `echo` add, is not part of the passphrase.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] if the file cannot be read; [`Error::KeyFileExposed`] if other users can access it;
-    /// [`Error::BadKeyFile`] for a pipe or device; [`Error::InvalidPassphrase`] for an empty file, or one of
-    /// more than 1,024 bytes.
+    /// [`Error::KeyFile`] if the file cannot be read, or is a pipe or device; [`Error::KeyFileExposed`] if other
+    /// users can access it; [`Error::InvalidPassphrase`] for an empty passphrase, or one of more than 1,024 bytes.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         Self::read(path.as_ref(), Readers::OwnerOnly)
     }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// The maximum length of a line end, in bytes.
 pub(super) const LINE_END_MAX: usize = 2;
 
-/// Who beside its owner may read a file with a secret.
+/// The users besides the owner who may read a file with a secret.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Readers {
     #[default]

@@ -2,8 +2,8 @@
 
 use crate::crypto::RootKey;
 use crate::error::{Error, Result};
+use crate::keys::credentials::cached_credential::CachedCredential;
 use crate::keys::credentials::credential::Credential;
-use crate::keys::credentials::remembered::Remembered;
 use crate::keys::former_keys::JournalKeys;
 use crate::keys::header::{Frame, Header, WORK_MAX};
 use crate::keys::keyring::Keyring;
@@ -36,7 +36,7 @@ impl Header {
     /// - If a slot fits: [`Error::HeaderDamaged`] if the sealed keyring does not open;
     ///   [`Error::Unsupported`] for a keyring of a newer release.
     pub fn unlock(&self, credential: &dyn Credential) -> Result<Unlocked> {
-        let remembered = Remembered::new(credential);
+        let remembered = CachedCredential::new(credential);
         let mut opened = false;
         let mut failed = None;
         for slot in self.frame.by_work(false) {
@@ -73,7 +73,7 @@ impl Header {
         for credential in credentials {
             match self.unlock(*credential) {
                 Ok(unlocked) => return Ok(unlocked),
-                Err(error) => refused = refused.or_more_telling(error),
+                Err(error) => refused = refused.or_more_specific(error),
             }
         }
         Err(refused)
@@ -90,7 +90,7 @@ impl Header {
     /// [`Error::NoSlotOfKind`] without an auditor slot of the credential's kind. If a former journal key
     /// does not unwrap: [`Error::HeaderDamaged`].
     pub fn unlock_journal(&self, credential: &dyn Credential) -> Result<(JournalKeys, u16)> {
-        let remembered = Remembered::new(credential);
+        let remembered = CachedCredential::new(credential);
         let mut failed = None;
         for slot in self.frame.by_work(true) {
             match slot.open_journal(self.frame.vault(), &remembered) {

@@ -264,14 +264,14 @@ fn sync_parents(path: &Path) -> io::Result<()> {
         match sync_directory(parent) {
             // The killed creation cannot have created a parent that this user cannot read, or that is
             // on a read-only medium.
-            Err(error) if is_out_of_reach(&error) => break,
+            Err(error) if affects_every_slot(&error) => break,
             synced => synced?,
         }
     }
     Ok(())
 }
 
-fn is_out_of_reach(error: &io::Error) -> bool {
+fn affects_every_slot(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
     matches!(
         error.kind(),

@@ -14,7 +14,7 @@ use crate::common::objects::{all_objects, put, reset};
 use crate::common::server_process::free_port;
 
 #[test]
-fn vault_created_with_kms_opens_with_another_value() {
+fn vault_created_with_kms_opens_with_new_credential() {
     for server in all() {
         let key = server.create_key();
         let storage = Arc::new(MemoryStorage::new());
@@ -49,7 +49,7 @@ fn slot_is_added_replaced_kept_by_a_root_rotation_and_removed() {
 }
 
 #[test]
-fn slot_of_another_key_does_not_block_the_own_slot() {
+fn slot_of_another_key_does_not_block_later_slot() {
     for server in all() {
         let other = kms(&server.endpoint(), &server.create_key());
         let own = kms(&server.endpoint(), &server.create_key());

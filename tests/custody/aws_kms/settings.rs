@@ -41,8 +41,8 @@ fn options_out_of_bounds_are_refused() {
         valid().endpoint("ftp://localhost"),
         valid().time_limit(Duration::ZERO),
         valid().time_limit(Duration::from_secs(3601)),
-        valid().authority(b""),
-        valid().authority(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        valid().ca_certificates(b""),
+        valid().ca_certificates(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
     ] {
         assert_eq!(
             refused.build().unwrap_err(),

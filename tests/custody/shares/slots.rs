@@ -11,7 +11,7 @@ use super::{subsets, texts_of};
 
 fn passphrase() -> Passphrase {
     let (memory_kib, passes, lanes) = (8 * 1024, 1, 1);
-    Passphrase::new("correct horse").with_cost(Cost {
+    Passphrase::new("correct horse battery staple").with_cost(Cost {
         memory_kib,
         passes,
         lanes,

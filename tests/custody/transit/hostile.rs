@@ -129,7 +129,7 @@ fn each_status_has_its_failure() {
 }
 
 #[test]
-fn refused_ciphertext_is_explained_by_the_key() {
+fn refused_ciphertext_reports_state_of_the_key() {
     let double = Double::start();
     let clinic = Clinic::new(&double.transit());
     double.reply("decrypt", Reply::of(400, r#"{"errors":["planted text"]}"#));

@@ -159,7 +159,10 @@ fn log_contains_no_token_and_no_secret() {
     log::set_max_level(log::LevelFilter::Trace);
     let requests = double.received();
     let refused = Vault::create(MemoryStorage::new(), &double.transit()).unwrap_err();
-    assert_eq!(refused, Error::Credential(CredentialFailure::Logged));
+    assert_eq!(
+        refused,
+        Error::Credential(CredentialFailure::LogExposesSecrets)
+    );
     assert!(double.received().is_empty());
 
     let text = LOGGER.0.lock().unwrap();

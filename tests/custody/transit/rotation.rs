@@ -18,7 +18,7 @@ fn slot_opens_after_the_key_was_rotated() {
 }
 
 #[test]
-fn retired_version_is_reported_and_returns() {
+fn retired_key_version_fails_until_allowed_again() {
     let server = server!();
     let key = server.key();
     let clinic = Clinic::new(&server.transit(&key));
@@ -31,7 +31,7 @@ fn retired_version_is_reported_and_returns() {
 }
 
 #[test]
-fn replaced_slot_survives_the_end_of_the_old_version() {
+fn replaced_slot_opens_after_old_key_version_is_retired() {
     let server = server!();
     let key = server.key();
     let transit = server.transit(&key);
@@ -66,7 +66,7 @@ fn retired_slot_is_replaced_through_another_slot() {
 }
 
 #[test]
-fn retired_slot_blocks_no_fresh_slot_of_the_same_key() {
+fn slot_of_retired_key_version_does_not_block_new_slot() {
     let server = server!();
     let key = server.key();
     let transit = server.transit(&key);

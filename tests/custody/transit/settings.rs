@@ -68,7 +68,7 @@ fn settings_out_of_bounds_are_refused() {
         .chain(paths.iter().map(|path| options().namespace(path)))
         .chain(["", "a b", "a\n", "é", &"a".repeat(8193)].map(|token| options().token(token)))
         .chain([Duration::ZERO, Duration::MAX].map(|limit| options().time_limit(limit)))
-        .chain([&b""[..], b"planted", BAD_PEM].map(|pem| options().authority(pem)))
+        .chain([&b""[..], b"planted", BAD_PEM].map(|pem| options().ca_certificates(pem)))
         .chain([TransitOptions::new("https://a.example", KEY)]);
     for (number, options) in refused.enumerate() {
         let error = options.build().unwrap_err();
@@ -80,7 +80,7 @@ fn settings_out_of_bounds_are_refused() {
 const BAD_PEM: &[u8] = b"-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n";
 
 #[test]
-fn debug_prints_names_of_types_alone() {
+fn debug_prints_type_names_only() {
     assert_eq!(format!("{:?}", options()), "TransitOptions(..)");
     assert_eq!(format!("{:#?}", options().build().unwrap()), "Transit(..)");
 }

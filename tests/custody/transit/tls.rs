@@ -1,4 +1,4 @@
-//! TLS with an authority of the clinic's own.
+//! TLS with a CA of the clinic's own.
 
 use chartlock::keys::CredentialFailure::{Other, Unreachable};
 use chartlock::keys::TransitOptions;
@@ -18,7 +18,10 @@ fn own_authority_is_trusted() {
     let server = server!();
     let key = server.key();
     let options = over_tls(server, "localhost", &key);
-    let transit = options.authority(&server.certificate).build().unwrap();
+    let transit = options
+        .ca_certificates(&server.certificate)
+        .build()
+        .unwrap();
     Clinic::new(&transit).assert_opens(&transit);
 }
 
@@ -33,11 +36,11 @@ fn certificate_that_is_not_trusted_is_unreachable() {
     let directory = tempfile::tempdir().unwrap();
     let openssl = std::process::Command::new("openssl");
     let foreign = certificate_in(directory.path(), openssl);
-    let foreign = over_tls(server, "localhost", &key).authority(&foreign);
+    let foreign = over_tls(server, "localhost", &key).ca_certificates(&foreign);
     clinic.assert_fails(&foreign.build().unwrap(), Unreachable);
 
     // The certificate is valid for `localhost`, not for the address.
-    let misnamed = over_tls(server, "127.0.0.1", &key).authority(&server.certificate);
+    let misnamed = over_tls(server, "127.0.0.1", &key).ca_certificates(&server.certificate);
     clinic.assert_fails(&misnamed.build().unwrap(), Unreachable);
 }
 
@@ -49,7 +52,7 @@ fn several_authorities_are_trusted() {
     let openssl = std::process::Command::new("openssl");
     let foreign = certificate_in(directory.path(), openssl);
     let both = [foreign, server.certificate.clone()].concat();
-    let transit = over_tls(server, "localhost", &key).authority(&both);
+    let transit = over_tls(server, "localhost", &key).ca_certificates(&both);
     let transit = transit.build().unwrap();
     Clinic::new(&transit).assert_opens(&transit);
 }

@@ -76,7 +76,7 @@ impl IdentityLoader {
                 Ok(Some(keys)) => return Ok(keys),
                 Ok(None) => {}
                 Err(error) => match failure_of(&error) {
-                    failure if is_guess && failure.is_out_of_reach() => {}
+                    failure if is_guess && failure.affects_every_slot() => {}
                     failure => return Err(failure),
                 },
             }

@@ -31,7 +31,7 @@ pub struct AwsKmsOptions {
     region: String,
     endpoint: Option<String>,
     identity: AwsIdentity,
-    authority: Option<Vec<u8>>,
+    ca_certificates: Option<Vec<u8>>,
     limit: Option<Duration>,
     uses_environment_proxy: bool,
 }
@@ -44,7 +44,7 @@ impl AwsKmsOptions {
             region: region.to_owned(),
             endpoint: None,
             identity: AwsIdentity::default(),
-            authority: None,
+            ca_certificates: None,
             limit: None,
             uses_environment_proxy: false,
         }
@@ -67,8 +67,8 @@ impl AwsKmsOptions {
 
     /// Sets the certificates of the authorities to trust, in PEM format, in place of the public ones.
     #[must_use]
-    pub fn authority(mut self, pem: &[u8]) -> Self {
-        self.authority = Some(pem.to_vec());
+    pub fn ca_certificates(mut self, pem: &[u8]) -> Self {
+        self.ca_certificates = Some(pem.to_vec());
         self
     }
 
@@ -105,7 +105,7 @@ impl AwsKmsOptions {
         };
         check_address(&address)?;
         let mut options = HttpOptions {
-            authority: self.authority.as_deref(),
+            ca_certificates: self.ca_certificates.as_deref(),
             uses_environment_proxy: self.uses_environment_proxy,
             ..HttpOptions::default()
         };

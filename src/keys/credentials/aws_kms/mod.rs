@@ -104,7 +104,7 @@ const VERSION: u8 = 1;
 ///
 /// If the app's `log` logger takes the level TRACE of the target `ureq_proto`, the HTTP client would log its
 /// requests with their secrets. Each call then fails with
-/// [`CredentialFailure::Logged`](crate::keys::CredentialFailure::Logged) and sends nothing.
+/// [`CredentialFailure::LogExposesSecrets`](crate::keys::CredentialFailure::LogExposesSecrets) and sends nothing.
 pub struct AwsKms {
     key: String,
     client: KmsClient,

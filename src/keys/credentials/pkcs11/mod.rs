@@ -53,8 +53,8 @@ const LENGTH: usize = 1 + IV + SEALED;
 /// ```
 ///
 /// # What the token protects
-/// Without the token and its PIN, a copy of the storage does not open, and nobody can copy the token's key.
-/// A vault does not open while the token is removed.
+/// Without the token and its PIN, this slot does not open, also in a copy of the storage. The token does not
+/// reveal its key. While the token is removed, only other slots open the vault.
 ///
 /// The token does not protect a vault that is open: the app's memory then contains the root key. An
 /// attacker who controls the app can read the root key, and needs no token afterwards. After such an

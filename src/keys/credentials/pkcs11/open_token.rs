@@ -16,7 +16,7 @@ pub(super) struct Login {
     pub(super) allows_last_attempt: bool,
 }
 
-/// What a token says about itself. It finds the same token again after a reset, so that no other token gets
+/// The label, serial number, manufacturer and model of a token. This identity finds the same token again after a reset, so that no other token gets
 /// the PIN.
 #[derive(PartialEq, Eq)]
 pub(super) struct TokenIdentity([String; 4]);

@@ -112,7 +112,7 @@ impl Pkcs11Options {
     }
 
     /// Reads the user PIN from a file, which may end with one line end. Only the app should be able to read
-    /// the file.
+    /// the file; this function does not check that.
     ///
     /// # Errors
     /// [`Error::KeyFile`] if the file cannot be read; [`Error::InvalidCredentialSetting`] unless the PIN has 1 to 255

@@ -27,7 +27,7 @@ const KIND: u16 = 3;
 /// # use chartlock::{MemoryStorage, Vault, keys::{Passphrase, Shares}};
 /// # use std::sync::Arc;
 /// # let storage = Arc::new(MemoryStorage::new());
-/// # let vault = Vault::create(Arc::clone(&storage), &Passphrase::new("correct horse"))?;
+/// # let vault = Vault::create(Arc::clone(&storage), &Passphrase::new("correct horse battery staple"))?;
 /// let shares = Shares::split(3, 5)?;
 /// vault.add_slot(&shares)?;
 /// let paper: Vec<_> = shares.all().iter().map(|share| share.to_text()).collect();
@@ -40,7 +40,7 @@ const KIND: u16 = 3;
 /// # Ok::<(), chartlock::Error>(())
 /// ```
 ///
-/// # Why fewer shares say nothing
+/// # Why fewer shares reveal nothing
 ///
 /// The shares are values of polynomials (Adi Shamir, "How to share a secret", Communications of the ACM 22,
 /// 1979), over the field of 256 elements, with one polynomial for each of the 32 bytes. With threshold t,
@@ -63,7 +63,7 @@ const KIND: u16 = 3;
 /// - Note on the envelope the set, the share's number and the date. Keep a list of the holders.
 /// - Once a year, let each holder read the share into [`Share::from_text`], which finds a damaged or
 ///   mistyped share without the others. Then open a restored backup with as many shares as the threshold,
-///   each time from other holders. A set that no drill has opened may not open the vault.
+///   each time from other holders. Without such a drill, you do not know whether the set opens the vault.
 /// - A set has all of its shares after it was combined. So a lost share can be printed again. A share
 ///   that another person may have seen is not lost but leaked: renew the set.
 ///
@@ -116,7 +116,7 @@ impl Shares {
     /// - [`ShareError::OtherSet`] for a share of another set than most.
     /// - [`ShareError::Repeated`] for two copies of one share.
     /// - [`ShareError::TooFew`], which says how many shares are missing.
-    /// - [`ShareError::Inconsistent`] for shares that do not belong together.
+    /// - [`ShareError::Inconsistent`] for shares that contradict each other.
     pub fn combine(shares: &[Share]) -> Result<Self> {
         let few = |missing| Error::Shares(ShareError::TooFew { missing });
         let set = common_set(shares).ok_or(few(THRESHOLD_MIN.into()))?;

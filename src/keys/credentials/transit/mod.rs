@@ -29,7 +29,7 @@ const KEY_TYPES: [&str; 3] = ["aes256-gcm96", "chacha20-poly1305", "xchacha20-po
 /// leaves the service. The random bytes come from this machine, so they do not depend on the service's generator.
 /// The vault id, the kind and the slot id are bound to the ciphertext, as `associated_data` and as `context`: the
 /// service refuses a ciphertext that was moved to another slot or vault. The service sees the slot secret, but
-/// neither the root key nor records.
+/// neither the root key nor records. With a copy of the header, its operator could open the vault.
 ///
 /// # Key and permissions
 /// The key has the type `aes256-gcm96`, `chacha20-poly1305` or `xchacha20-poly1305`. It can be derived, but not
@@ -53,7 +53,8 @@ const KEY_TYPES: [&str; 3] = ["aes256-gcm96", "chacha20-poly1305", "xchacha20-po
 /// - [`Unreachable`](CredentialFailure::Unreachable): no connection, a certificate that is not trusted, or a
 ///   gateway before the service that does not reach it.
 /// - [`TimedOut`](CredentialFailure::TimedOut): no complete answer within the time limit.
-/// - [`Denied`](CredentialFailure::Denied): no token can be read, or the service refuses the token.
+/// - [`Denied`](CredentialFailure::Denied): the token cannot be read, is refused, or lacks a permission.
+/// - [`LogExposesSecrets`](CredentialFailure::LogExposesSecrets): the app's log would contain the token and the secret; no request was sent.
 /// - [`KeyGone`](CredentialFailure::KeyGone): no such key, mount or namespace.
 /// - [`KeyVersionRetired`](CredentialFailure::KeyVersionRetired): see above.
 /// - [`Locked`](CredentialFailure::Locked): the service is sealed, or the namespace is locked.

@@ -32,7 +32,7 @@ pub struct TransitOptions {
     address: String,
     place: Place,
     token: Option<Token>,
-    authority: Option<Vec<u8>>,
+    ca_certificates: Option<Vec<u8>>,
     limit: Duration,
 }
 
@@ -51,7 +51,7 @@ impl TransitOptions {
                 namespace: None,
             },
             token: None,
-            authority: None,
+            ca_certificates: None,
             limit: DEFAULT_LIMIT,
         }
     }
@@ -89,8 +89,8 @@ impl TransitOptions {
 
     /// Sets the certificates of the authorities that may vouch for the service, in PEM format. They replace the
     /// public authorities, which are Mozilla's list of this release.
-    pub fn authority(mut self, pem: &[u8]) -> Self {
-        self.authority = Some(pem.to_owned());
+    pub fn ca_certificates(mut self, pem: &[u8]) -> Self {
+        self.ca_certificates = Some(pem.to_owned());
         self
     }
 
@@ -120,7 +120,7 @@ impl TransitOptions {
         };
         let client = HttpClient::new(&HttpOptions {
             limit: self.limit,
-            authority: self.authority.as_deref(),
+            ca_certificates: self.ca_certificates.as_deref(),
             ..HttpOptions::default()
         })?;
         let address = self.address.trim_end_matches('/').to_owned();

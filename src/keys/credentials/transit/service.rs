@@ -16,7 +16,7 @@ const ENCODED_SECRET: usize = 44;
 /// More than the length of any request body, in bytes.
 const REQUEST_CAPACITY: usize = 1024;
 
-/// Where the service has the key.
+/// The mount, name and namespace of the key.
 pub(super) struct Place {
     pub(super) mount: String,
     pub(super) key: String,
@@ -61,7 +61,7 @@ struct Decrypted<'a> {
     plaintext: &'a str,
 }
 
-/// What the service reports about the key.
+/// The type, settings and versions of the key, as the service reports them.
 #[derive(Deserialize)]
 pub(super) struct KeyState<'a> {
     #[serde(rename = "type")]

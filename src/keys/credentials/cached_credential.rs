@@ -14,7 +14,7 @@ use crate::keys::credentials::label::SlotLabel;
 /// An operation repeats its commit after a conflict, and a rotation asks each credential about each slot.
 /// Without this type, each of these steps would ask the service again, or stretch the passphrase again.
 /// After a failure that concerns every slot alike, the credential is not asked any more.
-pub(crate) struct Remembered<'c> {
+pub(crate) struct CachedCredential<'c> {
     credential: &'c dyn Credential,
     answers: Mutex<Answers>,
 }
@@ -29,7 +29,7 @@ struct Answers {
 /// The parameters and the secret of a new slot.
 type Enrolled = (Vec<u8>, SlotSecret);
 
-impl<'c> Remembered<'c> {
+impl<'c> CachedCredential<'c> {
     pub(crate) fn new(credential: &'c dyn Credential) -> Self {
         let answers = Mutex::default();
         Self {
@@ -61,14 +61,14 @@ impl<'c> Remembered<'c> {
             return Err(error.clone());
         }
         ask(self.credential).inspect_err(|error| {
-            if matches!(error, Error::Credential(failure) if failure.is_out_of_reach()) {
+            if matches!(error, Error::Credential(failure) if failure.affects_every_slot()) {
                 self.answers().out_of_reach = Some(error.clone());
             }
         })
     }
 }
 
-impl Credential for Remembered<'_> {
+impl Credential for CachedCredential<'_> {
     fn kind(&self) -> u16 {
         self.credential.kind()
     }
@@ -116,7 +116,7 @@ fn copy_secret(secret: &SlotSecret) -> SlotSecret {
     SlotSecret::from_bytes(secret.expose())
 }
 
-impl fmt::Debug for Remembered<'_> {
+impl fmt::Debug for CachedCredential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.credential.fmt(f)
     }
