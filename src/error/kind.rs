@@ -103,13 +103,20 @@ impl Error {
         }
     }
 
-    /// Returns the error to report for several credentials of which none opens a slot: that of a failure
-    /// rather than that of a wrong key, and that of a wrong key rather than that of a missing kind.
+    /// Returns the error to report for several credentials of which none opens a slot: rather that of the header
+    /// than that of a device or service, rather this than a wrong key, and rather a wrong key than a missing
+    /// kind. Of equals, the first.
     pub(crate) fn or_more_specific(self, other: Self) -> Self {
-        match (&self, &other) {
-            (Self::NoSlotOfKind, _) => other,
-            (Self::WrongKey, other_error) if *other_error != Self::NoSlotOfKind => other,
-            _ => self,
+        let rank = |error: &Self| match error {
+            Self::NoSlotOfKind => 0,
+            Self::WrongKey => 1,
+            Self::Credential(_) => 2,
+            // The header is damaged, or was written by a newer release.
+            _ => 3,
+        };
+        match rank(&other) > rank(&self) {
+            true => other,
+            false => self,
         }
     }
 

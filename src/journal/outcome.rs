@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The outcome of an operation, which the journal records.
 ///
@@ -85,6 +85,7 @@ impl AccessOutcome {
             | Error::CurrentMissing
             | Error::HistoryGap => Self::NotAuthentic,
             Error::Denied => Self::Denied,
+            Error::Credential(failure) if failure.kind() == ErrorKind::Unavailable => Self::Failed,
             Error::Storage(_)
             | Error::Archive(_)
             | Error::CommitUnknown

@@ -49,6 +49,11 @@ impl Vault {
     /// - [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) for an id in `drop` that is not that of an auditor's slot.
     /// - [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens no auditor's slot that stays.
     /// - [`Error::TooLarge`](crate::Error::TooLarge) after 1,024 rotations.
+    /// - [`Error::WeakPassphrase`](crate::Error::WeakPassphrase) for a passphrase of `keep` that is too short or
+    ///   too easy to guess for a new slot. Replace it, or call
+    ///   [`Passphrase::allow_weak`](crate::keys::Passphrase::allow_weak).
+    /// - [`Error::TooManySlots`](crate::Error::TooManySlots) if the costs of the passphrases would be too high
+    ///   together.
     ///
     /// Errors of the credentials and of the storage are also returned. A cancellation after the header
     /// changed is no error. The report then contains no number of pages, and the next opening or rotation

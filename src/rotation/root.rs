@@ -25,6 +25,11 @@ impl Vault {
     /// - [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) for an unknown id in `drop`.
     /// - [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens no slot that stays.
     /// - [`Error::LastSlot`](crate::Error::LastSlot) if no slot that opens the vault would stay.
+    /// - [`Error::WeakPassphrase`](crate::Error::WeakPassphrase) for a passphrase of `keep` that is too short or
+    ///   too easy to guess for a new slot. Replace it, or call
+    ///   [`Passphrase::allow_weak`](crate::keys::Passphrase::allow_weak).
+    /// - [`Error::TooManySlots`](crate::Error::TooManySlots) if the costs of the passphrases would be too high
+    ///   together.
     ///
     /// Errors of the credentials and of the storage are also returned.
     pub fn rotate_root_key(

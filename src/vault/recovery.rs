@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::storage_keys;
 use crate::journal::Operation;
-use crate::keys::Credential;
 use crate::keys::header::Header;
+use crate::keys::{CachedCredential, Credential};
 use crate::storage::Storage;
 use crate::telemetry;
 use crate::vault::Vault;
@@ -61,7 +61,7 @@ impl RecoveryKit {
     /// # Errors
     /// The header is unchanged after each of these errors, except [`Error::CommitUnknown`], after
     /// which it may have been written.
-    /// - [`Error::WrongKey`] when the credential does not open the kit.
+    /// - [`Error::WrongKey`] or [`Error::NoSlotOfKind`] when the credential does not open the kit.
     /// - [`Error::HeaderPresent`] when the stored header opens with the credential or with the
     ///   kit's root key.
     /// - [`Error::ForeignKit`] when the entries belong to another vault.
@@ -88,10 +88,11 @@ impl RecoveryKit {
         storage: Arc<dyn Storage>,
         credential: &dyn Credential,
     ) -> Result<()> {
-        let kit = OpenKit::open(&self.0, credential)?;
+        let credential = CachedCredential::new(credential);
+        let kit = OpenKit::open(&self.0, &credential)?;
         let stored = stored_header(&*storage)?;
         if let Some(stored) = &stored
-            && kit.opens(&stored.value, credential)?
+            && kit.opens(&stored.value, &credential)?
         {
             return Err(Error::HeaderPresent);
         }
@@ -102,9 +103,10 @@ impl RecoveryKit {
         kit.write(&storage, stored.as_ref(), &self.0, kit.generation())
     }
 
-    /// Restores the header even if the kit is stale, or if it is unknown whether the stored header
-    /// opens. Use this method only if no newer kit exists. This method never replaces a header that
-    /// opens with the credential.
+    /// Restores the header even if the kit is stale, or if it cannot be determined whether the stored header
+    /// opens. Use this method only if no newer kit exists. This method does not replace a header that opens
+    /// with the credential. If a device or service cannot be used for now, it returns that failure and changes
+    /// nothing.
     ///
     /// **The slots and the keys of the kit's time are in use again.** Slots that were removed since
     /// the export open again, and slots that were added are gone. If the root key was rotated, the
@@ -161,13 +163,20 @@ impl RecoveryKit {
         storage: Arc<dyn Storage>,
         credential: &dyn Credential,
     ) -> Result<RecoveryReport> {
-        let kit = OpenKit::open(&self.0, credential)?;
+        let credential = CachedCredential::new(credential);
+        let kit = OpenKit::open(&self.0, &credential)?;
         let stored = stored_header(&*storage)?;
-        if let Some(stored) = &stored
-            && has_opened(Header::parse(&stored.value).and_then(|header| header.unlock(credential)))
-                .unwrap_or(false)
-        {
-            return Err(Error::HeaderPresent);
+        if let Some(stored) = &stored {
+            let header = Header::parse(&stored.value);
+            let opened = has_opened(header.and_then(|header| header.unlock(&credential)));
+            match opened {
+                Ok(true) => return Err(Error::HeaderPresent),
+                // The header may open when the device or service works again.
+                Err(Error::Credential(failure)) if failure.kind() == ErrorKind::Unavailable => {
+                    return Err(Error::Credential(failure));
+                }
+                _ => {}
+            }
         }
         let generation = kit.evidence(&*storage, stored.as_ref())?.generation;
         let generation = generation.max(kit.generation());

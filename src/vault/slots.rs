@@ -89,7 +89,8 @@ impl Vault {
 
     /// Adds a slot for an auditor: `credential` opens the journal and no record. Returns the id of
     /// the slot. [`Vault::open`] rejects such a credential with
-    /// [`Error::WrongKey`](crate::Error::WrongKey).
+    /// [`Error::WrongKey`](crate::Error::WrongKey), or with
+    /// [`Error::NoSlotOfKind`](crate::Error::NoSlotOfKind) if no slot of its kind opens the vault.
     ///
     /// To end an auditor's access, call [`Vault::rotate_journal_keys`], which drops the slot and changes
     /// the journal key. An auditor who kept the credential and an old copy of the header can still read

@@ -101,11 +101,114 @@ fn factors_can_be_two_factors_themselves_up_to_four_levels() {
     let (storage, _) = created(&four);
     assert_eq!(opened(&storage, &four), Ok(()));
     let five = Both::new(&four, &Fixed(3));
-    let six = Both::new(&five, &Fixed(4));
-    created(&six);
-    let seven = Both::new(&six, &Fixed(5));
-    let refused = Vault::create(MemoryStorage::new(), &seven).unwrap_err();
-    assert_eq!(refused, Error::TooManySlots);
+    let deepest = Both::new(&five, &Fixed(4));
+    let (storage, vault) = created(&deepest);
+    assert_eq!(opened(&storage, &deepest), Ok(()));
+    let deeper = Both::new(&deepest, &Fixed(5));
+    let refused = Vault::create(MemoryStorage::new(), &deeper).unwrap_err();
+    assert_eq!(refused, Error::InvalidCredential);
+    assert_eq!(vault.add_slot(&deeper), Err(Error::InvalidCredential));
+    let slot = vault.slots().unwrap()[0].id;
+    assert_eq!(
+        vault.replace_slot(slot, &deeper),
+        Err(Error::InvalidCredential)
+    );
+    vault.add_slot(&words).unwrap();
+}
+
+/// An app's credential with parameters of this length.
+#[derive(Debug)]
+struct Long(usize);
+
+impl Credential for Long {
+    fn kind(&self) -> u16 {
+        0x7011
+    }
+
+    fn name(&self) -> &str {
+        "long"
+    }
+
+    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
+        Ok((vec![7; self.0], SlotSecret::from_bytes(&[7; 32])))
+    }
+
+    fn secret(&self, parameters: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+        assert_eq!(parameters.len(), self.0);
+        Ok(Some(SlotSecret::from_bytes(&[7; 32])))
+    }
+}
+
+#[test]
+fn factors_with_the_longest_parameters_open() {
+    let file = KeyFile::random().unwrap();
+    // 3,984 bytes of a slot, less 8 for the kinds and lengths, 1 for the length of the name, and the name.
+    for length in [3_900, 3_963, 3_971] {
+        let long = Long(length);
+        let both = Both::new(&file, &long);
+        let (storage, _) = created(&both);
+        assert_eq!(opened(&storage, &both), Ok(()), "{length}");
+    }
+    let long = Long(3_972);
+    let refused = Vault::create(MemoryStorage::new(), &Both::new(&file, &long));
+    assert_eq!(refused.unwrap_err(), Error::InvalidCredential);
+}
+
+/// Credential of the kind of a passphrase, with the work of 4 GiB and one pass, which does not stretch anything.
+#[derive(Debug)]
+struct Heavy(u8, bool);
+
+impl Credential for Heavy {
+    fn kind(&self) -> u16 {
+        1
+    }
+
+    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
+        let memory_kib: u32 = if self.1 { 1 << 20 } else { 8192 };
+        let mut parameters = [memory_kib, 4, 1].map(u32::to_le_bytes).concat();
+        parameters.extend([self.0; 32]);
+        Ok((parameters, SlotSecret::from_bytes(&[self.0; 32])))
+    }
+
+    fn secret(&self, parameters: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+        let is_own = parameters.ends_with(&[self.0; 32]);
+        Ok(is_own.then(|| SlotSecret::from_bytes(&[self.0; 32])))
+    }
+}
+
+#[test]
+fn rotation_and_replacement_keep_within_the_work_limit() {
+    let (storage, vault) = created(&Fixed(1));
+    let add = |n| vault.add_slot(&Heavy(n, false)).unwrap();
+    let slots: Vec<_> = (0..5).map(add).collect();
+    let heavy: Vec<_> = (0..5).map(|n| Heavy(n, true)).collect();
+    let header = || crate::common::objects::value_of(&*storage, b"v").unwrap();
+    let before = header();
+    // The limit of 16 GiB is that of four such slots.
+    let mut keep: Vec<&dyn Credential> =
+        heavy.iter().map(|one| -> &dyn Credential { one }).collect();
+    keep.push(&Fixed(1));
+    assert_eq!(
+        vault.rotate_root_key(&keep, &[]).map(drop),
+        Err(Error::TooManySlots)
+    );
+    assert!(header() == before);
+    for (slot, heavy) in slots.iter().zip(&heavy).take(3) {
+        vault.replace_slot(*slot, heavy).unwrap();
+    }
+    // Three heavy slots and two of the least work leave no place for a fourth heavy one.
+    assert_eq!(
+        vault.replace_slot(slots[3], &heavy[3]),
+        Err(Error::TooManySlots)
+    );
+    assert_eq!(vault.add_slot(&Heavy(9, true)), Err(Error::TooManySlots));
+    vault.remove_slot(slots[4]).unwrap();
+    vault.replace_slot(slots[3], &heavy[3]).unwrap();
+    for heavy in &heavy[..4] {
+        assert_eq!(opened(&storage, heavy), Ok(()));
+    }
+    // A slot without a passphrase takes no work.
+    vault.add_slot(&KeyFile::random().unwrap()).unwrap();
 }
 
 /// Credential that adds another slot while it is enrolled, so that the commit is repeated, and that counts
@@ -290,6 +393,7 @@ fn drill_changes_nothing_and_is_journaled() {
     let (storage, vault) = created(&Fixed(1));
     let spare = passphrase("spare");
     let slot = vault.add_slot(&spare).unwrap();
+    vault.checkpoint().unwrap();
     let value = || crate::common::objects::value_of(&*storage, b"v").unwrap();
     let before = value();
     assert_eq!(vault.try_credential(&spare).unwrap().id, slot);

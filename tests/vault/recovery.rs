@@ -368,8 +368,14 @@ fn kit_with_unavailable_credential_is_not_restored(stage: &Stage) {
         assert_eq!(restored, Err(error));
     }
     assert!(raw::objects(&stage.storage) == before);
-    let credential = Brittle::unavailable(1);
-    kit.restore_anyway(stage.shared(), &credential).unwrap();
+    let unavailable = Brittle::unavailable(1);
+    let restored = kit.restore_anyway(stage.shared(), &unavailable);
+    let failed = Error::Credential(CredentialFailure::Other);
+    assert_eq!(restored.unwrap_err(), failed);
+    assert!(raw::objects(&stage.storage) == before);
+    // A failure that does not pass leaves unknown whether the stored header opens.
+    let gone = Brittle(1, Error::Credential(CredentialFailure::KeyGone));
+    kit.restore_anyway(stage.shared(), &gone).unwrap();
     model.verify(&stage.open());
 }
 

@@ -8,8 +8,9 @@ use crate::keys::credentials::passphrase;
 use crate::keys::credentials::stored_parameters::{checked_kind, with_name, without_name};
 
 const KIND: u16 = 4;
-/// The maximum length of the parameters of one factor, in bytes. Both fit in the parameters of a slot.
-const FACTOR_MAX: usize = 3_968;
+/// The maximum length of the parameters of one factor, in bytes: those of a slot without the kinds and lengths of
+/// two factors.
+const FACTOR_MAX: usize = 3_976;
 /// The maximum number of levels of factors within factors.
 const LEVELS_MAX: usize = 4;
 
@@ -106,6 +107,9 @@ fn enrol_factor(
     let (own, secret) = factor.enrol(context)?;
     let stored = with_name(factor, &own)?;
     let length = u16::try_from(stored.len()).map_err(|_| Error::InvalidCredential)?;
+    if stored.len() > FACTOR_MAX {
+        return Err(Error::InvalidCredential);
+    }
     parameters.extend(checked_kind(factor)?.to_le_bytes());
     parameters.extend(length.to_le_bytes());
     parameters.extend(stored);

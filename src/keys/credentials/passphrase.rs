@@ -30,7 +30,9 @@ const SYSTEMD_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 ///
 /// A new slot needs a passphrase of at least 15 characters (NIST SP 800-63B-4, section 3.1.1.2), and with the
 /// feature `strength` one that is not easy to guess; see [`Passphrase::allow_weak`]. An existing slot opens
-/// with the passphrase that it has.
+/// with the passphrase that it has. A rotation of the root key writes the slots again, as new ones.
+///
+/// With the feature `strength`, the estimate leaves copies of a new passphrase in memory that are not wiped.
 ///
 /// The slot's [`Cost`] determines the memory and time of stretching: at most 1 GiB and a few seconds.
 /// The credential skips a slot whose cost is outside the bounds of [`Cost`], because such a slot was

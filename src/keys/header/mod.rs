@@ -85,6 +85,7 @@ impl Header {
         };
         let slot = frame.enrol(SlotKey::Root(&root), credential, None)?;
         frame.slots.push(slot);
+        frame.check_work(&frame.slots.iter().collect::<Vec<_>>())?;
         let value = frame.seal(&root, keyring)?;
         Ok((value, root))
     }
@@ -253,9 +254,6 @@ impl Frame {
 
     /// Enrols a slot under `preferred`, if this id is unused, else under a random unused id. A random id is
     /// unlikely to equal the id of a removed slot, which journal entries may still reference.
-    ///
-    /// Refuses a slot with which the work of all slots of its kind would exceed [`WORK_MAX`], because
-    /// such a slot might not be tried.
     fn enrol(
         &self,
         wrapped_key: SlotKey<'_>,
@@ -269,13 +267,23 @@ impl Frame {
                 _ => id = Some(u16::from_le_bytes(crypto::fresh()?)),
             }
         };
-        let slot = Slot::enrol(self.vault(), id, credential, wrapped_key)?;
-        let of_kind = |other: &&Slot| other.is_journal_only() == slot.is_journal_only();
-        let others: u64 = self.slots.iter().filter(of_kind).map(Slot::work).sum();
-        if slot.work() > 0 && others.saturating_add(slot.work()) > WORK_MAX {
-            return Err(Error::TooManySlots);
+        Slot::enrol(self.vault(), id, credential, wrapped_key)
+    }
+
+    /// Refuses new slots with which the work of all slots of a kind exceeds [`WORK_MAX`], because some of the
+    /// slots would then not be tried. A new slot without a passphrase is never refused.
+    fn check_work(&self, new: &[&Slot]) -> Result<()> {
+        for slot in new.iter().filter(|slot| slot.work() > 0) {
+            let of_kind = |other: &&Slot| other.is_journal_only() == slot.is_journal_only();
+            let work = self.slots.iter().filter(of_kind).map(Slot::work);
+            if slot.work() == u64::MAX {
+                return Err(Error::InvalidCredential);
+            }
+            if work.fold(0, u64::saturating_add) > WORK_MAX {
+                return Err(Error::TooManySlots);
+            }
         }
-        Ok(slot)
+        Ok(())
     }
 
     /// Encodes the header up to the end of the former journal keys.

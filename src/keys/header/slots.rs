@@ -9,10 +9,10 @@ use crate::keys::slot::{Slot, SlotInfo, SlotKey};
 
 impl Header {
     /// Adds a slot for `credential` and returns its id: `preferred` if this id is unused, else a random
-    /// unused id.
+    /// unused id. After an error, discard the header.
     ///
     /// # Errors
-    /// [`Error::TooManySlots`] if the header has 16 slots; errors of [`Credential::enrol`];
+    /// [`Error::TooManySlots`] if the header has 16 slots, or if its passphrases would take too much work; errors of [`Credential::enrol`];
     /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn add_slot(
         &mut self,
@@ -47,7 +47,8 @@ impl Header {
         }
         let slot = self.frame.enrol(wrapped_key, credential, preferred)?;
         let id = slot.id;
-        self.frame.slots.push(slot);
+        self.frame.slots.push(slot.clone());
+        self.frame.check_work(&[&slot])?;
         Ok(id)
     }
 
@@ -88,10 +89,11 @@ impl Header {
     ) -> Result<()> {
         let place = self.frame.place_of_vault_slot(id)?;
         let vault = (&self.frame.vault, self.frame.suite);
+        let new = Slot::enrol(vault, id, credential, SlotKey::Root(root))?;
         if let Some(slot) = self.frame.slots.get_mut(place) {
-            *slot = Slot::enrol(vault, id, credential, SlotKey::Root(root))?;
+            *slot = new.clone();
         }
-        Ok(())
+        self.frame.check_work(&[&new])
     }
 
     /// Replaces the auditor slots by those of `later`, which wrap the later journal key. Leaves out
@@ -148,7 +150,7 @@ impl Header {
         if slots.iter().all(Slot::is_journal_only) {
             return Err(Error::LastSlot);
         }
-        self.frame.slots = slots;
+        self.take_renewed(slots)?;
         Ok(root)
     }
 
@@ -168,10 +170,16 @@ impl Header {
         if others.any(|slot| drop.contains(&slot.id)) {
             return Err(Error::NoSuchSlot);
         }
-        self.frame.slots = self.renewed_slots(keep, drop, |slot| {
+        let slots = self.renewed_slots(keep, drop, |slot| {
             slot.is_journal_only().then_some(SlotKey::Journal(journal))
         })?;
-        Ok(())
+        self.take_renewed(slots)
+    }
+
+    fn take_renewed(&mut self, slots: Vec<Slot>) -> Result<()> {
+        self.frame.slots = slots;
+        let new: Vec<_> = self.frame.slots.iter().collect();
+        self.frame.check_work(&new)
     }
 
     /// Returns the slots that are not in `drop`. A slot for which `renewed` returns a key is enrolled

@@ -98,6 +98,49 @@ fn fewer_shares_allow_every_secret_equally() {
 }
 
 #[test]
+fn split_uses_polynomials_of_full_degree() {
+    // If they had a lower degree, one share less than the threshold would determine the others.
+    for (threshold, count) in [(2, 3), (3, 5), (5, 8), (16, 16)] {
+        let shares = Shares::split(threshold, count).unwrap();
+        let texts = texts_of(&shares);
+        let (_, secret) = enrolled(&shares);
+        let points: Vec<_> = texts.iter().map(|text| point_of(text)).collect();
+        let points: Vec<_> = points
+            .iter()
+            .map(|(index, bytes)| (*index, bytes))
+            .collect();
+        let value = |of: &[(u8, &[u8; 32])]| {
+            let mut value = [0; 32];
+            interpolate(of, 0, &mut value);
+            value
+        };
+        let threshold = usize::from(threshold);
+        assert_eq!(value(&points[..threshold]), secret);
+        assert_ne!(value(&points[..threshold - 1]), secret);
+    }
+}
+
+/// Returns the number and the bytes of a share, read from its printed text.
+fn point_of(text: &str) -> (u8, [u8; 32]) {
+    const SYMBOLS: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let groups = text.lines().skip(1).flat_map(str::split_whitespace);
+    let symbols = groups.flat_map(|group| group.split_once('.').unwrap().1.chars());
+    let values: Vec<_> = symbols
+        .map(|symbol| SYMBOLS.find(symbol).unwrap())
+        .collect();
+    let bits = values[12..64]
+        .iter()
+        .flat_map(|value| (0..5).rev().map(move |bit| value >> bit & 1));
+    let bits: Vec<_> = bits.collect();
+    let byte = |n: usize| {
+        bits[8 * n..8 * n + 8]
+            .iter()
+            .fold(0, |byte, bit| byte << 1 | *bit as u8)
+    };
+    (values[3] as u8, std::array::from_fn(byte))
+}
+
+#[test]
 fn two_splits_share_no_secret_share_or_name() {
     let [first, second] = [(); 2].map(|()| Shares::split(2, 3).unwrap());
     assert_ne!(enrolled(&first), enrolled(&second));
