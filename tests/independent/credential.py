@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from fields import Fields
-from primitives import Refused, argon2id, sha256
+from primitives import Refused, argon2id, expand, sha256
 
 KEY_FILE_START = b"chartlock key file "
 KEY_FILE_MAX = 1024
@@ -54,4 +54,57 @@ class KeyFile:
         return secret
 
 
-Credential = Passphrase | KeyFile
+@dataclass(frozen=True)
+class Both:
+    """Two factors, in their order."""
+
+    first: "Credential"
+    second: "Credential"
+    kind = 4
+
+    def secret(self, parameters: bytes) -> bytes | None:
+        fields = Fields(parameters)
+        secrets = []
+        try:
+            stored = [(fields.u16(), fields.take(fields.u16())) for _ in range(2)]
+            fields.end()
+        except Refused:
+            return None
+        for factor, (kind, own) in zip((self.first, self.second), stored):
+            if kind != factor.kind:
+                return None
+            secrets.append(factor.secret(own))
+        if None in secrets:
+            return None
+        return expand(secrets[0], b"cl1/both" + secrets[1], 32)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A set of shares: its parameters, and the secret that the shares determine."""
+
+    parameters: bytes
+    recovered: bytes
+    kind = 3
+
+    def secret(self, parameters: bytes) -> bytes | None:
+        return self.recovered if parameters == self.parameters else None
+
+
+@dataclass(frozen=True)
+class Device:
+    """Stands for a device, a service or an app, which knows the secret of one slot."""
+
+    kind: int
+    parameters: bytes
+    known: bytes
+
+    def secret(self, parameters: bytes) -> bytes | None:
+        return self.known if parameters == self.parameters else None
+
+
+def device(value: bytes) -> Device:
+    return Device(int.from_bytes(value[:2], "little"), value[34:], value[2:34])
+
+
+Credential = Passphrase | KeyFile | Both | Shared | Device

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from archive import read_archive
 from coverage import KEY as COVERAGE, open_coverage
-from credential import Credential, KeyFile, Passphrase
+from credential import Both, Credential, KeyFile, Passphrase, device
 from entry import ORGANIZATION, PATIENT, Subject
 from header import Steps, open_auditor
 from journal import PageId, journal_keys, open_page, read_journal, unsettled
 from primitives import Refused
 from vault import (
+from shares import combine
     Vault, content_of, find_entry, live_chart, open_vault, read_header, read_record,
 )
 
@@ -133,9 +134,14 @@ def is_json(about: dict[str, bytes]) -> bool:
 
 
 def credential(about: dict[str, bytes]) -> Credential:
-    if "credential passphrase" in about:
-        return Passphrase(about["credential passphrase"])
-    return KeyFile(about["credential key file"])
+    if "credential shares" in about:
+        return combine(about["credential shares"].decode().split("\n\n"))
+    if "credential device" in about:
+        return device(about["credential device"])
+    passphrase, key_file = about.get("credential passphrase"), about.get("credential key file")
+    if passphrase is None:
+        return KeyFile(key_file)
+    return Passphrase(passphrase) if key_file is None else Both(KeyFile(key_file), Passphrase(passphrase))
 
 
 def requested_subject(about: dict[str, bytes]) -> Subject | None:

@@ -16,8 +16,8 @@ fn header() -> Vault {
 }
 
 /// Byte ranges of the slots in [`header`]. A slot consists of a head of 8 bytes, its parameters,
-/// and a tail of 112 bytes. The parameters have 3, 256 and 3 bytes.
-const SLOTS: [std::ops::Range<usize>; 3] = [36..159, 159..535, 535..658];
+/// and a tail of 112 bytes. With the name, the parameters have 8, 261 and 8 bytes.
+const SLOTS: [std::ops::Range<usize>; 3] = [36..164, 164..545, 545..673];
 
 #[test]
 fn every_flipped_bit_of_header_returns_expected_error() {
@@ -37,15 +37,15 @@ fn every_flipped_bit_of_header_returns_expected_error() {
             (_, Some(slot)) if (4..8).contains(&(offset - slot.start)) => &[Error::Malformed],
             // The altered slot does not open. A credential of another slot would open the root key,
             // and the keyring's commitment would then detect the change.
-            (36..159, _) => &[Error::WrongKey],
+            (36..164, _) => &[Error::WrongKey, Error::NoSlotOfKind],
             (_, Some(_)) => &[Error::HeaderDamaged],
             // The number of the active journal key, and the count of former keys.
-            (658..662, _) => &[Error::HeaderDamaged],
-            (662..664, _) => &[Error::Malformed],
+            (673..677, _) => &[Error::HeaderDamaged],
+            (677..679, _) => &[Error::Malformed],
             // The remaining bytes are the keyring's salt and commitment, its length, and its
             // ciphertext and tag.
-            (664..728, _) => &[Error::HeaderDamaged],
-            (728..732, _) => &[Error::Malformed],
+            (679..743, _) => &[Error::HeaderDamaged],
+            (743..747, _) => &[Error::Malformed],
             _ => &[Error::HeaderDamaged],
         };
         assert!(expected.contains(&error), "byte {offset}: {error:?}");
@@ -83,14 +83,14 @@ fn header_with_out_of_bounds_fields_is_refused_by_parser() {
     }
     // A ciphertext length must not be above 1 MiB.
     for length in [1024 * 1024 + 1, u32::MAX] {
-        assert_eq!(changed(&[(728, &length.to_le_bytes())]), Error::Malformed);
+        assert_eq!(changed(&[(743, &length.to_le_bytes())]), Error::Malformed);
     }
     // A header has at most 1,024 former journal keys.
-    assert_eq!(changed(&[(662, &[1, 4])]), Error::Malformed);
+    assert_eq!(changed(&[(677, &[1, 4])]), Error::Malformed);
     // Two slots must not have the same id, even if their kinds differ.
     let id = vault.value[38..40].to_vec();
-    assert_eq!(changed(&[(161, &id)]), Error::Malformed);
-    assert_eq!(changed(&[(537, &id)]), Error::Malformed);
+    assert_eq!(changed(&[(166, &id)]), Error::Malformed);
+    assert_eq!(changed(&[(547, &id)]), Error::Malformed);
     // The parser must check the format version before the layout, so that a newer format is not
     // reported as damage.
     assert_eq!(changed(&[(8, &[2, 0]), (11, &[0])]), Error::Unsupported);
@@ -106,7 +106,7 @@ fn header_with_17_slots_is_malformed() {
     vault.store();
     let (frame, ring) = crate::mirror::split_header(&vault.value);
     let slots = &frame[36..];
-    let mut extra = slots[..123].to_vec();
+    let mut extra = slots[..128].to_vec();
     let ids: Vec<u16> = vault.header.slots().iter().map(|slot| slot.id).collect();
     let free = (0..=u16::MAX).find(|id| !ids.contains(id)).unwrap();
     extra[2..4].copy_from_slice(&free.to_le_bytes());
@@ -119,7 +119,7 @@ fn header_with_17_slots_is_malformed() {
 fn slot_from_another_header_is_refused() {
     let (one, other) = (vault(SUITES[0]), vault(SUITES[0]));
     let mut value = one.value.clone();
-    value[36..159].copy_from_slice(&other.value[36..159]);
+    value[36..164].copy_from_slice(&other.value[36..164]);
     let error = Header::parse(&value).unwrap().unlock(&Fixed(1));
     assert_eq!(error.unwrap_err(), Error::WrongKey);
 }

@@ -148,7 +148,7 @@ fn key_file_too_long_or_binary_is_refused() {
     assert_eq!(none, Error::KeyFile(std::io::ErrorKind::NotFound));
     assert_eq!(
         KeyFile::open(directory.path()).unwrap_err(),
-        Error::BadKeyFile
+        Error::KeyFile(std::io::ErrorKind::InvalidInput)
     );
 }
 

@@ -67,7 +67,7 @@ fn passphrase_outside_1_to_1024_bytes_is_refused() {
 #[test]
 fn new_passphrase_slot_has_default_cost() {
     let (old, _) = passphrase("staple").enrol(&context()).unwrap();
-    let opened = Passphrase::new("staple");
+    let opened = Passphrase::new("staple").allow_weak();
     opened.secret(&old, &context()).unwrap().unwrap();
     let (parameters, _) = opened.enrol(&context()).unwrap();
     assert_eq!(parameters[..12], [0, 0, 1, 0, 3, 0, 0, 0, 4, 0, 0, 0]);
@@ -83,7 +83,10 @@ fn passphrase_cost_out_of_bounds_is_refused() {
         Cost { passes: 0, ..LEAST },
         Cost { lanes: 17, ..LEAST },
     ] {
-        let refused = Passphrase::new("staple").with_cost(cost).enrol(&context());
+        let refused = Passphrase::new("staple")
+            .with_cost(cost)
+            .allow_weak()
+            .enrol(&context());
         assert_eq!(refused.unwrap_err(), Error::Stretching);
     }
 }

@@ -1,5 +1,6 @@
 //! Vectors that the library must open.
 
+use crate::credentials;
 use crate::key_files;
 use crate::markers;
 use crate::meta_extensions;
@@ -8,7 +9,7 @@ use crate::writer::{Meta, NAME, NOW, Slot, Version, World, body, key_file};
 
 pub type Files = Vec<(String, Vec<u8>)>;
 
-const JSON: &[u8] = br#"{"systolic":120,"diastolic":80}"#;
+pub const JSON: &[u8] = br#"{"systolic":120,"diastolic":80}"#;
 
 /// Adds a vector with the vault that `make` builds.
 pub fn file(
@@ -48,6 +49,7 @@ pub fn all() -> Files {
     rings(&mut files);
     subjects(&mut files);
     liberal(&mut files);
+    files.extend(credentials::all());
     files.extend(markers::all());
     files.extend(meta_extensions::all());
     files.extend(key_files::all());

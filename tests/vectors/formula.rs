@@ -133,6 +133,10 @@ pub fn slot_key(secret: &Key, slot: &SlotInfo<'_>) -> (Key, Key) {
     )
 }
 
+pub fn secret_of_factors(first: &Key, second: &Key) -> Key {
+    x(first, &[b"cl1/both", second])
+}
+
 pub fn ring_key(root: &Key, salt: &[u8], frame: &[u8]) -> (Key, Key) {
     both(root, &[b"cl1/ring", salt, &sha256(&[frame])])
 }

@@ -15,6 +15,7 @@ mod cases;
 mod common;
 mod container;
 mod coverage;
+mod credentials;
 mod formula;
 mod key_files;
 mod markers;
@@ -32,6 +33,8 @@ mod refused;
 mod text;
 mod verify;
 mod writer;
+#[path = "../custody/shares/written.rs"]
+mod written;
 
 use std::collections::BTreeMap;
 use std::fs;
