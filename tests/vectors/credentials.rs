@@ -15,6 +15,13 @@ pub fn all() -> Files {
     files
 }
 
+pub fn refused() -> Files {
+    let mut files = Files::new();
+    other_shares(&mut files);
+    other_factors(&mut files);
+    files
+}
+
 fn slot(world: &World, kind: u16, parameters: Vec<u8>, secret: Key) -> Slot {
     Slot {
         kind,
@@ -61,6 +68,9 @@ fn shares(files: &mut Files) {
         world.base();
         world.put_inline(JSON);
     });
+}
+
+fn other_shares(files: &mut Files) {
     let what = ("slot-shares-other", "a slot of another set is passed over");
     file(files, what, "WrongKey", |world| {
         let secret = world.draw("shared secret");
@@ -79,13 +89,15 @@ fn factors(parts: &[(u16, &[u8])]) -> Vec<u8> {
     parts.iter().flat_map(factor).collect()
 }
 
+/// Returns the parameters and the secret of a passphrase.
+fn passphrase(world: &World) -> (Vec<u8>, Key) {
+    let salt = world.draw("passphrase salt");
+    let parameters = [&[8192_u32, 1, 1].map(u32::to_le_bytes).concat()[..], &salt].concat();
+    let secret = crate::formula::argon2id("Köder 7".as_bytes(), &salt, 8192, 1, 1);
+    (parameters, secret)
+}
+
 fn two_factors(files: &mut Files) {
-    let passphrase = |world: &World| {
-        let salt = world.draw("passphrase salt");
-        let parameters = [&[8192_u32, 1, 1].map(u32::to_le_bytes).concat()[..], &salt].concat();
-        let secret = crate::formula::argon2id("Köder 7".as_bytes(), &salt, 8192, 1, 1);
-        (parameters, secret)
-    };
     let what = ("slot-factors", "a key file and a passphrase together");
     opens(files, what, JSON, |world| {
         let (parameters, second) = passphrase(world);
@@ -96,6 +108,9 @@ fn two_factors(files: &mut Files) {
         world.base();
         world.put_inline(JSON);
     });
+}
+
+fn other_factors(files: &mut Files) {
     for (name, title, cut, order) in [
         (
             "slot-factors-order",

@@ -18,6 +18,7 @@ mod coverage;
 mod credentials;
 mod formula;
 mod key_files;
+mod library_credential;
 mod markers;
 mod meta_extensions;
 #[path = "../keys/mirror.rs"]
@@ -30,6 +31,7 @@ mod pages_refused;
 mod pages_verify;
 mod reader;
 mod refused;
+mod slot_secrets;
 mod text;
 mod verify;
 mod writer;

@@ -7,6 +7,7 @@ use crate::coverage::Covered;
 use crate::formula::*;
 use crate::mirror::{Chart, Entry, Keyring, State, split_header};
 use crate::page::Page;
+use crate::slot_secrets::secret;
 
 pub struct Opened {
     pub steps: RecordedSteps,
@@ -195,28 +196,6 @@ fn journal_keys(frame: &[u8], active: Key) -> Vec<Key> {
         successor = number;
     }
     keys
-}
-
-fn secret(vector: &Vector, kind: u16, parameters: &[u8]) -> Option<Key> {
-    match kind {
-        1 => {
-            let passphrase = vector.about.get("credential passphrase")?;
-            let [m, t, p] = [0, 4, 8].map(|at| u32_at(parameters, at));
-            let fits = (8192..=1 << 20).contains(&m)
-                && (1..=16).contains(&t)
-                && (1..=16).contains(&p)
-                && u64::from(m) * u64::from(t) <= 1 << 22;
-            fits.then(|| argon2id(passphrase, &parameters[12..], m, t, p))
-        }
-        2 => {
-            let text = vector.text("credential key file")?;
-            let digits = text.lines().nth(1).unwrap();
-            let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-            let secret: Vec<u8> = (0..64).step_by(2).map(byte).collect();
-            Some(secret.try_into().unwrap())
-        }
-        _ => None,
-    }
 }
 
 fn entry(

@@ -2,6 +2,7 @@
 
 use crate::cases::{Files, bytes, file, slot_name};
 use crate::container::{MAGIC, finish, object, write};
+use crate::credentials;
 use crate::key_files;
 use crate::markers;
 use crate::meta_extensions;
@@ -24,6 +25,7 @@ pub fn all() -> Files {
     metas(&mut files);
     streams(&mut files);
     archives(&mut files);
+    files.extend(credentials::refused());
     files.extend(markers::refused());
     files.extend(meta_extensions::refused());
     files.extend(key_files::refused());
