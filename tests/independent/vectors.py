@@ -11,8 +11,8 @@ from entry import ORGANIZATION, PATIENT, Subject
 from header import Steps, open_auditor
 from journal import PageId, journal_keys, open_page, read_journal, unsettled
 from primitives import Refused
-from vault import (
 from shares import combine
+from vault import (
     Vault, content_of, find_entry, live_chart, open_vault, read_header, read_record,
 )
 
