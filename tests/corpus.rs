@@ -10,8 +10,8 @@
 mod fuzz;
 
 use fuzz::{
-    archive, auditor_page, coverage, entry, header, intent, journal, key_file, record, restore,
-    seek, segment, share, vault, verify,
+    archive, auditor_page, coverage, entry, header, intent, journal, key_file, parameters, record,
+    restore, seek, segment, share, vault, verify,
 };
 
 use std::fs;
@@ -87,6 +87,11 @@ fn verify_fuzz_corpus_runs_without_failure() {
 #[test]
 fn key_file_fuzz_corpus_runs_without_failure() {
     replay("key_file", key_file::run);
+}
+
+#[test]
+fn parameters_fuzz_corpus_runs_without_failure() {
+    replay("parameters", parameters::run);
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod key_file;
 #[path = "../../tests/common/objects.rs"]
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]
 mod objects;
+pub mod parameters;
 pub mod record;
 pub mod restore;
 pub mod seek;
