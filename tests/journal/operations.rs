@@ -61,6 +61,9 @@ pub(crate) const ROWS: &[Row] = rows! {
     "Vault::open" "" ["open the vault, done, slot"] |at| {
         drop(Vault::open(Arc::clone(&at.stage.storage), &Fixed(1)).unwrap());
     };
+    "Vault::open_any" "" ["open the vault, done, slot"] |at| {
+        drop(Vault::open_any(Arc::clone(&at.stage.storage), &[&Fixed(1)]).unwrap());
+    };
     "Vault::open_rolled_back" "" ["open the vault, done, slot"] |at| {
         drop(Vault::open_rolled_back(Arc::clone(&at.stage.storage), &Fixed(1)).unwrap());
     };
