@@ -11,9 +11,11 @@ use crate::common::softhsm::{KEY, LABEL, PIN, SoftHsm, credential, key, scenario
 
 /// Return codes of PKCS#11 functions.
 const CKR_SESSION_HANDLE_INVALID: u32 = 0xb3;
+const CKR_FUNCTION_FAILED: u32 = 0x6;
 const CKR_PIN_INCORRECT: u32 = 0xa0;
 const CKR_PIN_EXPIRED: u32 = 0xa3;
 const CKR_PIN_LOCKED: u32 = 0xa4;
+const CKR_VENDOR_DEFINED: u32 = 0x8000_0000;
 /// Flags of a token.
 const CKF_USER_PIN_FINAL_TRY: u32 = 0x2_0000;
 const CKF_USER_PIN_LOCKED: u32 = 0x4_0000;
@@ -163,6 +165,31 @@ fn pin_refused_after_a_lost_session_is_not_sent_again() {
             clinic.open(&credential).unwrap();
             drop(again);
             assert_eq!(hsm.logins(), 4);
+        },
+    );
+}
+
+#[test]
+fn login_that_fails_for_an_unknown_reason_is_not_repeated() {
+    scenario(
+        "pkcs11::login::login_that_fails_for_an_unknown_reason_is_not_repeated",
+        |hsm| {
+            let Some(options) = faulty(hsm) else { return };
+            let credential = credential(&options.clone().open().unwrap());
+            let clinic = Clinic::with(&credential);
+            let module = hsm.faulty_module().unwrap();
+            for code in [CKR_FUNCTION_FAILED, CKR_VENDOR_DEFINED] {
+                log_out(&module);
+                let before = hsm.logins();
+                hsm.set_fault(&format!("Login {code}"));
+                for _ in 0..5 {
+                    clinic.assert_fails(&credential, CredentialFailure::Other);
+                }
+                assert_eq!(hsm.logins(), before + 1);
+                hsm.clear_fault();
+                drop(options.clone().open().unwrap());
+                clinic.open(&credential).unwrap();
+            }
         },
     );
 }

@@ -70,7 +70,7 @@ const LENGTH: usize = 1 + IV + SEALED;
 /// A token locks its PIN after a few wrong attempts, often three. So a process sends the PIN once, when
 /// it opens the token, and never for a slot. PKCS#11 knows one login for a process and a token, and accepts
 /// everything while it lasts. So [`Pkcs11Options::open`] remembers the PIN, and refuses another PIN itself.
-/// After a reset of the token, the credential sends the PIN once more. If the token refuses the PIN then,
+/// After a reset of the token, the credential sends the PIN once more. If that login fails for any reason,
 /// the credential does not repeat it, and the app must open the token again. The last attempt before a lock
 /// is not used; see [`Pkcs11Options::allow_last_attempt`]. PIN pads are not supported.
 ///
@@ -84,9 +84,10 @@ const LENGTH: usize = 1 + IV + SEALED;
 /// module return `TimedOut` at once; if it never ends, restart the process. The module stays
 /// loaded until the process ends.
 ///
-/// A forked child process cannot use a token that its parent opened: calls return
-/// [`CredentialFailure::Unreachable`](crate::keys::CredentialFailure::Unreachable). Open tokens after the
-/// fork, or execute a new program.
+/// A forked child process cannot use a module from which its parent opened a token: each call, also
+/// [`Pkcs11Options::open`], returns
+/// [`CredentialFailure::Unreachable`](crate::keys::CredentialFailure::Unreachable) until the child ends. Fork
+/// before the parent opens its first token, or let the child execute a new program.
 ///
 /// # Setting up a token
 /// The key needs `CKM_AES_GCM` with an IV of 12 bytes. [`Pkcs11::create_key`] creates it, or the vendor's

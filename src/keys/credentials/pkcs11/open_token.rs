@@ -72,13 +72,14 @@ impl Connection {
         }
         let is_last_attempt = token.user_pin_final_try() && !login.allows_last_attempt;
         if token.user_pin_locked() || is_last_attempt {
-            return Err(CredentialFailure::Locked.into());
+            return Err(TokenFailure::LoginRefused(CredentialFailure::Locked));
         }
-        let pin = login.pin.as_ref().ok_or(CredentialFailure::Denied)?;
+        let pin =
+            (login.pin.as_ref()).ok_or(TokenFailure::LoginRefused(CredentialFailure::Denied))?;
         match session.login_with_raw(UserType::User, &pin.for_login()) {
             // The token did not compare the PIN. It did when this process opened the token.
             Err(CallError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) if is_again => {}
-            result => result?,
+            result => result.map_err(TokenFailure::of_login)?,
         }
         Ok(session)
     }
@@ -92,7 +93,7 @@ pub(super) struct OpenToken {
     connection: Connection,
     login: Login,
     keeper: Option<Session>,
-    /// Why the token refused a repeated login. The PIN is not sent again then, because each attempt counts.
+    /// The failure of a repeated login. The PIN is not sent again then, because the token may count each attempt.
     refusal: Option<CredentialFailure>,
 }
 
@@ -159,12 +160,7 @@ impl OpenToken {
         };
         self.connection.slot = *slot;
         let keeper = self.connection.log_in(&self.login, true);
-        if let Err(TokenFailure::Final(Error::Credential(failure))) = &keeper
-            && matches!(
-                failure,
-                CredentialFailure::Denied | CredentialFailure::Locked
-            )
-        {
+        if let Err(TokenFailure::LoginRefused(failure)) = &keeper {
             self.login.pin = None;
             self.refusal = Some(*failure);
         }

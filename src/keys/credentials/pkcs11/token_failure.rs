@@ -11,10 +11,21 @@ pub(super) type TokenResult<T> = Result<T, TokenFailure>;
 pub(super) enum TokenFailure {
     /// The session or the login is gone. A new session and a new login may repair it.
     Lost(CredentialFailure),
+    /// The token refused a login, or a login is not to be attempted.
+    LoginRefused(CredentialFailure),
     Final(Error),
 }
 
 impl TokenFailure {
+    /// Returns the failure of a login. The token may have counted the attempt, whatever reason it names, because
+    /// vendors have their own codes. Only a lost session shows that the token did not compare the PIN.
+    pub(super) fn of_login(error: CallError) -> Self {
+        match Self::from(error) {
+            Self::Final(Error::Credential(failure)) => Self::LoginRefused(failure),
+            failure => failure,
+        }
+    }
+
     /// Returns `true` for a failure of unspecified reason. Some tokens answer so to a wrong AAD.
     pub(super) fn is_unspecified(&self) -> bool {
         matches!(
@@ -49,7 +60,9 @@ impl From<CredentialFailure> for TokenFailure {
 impl From<TokenFailure> for Error {
     fn from(failure: TokenFailure) -> Self {
         match failure {
-            TokenFailure::Lost(failure) => Self::Credential(failure),
+            TokenFailure::Lost(failure) | TokenFailure::LoginRefused(failure) => {
+                Self::Credential(failure)
+            }
             TokenFailure::Final(error) => error,
         }
     }
@@ -121,10 +134,8 @@ mod tests {
             (locked, CredentialFailure::Locked),
         ] {
             for code in codes {
-                let failure = TokenFailure::from(CallError::Pkcs11(code, Function::Login));
-                assert!(
-                    matches!(failure, TokenFailure::Final(Error::Credential(found)) if found == expected)
-                );
+                let failure = TokenFailure::of_login(CallError::Pkcs11(code, Function::Login));
+                assert!(matches!(failure, TokenFailure::LoginRefused(found) if found == expected));
             }
         }
     }
