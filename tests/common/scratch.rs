@@ -21,6 +21,13 @@ pub(crate) fn quick() -> TempDir {
         .unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
+/// Sets the mode of a file, so that a test does not depend on the mask of its process.
+#[cfg(unix)]
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs::set_permissions(path, permissions).unwrap();
+}
+
 /// Returns the free bytes of a file system; 0 if the path does not exist.
 ///
 /// Containers may limit `/dev/shm` to a few megabytes.

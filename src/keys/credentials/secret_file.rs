@@ -19,7 +19,7 @@ pub(super) enum Readers {
     /// The file's group may also read it. Nobody else may, and only the owner may write.
     Group,
     /// Anyone may read it, because the secret alone does not open a vault, and programs that write such files
-    /// often use this mode.
+    /// often use this mode. Only the owner may write.
     #[cfg(any(feature = "pkcs11", feature = "transit"))]
     Anyone,
 }
@@ -42,13 +42,19 @@ pub(super) fn resolved(path: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// [`Error::KeyFileExposed`] if others can read or change the file; [`Error::KeyFile`] if the file cannot
-/// be read.
+/// be read, or is a pipe or device.
 pub(super) fn read<const BYTES: usize>(
     path: &Path,
     readers: Readers,
 ) -> Result<(Zeroizing<[u8; BYTES]>, usize)> {
     let mut file = File::open(path).map_err(failed)?;
-    if is_exposed(&file.metadata().map_err(failed)?, readers) {
+    let metadata = file.metadata().map_err(failed)?;
+    // The path may lead to another file than in `resolved`. If that is a pipe, the call to open it has waited for
+    // a writer: only the flag `O_NONBLOCK` prevents that, and the standard library does not have it.
+    if !metadata.is_file() {
+        return Err(Error::KeyFile(io::ErrorKind::InvalidInput));
+    }
+    if is_exposed(&metadata, readers) {
         return Err(Error::KeyFileExposed);
     }
     let mut bytes = Zeroizing::new([0; BYTES]);
@@ -73,7 +79,7 @@ fn is_exposed(metadata: &fs::Metadata, readers: Readers) -> bool {
             Readers::OwnerOnly => 0o077,
             Readers::Group => 0o037,
             #[cfg(any(feature = "pkcs11", feature = "transit"))]
-            Readers::Anyone => 0,
+            Readers::Anyone => 0o022,
         };
         std::os::unix::fs::MetadataExt::mode(metadata) & refused != 0
     }
@@ -115,6 +121,14 @@ mod tests {
                 false => self.0.read(out.split_at_mut(one).0),
             }
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn device_is_refused_without_its_check_by_path() {
+        let read = read::<4>(Path::new("/dev/zero"), Readers::Group);
+        let expected = Error::KeyFile(io::ErrorKind::InvalidInput);
+        assert!(read.is_err_and(|error| error == expected));
     }
 
     struct Failing;

@@ -5,10 +5,11 @@ use std::thread;
 use chartlock::audit::Auditor;
 use chartlock::keys::{Credential, Pkcs11, Pkcs11Key, Pkcs11Options, SlotContext};
 use chartlock::storage::FileStorage;
-use chartlock::{CipherSuite, Purpose, Vault};
+use chartlock::{CipherSuite, Error, Purpose, Vault};
 
 use super::Clinic;
 use crate::common::actor;
+use crate::common::scratch::set_mode;
 use crate::common::softhsm::{KEY, LABEL, PIN, SoftHsm, key, scenario, scenario_in_processes};
 
 const CONTEXT: SlotContextParts = ([7; 16], 5, 4660);
@@ -38,16 +39,10 @@ fn slot_of_a_token_key_is_kept_replaced_and_removed() {
             Pkcs11::create_key(&token, &spare).unwrap();
             let spare = Pkcs11::new(&token, spare);
             vault.replace_slot(slot.id, &spare).unwrap();
-            assert!(matches!(
-                clinic.open(&credential),
-                Err(chartlock::Error::WrongKey)
-            ));
+            assert!(matches!(clinic.open(&credential), Err(Error::WrongKey)));
             let vault = clinic.open(&spare).unwrap();
             vault.remove_slot(slot.id).unwrap();
-            assert!(matches!(
-                clinic.open(&spare),
-                Err(chartlock::Error::NoSlotOfKind)
-            ));
+            assert!(matches!(clinic.open(&spare), Err(Error::NoSlotOfKind)));
             clinic.assert_other_slot_opens();
         },
     );
@@ -161,6 +156,7 @@ fn token_and_key_are_named_by_uri() {
             format!("pkcs11:token={LABEL};object={KEY}?module-path={module}&pin-value={PIN}"),
         ];
         std::fs::write(&pin_file, format!("{PIN}\n")).unwrap();
+        set_mode(&pin_file, 0o644);
         let key = Pkcs11Key::from_uri(&uris[0]).unwrap();
         assert!(key == Pkcs11Key::label(KEY).unwrap().with_id(&[1, 255]).unwrap());
         let options = Pkcs11Options::from_uri(&uris[0]).unwrap();
@@ -178,6 +174,12 @@ fn token_and_key_are_named_by_uri() {
         std::fs::write(&pin_file, format!("{PIN}\n\n")).unwrap();
         let refused = Pkcs11::from_uri(&uris[1]);
         super::assert_failure(refused, chartlock::keys::CredentialFailure::Denied);
+
+        for exposed in [0o664, 0o646] {
+            set_mode(&pin_file, exposed);
+            let refused = Pkcs11::from_uri(&uris[1]).err();
+            assert_eq!(refused, Some(Error::KeyFileExposed));
+        }
     });
 }
 

@@ -8,6 +8,7 @@ use chartlock::keys::{CredentialFailure, TransitOptions};
 use super::Clinic;
 use super::double::{Double, KEY};
 use crate::common::child::{assert_success, child, directory_from_parent};
+use crate::common::scratch::set_mode;
 
 fn options() -> TransitOptions {
     TransitOptions::new("https://vault.clinic.example:8200", KEY).token("planted")
@@ -93,8 +94,14 @@ fn token_that_cannot_be_read_is_denied() {
     let file = |name: &str, content: &[u8]| {
         let path = directory.path().join(name);
         std::fs::write(&path, content).unwrap();
+        set_mode(&path, 0o644);
         double.options().token_file(path)
     };
+    let writable = [0o664, 0o646].map(|mode| {
+        let options = file(&format!("{mode:o}"), b"a");
+        set_mode(&directory.path().join(format!("{mode:o}")), mode);
+        options
+    });
     let sources = [
         double.options().token_file(directory.path().join("absent")),
         double.options().token_file(directory.path()),
@@ -113,7 +120,7 @@ fn token_that_cannot_be_read_is_denied() {
         double.options().token_variable("a=b"),
     ];
     double.received();
-    for source in sources {
+    for source in sources.into_iter().chain(writable) {
         clinic.assert_fails(&source.build().unwrap(), CredentialFailure::Denied);
     }
     assert_eq!(double.received().len(), 0);
@@ -126,9 +133,12 @@ fn token_variable_is_read() {
     if directory_from_parent().is_none() {
         let directory = tempfile::tempdir().unwrap();
         let name = "transit::settings::token_variable_is_read";
-        let mut command = child(name, directory.path());
-        command.env("CHARTLOCK_TEST_TOKEN", "from-variable");
-        return assert_success(command);
+        for end in ["", "\n", "\r\n"] {
+            let mut command = child(name, directory.path());
+            command.env("CHARTLOCK_TEST_TOKEN", format!("from-variable{end}"));
+            assert_success(command);
+        }
+        return;
     }
     let double = Double::start();
     let transit = double.options().token_variable("CHARTLOCK_TEST_TOKEN");

@@ -71,7 +71,7 @@ impl Pkcs11Options {
     /// because URIs appear in configuration files and lists of processes.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentialSetting`] for another URI; [`Error::KeyFile`] if the PIN file cannot be read.
+    /// [`Error::InvalidCredentialSetting`] for another URI; errors of [`Pkcs11Options::pin_file`].
     pub fn from_uri(uri: &str) -> Result<Self> {
         let uri = Pkcs11Uri::parse(uri)?;
         let mut options = Self::new(uri.module_path.ok_or(Error::InvalidCredentialSetting)?);
@@ -115,8 +115,8 @@ impl Pkcs11Options {
     /// the file; this function does not check that.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] if the file cannot be read; [`Error::InvalidCredentialSetting`] unless the PIN has 1 to 255
-    /// bytes.
+    /// [`Error::KeyFile`] if the file cannot be read; [`Error::KeyFileExposed`] if other users than its owner can
+    /// write it (on Unix); [`Error::InvalidCredentialSetting`] unless the PIN has 1 to 255 bytes.
     pub fn pin_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
         self.login.pin = Some(Pin::read(path.as_ref())?);
         Ok(self)

@@ -75,13 +75,15 @@ impl TransitOptions {
     }
 
     /// Sets a file that contains the token, with or without a line end. Each request reads it again, so that a
-    /// token is used that an agent has renewed.
+    /// token is used that an agent has renewed. A file that other users than its owner can write is refused (on
+    /// Unix).
     pub fn token_file(mut self, path: impl AsRef<Path>) -> Self {
         self.token = Some(Token::File(path.as_ref().to_owned()));
         self
     }
 
-    /// Sets an environment variable that contains the token. Each request reads it again.
+    /// Sets an environment variable that contains the token, with or without a line end. Each request reads it
+    /// again.
     pub fn token_variable(mut self, name: &str) -> Self {
         self.token = Some(Token::Variable(name.to_owned()));
         self

@@ -31,7 +31,7 @@ impl Token {
         let token = match self {
             Self::Value(token) => Some(token.clone()),
             Self::File(path) => read_file(path),
-            Self::Variable(name) => std::env::var(name).ok().map(Zeroizing::new),
+            Self::Variable(name) => read_variable(name),
         };
         token
             .filter(|token| is_token(token))
@@ -47,6 +47,14 @@ fn read_file(path: &Path) -> Option<Zeroizing<String>> {
     let token = secret_file::without_line_end(text.get(..length)?);
     let token = std::str::from_utf8(token).ok()?;
     Some(Zeroizing::new(token.to_owned()))
+}
+
+/// Reads a variable with a token, and a line end after it.
+fn read_variable(name: &str) -> Option<Zeroizing<String>> {
+    let mut token = Zeroizing::new(std::env::var(name).ok()?);
+    let length = secret_file::without_line_end(token.as_bytes()).len();
+    token.truncate(length);
+    Some(token)
 }
 
 fn is_token(token: &str) -> bool {
