@@ -116,8 +116,8 @@ fn each_status_has_its_failure() {
         (404, errors, KeyGone),
         (405, errors, Other),
         (412, errors, Other),
-        (429, errors, Other),
-        (500, errors, Other),
+        (429, errors, Unreachable),
+        (500, errors, Unreachable),
         (502, "", Unreachable),
         (503, errors, Locked),
         (503, "<html>planted text</html>", Unreachable),
@@ -125,6 +125,20 @@ fn each_status_has_its_failure() {
     ] {
         double.reply("decrypt", Reply::of(status, body));
         clinic.assert_fails(&double.transit(), reason);
+    }
+}
+
+#[test]
+fn failing_service_is_asked_for_one_slot_only() {
+    let double = Double::start();
+    let clinic = Clinic::new(&double.transit());
+    let vault = clinic.open(&Fixed(1)).unwrap();
+    vault.add_slot(&double.transit()).unwrap();
+    for status in [429, 500, 502, 504] {
+        double.reply("decrypt", Reply::of(status, ""));
+        double.received();
+        clinic.open(&double.transit()).unwrap_err();
+        assert_eq!(double.received().len(), 1, "{status}");
     }
 }
 

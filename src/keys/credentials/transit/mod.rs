@@ -50,8 +50,9 @@ const KEY_TYPES: [&str; 3] = ["aes256-gcm96", "chacha20-poly1305", "xchacha20-po
 ///
 /// # Failures
 /// [`Error::Credential`] has one of these reasons:
-/// - [`Unreachable`](CredentialFailure::Unreachable): no connection, a certificate that is not trusted, or a
-///   gateway before the service that does not reach it.
+/// - [`Unreachable`](CredentialFailure::Unreachable): no connection, a certificate that is not trusted, a gateway
+///   before the service that does not reach it, or a service that is overloaded or fails internally (status 429
+///   and 5xx).
 /// - [`TimedOut`](CredentialFailure::TimedOut): no complete answer within the time limit.
 /// - [`Denied`](CredentialFailure::Denied): the token cannot be read, is refused, or lacks a permission.
 /// - [`LogExposesSecrets`](CredentialFailure::LogExposesSecrets): the app's log would contain the token and the secret; no request was sent.

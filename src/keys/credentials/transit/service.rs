@@ -186,11 +186,11 @@ fn failure_of(answer: &Answer) -> CredentialFailure {
     match answer.status {
         401 | 403 => CredentialFailure::Denied,
         404 => CredentialFailure::KeyGone,
-        502 => CredentialFailure::Unreachable,
         503 if is_of_service(answer) => CredentialFailure::Locked,
-        // A gateway without a service behind it has this status as well.
-        503 => CredentialFailure::Unreachable,
         504 => CredentialFailure::TimedOut,
+        // A gateway that does not reach the service, a service without an active node, or an overloaded one. Each
+        // fails for every slot.
+        429 | 500..=599 => CredentialFailure::Unreachable,
         _ => CredentialFailure::Other,
     }
 }
