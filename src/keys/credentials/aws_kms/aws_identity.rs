@@ -46,8 +46,16 @@ impl AwsIdentity {
     /// Uses the first source that is configured, in this order: the variables of
     /// [`environment`](Self::environment); the shared files of the AWS tools with the profile that `AWS_PROFILE`
     /// names, or `default`; the web identity of `AWS_ROLE_ARN` and `AWS_WEB_IDENTITY_TOKEN_FILE`; the
-    /// [`container`](Self::container); the [`instance`](Self::instance). A source that is configured and fails
-    /// ends the search, so that no other identity is used by accident.
+    /// [`container`](Self::container); the [`instance`](Self::instance).
+    ///
+    /// A source that is configured and fails ends the search, so that no other identity is used by accident. The
+    /// first four sources are configured if one of their variables is set, even if another one is missing; for the
+    /// shared files, these are `AWS_PROFILE` and `AWS_SHARED_CREDENTIALS_FILE`. Without both variables, the search
+    /// passes over shared files that do not exist or have no access keys in `default`, even if that profile has
+    /// settings that are not supported. A credentials file that cannot be read ends the search.
+    ///
+    /// Nothing says that a machine is an EC2 instance. If its metadata service does not answer, it is not asked
+    /// again for 30 seconds, and no access keys are found.
     pub fn automatic() -> Self {
         Self(Source::Automatic)
     }

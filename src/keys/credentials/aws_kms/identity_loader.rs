@@ -1,52 +1,63 @@
 //! Loading of AWS access keys, and signatures of requests with them.
 
-use std::error::Error as StdError;
-use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqsign_aws_v4::{
-    AssumeRoleWithWebIdentityCredentialProvider, Credential as AccessKeys, ECSCredentialProvider,
-    EnvCredentialProvider, IMDSv2CredentialProvider, ProfileCredentialProvider, RequestSigner,
-};
-use reqsign_core::{Context, ErrorKind, ProvideCredential, ProvideCredentialDyn};
-use reqsign_core::{SignRequest, SigningCredential};
+use reqsign_aws_v4::{Credential as AccessKeys, RequestSigner};
+use reqsign_core::{Context, SignRequest, SigningCredential};
 use ureq::http::request::Parts;
 
 use crate::error::{CredentialFailure, Result};
-use crate::keys::credentials::aws_kms::aws_identity::{AccessKey, AwsIdentity, Source};
+use crate::keys::credentials::aws_kms::aws_identity::AwsIdentity;
 use crate::keys::credentials::aws_kms::identity_requests;
+use crate::keys::credentials::aws_kms::identity_source::{Found, IdentitySource};
 
-/// The name of a session with a web identity, which CloudTrail logs.
-const SESSION: &str = "chartlock";
+/// The time for which a guessed source that does not exist is not asked again. On a machine without a metadata
+/// service, each attempt may take the whole time limit, and a vault asks for each of its slots.
+const ABSENCE: Duration = Duration::from_secs(30);
 
-type Provider = Box<dyn ProvideCredentialDyn<Credential = AccessKeys>>;
 type Loaded<T> = std::result::Result<T, CredentialFailure>;
 
 /// An identity with its access keys.
 pub(super) struct IdentityLoader {
-    providers: Vec<Provider>,
-    /// `true` if the last provider is tried although nothing says that it exists.
-    guesses_last: bool,
+    sources: Vec<IdentitySource>,
     context: Context,
+    /// The number of loads that failed.
+    failures: AtomicU64,
+    state: Mutex<LoaderState>,
+}
+
+/// The results of earlier loads.
+#[derive(Default)]
+struct LoaderState {
     /// Access keys with a known expiry.
-    temporary: Mutex<Option<AccessKeys>>,
+    temporary: Option<AccessKeys>,
+    /// The failure of the last load, if it failed.
+    failure: Option<CredentialFailure>,
+    /// The end of the last load in which a guessed source did not exist.
+    absent_since: Option<Instant>,
 }
 
 impl IdentityLoader {
     /// Creates a loader for an identity in a Region. `limit` is the time limit of a request to KMS.
     pub(super) fn new(identity: AwsIdentity, region: &str, limit: Duration) -> Result<Self> {
-        Ok(Self {
-            guesses_last: matches!(identity.0, Source::Automatic),
-            providers: providers(identity.0, region),
-            context: identity_requests::context(limit)?,
-            temporary: Mutex::default(),
-        })
+        let context = identity_requests::context(limit)?;
+        Ok(Self::of(IdentitySource::all(identity.0, region), context))
+    }
+
+    fn of(sources: Vec<IdentitySource>, context: Context) -> Self {
+        Self {
+            sources,
+            context,
+            failures: AtomicU64::new(0),
+            state: Mutex::default(),
+        }
     }
 
     /// Adds the signature to a request whose headers contain the digest of its body.
     pub(super) fn sign(&self, signer: &RequestSigner, request: &mut Parts) -> Loaded<()> {
-        let keys = self.access_keys()?;
+        let keys = self.access_keys(self.failures())?;
         // The only reasons are characters that no header can contain, and access keys that expire now.
         let signed = signer.sign_request(&self.context, request, Some(&keys), None);
         pollster::block_on(signed).map_err(|_| CredentialFailure::Denied)
@@ -54,104 +65,76 @@ impl IdentityLoader {
 
     /// Forgets temporary access keys that a service has refused.
     pub(super) fn forget(&self) {
-        *self.temporary() = None;
+        self.state().temporary = None;
     }
 
-    /// Returns access keys. Other threads wait meanwhile, so that one request loads them for all.
-    fn access_keys(&self) -> Loaded<AccessKeys> {
-        let mut temporary = self.temporary();
-        if let Some(keys) = temporary.as_ref().filter(|keys| keys.is_valid()) {
+    fn failures(&self) -> u64 {
+        self.failures.load(Ordering::SeqCst)
+    }
+
+    /// Returns access keys. Other threads wait meanwhile, so that one request loads them for all. If a load failed
+    /// since `failures`, the caller has waited for that load, and shares its failure; otherwise many threads would
+    /// wait for one time limit each, one after another.
+    fn access_keys(&self, failures: u64) -> Loaded<AccessKeys> {
+        let mut state = self.state();
+        if let Some(keys) = state.temporary.as_ref().filter(|keys| keys.is_valid()) {
             return Ok(keys.clone());
         }
-        let keys = self.load()?;
-        *temporary = keys.expires_in.is_some().then(|| keys.clone());
+        if let Some(failure) = state.failure.filter(|_| self.failures() != failures) {
+            return Err(failure);
+        }
+        let loaded = self.load(&mut state);
+        state.failure = loaded.as_ref().err().copied();
+        if loaded.is_err() {
+            self.failures.fetch_add(1, Ordering::SeqCst);
+        }
+        let keys = loaded?;
+        state.temporary = keys.expires_in.is_some().then(|| keys.clone());
         Ok(keys)
     }
 
-    fn load(&self) -> Loaded<AccessKeys> {
-        for (index, provider) in self.providers.iter().enumerate() {
-            let is_guess = self.guesses_last && index + 1 == self.providers.len();
-            // No future waits: requests and files block.
-            match pollster::block_on(provider.provide_credential_dyn(&self.context)) {
-                Ok(Some(keys)) => return Ok(keys),
-                Ok(None) => {}
-                Err(error) => match failure_of(&error) {
-                    failure if is_guess && failure.affects_every_slot() => {}
-                    failure => return Err(failure),
-                },
+    fn load(&self, state: &mut LoaderState) -> Loaded<AccessKeys> {
+        let is_recent = |since: Instant| since.elapsed() < ABSENCE;
+        let skips_guess = state.absent_since.is_some_and(is_recent);
+        for source in &self.sources {
+            if skips_guess && source.is_guess() {
+                continue;
+            }
+            match source.find(&self.context)? {
+                Found::Keys(keys) => return Ok(keys),
+                Found::Nothing => {}
+                Found::WrongGuess => state.absent_since = Some(Instant::now()),
             }
         }
         Err(CredentialFailure::Denied)
     }
 
-    fn temporary(&self) -> MutexGuard<'_, Option<AccessKeys>> {
-        // The access keys are replaced as a whole.
-        (self.temporary.lock()).unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, LoaderState> {
+        // No code panics while it has the lock, and each field is replaced as a whole.
+        (self.state.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn providers(source: Source, region: &str) -> Vec<Provider> {
-    match source {
-        Source::Automatic => vec![
-            Box::new(EnvCredentialProvider::new()),
-            Box::new(ProfileCredentialProvider::new()),
-            Box::new(web_identity(region)),
-            Box::new(ECSCredentialProvider::new()),
-            Box::new(IMDSv2CredentialProvider::new()),
-        ],
-        Source::Environment => vec![Box::new(EnvCredentialProvider::new())],
-        Source::Profile(name, file) => vec![Box::new(profile(&name, file.as_deref()))],
-        Source::WebIdentity(role, file) => vec![Box::new(
-            web_identity(region)
-                .with_role_arn(role)
-                .with_web_identity_token_file(file),
-        )],
-        Source::Container => vec![Box::new(ECSCredentialProvider::new())],
-        Source::Instance => vec![Box::new(IMDSv2CredentialProvider::new())],
-        Source::AccessKey(key) => vec![Box::new(key)],
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// A loader that finds no access keys.
+    fn loader() -> IdentityLoader {
+        IdentityLoader::of(Vec::new(), Context::new())
     }
-}
 
-fn profile(name: &str, file: Option<&Path>) -> ProfileCredentialProvider {
-    let provider = ProfileCredentialProvider::new().with_profile(name);
-    match file {
-        Some(file) => provider.with_credentials_file(file.to_string_lossy()),
-        None => provider,
-    }
-}
-
-fn web_identity(region: &str) -> AssumeRoleWithWebIdentityCredentialProvider {
-    let session = std::env::var("AWS_ROLE_SESSION_NAME");
-    AssumeRoleWithWebIdentityCredentialProvider::new()
-        .with_role_session_name(session.unwrap_or_else(|_| SESSION.to_owned()))
-        .with_region(region.to_owned())
-        .with_regional_sts_endpoint()
-}
-
-impl ProvideCredential for AccessKey {
-    type Credential = AccessKeys;
-
-    async fn provide_credential(&self, _: &Context) -> reqsign_core::Result<Option<AccessKeys>> {
-        Ok(Some(AccessKeys {
-            access_key_id: self.id.to_string(),
-            secret_access_key: self.secret.to_string(),
-            session_token: self.session_token.as_deref().cloned(),
-            expires_in: None,
-        }))
-    }
-}
-
-/// Returns the failure of the request below an error, or what the kind of the error means.
-fn failure_of(error: &reqsign_core::Error) -> CredentialFailure {
-    let mut cause: Option<&dyn StdError> = Some(error);
-    while let Some(error) = cause {
-        if let Some(failure) = error.downcast_ref::<CredentialFailure>() {
-            return *failure;
-        }
-        cause = error.source();
-    }
-    match error.kind() {
-        ErrorKind::RateLimited | ErrorKind::Unexpected => CredentialFailure::Other,
-        _ => CredentialFailure::Denied,
+    #[test]
+    fn waiting_caller_shares_the_failure_and_a_later_caller_loads_again() {
+        let loader = loader();
+        let before = loader.failures();
+        assert!(loader.access_keys(before).is_err());
+        assert_eq!(loader.failures(), 1);
+        // This caller read the number while the first one loaded.
+        assert!(loader.access_keys(before).is_err());
+        assert_eq!(loader.failures(), 1);
+        assert!(loader.access_keys(loader.failures()).is_err());
+        assert_eq!(loader.failures(), 2);
     }
 }

@@ -1,6 +1,7 @@
 //! Access of the sources of AWS access keys to environment, files and services.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -40,20 +41,21 @@ pub(super) fn context(limit: Duration) -> Result<Context> {
 }
 
 /// The environment of the process. In place of `reqsign_core::OsEnv`, which panics if any variable is not
-/// Unicode.
+/// Unicode. Such a variable has a wrong value here, so that a source does not use its default in place of it.
 #[derive(Debug)]
 struct Environment;
 
 impl Env for Environment {
     fn var(&self, key: &str) -> Option<String> {
-        std::env::var(key).ok()
+        Some(std::env::var_os(key)?.to_string_lossy().into_owned())
     }
 
     fn vars(&self) -> HashMap<String, String> {
-        let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((key.into_string().ok()?, value.into_string().ok()?))
-        };
-        std::env::vars_os().filter_map(text).collect()
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        let variables = std::env::vars_os();
+        variables
+            .map(|(key, value)| (text(key), text(value)))
+            .collect()
     }
 
     fn home_dir(&self) -> Option<PathBuf> {

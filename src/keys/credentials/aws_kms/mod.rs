@@ -3,6 +3,7 @@
 mod aws_identity;
 mod identity_loader;
 mod identity_requests;
+mod identity_source;
 mod kms_client;
 mod kms_failure;
 mod kms_messages;
