@@ -40,7 +40,8 @@ pub(super) struct HttpOptions<'o> {
     /// The certificates of the authorities to trust, in PEM format. They replace the public authorities, because
     /// none of these should vouch for a service with a CA of its own.
     pub(super) ca_certificates: Option<&'o [u8]>,
-    /// Uses the proxy that the environment names, such as `HTTPS_PROXY`, if there is one.
+    /// Uses the proxy that the environment names, such as `HTTPS_PROXY`, if there is one. Requires addresses that
+    /// are encrypted.
     pub(super) uses_environment_proxy: bool,
 }
 
@@ -207,6 +208,13 @@ pub(super) fn check_address(address: &str) -> Result<()> {
     (is_plain && is_protected)
         .then_some(())
         .ok_or(Error::InvalidCredentialSetting)
+}
+
+/// Returns `true` for an address with `https://`. A proxy would read everything that goes to another address.
+#[cfg(feature = "aws-kms")]
+pub(super) fn is_encrypted(address: &str) -> bool {
+    let uri = address.parse::<Uri>();
+    uri.is_ok_and(|uri| uri.scheme_str() == Some("https"))
 }
 
 fn is_this_machine(host: &str) -> bool {

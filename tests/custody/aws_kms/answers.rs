@@ -117,8 +117,10 @@ fn vault_with_foreign_ciphertexts_only_reports_a_wrong_key() {
 }
 
 #[test]
-fn failure_that_passes_is_repeated_once() {
-    let (storage, ..) = vault_with(&kms(&endpoint(&working()), KEY));
+fn failure_that_passes_is_repeated_once_and_for_one_slot_only() {
+    let (storage, file, _) = vault_with(&kms(&endpoint(&working()), KEY));
+    let vault = Vault::open(Arc::clone(&storage), &file).unwrap();
+    vault.add_slot(&kms(&endpoint(&working()), KEY)).unwrap();
     for kind in [
         "ThrottlingException",
         "KeyUnavailableException",
@@ -131,15 +133,48 @@ fn failure_that_passes_is_repeated_once() {
 
         let server = refusing_first(kind, usize::MAX);
         let error = Vault::open(Arc::clone(&storage), &kms(&endpoint(&server), KEY)).unwrap_err();
-        assert_eq!(error, failure(CredentialFailure::Other), "{kind}");
+        assert_eq!(error, failure(CredentialFailure::Unreachable), "{kind}");
         assert_eq!(server.take().len(), 2, "{kind}");
     }
     for status in [429, 500, 503] {
         let server = answering(status, "text of a proxy");
         let error = Vault::open(Arc::clone(&storage), &kms(&endpoint(&server), KEY)).unwrap_err();
-        assert_eq!(error, failure(CredentialFailure::Other));
+        assert_eq!(error, failure(CredentialFailure::Unreachable));
         assert_eq!(server.take().len(), 2);
     }
+}
+
+#[test]
+fn slot_that_could_not_be_opened_is_not_added() {
+    let (storage, file, _) = vault_with(&kms(&endpoint(&working()), KEY));
+    let vault = Vault::open(storage, &file).unwrap();
+    let other = format!("{{\"Plaintext\":\"{}\"}}", Base64::encode_string(&[8; 32]));
+    for (status, body, expected) in [
+        (
+            400,
+            typed("AccessDeniedException"),
+            CredentialFailure::Denied,
+        ),
+        (
+            400,
+            typed("InvalidCiphertextException"),
+            CredentialFailure::Other,
+        ),
+        (200, other, CredentialFailure::Other),
+    ] {
+        let server = HttpProxy::start(0, move |request| {
+            match request.header("x-amz-target").as_deref() {
+                Some("TrentService.Decrypt") => {
+                    Action::Answer(status, String::new(), body.clone().into_bytes())
+                }
+                _ => work(request),
+            }
+        });
+        let added = vault.add_slot(&kms(&endpoint(&server), KEY));
+        assert_eq!(added, Err(failure(expected)));
+        assert_eq!(server.take().len(), 2);
+    }
+    assert_eq!(vault.slots().unwrap().len(), 2);
 }
 
 #[test]

@@ -178,7 +178,8 @@ fn changed_credentials_file_has_effect_at_the_next_request() {
         );
         fs::write(&file, text).unwrap();
         kms.enrol(&context()).unwrap();
-        assert_eq!(signers(&server), [id]);
+        // A new slot is opened once.
+        assert_eq!(signers(&server), [id; 2]);
     }
 }
 
@@ -267,6 +268,74 @@ fn missing_access_keys_are_denied() {
     let found = results(&server, "instance", directory.path(), &[unreachable]);
     assert_eq!(found, "Credential(Unreachable) Credential(Unreachable)");
     assert_eq!(server.take().len(), 0);
+}
+
+#[test]
+fn configured_source_without_access_keys_ends_the_search() {
+    let directory = scratch::quick();
+    fs::create_dir(directory.path().join(".aws")).unwrap();
+    let unsupported = "[profile clinic]\nrole_arn = role\nsource_profile = other\n";
+    fs::write(directory.path().join(".aws/config"), unsupported).unwrap();
+    let services = metadata();
+    let address = endpoint(&services);
+    let absent = directory.path().join("absent");
+    let absent = absent.to_str().unwrap();
+    for set in [
+        ("AWS_PROFILE", "unknown"),
+        ("AWS_PROFILE", "clinic"),
+        ("AWS_SHARED_CREDENTIALS_FILE", absent),
+        ("AWS_ACCESS_KEY_ID", "ENVIRONMENT"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/clinic"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", absent),
+    ] {
+        let server = working();
+        let set = [set, ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &address)];
+        let found = results(&server, "automatic", directory.path(), &set);
+        assert_eq!(found, "Credential(Denied) Credential(Denied)", "{set:?}");
+        assert_eq!((server.take().len(), services.take().len()), (0, 0));
+    }
+    // Shared files without access keys, which no variable names, are not configured.
+    let server = working();
+    let set = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", address.as_str())];
+    let found = results(&server, "automatic", directory.path(), &set);
+    assert_eq!(found, "true true");
+    assert_eq!(signers(&server), ["INSTANCE"; 2]);
+
+    // A file where the directory is expected is another error than a missing file, also for root.
+    fs::remove_dir_all(directory.path().join(".aws")).unwrap();
+    fs::write(directory.path().join(".aws"), "").unwrap();
+    let found = results(&server, "automatic", directory.path(), &set);
+    assert_eq!(found, "Credential(Denied) Credential(Denied)");
+}
+
+#[test]
+fn absent_metadata_service_is_asked_once_for_several_slots() {
+    let directory = scratch::quick();
+    let hangs_up = |_: &Request| Action::Change(|_| Vec::new());
+    let (server, services) = (working(), HttpProxy::start(0, hangs_up));
+    let address = endpoint(&services);
+    let set = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", address.as_str())];
+    let found = results(&server, "automatic", directory.path(), &set);
+    assert_eq!(found, "Credential(Denied) Credential(Denied)");
+    assert_eq!(services.take().len(), 1);
+}
+
+#[test]
+fn failing_source_of_access_keys_affects_every_slot() {
+    let directory = scratch::quick();
+    for (status, expected) in [(500, "Unreachable"), (503, "Unreachable"), (403, "Denied")] {
+        let fails = move |_: &Request| Action::Answer(status, String::new(), Vec::new());
+        let (server, services) = (working(), HttpProxy::start(0, fails));
+        let address = endpoint(&services);
+        let set = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", address.as_str())];
+        for source in ["instance", "automatic"] {
+            let found = results(&server, source, directory.path(), &set);
+            let expected = format!("Credential({expected}) Credential({expected})");
+            assert_eq!(found, expected, "{source} {status}");
+            assert_eq!(services.take().len(), 2);
+        }
+    }
 }
 
 #[test]

@@ -18,6 +18,10 @@ fn options_out_of_bounds_are_refused() {
         valid().endpoint("https://kms.clinic.example/"),
         valid().endpoint("http://localhost:4566"),
         valid().endpoint("http://[::1]:4566"),
+        valid().environment_proxy(),
+        valid()
+            .endpoint("https://localhost:4566")
+            .environment_proxy(),
         valid().time_limit(Duration::from_millis(1)),
         valid().time_limit(Duration::from_secs(3600)),
     ] {
@@ -39,6 +43,13 @@ fn options_out_of_bounds_are_refused() {
         valid().endpoint("http://localhost.attacker.example"),
         valid().endpoint("https://user:password@kms.clinic.example"),
         valid().endpoint("ftp://localhost"),
+        // The proxy would read the slot secrets.
+        valid()
+            .endpoint("http://localhost:4566")
+            .environment_proxy(),
+        valid()
+            .endpoint("HTTP://127.0.0.1:4566")
+            .environment_proxy(),
         valid().time_limit(Duration::ZERO),
         valid().time_limit(Duration::from_secs(3601)),
         valid().ca_certificates(b""),

@@ -74,7 +74,7 @@ fn signature_covers_address_action_body_and_session_token() {
     kms.secret(&parameters, &context()).unwrap().unwrap();
 
     let requests = server.take();
-    assert_eq!(requests.len(), 2);
+    assert_eq!(requests.len(), 3);
     let names =
         "content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token;x-amz-target";
     for request in &requests {
@@ -99,7 +99,8 @@ fn requests_name_key_and_context() {
         "chartlock-kind": "6",
         "chartlock-slot": "51966",
     });
-    let [generate, decrypt] = server.take().try_into().unwrap();
+    let [generate, check, decrypt] = server.take().try_into().unwrap();
+    assert_eq!(check.body, decrypt.body);
     assert_eq!(
         (generate.method.as_str(), generate.target.as_str()),
         ("POST", "/")

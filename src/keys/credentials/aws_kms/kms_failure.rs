@@ -7,7 +7,7 @@ use crate::error::CredentialFailure;
 pub(super) enum KmsFailure {
     /// The ciphertext is of another key or another context, or was altered.
     ForeignCiphertext,
-    /// KMS throttles, or failed internally.
+    /// KMS throttles, or failed internally. If it lasts, it affects every slot.
     Passing,
     /// Another request would fail as well.
     Lasting(CredentialFailure),
@@ -67,7 +67,8 @@ impl KmsFailure {
     pub(super) fn as_failure(self) -> CredentialFailure {
         match self {
             Self::Lasting(failure) => failure,
-            Self::ForeignCiphertext | Self::Passing => CredentialFailure::Other,
+            Self::Passing => CredentialFailure::Unreachable,
+            Self::ForeignCiphertext => CredentialFailure::Other,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::keys::credentials::aws_kms::AwsKms;
 use crate::keys::credentials::aws_kms::aws_identity::AwsIdentity;
 use crate::keys::credentials::aws_kms::identity_loader::IdentityLoader;
 use crate::keys::credentials::aws_kms::kms_client::KmsClient;
-use crate::keys::credentials::http::{HttpClient, HttpOptions, check_address};
+use crate::keys::credentials::http::{HttpClient, HttpOptions, check_address, is_encrypted};
 
 /// The maximum length of a key's id, in characters, as the API of KMS has it.
 const KEY_MAX: usize = 2048;
@@ -73,7 +73,7 @@ impl AwsKmsOptions {
     }
 
     /// Sets the time limit of a request to KMS: 1 ms to 1 h, 10 seconds by default. A call that also loads
-    /// access keys, or is repeated because KMS throttled it, takes several requests.
+    /// access keys, or is repeated because KMS throttled it, takes several requests. A new slot takes two calls.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
@@ -81,7 +81,8 @@ impl AwsKmsOptions {
     }
 
     /// Sends the requests to KMS through the proxy that the environment names, such as `HTTPS_PROXY`. The
-    /// connection through the proxy is encrypted to KMS.
+    /// connection through the proxy is encrypted to KMS, so an [`endpoint`](Self::endpoint) with `http://` is
+    /// refused.
     #[must_use]
     pub fn environment_proxy(mut self) -> Self {
         self.uses_environment_proxy = true;
@@ -92,7 +93,8 @@ impl AwsKmsOptions {
     ///
     /// # Errors
     /// [`Error::InvalidCredentialSetting`] for a key without 1 to 2,048 printable ASCII characters, a Region without
-    /// 1 to 64 lower-case letters, digits and hyphens, and an address, certificates or a time limit out of bounds.
+    /// 1 to 64 lower-case letters, digits and hyphens, an address with `http://` together with the proxy, and an
+    /// address, certificates or a time limit out of bounds.
     pub fn build(self) -> Result<AwsKms> {
         let is_key = (1..=KEY_MAX).contains(&self.key.len())
             && self.key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -104,6 +106,9 @@ impl AwsKmsOptions {
             None => public_endpoint(&self.region),
         };
         check_address(&address)?;
+        if self.uses_environment_proxy && !is_encrypted(&address) {
+            return Err(Error::InvalidCredentialSetting);
+        }
         let mut options = HttpOptions {
             ca_certificates: self.ca_certificates.as_deref(),
             uses_environment_proxy: self.uses_environment_proxy,

@@ -14,8 +14,8 @@ use std::fmt;
 pub use aws_identity::AwsIdentity;
 pub use kms_options::AwsKmsOptions;
 
-use crate::crypto::SlotSecret;
-use crate::error::{Error, Result};
+use crate::crypto::{self, SlotSecret};
+use crate::error::{CredentialFailure, Error, Result};
 use crate::keys::credentials::credential::{Credential, SlotContext};
 use kms_client::{Action, KmsClient};
 use kms_failure::KmsFailure;
@@ -31,9 +31,9 @@ const VERSION: u8 = 1;
 ///
 /// The key never leaves KMS. To enrol a slot, the credential requests a data key of 32 bytes
 /// (`GenerateDataKey`), uses its plaintext as the slot secret, and stores its ciphertext in the slot. To
-/// open the slot, it sends the ciphertext back (`Decrypt`). Each is one request, and a second one a quarter
-/// of a second later if KMS throttles the first or fails internally. One operation of a vault makes at most
-/// one call for each slot.
+/// open the slot, it sends the ciphertext back (`Decrypt`). A new slot is opened once before it is stored. Each
+/// call is one request, and a second one a quarter of a second later if KMS throttles the first or fails
+/// internally. One operation of a vault makes at most one call to open each slot.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,11 +52,11 @@ const VERSION: u8 = 1;
 ///
 /// # Permissions
 ///
-/// The identity needs `kms:Decrypt` on the key to open, and `kms:GenerateDataKey` to add or replace a slot
+/// The identity needs `kms:Decrypt` on the key to open, and also `kms:GenerateDataKey` to add or replace a slot
 /// and to rotate the root key. An encryption context binds each ciphertext to its slot: `chartlock-vault`
-/// is the vault's id in hexadecimal, `chartlock-kind` is `6`, and `chartlock-slot` is the slot's id in
-/// decimal. A policy can allow the key for one vault only. CloudTrail shows the vault's id after the first
-/// call:
+/// is the vault's id in hexadecimal, `chartlock-kind` is `6`, or `4` for a factor of
+/// [`Both`](crate::keys::Both), and `chartlock-slot` is the slot's id in decimal. A policy can allow the key
+/// for one vault only. CloudTrail shows the vault's id after the first call:
 ///
 /// ```json
 /// {
@@ -65,7 +65,7 @@ const VERSION: u8 = 1;
 ///   "Resource": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 ///   "Condition": {"StringEquals": {
 ///     "kms:EncryptionContext:chartlock-vault": "00112233445566778899aabbccddeeff",
-///     "kms:EncryptionContext:chartlock-kind": "6"
+///     "kms:EncryptionContext:chartlock-kind": ["4", "6"]
 ///   }}
 /// }
 /// ```
@@ -96,6 +96,8 @@ const VERSION: u8 = 1;
 ///
 /// [`CredentialFailure::Denied`](crate::keys::CredentialFailure::Denied) also reports that no AWS access keys
 /// were found, that they have expired, and that the clock differs from that of KMS by more than 5 minutes.
+/// [`CredentialFailure::Unreachable`](crate::keys::CredentialFailure::Unreachable) also reports that KMS still
+/// throttles or fails internally at the repeated request. The vault asks for no other slot then.
 /// [`Error::WrongKey`] reports that the slot's ciphertext is not of this key or was altered.
 ///
 /// # Memory and logs
@@ -127,7 +129,23 @@ impl AwsKms {
     fn generate(&self, context: &SlotContext) -> Asked<(Vec<u8>, SlotSecret)> {
         let request = GenerateRequest::new(&self.key, context).encode()?;
         let answer = self.client.call(Action::GenerateDataKey, &request)?;
-        DataKey::decode(&answer)
+        let (ciphertext, secret) = DataKey::decode(&answer)?;
+        self.check_opens(&ciphertext, &secret, context)?;
+        Ok((ciphertext, secret))
+    }
+
+    /// Decrypts the fresh ciphertext once, because a slot that can be written but not opened would be found too
+    /// late: the identity may lack `kms:Decrypt`.
+    fn check_opens(
+        &self,
+        ciphertext: &[u8],
+        secret: &SlotSecret,
+        context: &SlotContext,
+    ) -> Asked<()> {
+        let opened = self.decrypt(ciphertext, context)?;
+        crypto::equal(opened.expose(), secret.expose())
+            .then_some(())
+            .ok_or(KmsFailure::Lasting(CredentialFailure::Other))
     }
 
     /// Requests the plaintext of a ciphertext.
@@ -143,10 +161,10 @@ impl Credential for AwsKms {
         KIND
     }
 
-    /// Requests a data key that is bound to the context.
+    /// Requests a data key that is bound to the context, and checks that its ciphertext opens.
     ///
     /// # Errors
-    /// [`Error::Credential`] if KMS gives no data key.
+    /// [`Error::Credential`] if KMS gives no data key, or does not decrypt its ciphertext to the same secret.
     fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret)> {
         match self.generate(context) {
             Ok((ciphertext, secret)) => Ok(([&[VERSION], ciphertext.as_slice()].concat(), secret)),
