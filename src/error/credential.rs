@@ -16,7 +16,8 @@ use crate::error::ErrorKind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialFailure {
-    /// The service or device cannot be reached: no connection, no name, no token in the reader.
+    /// The service or device cannot be reached, is overloaded or fails internally: no connection, no name, no
+    /// token in the reader, or an answer of a gateway.
     #[error(
         "the device or service cannot be reached; check that it is running, its address and the network, then try again or use another credential"
     )]

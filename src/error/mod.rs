@@ -266,7 +266,7 @@ pub enum Error {
     /// The file is not a chartlock key file, or is damaged.
     #[error("this is not a chartlock key file, or it is damaged; use another copy of the key file")]
     BadKeyFile,
-    /// Users other than the owner can read the key file, or the file with a passphrase.
+    /// Users other than the owner can read or change the key file, or the file with a passphrase, PIN or token.
     #[error(
         "users other than the owner can read or change the key file or passphrase file; restrict the file to its owner (chmod 600), or allow its group explicitly"
     )]

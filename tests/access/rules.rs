@@ -114,6 +114,7 @@ fn group_rule_matches_operations_of_its_group() {
     let auditing = [
         Inspect,
         ListSlots,
+        TryCredential,
         CountKeys,
         Verify,
         PlanRestore,

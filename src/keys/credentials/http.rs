@@ -14,7 +14,10 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use ureq::http::{HeaderValue, Response, Uri};
+use ureq::http::HeaderValue;
+#[cfg(feature = "aws-kms")]
+pub(super) use ureq::http::{Request, request::Parts};
+pub(super) use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy, RequestBuilder};
 use zeroize::Zeroizing;
@@ -141,13 +144,13 @@ impl HttpClient {
     /// The failures of [`HttpClient::post`].
     pub(super) fn send(
         &self,
-        request: ureq::http::Request<&[u8]>,
+        request: Request<&[u8]>,
     ) -> std::result::Result<Answer, CredentialFailure> {
         check_log()?;
         let (parts, body) = request.into_parts();
         answer(match body {
-            [] => self.0.run(ureq::http::Request::from_parts(parts, ())),
-            body => self.0.run(ureq::http::Request::from_parts(parts, body)),
+            [] => self.0.run(Request::from_parts(parts, ())),
+            body => self.0.run(Request::from_parts(parts, body)),
         })
     }
 }

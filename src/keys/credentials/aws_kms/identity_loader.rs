@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use reqsign_aws_v4::{Credential as AccessKeys, RequestSigner};
 use reqsign_core::{Context, SignRequest, SigningCredential};
-use ureq::http::request::Parts;
 
 use crate::error::{CredentialFailure, Result};
 use crate::keys::credentials::aws_kms::aws_identity::AwsIdentity;
 use crate::keys::credentials::aws_kms::identity_requests;
 use crate::keys::credentials::aws_kms::identity_source::{Found, IdentitySource};
+use crate::keys::credentials::http::Parts;
 
 /// The time for which a guessed source that does not exist is not asked again. On a machine without a metadata
 /// service, each attempt may take the whole time limit, and a vault asks for each of its slots.

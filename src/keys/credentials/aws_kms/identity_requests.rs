@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqsign_core::{Context, Env, Error as SourceError, FileRead, HttpSend};
-use ureq::http::{Request, Response, Uri};
 
 use crate::error::Result;
-use crate::keys::credentials::http::{HttpClient, HttpOptions, check_address};
+use crate::keys::credentials::http::{
+    HttpClient, HttpOptions, Request, Response, Uri, check_address,
+};
 
 /// The maximum time limit of a request to a metadata service or to STS. On a machine without a metadata
 /// service, the connection may end only by this limit.

@@ -4,15 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use reqsign_aws_v4::RequestSigner;
-use ureq::http::Request;
-use ureq::http::request::Parts;
 use zeroize::Zeroizing;
 
 use crate::crypto::sha256;
 use crate::error::CredentialFailure;
 use crate::keys::credentials::aws_kms::identity_loader::IdentityLoader;
 use crate::keys::credentials::aws_kms::kms_failure::KmsFailure;
-use crate::keys::credentials::http::HttpClient;
+use crate::keys::credentials::http::{HttpClient, Parts, Request};
 use crate::keys::hex;
 
 /// The pause before a request is repeated.
