@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{io, mem};
 
-use chartlock::keys::{KeyFile, Passphrase};
+use chartlock::keys::{Both, Credential, KeyFile, Passphrase, Shares};
 use chartlock::storage::FileStorage;
 use chartlock::{Document, Record, RecordId, RecordReader, Session, Subject, Vault};
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ use crate::content::{CONTENTS, Device, JSON, LEAKED, content, digits};
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_MEMORY_DIRECTORY";
 pub(crate) const SEED: &str = "CHARTLOCK_MEMORY_SEED";
 pub(crate) const PASSPHRASE: (&str, usize) = ("passphrase", 40);
+/// The files with the shares that the child combines.
+pub(crate) const SHARES: [&str; 2] = ["share 1", "share 2"];
 /// The stages at which the parent reads the child's memory.
 pub(crate) const STAGES: [&str; 3] = ["in use", "locked", "dropped"];
 
@@ -31,13 +33,16 @@ fn child_uses_vault() {
     let directory = Path::new(&directory);
     let key_file = KeyFile::open(directory.join("key")).unwrap();
     open_and_read(directory, seed, &key_file);
+    let shares = shares(directory);
+    open_and_read(directory, seed, &shares);
+    open_and_read(directory, seed, &Both::new(&key_file, &shares));
 
     let storage = FileStorage::open(directory.join("data")).unwrap();
     let passphrase = Passphrase::new(mem::take(&mut *digits(seed, PASSPHRASE)));
     let vault = Vault::open(Arc::new(storage), &passphrase).unwrap();
     let in_use = work(&vault, seed);
     report_stage(STAGES[0]);
-    drop((in_use, passphrase, key_file));
+    drop((in_use, passphrase, key_file, shares));
     vault.lock();
     report_stage(STAGES[1]);
     drop(vault);
@@ -59,10 +64,19 @@ pub(crate) fn id((what, _): (&str, usize)) -> RecordId {
     RecordId::new(subject(), what).unwrap()
 }
 
+/// Recovers a set from the texts of its shares.
+fn shares(directory: &Path) -> Shares {
+    let texts = SHARES.map(|name| {
+        let text = std::fs::read_to_string(directory.join(name)).unwrap();
+        Zeroizing::new(text)
+    });
+    Shares::from_texts(&texts.each_ref().map(|text| text.as_str())).unwrap()
+}
+
 /// Opens a vault, reads a record, and drops the vault without locking it.
-fn open_and_read(directory: &Path, seed: u64, key_file: &KeyFile) {
+fn open_and_read(directory: &Path, seed: u64, credential: &dyn Credential) {
     let storage = FileStorage::open(directory.join("data")).unwrap();
-    let vault = Vault::open(storage, key_file).unwrap();
+    let vault = Vault::open(storage, credential).unwrap();
     let record = session(&vault).get(&id(CONTENTS[0])).unwrap().unwrap();
     assert!(record[..] == content(seed, CONTENTS[0])[..]);
 }

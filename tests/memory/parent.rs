@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use chartlock::keys::{KeyFile, Passphrase};
+use chartlock::keys::{Both, KeyFile, Passphrase, Share, Shares};
 use chartlock::storage::FileStorage;
 use chartlock::{CipherSuite, VaultOptions};
 
@@ -75,6 +75,12 @@ fn prepare(directory: &Path, suite: CipherSuite, seed: u64) {
     let options = VaultOptions::new().cipher_suite(suite);
     let vault = options.create(storage, &key_file).unwrap();
     vault.add_slot(&passphrase(seed)).unwrap();
+    let shares = Shares::split(2, 3).unwrap();
+    vault.add_slot(&shares).unwrap();
+    vault.add_slot(&Both::new(&key_file, &shares)).unwrap();
+    for (name, share) in child::SHARES.iter().zip(shares.all()) {
+        std::fs::write(directory.join(name), share.to_text().as_bytes()).unwrap();
+    }
     for what in [CONTENTS[0], LEAKED] {
         let (id, content) = (child::id(what), content(seed, what));
         session(&vault).put(&id, &content).unwrap();
@@ -94,6 +100,23 @@ fn add_secrets(directory: &Path, seed: u64, pieces: &mut Pieces) {
     let storage = FileStorage::open(directory.join("data")).unwrap();
     secrets::add(&storage, &key_file, pieces);
     secrets::add(&storage, &passphrase(seed), pieces);
+    add_shares(directory, &storage, &key_file, pieces);
+}
+
+fn add_shares(directory: &Path, storage: &FileStorage, key_file: &KeyFile, pieces: &mut Pieces) {
+    let text = |name| std::fs::read_to_string(directory.join(name)).unwrap();
+    let texts = child::SHARES.map(text);
+    for text in &texts {
+        let symbols = Share::from_text(text).unwrap().to_qr_text();
+        pieces.add("share", symbols.as_bytes());
+        // The heading is no secret.
+        for line in text.lines().skip(1) {
+            pieces.add("share", line.as_bytes());
+        }
+    }
+    let shares = Shares::from_texts(&texts).unwrap();
+    secrets::add(storage, &shares, pieces);
+    secrets::add(storage, &Both::new(key_file, &shares), pieces);
 }
 
 /// Runs the child, and returns a snapshot of its memory at each stage.
