@@ -307,7 +307,7 @@ pub enum Error {
     /// A setting of a credential that uses a device or service is missing or out of bounds: an address, a URI, a
     /// name, a token, a PIN, a certificate or a time limit. The type of the credential documents the bounds.
     #[error(
-        "a setting of the credential is missing or out of bounds; addresses begin with https://, or with http:// if the service runs on this machine; certificates are in PEM format; names and PINs have 1 to 255 bytes; time limits have 1 ms to 1 h; a transit key has one of the types that Transit lists; the documentation of the credential lists the other bounds"
+        "a setting of the credential is missing or out of bounds; addresses use HTTPS, or HTTP if the service runs on this machine; certificates are in PEM format; names and PINs have 1 to 255 bytes; time limits have 1 ms to 1 h; a transit key has one of the types that Transit lists; the documentation of the credential lists the other bounds"
     )]
     InvalidCredentialSetting,
 

@@ -14,6 +14,7 @@ pub(crate) fn is_failure_class(error: &Error) -> bool {
             | UnknownPatientKey
             | NotAuthentic
             | WrongKey
+            | NoSlotOfKind
             | HeaderDamaged
             | HeaderRolledBack
             | SegmentMissing

@@ -187,13 +187,13 @@ fn auditor_slot_opens_only_the_journal(stage: &Stage) {
     assert_ne!(today, own.0);
     let report = vault.rotate_root_key(&[&Fixed(1)], &[slot]).unwrap();
     assert_eq!(counts(&report), ((1, 0), 1));
-    assert_eq!(journal_key(2).unwrap_err(), wrong);
+    assert_eq!(journal_key(2).unwrap_err(), Error::NoSlotOfKind);
 
     let slot = vault.add_auditor_slot(&Fixed(4)).unwrap();
     assert_ne!(journal_key(4).unwrap().0, today);
     let report = vault.rotate_journal_keys(&[], &[slot]).unwrap();
     assert_eq!((report.slots_kept, report.slots_dropped), (0, 1));
-    assert_eq!(journal_key(4).unwrap_err(), wrong);
+    assert_eq!(journal_key(4).unwrap_err(), Error::NoSlotOfKind);
     model.verify(&open(stage, 1).unwrap());
     // An old header still opens with the credential of a slot that was removed later.
     raw::put(&stage.storage, b"v", kit.as_bytes());

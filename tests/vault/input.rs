@@ -144,7 +144,7 @@ fn open_with_wrong_credential_is_refused(stage: &Stage) {
     let open = |credential: &dyn Credential| stage.options().open(stage.shared(), credential);
     assert_eq!(open(&passphrase("wrong")).unwrap_err(), Error::WrongKey);
     assert_eq!(open(&passphrase("Right")).unwrap_err(), Error::WrongKey);
-    assert_eq!(open(&Fixed(1)).unwrap_err(), Error::WrongKey);
+    assert_eq!(open(&Fixed(1)).unwrap_err(), Error::NoSlotOfKind);
     assert_eq!(open(&passphrase("")).unwrap_err(), Error::InvalidPassphrase);
     let long = "p".repeat(1025);
     assert_eq!(

@@ -250,11 +250,87 @@ fn keys_print_no_secret() {
 fn errors_print_no_secret_and_state_next_step() {
     let planted = Planted::new();
     let errors = every_error();
-    // The number of `#[error]` attributes shows that the list is complete. The attribute of
-    // `Storage` is counted in addition to those of its values.
-    let own = include_str!("../../src/error/mod.rs").matches("#[error(");
-    let storage = include_str!("../../src/error/storage.rs").matches("#[error(");
-    assert_eq!(errors.len() + 1, own.count() + storage.count());
+    // The number of `#[error]` attributes shows that the list is complete. The attributes of `Storage`,
+    // `Credential` and `Shares` are counted in addition to those of their values.
+    let attributes = [
+        include_str!("../../src/error/mod.rs"),
+        include_str!("../../src/error/storage.rs"),
+        include_str!("../../src/error/credential.rs"),
+        include_str!("../../src/error/share.rs"),
+    ];
+    let attributes = attributes.map(|file| file.matches("#[error(").count());
+    assert_eq!(errors.len() + 3, attributes.iter().sum::<usize>());
+    for error in &errors {
+        planted.debug(error);
+        planted.assert_absent(&error.to_string());
+    }
+}
+
+#[test]
+fn keys_print_no_secret() {
+    let mut planted = Planted::new();
+    let stage = Stage::memory();
+    let vault = stage.create();
+    let id = record(IDENTIFIER, NAME);
+    session_on(&vault).put(&id, CONTENT).unwrap();
+    let (header, _) = raw::header(&raw::header_value(&stage.storage), &Fixed(1));
+    let unlocked = header.unlock(&Fixed(1)).unwrap();
+    let keyring = &unlocked.keyring;
+    planted.plant(unlocked.root.expose());
+    planted.plant(keyring.active_master().key.expose());
+    planted.plant(keyring.active_name_key().key.expose());
+    planted.plant(keyring.active_journal_key().key.expose());
+    let name_key: &NameKey = &keyring.active_name_key().key;
+    let tag = patient_tag(name_key, id.subject().kind(), IDENTIFIER).unwrap();
+    let value = &raw::objects_of(&stage.storage, b"p")[&[b"p", &tag[..]].concat()];
+    let entry = open_entry(value, keyring, header.vault(), &tag).unwrap();
+    let patient_chart = entry.chart().unwrap();
+    planted.plant(patient_chart.name_key().expose());
+    planted.plant(patient_chart.active_key().key.expose());
+    let secret = SlotSecret::from_bytes(&[0xa1; 32]);
+    planted.plant(secret.expose());
+    for printed in [
+        &unlocked as &dyn Debug,
+        &unlocked.root,
+        keyring,
+        keyring.active_master(),
+        name_key,
+        keyring.active_journal_key(),
+        &entry,
+        patient_chart,
+        patient_chart.active_key(),
+        patient_chart.name_key(),
+        &secret,
+        &header,
+        &vault,
+    ] {
+        planted.debug(printed);
+    }
+    let context = SlotContext::new([1; 16], 0x7001, 1, CipherSuite::default());
+    let (parameters, secret) = Fixed(0xa1).enrol(&context).unwrap();
+    planted.debug(&(context, secret));
+    assert_eq!(parameters, [0xa1; 3]);
+}
+
+#[test]
+fn errors_print_no_secret_and_state_next_step() {
+    let planted = Planted::new();
+    let errors = every_error();
+    // The number of `#[error]` attributes shows that the list is complete. The attributes of `Storage`,
+    // `Credential` and `Shares` are counted in addition to those of their values.
+    let attributes = [
+        include_str!("../../src/error/mod.rs"),
+        include_str!("../../src/error/storage.rs"),
+        include_str!("../../src/error/credential.rs"),
+        include_str!("../../src/error/share.rs"),
+    ];
+    let attributes = attributes.map(|file| file.matches("#[error(").count());
+    let transparent = include_str!("../../src/error/mod.rs").matches("#[error(transparent)]");
+    let wrapping = 3 - transparent.count();
+    assert_eq!(
+        errors.len() + wrapping,
+        attributes.iter().sum::<usize>() - transparent_count()
+    );
     for error in &errors {
         planted.debug(error);
         planted.display(error);
@@ -350,9 +426,28 @@ fn every_error() -> Vec<Error> {
         InvalidPassphrase,
         WeakPassphrase,
         Credential(CredentialFailure::Unreachable),
+        Credential(CredentialFailure::Denied),
+        Credential(CredentialFailure::KeyGone),
+        Credential(CredentialFailure::KeyVersionRetired),
+        Credential(CredentialFailure::Locked),
+        Credential(CredentialFailure::TimedOut),
+        Credential(CredentialFailure::LogExposesSecrets),
+        Credential(CredentialFailure::Other),
         InvalidCredential,
         InvalidCredentialSetting,
+        Shares(ShareError::Bounds),
+        Shares(ShareError::NotAShare { share: 1 }),
+        Shares(ShareError::Mistyped {
+            share: 1,
+            group: None,
+        }),
+        Shares(ShareError::OtherSet { share: 1 }),
+        Shares(ShareError::Repeated {
+            first: 1,
+            second: 2,
+        }),
         Shares(ShareError::TooFew { missing: 1 }),
+        Shares(ShareError::Inconsistent),
         NoSlotOfKind,
         InvalidId,
         InvalidMetadata,
