@@ -69,7 +69,15 @@ fn slots(what: u8, data: &[u8]) {
     assert_eq!(next[36..36 + slots.len()], *slots);
     if costs.into_iter().all(|cost| cost != Cost::Stretched) {
         let opened = header.unlock(&Passphrase::new("correct horse battery staple"));
-        assert_eq!(opened.err(), Some(Error::WrongKey));
+        let slots = header.slots();
+        let is_of_kind = slots
+            .iter()
+            .any(|slot| slot.kind == 1 && !slot.journal_only);
+        let expected = match is_of_kind {
+            true => Error::WrongKey,
+            false => Error::NoSlotOfKind,
+        };
+        assert_eq!(opened.err(), Some(expected));
     }
 }
 
