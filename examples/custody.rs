@@ -162,20 +162,15 @@ fn combine_shares(papers: &[String]) -> Outcome<Shares> {
         return Err("five shares were split".into());
     };
     // Change the last letter, as a typing error would.
-    let misheard: String = second
-        .chars()
-        .rev()
-        .scan(false, |is_changed, symbol| {
-            let is_first = !*is_changed && symbol.is_ascii_uppercase();
-            *is_changed |= is_first;
-            Some(match symbol {
-                'B' if is_first => 'D',
-                _ if is_first => 'B',
-                symbol => symbol,
-            })
-        })
-        .collect();
-    let misheard: String = misheard.chars().rev().collect();
+    let is_letter = |symbol: char| symbol.is_ascii_uppercase();
+    let place = second.rfind(is_letter).ok_or("a share has letters")?;
+    let mut misheard = second.clone();
+    let wrong = if second.get(place..=place) == Some("B") {
+        "D"
+    } else {
+        "B"
+    };
+    misheard.replace_range(place..=place, wrong);
     for (who, texts) in [
         (
             "Shares 2 and 3, one wrong character",

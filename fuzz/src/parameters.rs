@@ -25,7 +25,7 @@ pub fn run(data: &[u8]) {
         0 => rest.to_vec(),
         _ => factors(rest, form),
     };
-    let file = KeyFile::from_text(&KeyFile::random().unwrap().to_text()).unwrap();
+    let file = KeyFile::random().unwrap();
     let opens = |credential: &dyn Credential| {
         let secret = credential.secret(&parameters, &context).unwrap();
         secret.is_some()
