@@ -119,6 +119,12 @@ impl SoftHsm {
         credential(&self.token())
     }
 
+    /// Returns options for the faulty module; `None` without a C compiler.
+    pub(crate) fn faulty_options(&self) -> Option<Pkcs11Options> {
+        let options = Pkcs11Options::new(self.faulty_module()?).token_label(LABEL);
+        Some(options.pin(PIN).unwrap())
+    }
+
     /// Compiles a module that forwards to SoftHSM and injects faults. Returns `None` without a C compiler.
     pub(crate) fn faulty_module(&self) -> Option<PathBuf> {
         let source = self.directory.join("faulty_module.c");

@@ -150,11 +150,10 @@ fn removed_token_is_unreachable_until_it_is_back() {
     scenario(
         "pkcs11::failures::removed_token_is_unreachable_until_it_is_back",
         |hsm| {
-            let Some(module) = hsm.faulty_module() else {
+            let Some(options) = hsm.faulty_options() else {
                 return;
             };
-            let options = Pkcs11Options::new(module).token_label(LABEL);
-            let credential = credential(&options.pin(PIN).unwrap().open().unwrap());
+            let credential = credential(&options.open().unwrap());
             let clinic = Clinic::with(&credential);
             hsm.set_fault(&format!("OpenSession {CKR_DEVICE_REMOVED}"));
             clinic.assert_fails(&credential, CredentialFailure::Unreachable);
@@ -169,11 +168,10 @@ fn broken_token_fails_and_a_wrong_tag_does_not() {
     scenario(
         "pkcs11::failures::broken_token_fails_and_a_wrong_tag_does_not",
         |hsm| {
-            let Some(module) = hsm.faulty_module() else {
+            let Some(options) = hsm.faulty_options() else {
                 return;
             };
-            let options = Pkcs11Options::new(module).token_label(LABEL);
-            let credential = credential(&options.pin(PIN).unwrap().open().unwrap());
+            let credential = credential(&options.open().unwrap());
             let clinic = Clinic::with(&credential);
             for function in ["EncryptInit", "DecryptInit", "Decrypt", "FindObjectsInit"] {
                 hsm.set_fault(&format!("{function} {CKR_GENERAL_ERROR}"));
@@ -196,13 +194,9 @@ fn call_that_hangs_times_out_and_other_slots_open() {
     scenario(
         "pkcs11::failures::call_that_hangs_times_out_and_other_slots_open",
         |hsm| {
-            let Some(module) = hsm.faulty_module() else {
+            let Some(options) = hsm.faulty_options() else {
                 return;
             };
-            let options = Pkcs11Options::new(module)
-                .token_label(LABEL)
-                .pin(PIN)
-                .unwrap();
             let token = options.clone().open().unwrap();
             let clinic = Clinic::with(&credential(&token));
             let hasty = options.clone().time_limit(Duration::from_millis(100));

@@ -24,12 +24,6 @@ fn wrong_pin(hsm: &SoftHsm) -> Pkcs11Options {
     hsm.options().pin("planted-wrong-pin").unwrap()
 }
 
-/// Returns options for the faulty module; `None` without a C compiler.
-fn faulty(hsm: &SoftHsm) -> Option<Pkcs11Options> {
-    let options = Pkcs11Options::new(hsm.faulty_module()?).token_label(LABEL);
-    Some(options.pin(PIN).unwrap())
-}
-
 #[test]
 fn wrong_pin_is_denied_and_the_right_pin_opens() {
     scenario(
@@ -48,7 +42,9 @@ fn wrong_pin_for_an_open_token_is_denied_without_a_login() {
     scenario(
         "pkcs11::login::wrong_pin_for_an_open_token_is_denied_without_a_login",
         |hsm| {
-            let Some(options) = faulty(hsm) else { return };
+            let Some(options) = hsm.faulty_options() else {
+                return;
+            };
             let token = options.clone().open().unwrap();
             let clinic = Clinic::with(&credential(&token));
             for _ in 0..5 {
@@ -100,7 +96,9 @@ fn locked_or_expired_pin_is_locked_and_other_slots_open() {
     scenario(
         "pkcs11::login::locked_or_expired_pin_is_locked_and_other_slots_open",
         |hsm| {
-            let Some(options) = faulty(hsm) else { return };
+            let Some(options) = hsm.faulty_options() else {
+                return;
+            };
             for code in [CKR_PIN_LOCKED, CKR_PIN_EXPIRED] {
                 hsm.set_fault(&format!("Login {code}"));
                 assert_failure(options.clone().open(), CredentialFailure::Locked);
@@ -116,7 +114,9 @@ fn last_attempt_is_not_used_unless_allowed() {
     scenario(
         "pkcs11::login::last_attempt_is_not_used_unless_allowed",
         |hsm| {
-            let Some(options) = faulty(hsm) else { return };
+            let Some(options) = hsm.faulty_options() else {
+                return;
+            };
             hsm.set_fault(&format!("GetTokenInfo {CKF_USER_PIN_LOCKED}"));
             assert_failure(options.clone().open(), CredentialFailure::Locked);
             hsm.set_fault(&format!("GetTokenInfo {CKF_USER_PIN_FINAL_TRY}"));
@@ -131,7 +131,9 @@ fn last_attempt_is_not_used_unless_allowed() {
 #[test]
 fn lost_session_is_opened_again() {
     scenario("pkcs11::login::lost_session_is_opened_again", |hsm| {
-        let Some(options) = faulty(hsm) else { return };
+        let Some(options) = hsm.faulty_options() else {
+            return;
+        };
         let credential = credential(&options.open().unwrap());
         let clinic = Clinic::with(&credential);
         for function in ["FindObjectsInit", "DecryptInit", "OpenSession"] {
@@ -147,7 +149,9 @@ fn pin_refused_after_a_lost_session_is_not_sent_again() {
     scenario(
         "pkcs11::login::pin_refused_after_a_lost_session_is_not_sent_again",
         |hsm| {
-            let Some(options) = faulty(hsm) else { return };
+            let Some(options) = hsm.faulty_options() else {
+                return;
+            };
             let credential = credential(&options.clone().open().unwrap());
             let clinic = Clinic::with(&credential);
             log_out(&hsm.faulty_module().unwrap());
@@ -174,7 +178,9 @@ fn login_that_fails_for_an_unknown_reason_is_not_repeated() {
     scenario(
         "pkcs11::login::login_that_fails_for_an_unknown_reason_is_not_repeated",
         |hsm| {
-            let Some(options) = faulty(hsm) else { return };
+            let Some(options) = hsm.faulty_options() else {
+                return;
+            };
             let credential = credential(&options.clone().open().unwrap());
             let clinic = Clinic::with(&credential);
             let module = hsm.faulty_module().unwrap();

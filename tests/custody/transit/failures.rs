@@ -10,7 +10,7 @@ use chartlock::keys::CredentialFailure::{Denied, KeyGone, Locked, TimedOut, Unre
 use chartlock::keys::TransitOptions;
 
 use super::double::{Double, KEY, TOKEN};
-use super::{Clinic, server};
+use super::{Clinic, clinic_of, server};
 use crate::common::Fixed;
 use crate::common::openbao::OpenBao;
 use crate::common::server_process::free_port;
@@ -106,9 +106,7 @@ fn documented_permissions_suffice() {
 #[test]
 fn deleted_key_is_gone_and_is_not_created_again() {
     let server = server!();
-    let key = server.key();
-    let transit = server.transit(&key);
-    let clinic = Clinic::new(&transit);
+    let (key, transit, clinic) = clinic_of(server);
     server.delete(&key);
     clinic.assert_fails(&transit, KeyGone);
     // With the administrator's token, the service would create the key.
@@ -123,9 +121,7 @@ fn deleted_key_is_gone_and_is_not_created_again() {
 #[test]
 fn another_key_of_the_same_name_opens_nothing() {
     let server = server!();
-    let key = server.key();
-    let transit = server.transit(&key);
-    let clinic = Clinic::new(&transit);
+    let (key, transit, clinic) = clinic_of(server);
     server.delete(&key);
     server.expect("POST", &format!("transit/keys/{key}"), "{}");
     assert_eq!(clinic.open(&transit).unwrap_err(), Error::WrongKey);
@@ -161,9 +157,7 @@ fn sealed_service_is_locked() {
     let Some(server) = OpenBao::start() else {
         return;
     };
-    let key = server.key();
-    let transit = server.transit(&key);
-    let clinic = Clinic::new(&transit);
+    let (_, transit, clinic) = clinic_of(&server);
     server.expect("PUT", "sys/seal", "");
     clinic.assert_fails(&transit, Locked);
     let vault = clinic.open(&Fixed(1)).unwrap();

@@ -11,9 +11,10 @@ mod tls;
 
 use std::sync::Arc;
 
-use chartlock::keys::{Credential, CredentialFailure};
+use chartlock::keys::{Credential, CredentialFailure, Transit};
 use chartlock::{Error, MemoryStorage, RecordId, Vault};
 
+use crate::common::openbao::OpenBao;
 use crate::common::{Fixed, record, session};
 
 const CONTENT: &[u8] = b"blood pressure 120/80";
@@ -60,6 +61,14 @@ impl Clinic {
         let vault = self.open(&Fixed(1)).unwrap();
         vault.slots().unwrap()[0].id
     }
+}
+
+/// Returns the name of a new key, a credential with it, and a clinic that it opens.
+fn clinic_of(server: &OpenBao) -> (String, Transit, Clinic) {
+    let key = server.key();
+    let transit = server.transit(&key);
+    let clinic = Clinic::new(&transit);
+    (key, transit, clinic)
 }
 
 /// Checks that an error contains no name, token or text of the service. The tests plant all of them.

@@ -3,7 +3,7 @@
 use chartlock::Error;
 use chartlock::keys::CredentialFailure::KeyVersionRetired;
 
-use super::{Clinic, server};
+use super::{Clinic, clinic_of, server};
 use crate::common::Fixed;
 
 #[test]
@@ -33,9 +33,7 @@ fn retired_key_version_fails_until_allowed_again() {
 #[test]
 fn replaced_slot_opens_after_old_key_version_is_retired() {
     let server = server!();
-    let key = server.key();
-    let transit = server.transit(&key);
-    let clinic = Clinic::new(&transit);
+    let (key, transit, clinic) = clinic_of(server);
     server.rotate(&key);
     let vault = clinic.open(&transit).unwrap();
     vault.replace_slot(clinic.first_slot(), &transit).unwrap();
@@ -54,9 +52,7 @@ fn replaced_slot_opens_after_old_key_version_is_retired() {
 #[test]
 fn retired_slot_is_replaced_through_another_slot() {
     let server = server!();
-    let key = server.key();
-    let transit = server.transit(&key);
-    let clinic = Clinic::new(&transit);
+    let (key, transit, clinic) = clinic_of(server);
     let slot = clinic.first_slot();
     server.rotate(&key);
     server.configure(&key, r#"{"min_decryption_version":2}"#);
@@ -68,9 +64,7 @@ fn retired_slot_is_replaced_through_another_slot() {
 #[test]
 fn slot_of_retired_key_version_does_not_block_new_slot() {
     let server = server!();
-    let key = server.key();
-    let transit = server.transit(&key);
-    let clinic = Clinic::new(&transit);
+    let (key, transit, clinic) = clinic_of(server);
     server.rotate(&key);
     let vault = clinic.open(&transit).unwrap();
     vault.add_slot(&transit).unwrap();
@@ -81,9 +75,7 @@ fn slot_of_retired_key_version_does_not_block_new_slot() {
 #[test]
 fn rotation_of_the_root_key_reports_a_retired_slot() {
     let server = server!();
-    let key = server.key();
-    let transit = server.transit(&key);
-    let clinic = Clinic::new(&transit);
+    let (key, transit, clinic) = clinic_of(server);
     server.rotate(&key);
     server.configure(&key, r#"{"min_decryption_version":2}"#);
     let vault = clinic.open(&Fixed(1)).unwrap();
