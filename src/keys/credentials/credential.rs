@@ -150,6 +150,14 @@ impl SlotContext {
         self.slot
     }
 
+    /// Returns the bytes that a device or service binds to the secret of the slot: `label` ‖ vault id ‖ kind u16 ‖
+    /// slot id u16.
+    #[cfg(any(feature = "pkcs11", feature = "transit"))]
+    pub(super) fn binding(&self, label: &[u8]) -> Vec<u8> {
+        let (kind, slot) = (self.kind.to_le_bytes(), self.slot.to_le_bytes());
+        [label, &self.vault, &kind, &slot].concat()
+    }
+
     /// Returns the vault's cipher suite.
     pub fn suite(&self) -> CipherSuite {
         self.suite

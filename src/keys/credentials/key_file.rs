@@ -11,7 +11,7 @@ use crate::crypto::{self, SlotSecret};
 use crate::error::{Error, Result};
 use crate::format::codec::take;
 use crate::keys::credentials::credential::{Credential, SlotContext};
-use crate::keys::credentials::secret_file::{self, Readers, failed, read_up_to};
+use crate::keys::credentials::secret_source::{self, Readers, failed, read_up_to};
 use crate::keys::hex;
 
 const KIND: u16 = 2;
@@ -200,11 +200,11 @@ impl KeyFileOptions {
     /// # Errors
     /// Errors of [`KeyFile::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<KeyFile> {
-        let path = secret_file::resolved(path.as_ref())?;
+        let path = secret_source::resolved(path.as_ref())?;
         // Check again on open, because a storage may have been created around the key file since.
         self.check_place(&path)?;
         // Read one byte more, which reveals that a file is too long.
-        let (text, length) = secret_file::read::<{ TEXT_MAX + 1 }>(&path, self.readers)?;
+        let (text, length) = secret_source::read::<{ TEXT_MAX + 1 }>(&path, self.readers)?;
         parse(text.get(..length).ok_or(Error::BadKeyFile)?)
     }
 

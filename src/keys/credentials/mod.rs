@@ -10,13 +10,15 @@ pub(in crate::keys) mod both;
 pub(in crate::keys) mod cached_credential;
 pub(in crate::keys) mod credential;
 #[cfg(any(feature = "aws-kms", feature = "transit"))]
+mod encoded_secret;
+#[cfg(any(feature = "aws-kms", feature = "transit"))]
 mod http;
 mod key_file;
 pub(in crate::keys) mod label;
 pub(in crate::keys) mod passphrase;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
-mod secret_file;
+mod secret_source;
 mod shares;
 pub(in crate::keys) mod stored_parameters;
 #[cfg(feature = "strength")]

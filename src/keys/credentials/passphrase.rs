@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -11,7 +12,7 @@ use crate::crypto::{self, Cost, Salt, SlotSecret};
 use crate::error::{Error, Result};
 use crate::format::codec::take;
 use crate::keys::credentials::credential::{Credential, SlotContext};
-use crate::keys::credentials::secret_file::{self, LINE_END_MAX, Readers};
+use crate::keys::credentials::secret_source::{self, LINE_END_MAX, Readers};
 
 const KIND: u16 = 1;
 /// The maximum length of a passphrase, in bytes.
@@ -107,32 +108,25 @@ impl Passphrase {
     /// [`Error::KeyFile`] if there is no such variable, or if it is not UTF-8;
     /// [`Error::InvalidPassphrase`] if it is empty or has more than 1,024 bytes.
     pub fn from_env(name: &str) -> Result<Self> {
-        match env::var(name) {
-            Ok(text) => Self::of_text(Zeroizing::new(text.into_bytes())),
-            Err(env::VarError::NotPresent) => Err(Error::KeyFile(io::ErrorKind::NotFound)),
-            Err(env::VarError::NotUnicode(_)) => Err(Error::KeyFile(io::ErrorKind::InvalidData)),
-        }
+        Self::checked(mem::take(&mut *secret_source::variable(name)?))
     }
 
     fn read(path: &Path, readers: Readers) -> Result<Self> {
-        let path = secret_file::resolved(path)?;
-        let (bytes, length) = secret_file::read::<{ MAX + LINE_END_MAX + 1 }>(&path, readers)?;
-        let text = bytes.get(..length).ok_or(Error::InvalidPassphrase)?;
-        Self::of_text(Zeroizing::new(text.to_vec()))
+        let line = secret_source::read_line::<{ MAX + LINE_END_MAX + 1 }>(path, readers);
+        Self::checked(mem::take(&mut *line?))
     }
 
-    /// Removes one line end, and checks the length.
-    fn of_text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self> {
-        let length = secret_file::without_line_end(&bytes).len();
-        bytes.truncate(length);
-        if !(1..=MAX).contains(&bytes.len()) {
-            return Err(Error::InvalidPassphrase);
-        }
-        Ok(Self {
-            bytes,
-            cost: Cost::default(),
-            may_be_weak: false,
-        })
+    fn checked(passphrase: impl Into<Vec<u8>>) -> Result<Self> {
+        let passphrase = Self::new(passphrase);
+        passphrase.check_length()?;
+        Ok(passphrase)
+    }
+
+    fn check_length(&self) -> Result<()> {
+        (1..=MAX)
+            .contains(&self.bytes.len())
+            .then_some(())
+            .ok_or(Error::InvalidPassphrase)
     }
 
     /// Allows a weak passphrase for a new slot: one of less than 15 characters, or, with the feature
@@ -160,9 +154,7 @@ impl Passphrase {
     }
 
     fn stretch(&self, cost: Cost, salt: &Salt) -> Result<SlotSecret> {
-        if !(1..=MAX).contains(&self.bytes.len()) {
-            return Err(Error::InvalidPassphrase);
-        }
+        self.check_length()?;
         SlotSecret::try_with(|out| crypto::argon2id(&self.bytes, salt, cost, out))
     }
 }

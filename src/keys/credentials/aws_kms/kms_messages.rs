@@ -7,15 +7,14 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::crypto::SlotSecret;
-use crate::error::{CredentialFailure, Error};
+use crate::error::CredentialFailure;
 use crate::keys::credentials::aws_kms::kms_failure::KmsFailure;
 use crate::keys::credentials::credential::SlotContext;
+use crate::keys::credentials::encoded_secret;
 use crate::keys::hex;
 
 /// The maximum length of a ciphertext, in bytes. That of a data key of 32 bytes has about 200 bytes.
 pub(super) const CIPHERTEXT_MAX: usize = 2048;
-/// The length of the plaintext of a data key, in bytes.
-const SECRET_LENGTH: usize = 32;
 
 /// The request for a new data key.
 #[derive(Serialize)]
@@ -71,10 +70,6 @@ impl<'a> GenerateRequest<'a> {
             encryption_context: EncryptionContext::new(context),
         }
     }
-
-    pub(super) fn encode(&self) -> Result<Vec<u8>, KmsFailure> {
-        encode(self)
-    }
 }
 
 impl<'a> DecryptRequest<'a> {
@@ -86,13 +81,10 @@ impl<'a> DecryptRequest<'a> {
             encryption_context: EncryptionContext::new(context),
         }
     }
-
-    pub(super) fn encode(&self) -> Result<Vec<u8>, KmsFailure> {
-        encode(self)
-    }
 }
 
-fn encode(request: &impl Serialize) -> Result<Vec<u8>, KmsFailure> {
+/// Returns the body of a request.
+pub(super) fn encode(request: &impl Serialize) -> Result<Vec<u8>, KmsFailure> {
     serde_json::to_vec(request).map_err(|_| other())
 }
 
@@ -141,12 +133,7 @@ struct Secret<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Secret<'_> {
     fn decode(&self) -> Result<SlotSecret, KmsFailure> {
-        let secret = SlotSecret::try_with(|out| {
-            let decoded = Base64::decode(self.0.as_bytes(), out).map(|secret| secret.len());
-            let is_whole = decoded == Ok(SECRET_LENGTH);
-            is_whole.then_some(()).ok_or(Error::Malformed)
-        });
-        secret.map_err(|_| other())
+        Ok(encoded_secret::decode(&self.0)?)
     }
 }
 

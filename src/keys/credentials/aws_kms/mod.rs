@@ -19,7 +19,7 @@ use crate::error::{CredentialFailure, Error, Result};
 use crate::keys::credentials::credential::{Credential, SlotContext};
 use kms_client::{Action, KmsClient};
 use kms_failure::KmsFailure;
-use kms_messages::{CIPHERTEXT_MAX, DataKey, DecryptRequest, GenerateRequest, Plaintext};
+use kms_messages::{CIPHERTEXT_MAX, DataKey, DecryptRequest, GenerateRequest, Plaintext, encode};
 
 type Asked<T> = std::result::Result<T, KmsFailure>;
 
@@ -127,7 +127,7 @@ impl AwsKms {
 
     /// Requests a data key, and returns its ciphertext and the secret.
     fn generate(&self, context: &SlotContext) -> Asked<(Vec<u8>, SlotSecret)> {
-        let request = GenerateRequest::new(&self.key, context).encode()?;
+        let request = encode(&GenerateRequest::new(&self.key, context))?;
         let answer = self.client.call(Action::GenerateDataKey, &request)?;
         let (ciphertext, secret) = DataKey::decode(&answer)?;
         self.check_opens(&ciphertext, &secret, context)?;
@@ -150,7 +150,7 @@ impl AwsKms {
 
     /// Requests the plaintext of a ciphertext.
     fn decrypt(&self, ciphertext: &[u8], context: &SlotContext) -> Asked<SlotSecret> {
-        let request = DecryptRequest::new(&self.key, ciphertext, context).encode()?;
+        let request = encode(&DecryptRequest::new(&self.key, ciphertext, context))?;
         let answer = self.client.call(Action::Decrypt, &request)?;
         Plaintext::decode(&answer)
     }

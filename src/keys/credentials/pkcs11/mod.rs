@@ -27,6 +27,8 @@ use crate::keys::credentials::credential::{Credential, SlotContext};
 const KIND: u16 = 5;
 /// The version of the parameters: AES-256-GCM with the AAD of this release.
 const VERSION: u8 = 1;
+/// The first bytes of the AAD.
+const LABEL: &[u8] = b"cl1/pkcs11";
 const LENGTH: usize = 1 + IV + SEALED;
 
 /// A key on an HSM or a smart card, through the vendor's PKCS#11 module.
@@ -146,7 +148,7 @@ impl Credential for Pkcs11 {
     }
 
     fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret)> {
-        let (key, aad) = (self.key.clone(), aad(context));
+        let (key, aad) = (self.key.clone(), context.binding(LABEL));
         let (sealed, secret) = (self.token).run(move |token| token_key::seal(token, &key, &aad))?;
         Ok((encode(&sealed), secret))
     }
@@ -155,15 +157,9 @@ impl Credential for Pkcs11 {
         let Some(sealed) = decode(parameters) else {
             return Ok(None);
         };
-        let (key, aad) = (self.key.clone(), aad(context));
+        let (key, aad) = (self.key.clone(), context.binding(LABEL));
         (self.token).run(move |token| token_key::open(token, &key, &sealed, &aad))
     }
-}
-
-/// Returns the AAD: "cl1/pkcs11" ‖ vault id ‖ kind u16 ‖ slot id u16.
-fn aad(context: &SlotContext) -> Vec<u8> {
-    let (kind, slot) = (context.kind().to_le_bytes(), context.slot().to_le_bytes());
-    [&b"cl1/pkcs11"[..], context.vault(), &kind, &slot].concat()
 }
 
 /// Encodes the parameters: version u8 ‖ IV of 12 bytes ‖ ciphertext of 32 bytes ‖ tag of 16 bytes.

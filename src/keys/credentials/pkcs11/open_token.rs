@@ -16,8 +16,8 @@ pub(super) struct Login {
     pub(super) allows_last_attempt: bool,
 }
 
-/// The label, serial number, manufacturer and model of a token. This identity finds the same token again after a reset, so that no other token gets
-/// the PIN.
+/// The label, serial number, manufacturer and model of a token. This identity finds the same token again after a
+/// reset, so that no other token gets the PIN.
 #[derive(PartialEq, Eq)]
 pub(super) struct TokenIdentity([String; 4]);
 

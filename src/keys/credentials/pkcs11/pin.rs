@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto;
 use crate::error::{Error, Result};
-use crate::keys::credentials::secret_file::{self, LINE_END_MAX, Readers};
+use crate::keys::credentials::secret_source::{self, LINE_END_MAX, Readers};
 
 /// The maximum length of a PIN, in bytes. Tokens accept at most 255.
 const MAX: usize = 255;
@@ -26,12 +26,8 @@ impl Pin {
 
     /// Reads a PIN from a file, which may end with one line end.
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let path = secret_file::resolved(path)?;
-        let (text, length) =
-            secret_file::read::<{ MAX + LINE_END_MAX + 1 }>(&path, Readers::Anyone)?;
-        let text = text.get(..length).ok_or(Error::InvalidCredentialSetting)?;
-        let pin = secret_file::without_line_end(text);
-        Self::new(Zeroizing::new(pin.to_vec()))
+        let pin = secret_source::read_line::<{ MAX + LINE_END_MAX + 1 }>(path, Readers::Anyone);
+        Self::new(pin?)
     }
 
     pub(super) fn equals(&self, other: &Self) -> bool {

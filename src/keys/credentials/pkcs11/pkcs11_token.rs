@@ -169,10 +169,7 @@ impl Pkcs11Options {
 /// Returns the path of a `file:` URI, or an absolute path as it is.
 fn file_of(source: &str) -> Result<&str> {
     let path = source.strip_prefix("file:").unwrap_or(source);
-    let path = match path.strip_prefix("//") {
-        Some(path) => path,
-        None => path,
-    };
+    let path = path.strip_prefix("//").unwrap_or(path);
     path.starts_with('/')
         .then_some(path)
         .ok_or(Error::InvalidCredentialSetting)

@@ -58,7 +58,7 @@ impl ShareSet {
 /// One recovery share of a set: 32 secret bytes for one holder.
 ///
 /// Made by [`Shares::split`](crate::keys::Shares::split), which describes how to keep shares. One share
-/// alone says nothing about the secret of the set. `Debug` prints no part of it, and the bytes are wiped
+/// alone reveals nothing about the secret of the set. `Debug` prints no part of it, and the bytes are wiped
 /// on drop.
 ///
 /// [`Share::from_text`] lets a holder check a share without the other holders.

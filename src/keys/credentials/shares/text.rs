@@ -105,8 +105,8 @@ fn read(text: &str) -> std::result::Result<Share, Refused> {
     fields(&values).ok_or(Refused::NotAShare)
 }
 
-/// Returns the values of the symbols, without the characters that people and mail insert. [`DOT`] stands
-/// for a dot.
+/// Returns the values of the symbols, without the characters that people and mail insert. The value of a dot is
+/// [`DOT`].
 fn values_of(code: &str) -> Zeroizing<Vec<u8>> {
     let mut values = Zeroizing::new(Vec::with_capacity(code.len()));
     let kept = code.chars().filter(|character| !is_inserted(*character));

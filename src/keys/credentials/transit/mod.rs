@@ -18,8 +18,8 @@ use service::{KeyState, Service};
 use wrapped_secret::WrappedSecret;
 
 const KIND: u16 = 7;
-/// The first bytes of a [`binding`].
-const LABEL: &[u8; 8] = b"cl1/tran";
+/// The first bytes of what the service binds to a ciphertext.
+const LABEL: &[u8] = b"cl1/tran";
 /// The types of keys that authenticate the binding, with keys of 256 bits.
 const KEY_TYPES: [&str; 3] = ["aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305"];
 
@@ -97,7 +97,7 @@ impl Credential for Transit {
         if !self.0.key_state(|key| key.is_one_of(&KEY_TYPES))? {
             return Err(Error::InvalidCredentialSetting);
         }
-        let (secret, binding) = (SlotSecret::random()?, binding(context));
+        let (secret, binding) = (SlotSecret::random()?, context.binding(LABEL));
         let wrapped = self.0.encrypt(&secret, &binding)?;
         self.check_opens(&wrapped, &secret, &binding)?;
         Ok((wrapped.to_parameters(), secret))
@@ -107,7 +107,7 @@ impl Credential for Transit {
         let Some(wrapped) = WrappedSecret::from_parameters(parameters) else {
             return Ok(None);
         };
-        let binding = binding(context);
+        let binding = context.binding(LABEL);
         match self.0.decrypt(&wrapped, &binding)? {
             Some(secret) => Ok(Some(secret)),
             None => self.0.key_state(|key| refusal(key, &wrapped))?,
@@ -122,17 +122,6 @@ fn refusal(key: &KeyState<'_>, wrapped: &WrappedSecret) -> Result<Option<SlotSec
         true => Err(Error::Credential(CredentialFailure::KeyVersionRetired)),
         false => Ok(None),
     }
-}
-
-/// Returns the bytes that the service binds to a ciphertext: label 8, vault id 16, kind 2, slot id 2.
-fn binding(context: &SlotContext) -> Vec<u8> {
-    [
-        LABEL.as_slice(),
-        context.vault(),
-        &context.kind().to_le_bytes(),
-        &context.slot().to_le_bytes(),
-    ]
-    .concat()
 }
 
 impl fmt::Debug for Transit {

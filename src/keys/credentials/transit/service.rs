@@ -9,6 +9,7 @@ use super::token::Token;
 use super::wrapped_secret::WrappedSecret;
 use crate::crypto::SlotSecret;
 use crate::error::{CredentialFailure, Error, Result};
+use crate::keys::credentials::encoded_secret;
 use crate::keys::credentials::http::{Answer, HttpClient};
 
 /// The length of a slot secret in base64.
@@ -132,7 +133,8 @@ impl Service {
         match answer.status {
             200 => {
                 let Decrypted { plaintext } = data(&answer)?;
-                decode(plaintext).map(Some)
+                let secret = encoded_secret::decode(plaintext).map_err(Error::Credential)?;
+                Ok(Some(secret))
             }
             400 => Ok(None),
             _ => Err(Error::Credential(failure_of(&answer))),
@@ -204,16 +206,6 @@ fn is_of_service(answer: &Answer) -> bool {
 fn data<'a, T: Deserialize<'a>>(answer: &'a Answer) -> Result<T> {
     let envelope: Envelope<T> = serde_json::from_slice(&answer.body).map_err(other)?;
     Ok(envelope.data)
-}
-
-fn decode(plaintext: &str) -> Result<SlotSecret> {
-    SlotSecret::try_with(|secret| {
-        let decoded = Base64::decode(plaintext, secret.as_mut_slice()).map_err(other)?;
-        let is_complete = decoded.len() == 32;
-        is_complete
-            .then_some(())
-            .ok_or(Error::Credential(CredentialFailure::Other))
-    })
 }
 
 /// Hides an error whose text may contain parts of an answer.

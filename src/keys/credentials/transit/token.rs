@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::error::CredentialFailure;
-use crate::keys::credentials::secret_file::{self, LINE_END_MAX, Readers};
+use crate::keys::credentials::secret_source::{self, LINE_END_MAX, Readers};
 
 /// The maximum length of a token, in bytes. Batch tokens, the longest, have several hundred.
 const TOKEN_MAX: usize = 8192;
@@ -31,7 +31,7 @@ impl Token {
         let token = match self {
             Self::Value(token) => Some(token.clone()),
             Self::File(path) => read_file(path),
-            Self::Variable(name) => read_variable(name),
+            Self::Variable(name) => secret_source::variable(name).ok(),
         };
         token
             .filter(|token| is_token(token))
@@ -39,22 +39,10 @@ impl Token {
     }
 }
 
-/// Reads a file with a token, and a line end after it.
 fn read_file(path: &Path) -> Option<Zeroizing<String>> {
-    let path = secret_file::resolved(path).ok()?;
-    let read = secret_file::read::<{ TOKEN_MAX + LINE_END_MAX + 1 }>(&path, Readers::Anyone);
-    let (text, length) = read.ok()?;
-    let token = secret_file::without_line_end(text.get(..length)?);
-    let token = std::str::from_utf8(token).ok()?;
-    Some(Zeroizing::new(token.to_owned()))
-}
-
-/// Reads a variable with a token, and a line end after it.
-fn read_variable(name: &str) -> Option<Zeroizing<String>> {
-    let mut token = Zeroizing::new(std::env::var(name).ok()?);
-    let length = secret_file::without_line_end(token.as_bytes()).len();
-    token.truncate(length);
-    Some(token)
+    let line = secret_source::read_line::<{ TOKEN_MAX + LINE_END_MAX + 1 }>(path, Readers::Anyone);
+    let token = std::str::from_utf8(&line.ok()?).ok()?.to_owned();
+    Some(Zeroizing::new(token))
 }
 
 fn is_token(token: &str) -> bool {

@@ -1,5 +1,6 @@
-//! Files that contain a secret: a key file, or a file with a passphrase.
+//! Files and environment variables that contain a secret: a key, a passphrase, a PIN or a token.
 
+use std::env::{self, VarError};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -62,8 +63,37 @@ pub(super) fn read<const BYTES: usize>(
     Ok((bytes, length))
 }
 
+/// Reads a file with a line of text as [`read`] does, and returns its first `BYTES` bytes without one line end at
+/// their end.
+///
+/// # Errors
+/// Errors of [`resolved`] and [`read`].
+pub(super) fn read_line<const BYTES: usize>(
+    path: &Path,
+    readers: Readers,
+) -> Result<Zeroizing<Vec<u8>>> {
+    let (bytes, length) = read::<BYTES>(&resolved(path)?, readers)?;
+    let text = bytes.get(..length).unwrap_or_default();
+    Ok(Zeroizing::new(without_line_end(text).to_vec()))
+}
+
+/// Returns the text of an environment variable without one line end at its end.
+///
+/// # Errors
+/// [`Error::KeyFile`] if there is no such variable, or if it is not UTF-8.
+pub(super) fn variable(name: &str) -> Result<Zeroizing<String>> {
+    let text = env::var(name).map_err(|error| match error {
+        VarError::NotPresent => Error::KeyFile(io::ErrorKind::NotFound),
+        VarError::NotUnicode(_) => Error::KeyFile(io::ErrorKind::InvalidData),
+    });
+    let mut text = Zeroizing::new(text?);
+    let length = without_line_end(text.as_bytes()).len();
+    text.truncate(length);
+    Ok(text)
+}
+
 /// Returns the bytes without one `\n` or `\r\n` at their end.
-pub(super) fn without_line_end(bytes: &[u8]) -> &[u8] {
+fn without_line_end(bytes: &[u8]) -> &[u8] {
     let line = bytes.strip_suffix(b"\n");
     line.map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line))
 }
