@@ -193,7 +193,7 @@ fn cut_upload_leaves_no_version_and_no_segment() {
         let response = Response::try_read(&mut stream);
         assert!(response.is_none_or(|it| it.status == 400), "{sent}");
 
-        // A chunked body without its last chunk, on a connection that is cut.
+        // A chunked body without its last chunk.
         let mut stream = connect(portal.port);
         let head = upload(path)
             .token(DOCTOR)
@@ -203,8 +203,11 @@ fn cut_upload_leaves_no_version_and_no_segment() {
         stream.write_all(head.as_bytes()).unwrap();
         write!(stream, "{:x}\r\n", sent.max(1)).unwrap();
         stream.write_all(&generated(0, sent)).unwrap();
-        drop(stream);
+        stream.shutdown(Shutdown::Write).unwrap();
+        let response = Response::try_read(&mut stream);
+        assert!(response.is_none_or(|it| it.status == 400), "{sent}");
     }
+    wait_until_empty(&home.path().join("clinic/segments"));
     let current = portal.ask(DOCTOR, get(path)).expect(200);
     assert_eq!(
         (&current.body[..], current.header("ETag")),
@@ -215,6 +218,15 @@ fn cut_upload_leaves_no_version_and_no_segment() {
     let garbage = vault.collect_garbage().unwrap();
     assert_eq!(garbage.segments, 0, "{garbage:?}");
     assert!(vault.verify(None).unwrap().is_clean());
+}
+
+/// Waits for the removal of unfinished uploads, which continues in the background after their requests.
+fn wait_until_empty(directory: &Path) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while fs::read_dir(directory).unwrap().next().is_some() {
+        assert!(Instant::now() < end, "the segments were not removed");
+        sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
