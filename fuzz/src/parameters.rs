@@ -1,5 +1,7 @@
-//! Fuzz target for the parameters of slots: credentials without a device get arbitrary parameters, and those of
-//! two factors. A second reader predicts which are those of the credential.
+//! Fuzz target for the parameters of slots: credentials get arbitrary parameters, and those of two factors. A
+//! second reader predicts which are those of the credential. With the features of services, credentials of
+//! services that cannot be reached get parameters too: they must fail for those that a service must open, and
+//! send no request for others.
 
 use chartlock::CipherSuite;
 use chartlock::keys::{Both, Credential, KeyFile, Shares, SlotContext};
@@ -40,6 +42,95 @@ pub fn run(data: &[u8]) {
     let nested = Both::new(&both, &file);
     if opens(&nested) {
         assert_eq!(parameters[..2], [4, 0]);
+    }
+    #[cfg(feature = "aws-kms")]
+    services::check_kms(rest, form, &context);
+    #[cfg(feature = "transit")]
+    services::check_transit(rest, form, &context);
+}
+
+/// Checks of credentials whose service cannot be reached.
+#[cfg(any(feature = "aws-kms", feature = "transit"))]
+mod services {
+    use std::sync::OnceLock;
+
+    use chartlock::Error;
+    #[cfg(feature = "aws-kms")]
+    use chartlock::keys::{AwsIdentity, AwsKms, AwsKmsOptions};
+    use chartlock::keys::{Credential, CredentialFailure, SlotContext};
+    #[cfg(feature = "transit")]
+    use chartlock::keys::{Transit, TransitOptions};
+
+    /// Nothing listens on this port, which is reserved (RFC 7605, section 8.1).
+    const ADDRESS: &str = "http://127.0.0.1:1";
+
+    #[cfg(feature = "aws-kms")]
+    pub(super) fn check_kms(rest: &[u8], form: u8, context: &SlotContext) {
+        static KMS: OnceLock<AwsKms> = OnceLock::new();
+        let kms = KMS.get_or_init(|| {
+            let identity = AwsIdentity::access_key("fuzz", "fuzz");
+            let options = AwsKmsOptions::new("alias/fuzz", "eu-central-1").endpoint(ADDRESS);
+            options.identity(identity).build().unwrap()
+        });
+        let parameters = with_start(b"\x01", rest, form);
+        let is_ciphertext = parameters.starts_with(&[1]) && (2..=2_049).contains(&parameters.len());
+        check(kms, &parameters, context, is_ciphertext);
+    }
+
+    #[cfg(feature = "transit")]
+    pub(super) fn check_transit(rest: &[u8], form: u8, context: &SlotContext) {
+        static TRANSIT: OnceLock<Transit> = OnceLock::new();
+        let transit = TRANSIT.get_or_init(|| {
+            let options = TransitOptions::new(ADDRESS, "fuzz").token("fuzz");
+            options.build().unwrap()
+        });
+        let parameters = with_start(b"\x01vault:v", rest, form);
+        check(transit, &parameters, context, is_transit(&parameters));
+    }
+
+    fn with_start(start: &[u8], rest: &[u8], form: u8) -> Vec<u8> {
+        match form & 4 {
+            0 => rest.to_vec(),
+            _ => [start, rest].concat(),
+        }
+    }
+
+    /// Returns `true` for the version byte and a ciphertext such as `vault:v3:MTIz`.
+    #[cfg(feature = "transit")]
+    fn is_transit(parameters: &[u8]) -> bool {
+        let Some(rest) = parameters.strip_prefix(b"\x01vault:v") else {
+            return false;
+        };
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (version, encoded) = rest.split_at(digits);
+        let version = version.iter().fold(0_u64, |number, digit| {
+            number
+                .saturating_mul(10)
+                .saturating_add(u64::from(digit - b'0'))
+        });
+        let is_text = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+        rest.first()
+            .is_some_and(|first| (b'1'..=b'9').contains(first))
+            && version <= u64::from(u32::MAX)
+            && encoded.len() > 1
+            && encoded[0] == b':'
+            && encoded[1..].iter().all(is_text)
+            && parameters.len() <= 257
+    }
+
+    fn check(
+        credential: &dyn Credential,
+        parameters: &[u8],
+        context: &SlotContext,
+        must_be_requested: bool,
+    ) {
+        match credential.secret(parameters, context) {
+            Ok(secret) => assert!(secret.is_none() && !must_be_requested),
+            Err(error) => {
+                let unreachable = Error::Credential(CredentialFailure::Unreachable);
+                assert!(error == unreachable && must_be_requested);
+            }
+        }
     }
 }
 

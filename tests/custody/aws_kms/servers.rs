@@ -1,16 +1,20 @@
 //! Tests with two servers that implement KMS.
 
+use std::fs;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chartlock::keys::{Credential, CredentialFailure, SlotContext};
-use chartlock::storage::MemoryStorage;
+use chartlock::storage::{FileStorage, MemoryStorage};
 use chartlock::{CipherSuite, Error, Vault};
 
 use super::{KEY, context, failure, kms, opened, options, vault_with};
+use crate::common::Fixed;
+use crate::common::child::{assert_success, child, directory_from_parent};
 use crate::common::kms_server::{all, ministack, moto};
 use crate::common::objects::{all_objects, put, reset};
+use crate::common::scratch::quick;
 use crate::common::server_process::free_port;
 
 #[test]
@@ -21,6 +25,28 @@ fn vault_created_with_kms_opens_with_new_credential() {
         Vault::create(Arc::clone(&storage), &kms(&server.endpoint(), &key)).unwrap();
         let vault = Vault::open(storage, &kms(&server.endpoint(), &key)).unwrap();
         assert_eq!(vault.slots().unwrap()[0].kind, 6);
+    }
+}
+
+#[test]
+fn vault_of_another_process_opens() {
+    if let Some(directory) = directory_from_parent() {
+        let settings = fs::read_to_string(directory.join("settings")).unwrap();
+        let (endpoint, key) = settings.split_once(' ').unwrap();
+        let storage = FileStorage::open(directory.join("vault")).unwrap();
+        let vault = Vault::open(storage, &kms(endpoint, key)).unwrap();
+        vault.add_slot(&Fixed(1)).unwrap();
+        return;
+    }
+    for server in all() {
+        let (scratch, key) = (quick(), server.create_key());
+        let settings = format!("{} {key}", server.endpoint());
+        fs::write(scratch.path().join("settings"), settings).unwrap();
+        let storage = || FileStorage::open(scratch.path().join("vault")).unwrap();
+        Vault::create(storage(), &kms(&server.endpoint(), &key)).unwrap();
+        let name = "aws_kms::servers::vault_of_another_process_opens";
+        assert_success(child(name, scratch.path()));
+        Vault::open(storage(), &Fixed(1)).unwrap();
     }
 }
 

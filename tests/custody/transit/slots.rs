@@ -1,13 +1,19 @@
 //! Slots of a real service: created, opened, replaced, removed, kept over a rotation, and moved.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use chartlock::audit::Auditor;
-use chartlock::keys::{Credential, SlotContext, SlotSecret};
+use chartlock::keys::{Credential, SlotContext, SlotSecret, TransitOptions};
+use chartlock::storage::FileStorage;
 use chartlock::{CipherSuite, Error, MemoryStorage, Purpose, Vault};
 
-use super::{Clinic, server};
-use crate::common::{Fixed, actor};
+use super::{CONTENT, Clinic, reading, server};
+use crate::common::child::{assert_success, child, directory_from_parent};
+use crate::common::openbao::ROOT_TOKEN;
+use crate::common::scratch::{quick, set_mode};
+use crate::common::{Fixed, actor, session};
 
 const VAULT: [u8; 16] = [7; 16];
 
@@ -31,6 +37,42 @@ impl Credential for Forged {
     fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
         Ok(Some(SlotSecret::from_bytes(&[1; 32])))
     }
+}
+
+#[test]
+fn vault_of_another_process_opens() {
+    let open = |directory: &Path, credential: &dyn Credential| {
+        Vault::open(
+            FileStorage::open(directory.join("vault")).unwrap(),
+            credential,
+        )
+        .unwrap()
+    };
+    if let Some(directory) = directory_from_parent() {
+        let settings = fs::read_to_string(directory.join("settings")).unwrap();
+        let (address, key) = settings.split_once(' ').unwrap();
+        let transit = TransitOptions::new(address, key).token_file(directory.join("token"));
+        let vault = open(&directory, &transit.build().unwrap());
+        session(&vault).put(&reading(), CONTENT).unwrap();
+        return;
+    }
+    let (server, scratch) = (server!(), quick());
+    let (directory, key) = (scratch.path(), server.key());
+    fs::write(
+        directory.join("settings"),
+        format!("{} {key}", server.address()),
+    )
+    .unwrap();
+    fs::write(directory.join("token"), ROOT_TOKEN).unwrap();
+    set_mode(&directory.join("token"), 0o600);
+    let transit = server.transit(&key);
+    let storage = FileStorage::open(directory.join("vault")).unwrap();
+    Vault::create(storage, &transit).unwrap();
+    let name = "transit::slots::vault_of_another_process_opens";
+    assert_success(child(name, directory));
+    let vault = open(directory, &transit);
+    let content = session(&vault).get(&reading()).unwrap().unwrap();
+    assert_eq!(&content[..], CONTENT);
 }
 
 #[test]
