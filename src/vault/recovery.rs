@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{CredentialFailure, Error, Result};
 use crate::format::storage_keys;
 use crate::journal::Operation;
 use crate::keys::header::Header;
@@ -146,6 +146,7 @@ impl RecoveryKit {
     /// # Errors
     /// [`Error::WrongKey`] and [`Error::ForeignKit`] as for [`RecoveryKit::restore`];
     /// [`Error::HeaderPresent`] when the stored header opens with the credential;
+    /// [`Error::Credential`] and [`Error::Stretching`] when it may open with the credential later;
     /// [`Error::Contended`], [`Error::Randomness`] and errors of the storage. The header is
     /// unchanged then, except after [`Error::CommitUnknown`].
     pub fn restore_anyway(
@@ -171,10 +172,8 @@ impl RecoveryKit {
             let opened = has_opened(header.and_then(|header| header.unlock(&credential)));
             match opened {
                 Ok(true) => return Err(Error::HeaderPresent),
-                // The header may open when the device or service works again.
-                Err(Error::Credential(failure)) if failure.kind() == ErrorKind::Unavailable => {
-                    return Err(Error::Credential(failure));
-                }
+                // The header may open later, with the same credential.
+                Err(error) if is_for_now(&error) => return Err(error),
                 _ => {}
             }
         }
@@ -188,6 +187,15 @@ impl RecoveryKit {
             replaced: stored.map(|stored| stored.value.to_vec()),
             root_rotation_due: true,
         })
+    }
+}
+
+/// Returns `true` for an error of a credential that can give the secret of the same slot later.
+fn is_for_now(error: &Error) -> bool {
+    use CredentialFailure::{KeyGone, KeyVersionRetired};
+    match error {
+        Error::Credential(failure) => !matches!(failure, KeyGone | KeyVersionRetired),
+        _ => error.is_retryable(),
     }
 }
 

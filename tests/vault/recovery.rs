@@ -368,12 +368,18 @@ fn kit_with_unavailable_credential_is_not_restored(stage: &Stage) {
         assert_eq!(restored, Err(error));
     }
     assert!(raw::objects(&stage.storage) == before);
-    let unavailable = Brittle::unavailable(1);
-    let restored = kit.restore_anyway(stage.shared(), &unavailable);
-    let failed = Error::Credential(CredentialFailure::Other);
-    assert_eq!(restored.unwrap_err(), failed);
+    for error in [
+        Error::Credential(CredentialFailure::Other),
+        Error::Credential(CredentialFailure::Denied),
+        Error::Credential(CredentialFailure::Locked),
+        Error::Credential(CredentialFailure::LogExposesSecrets),
+        Error::Stretching,
+    ] {
+        let restored = kit.restore_anyway(stage.shared(), &Brittle(1, error.clone()));
+        assert_eq!(restored.unwrap_err(), error);
+    }
     assert!(raw::objects(&stage.storage) == before);
-    // A failure that does not pass leaves unknown whether the stored header opens.
+    // After a permanent failure, it is unknown whether the stored header opens.
     let gone = Brittle(1, Error::Credential(CredentialFailure::KeyGone));
     kit.restore_anyway(stage.shared(), &gone).unwrap();
     model.verify(&stage.open());
