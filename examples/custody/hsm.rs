@@ -1,4 +1,4 @@
-//! A stand-in for an HSM, which shows how an app writes a credential of its own.
+//! Simulated HSM, which shows how an app implements a credential.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,15 +44,18 @@ impl Credential for Hsm {
         let secret = SlotSecret::random()?;
         let kept = SlotSecret::from_bytes(secret.expose());
         let mut secrets = self.secrets.lock().map_err(|_| failed())?;
+        // Name each secret, because a slot can be enrolled again, and then its former secret may stay in use.
+        let number = secrets.len().to_le_bytes();
         secrets.push((*slot, kept));
-        Ok((Vec::new(), secret))
+        Ok((number.to_vec(), secret))
     }
 
-    fn secret(&self, _: &[u8], slot: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+    fn secret(&self, number: &[u8], slot: &SlotContext) -> Result<Option<SlotSecret>, Error> {
         self.check()?;
         let secrets = self.secrets.lock().map_err(|_| failed())?;
-        // The newest secret of a slot is that of its last enrolment.
-        let found = secrets.iter().rev().find(|(of, _)| of == slot);
+        let number = number.try_into().map(usize::from_le_bytes);
+        let found = number.ok().and_then(|number| secrets.get(number));
+        let found = found.filter(|(of, _)| of == slot);
         Ok(found.map(|(_, secret)| SlotSecret::from_bytes(secret.expose())))
     }
 }

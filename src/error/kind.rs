@@ -103,16 +103,23 @@ impl Error {
         }
     }
 
-    /// Returns the error to report for several credentials of which none opens a slot: rather that of the header
-    /// than that of a device or service, rather this than a wrong key, and rather a wrong key than a missing
-    /// kind. Of equals, the first.
+    /// Returns the error to report if none of several credentials opens a slot. An error of the header comes
+    /// first, then a failure of a device or service, then another error of a credential, then `WrongKey`, then
+    /// `NoSlotOfKind`. Of two errors of the same rank, returns `self`.
     pub(crate) fn or_more_specific(self, other: Self) -> Self {
         let rank = |error: &Self| match error {
             Self::NoSlotOfKind => 0,
             Self::WrongKey => 1,
-            Self::Credential(_) => 2,
+            Self::Credential(_) => 3,
             // The header is damaged, or was written by a newer release.
-            _ => 3,
+            _ if matches!(
+                error.kind(),
+                Kind::Corrupt | Kind::Tampered | Kind::Unsupported
+            ) =>
+            {
+                4
+            }
+            _ => 2,
         };
         match rank(&other) > rank(&self) {
             true => other,

@@ -14,6 +14,9 @@ impl Vault {
     /// slot. `drop` lists the ids of the slots to remove. The journal keys are rotated as well, as
     /// [`Vault::rotate_journal_keys`] describes.
     ///
+    /// The slots of passphrases get the cost of the given passphrase, so set the same cost again with
+    /// [`Passphrase::with_cost`](crate::keys::Passphrase::with_cost) if it is not the default.
+    ///
     /// A rotation does not protect a header that was already copied: a former credential still
     /// opens every key in the copy. Rotate the master key next. If the records may also have been
     /// copied, re-encrypt them.

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use chartlock::internals::journal::{Operation, Target};
 use chartlock::keys::{
-    Both, Credential, CredentialFailure, KeyFile, Labelled, SlotContext, SlotLabel, SlotSecret,
+    Both, Credential, CredentialFailure, KeyFile, Labelled, Passphrase, SlotContext, SlotLabel,
+    SlotSecret,
 };
 use chartlock::{Error, MemoryStorage, Vault};
 
 use crate::common::journal::pages;
+use crate::common::objects::value_of;
 use crate::common::{Brittle, Fixed, passphrase};
 
 type Shared = Arc<MemoryStorage>;
@@ -18,6 +20,10 @@ fn created(credential: &dyn Credential) -> (Shared, Vault) {
     let storage = Shared::default();
     let vault = Vault::create(Arc::clone(&storage), credential).unwrap();
     (storage, vault)
+}
+
+fn header_of(storage: &MemoryStorage) -> Vec<u8> {
+    value_of(storage, b"v").unwrap().to_vec()
 }
 
 fn opened(storage: &Shared, credential: &dyn Credential) -> Result<(), Error> {
@@ -182,7 +188,7 @@ fn rotation_and_replacement_keep_within_the_work_limit() {
     let add = |n| vault.add_slot(&Heavy(n, false)).unwrap();
     let slots: Vec<_> = (0..5).map(add).collect();
     let heavy: Vec<_> = (0..5).map(|n| Heavy(n, true)).collect();
-    let header = || crate::common::objects::value_of(&*storage, b"v").unwrap();
+    let header = || header_of(&storage);
     let before = header();
     // The limit of 16 GiB is that of four such slots.
     let mut keep: Vec<&dyn Credential> =
@@ -212,7 +218,7 @@ fn rotation_and_replacement_keep_within_the_work_limit() {
 }
 
 /// Credential that adds another slot while it is enrolled, so that the commit is repeated, and that counts
-/// how often it is asked.
+/// how often it is called. With a failure, it fails for slots of other credentials.
 #[derive(Debug)]
 struct Counting {
     inner: Fixed,
@@ -261,7 +267,9 @@ impl Credential for Counting {
     fn secret(&self, parameters: &[u8], at: &SlotContext) -> Result<Option<SlotSecret>, Error> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         match self.failure {
-            Some(failure) => Err(Error::Credential(failure)),
+            Some(failure) => {
+                Brittle(self.inner.0, Error::Credential(failure)).secret(parameters, at)
+            }
             None => self.inner.secret(parameters, at),
         }
     }
@@ -309,6 +317,40 @@ fn unreachable_service_is_asked_for_one_slot_only() {
 }
 
 #[test]
+fn credential_is_called_once_for_a_slot_that_it_fails_to_open() {
+    let (storage, vault) = created(&Fixed(1));
+    vault.add_slot(&Fixed(7)).unwrap();
+    vault.add_slot(&Fixed(9)).unwrap();
+    // The rotation repeats its commit after this credential has added another slot of `Fixed(9)`.
+    let other = Vault::open(Arc::clone(&storage), &Fixed(1)).ok();
+    let kept = Counting::new(other, Some(CredentialFailure::Denied));
+    let keep: [&dyn Credential; 3] = [&Fixed(1), &Fixed(9), &kept];
+    vault.rotate_root_key(&keep, &[]).unwrap();
+    assert_eq!(kept.counts(), (1, 4));
+    // A credential that opens no slot reports its failure.
+    let denied = Counting::new(None, Some(CredentialFailure::Denied));
+    let keep: [&dyn Credential; 3] = [&Fixed(1), &Fixed(9), &denied];
+    let own = vault.slots().unwrap()[1].id;
+    let rotated = vault.rotate_root_key(&keep, &[own]);
+    assert_eq!(rotated, Err(Error::Credential(CredentialFailure::Denied)));
+}
+
+#[test]
+fn refused_rotation_enrols_no_slot() {
+    let (storage, vault) = created(&Fixed(7));
+    vault.add_slot(&Fixed(2)).unwrap();
+    let before = header_of(&storage);
+    let first = Counting::new(None, None);
+    let rotated = vault.rotate_root_key(&[&first, &Brittle::unavailable(9)], &[]);
+    let failed = Error::Credential(CredentialFailure::Other);
+    assert_eq!(rotated, Err(failed));
+    let unknown = vault.rotate_root_key(&[&first, &Fixed(2), &KeyFile::random().unwrap()], &[]);
+    assert_eq!(unknown, Err(Error::WrongKey));
+    assert_eq!(first.counts().0, 0);
+    assert!(header_of(&storage) == before);
+}
+
+#[test]
 fn any_of_several_credentials_opens() {
     let words = passphrase("horse");
     let (storage, vault) = created(&words);
@@ -325,6 +367,8 @@ fn any_of_several_credentials_opens() {
     let timed_out = Err(Error::Credential(CredentialFailure::TimedOut));
     assert_eq!(any(&[&down, &wrong, &file]), timed_out);
     assert_eq!(any(&[&file, &wrong, &down]), timed_out);
+    assert_eq!(any(&[&Passphrase::new(""), &down]), timed_out);
+    assert_eq!(any(&[&down, &Passphrase::new("")]), timed_out);
     assert_eq!(any(&[&file, &wrong]), Err(Error::WrongKey));
     assert_eq!(any(&[&wrong, &file]), Err(Error::WrongKey));
     assert_eq!(any(&[&file]), Err(Error::NoSlotOfKind));
@@ -394,8 +438,7 @@ fn drill_changes_nothing_and_is_journaled() {
     let spare = passphrase("spare");
     let slot = vault.add_slot(&spare).unwrap();
     vault.checkpoint().unwrap();
-    let value = || crate::common::objects::value_of(&*storage, b"v").unwrap();
-    let before = value();
+    let before = header_of(&storage);
     assert_eq!(vault.try_credential(&spare).unwrap().id, slot);
     let lost = KeyFile::random().unwrap();
     assert_eq!(vault.try_credential(&lost), Err(Error::NoSlotOfKind));
@@ -408,7 +451,7 @@ fn drill_changes_nothing_and_is_journaled() {
         vault.try_credential(&down),
         Err(Error::Credential(CredentialFailure::Denied))
     );
-    assert!(value() == before);
+    assert!(header_of(&storage) == before);
     vault.close().unwrap();
     assert_eq!(vault.try_credential(&spare), Err(Error::Locked));
 

@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::keys::credentials::credential::{Credential, SlotContext};
 use crate::keys::credentials::label::SlotLabel;
 
-/// A credential with its answers of this operation.
+/// Cache of a credential's results for one operation.
 ///
-/// An operation repeats its commit after a conflict, and a rotation asks each credential about each slot.
+/// An operation repeats its commit after a conflict, and a rotation tries each credential on each slot.
 /// Without this type, each of these steps would ask the service again, or stretch the passphrase again.
-/// After a failure that concerns every slot alike, the credential is not asked any more.
+/// After a failure that affects every slot, the credential is not called any more.
 pub(crate) struct CachedCredential<'c> {
     credential: &'c dyn Credential,
     answers: Mutex<Answers>,
@@ -22,8 +22,8 @@ pub(crate) struct CachedCredential<'c> {
 #[derive(Default)]
 struct Answers {
     enrolled: Vec<(SlotContext, Enrolled)>,
-    recovered: Vec<(SlotContext, Vec<u8>, Option<SlotSecret>)>,
-    out_of_reach: Option<Error>,
+    recovered: Vec<(SlotContext, Vec<u8>, Result<Option<SlotSecret>>)>,
+    failure: Option<Error>,
 }
 
 /// The parameters and the secret of a new slot.
@@ -38,7 +38,7 @@ impl<'c> CachedCredential<'c> {
         }
     }
 
-    /// Returns one for each credential.
+    /// Creates a cache for each credential.
     pub(crate) fn all(credentials: &[&'c dyn Credential]) -> Vec<Self> {
         credentials.iter().map(|one| Self::new(*one)).collect()
     }
@@ -55,14 +55,14 @@ impl<'c> CachedCredential<'c> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the credential, unless it is out of reach.
+    /// Calls the credential, unless an earlier failure affects every slot.
     fn ask<T>(&self, ask: impl FnOnce(&dyn Credential) -> Result<T>) -> Result<T> {
-        if let Some(error) = &self.answers().out_of_reach {
+        if let Some(error) = &self.answers().failure {
             return Err(error.clone());
         }
         ask(self.credential).inspect_err(|error| {
             if matches!(error, Error::Credential(failure) if failure.affects_every_slot()) {
-                self.answers().out_of_reach = Some(error.clone());
+                self.answers().failure = Some(error.clone());
             }
         })
     }
@@ -93,14 +93,14 @@ impl Credential for CachedCredential<'_> {
     fn secret(&self, parameters: &[u8], context: &SlotContext) -> Result<Option<SlotSecret>> {
         let known = (self.answers().recovered.iter())
             .find(|(of, with, _)| of == context && with == parameters)
-            .map(|(.., secret)| secret.as_ref().map(copy_secret));
+            .map(|(.., secret)| copy_result(secret));
         if let Some(secret) = known {
-            return Ok(secret);
+            return secret;
         }
-        let secret = self.ask(|credential| credential.secret(parameters, context))?;
-        let remembered = secret.as_ref().map(copy_secret);
+        let secret = self.ask(|credential| credential.secret(parameters, context));
+        let remembered = copy_result(&secret);
         (self.answers().recovered).push((*context, parameters.to_vec(), remembered));
-        Ok(secret)
+        secret
     }
 
     fn label(&self) -> Option<SlotLabel> {
@@ -110,6 +110,13 @@ impl Credential for CachedCredential<'_> {
 
 fn copy((parameters, secret): &Enrolled) -> Enrolled {
     (parameters.clone(), copy_secret(secret))
+}
+
+fn copy_result(result: &Result<Option<SlotSecret>>) -> Result<Option<SlotSecret>> {
+    match result {
+        Ok(secret) => Ok(secret.as_ref().map(copy_secret)),
+        Err(error) => Err(error.clone()),
+    }
 }
 
 fn copy_secret(secret: &SlotSecret) -> SlotSecret {

@@ -23,10 +23,16 @@ use crate::keys::credentials::label::SlotLabel;
 /// spends on forged parameters, never take the address of a service or the name of a key from them, and
 /// bind the wrapped secret to the [`SlotContext`].
 ///
-/// A call may ask a device or a service. One operation of a vault asks at most once for the same slot,
-/// even if it repeats its commit, and asks no further slot after
+/// A call may ask a device or a service. One operation of a vault calls the credential at most once for each
+/// slot, even if it repeats its commit, and calls it for no further slot after
 /// [`CredentialFailure::Unreachable`](crate::keys::CredentialFailure::Unreachable) or
-/// [`CredentialFailure::TimedOut`](crate::keys::CredentialFailure::TimedOut).
+/// [`CredentialFailure::TimedOut`](crate::keys::CredentialFailure::TimedOut). Since a vault can have several slots
+/// of one kind, check a PIN when you create the credential, and not in [`secret`](Self::secret): several wrong
+/// attempts can lock a device.
+///
+/// A call that waits makes other changes of slots and keys wait that use the same [`Vault`](crate::Vault) or a clone
+/// of it, so limit the time of each call. A credential must not change that vault: the change would wait for
+/// itself.
 ///
 /// ```
 /// use chartlock::Error;
@@ -81,7 +87,10 @@ pub trait Credential: Debug + Send + Sync {
     }
 
     /// Creates the parameters (at most 3,984 bytes, less the name and 1 byte) and the secret of a new
-    /// slot.
+    /// slot. The same slot is enrolled again when the root key is rotated.
+    ///
+    /// The operation can fail afterwards, so that the new parameters are never stored. Therefore the former
+    /// parameters of the slot must still give their secret.
     ///
     /// # Errors
     /// Returns an error if the credential cannot create a secret, such as [`Error::Credential`] for a

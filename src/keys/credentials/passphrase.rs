@@ -139,7 +139,9 @@ impl Passphrase {
         }
     }
 
-    /// Sets the cost of new slots. Existing slots keep their cost until they are replaced.
+    /// Sets the cost of new slots. A slot keeps its cost until it is replaced, or until a rotation of the root key
+    /// (or, for an auditor's slot, of the journal keys) enrols it again with the cost of the given passphrase,
+    /// which can be lower.
     pub fn with_cost(self, cost: Cost) -> Self {
         Self { cost, ..self }
     }

@@ -187,48 +187,57 @@ impl Header {
         for id in drop {
             self.frame.place(*id)?;
         }
-        let mut kept = vec![false; keep.len()];
-        let mut slots = Vec::new();
         let stays = |slot: &&Slot| !drop.contains(&slot.id);
-        for slot in self.frame.slots.iter().filter(stays) {
-            let Some(key) = renewed(slot) else {
-                slots.push(slot.clone());
-                continue;
-            };
-            let opening = self.opening(slot, keep)?;
-            for (kept, opens) in kept.iter_mut().zip(&opening) {
-                *kept |= opens;
+        let staying: Vec<_> = (self.frame.slots.iter().filter(stays))
+            .map(|slot| (slot, renewed(slot)))
+            .collect();
+        // Open every slot before the first is enrolled, so that a device enrols nothing for a rotation that is
+        // then refused.
+        let mut kept = vec![Err(Error::WrongKey); keep.len()];
+        let mut openers = Vec::new();
+        for (slot, _) in staying.iter().filter(|(_, key)| key.is_some()) {
+            openers.push(self.opener(slot, keep, &mut kept)?);
+        }
+        kept.into_iter().collect::<Result<()>>()?;
+        let mut openers = openers.into_iter();
+        let slots = staying.into_iter().map(|(slot, key)| match key {
+            None => Ok(slot.clone()),
+            Some(key) => {
+                let credential = openers.next().ok_or(Error::SlotsWouldBeLost)?;
+                Slot::enrol(self.frame.vault(), slot.id, credential, key)
             }
-            let (credential, _) = (keep.iter().zip(opening))
-                .find(|(_, opens)| *opens)
-                .ok_or(Error::SlotsWouldBeLost)?;
-            slots.push(Slot::enrol(self.frame.vault(), slot.id, *credential, key)?);
-        }
-        if kept.contains(&false) {
-            return Err(Error::WrongKey);
-        }
-        Ok(slots)
+        });
+        slots.collect()
     }
 
-    /// Returns `true` for each of `credentials` that opens `slot`, and `false` for the others. Returns
-    /// the first error of a credential only if no credential opens the slot.
-    fn opening(&self, slot: &Slot, credentials: &[&dyn Credential]) -> Result<Vec<bool>> {
-        let mut failed = None;
-        let mut opening = Vec::with_capacity(credentials.len());
-        for credential in credentials {
-            let opens = match self.opens(slot, *credential) {
-                Ok(opens) => opens,
-                Err(error) => {
-                    failed = failed.or(Some(error));
-                    false
+    /// Returns the first of `credentials` that opens `slot`. `kept` is `Ok` for each credential that opens a
+    /// slot, and otherwise the error to report for it.
+    ///
+    /// # Errors
+    /// [`Error::SlotsWouldBeLost`] if no credential opens the slot, or else the first error of a credential.
+    fn opener<'c>(
+        &self,
+        slot: &Slot,
+        credentials: &[&'c dyn Credential],
+        kept: &mut [Result<()>],
+    ) -> Result<&'c dyn Credential> {
+        let (mut opener, mut failed) = (None, None);
+        for (credential, kept) in credentials.iter().zip(kept) {
+            match self.opens(slot, *credential) {
+                Ok(true) => {
+                    opener = opener.or(Some(*credential));
+                    *kept = Ok(());
                 }
-            };
-            opening.push(opens);
+                Ok(false) => {}
+                Err(error) => {
+                    if *kept == Err(Error::WrongKey) {
+                        *kept = Err(error.clone());
+                    }
+                    failed = failed.or(Some(error));
+                }
+            }
         }
-        match failed {
-            Some(error) if !opening.contains(&true) => Err(error),
-            _ => Ok(opening),
-        }
+        opener.ok_or(failed.unwrap_or(Error::SlotsWouldBeLost))
     }
 
     fn opens(&self, slot: &Slot, credential: &dyn Credential) -> Result<bool> {
