@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::Read;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,7 +202,8 @@ pub(super) fn check_address(address: &str) -> Result<()> {
         .map_err(|_| Error::InvalidCredentialSetting)?;
     let host = uri.host().filter(|host| !host.is_empty());
     let host = host.ok_or(Error::InvalidCredentialSetting)?;
-    let is_plain = uri.query().is_none() && !address.contains(['@', '#']);
+    let is_plain =
+        uri.query().is_none() && !address.contains(['@', '#']) && has_valid_port(&uri, host);
     let is_protected = match uri.scheme_str() {
         Some("https") => true,
         // Everyone on the path of other connections could read tokens and secrets.
@@ -213,6 +215,19 @@ pub(super) fn check_address(address: &str) -> Result<()> {
         .ok_or(Error::InvalidCredentialSetting)
 }
 
+/// Returns `true` for an address without a port, or with one of 1 to 65535. The client would use the default port
+/// in place of any other text.
+fn has_valid_port(uri: &Uri, host: &str) -> bool {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    match authority.strip_prefix(host) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix(':').is_some_and(|port| {
+            port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<NonZeroU16>().is_ok()
+        }),
+        None => false,
+    }
+}
+
 /// Returns `true` for an address with `https://`. A proxy would read everything that goes to another address.
 #[cfg(feature = "aws-kms")]
 pub(super) fn is_encrypted(address: &str) -> bool {
@@ -220,7 +235,7 @@ pub(super) fn is_encrypted(address: &str) -> bool {
     uri.is_ok_and(|uri| uri.scheme_str() == Some("https"))
 }
 
-fn is_this_machine(host: &str) -> bool {
+pub(super) fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     let is_loopback = |ip: IpAddr| ip.is_loopback();
     host == "localhost" || address.parse().is_ok_and(is_loopback)

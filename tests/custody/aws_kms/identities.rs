@@ -250,6 +250,11 @@ fn missing_access_keys_are_denied() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let unreachable = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", nobody.as_str());
     let refused = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", nothing.as_str());
+    // A request in clear text would show the token and the access keys to everyone on its path.
+    let unprotected = (
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "http://keys.clinic.example/container",
+    );
     for (source, set) in [
         ("automatic", disabled),
         // Nothing says that a machine has a metadata service, so its absence is no outage.
@@ -259,6 +264,7 @@ fn missing_access_keys_are_denied() {
         ("profile", disabled),
         ("container", disabled),
         ("container", refused),
+        ("container", unprotected),
         ("instance", disabled),
     ] {
         let found = results(&server, source, directory.path(), &[set]);

@@ -48,6 +48,13 @@ fn settings_out_of_bounds_are_refused() {
         "https://vault.clinic.example?a=b",
         "https://vault.clinic.example/#a",
         "https://vault clinic",
+        "https://vault.clinic.example:",
+        "https://vault.clinic.example:x",
+        "https://vault.clinic.example:+8200",
+        "https://vault.clinic.example:82000",
+        "http://localhost:82000",
+        "http://[::1]:82000",
+        "http://127.0.0.1:0",
         "https://vault.clinic.example\r\nX: y",
     ];
     let names = [

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chartlock::audit::Auditor;
+use chartlock::internals::keys::{Header, Keyring};
 use chartlock::keys::{Credential, SlotContext, SlotSecret, TransitOptions};
 use chartlock::storage::FileStorage;
-use chartlock::{CipherSuite, Error, MemoryStorage, Purpose, Vault};
+use chartlock::{CipherSuite, Error, Purpose, Vault};
 
 use super::{CONTENT, Clinic, reading, server};
 use crate::common::child::{assert_success, child, directory_from_parent};
@@ -213,14 +214,20 @@ fn forged_slot_before_a_genuine_one_blocks_nothing() {
 }
 
 #[test]
-fn vaults_with_one_key_do_not_open_each_other() {
+fn slot_moved_to_another_vault_does_not_open() {
+    // The key has a slot in both vaults, so only the vault's id differs.
     let server = server!();
     let transit = server.transit(&server.key());
-    let storages: [Arc<MemoryStorage>; 2] = Default::default();
-    let [one, two] = storages.map(|storage| Vault::create(storage, &transit).unwrap());
-    assert_ne!(one.slots().unwrap(), two.slots().unwrap());
-    let clinics = [Clinic::new(&transit), Clinic::new(&transit)];
-    for clinic in &clinics {
-        clinic.assert_opens(&transit);
-    }
+    let [from, to] = [(); 2].map(|()| {
+        let keyring = Keyring::new(1_764_000_000_000).unwrap();
+        let header = Header::create(CipherSuite::default(), &keyring, &transit);
+        header.unwrap().0
+    });
+    let length = usize::from(u16::from_le_bytes([from[40], from[41]]));
+    let slot = 36..36 + 8 + length + 112;
+    let mut moved = to.clone();
+    moved[slot.clone()].copy_from_slice(&from[slot]);
+    let unlock = |value: &[u8]| Header::parse(value).unwrap().unlock(&transit).map(drop);
+    assert_eq!(unlock(&to), Ok(()));
+    assert_eq!(unlock(&moved), Err(Error::WrongKey));
 }

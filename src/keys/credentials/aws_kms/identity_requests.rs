@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqsign_core::{Context, Env, Error as SourceError, FileRead, HttpSend};
 
-use crate::error::Result;
+use crate::error::{CredentialFailure, Result};
 use crate::keys::credentials::http::{
-    HttpClient, HttpOptions, Request, Response, Uri, check_address,
+    HttpClient, HttpOptions, Request, Response, Uri, check_address, is_this_machine,
 };
 
 /// The maximum time limit of a request to a metadata service or to STS. On a machine without a metadata
@@ -20,6 +20,15 @@ use crate::keys::credentials::http::{
 const LIMIT_MAX: Duration = Duration::from_secs(5);
 /// The maximum number of bytes of a file with access keys or a token that are read.
 const FILE_MAX: u64 = 1024 * 1024;
+/// The hosts of the metadata services of containers (ECS, and EKS with IPv4 and IPv6) and of instances (IPv4 and
+/// IPv6). They have no TLS, and are reached without a network in between.
+const METADATA_HOSTS: [&str; 5] = [
+    "169.254.170.2",
+    "169.254.170.23",
+    "[fd00:ec2::23]",
+    "169.254.169.254",
+    "[fd00:ec2::254]",
+];
 /// The variable that names another address of STS.
 const STS_ADDRESS: &str = "AWS_ENDPOINT_URL_STS";
 
@@ -69,10 +78,28 @@ struct Files;
 
 impl FileRead for Files {
     async fn file_read(&self, path: &str) -> reqsign_core::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
+        // Opening a pipe could block forever.
+        let metadata = fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+        }
+        let file = File::open(path)?;
+        // A buffer of the whole size does not grow, and so leaves no copies of the secret.
+        let mut bytes = Vec::with_capacity(metadata.len().min(FILE_MAX) as usize + 1);
+        file.take(FILE_MAX).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+fn failed(failure: CredentialFailure) -> SourceError {
+    SourceError::unexpected("no answer").with_source(failure)
+}
+
+/// Returns `true` for an address with `https://`, on this machine, or of a metadata service. Everyone on the path of
+/// other connections could read access keys and tokens.
+fn is_protected(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    uri.scheme_str() == Some("https") || is_this_machine(host) || METADATA_HOSTS.contains(&host)
 }
 
 /// Metadata services and STS.
@@ -88,9 +115,11 @@ impl HttpSend for Services {
         if let Some(address) = self.sts_address(&parts.uri) {
             parts.uri = address.parse()?;
         }
+        if !is_protected(&parts.uri) {
+            return Err(failed(CredentialFailure::Denied));
+        }
         let answer = self.http.send(Request::from_parts(parts, &*body));
-        let answer =
-            answer.map_err(|failure| SourceError::unexpected("no answer").with_source(failure))?;
+        let answer = answer.map_err(failed)?;
         let body = Bytes::copy_from_slice(&answer.body);
         Ok(Response::builder().status(answer.status).body(body)?)
     }

@@ -63,7 +63,8 @@ const KEY_TYPES: [&str; 3] = ["aes256-gcm96", "chacha20-poly1305", "xchacha20-po
 ///   the token would go to an address that the app has not given.
 ///
 /// If the service refuses a ciphertext that was forged, moved, or encrypted by another key, the slot counts as
-/// a slot of another credential.
+/// a slot of another credential. So does a ciphertext of a version that the service does not have, as after a restore
+/// of the service from an older backup.
 ///
 /// ```
 /// # use chartlock::keys::{Credential, TransitOptions};
