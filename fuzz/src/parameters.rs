@@ -1,7 +1,6 @@
 //! Fuzz target for the parameters of slots: credentials get arbitrary parameters, and those of two factors. A
-//! second reader predicts which are those of the credential. With the features of services, credentials of
-//! services that cannot be reached get parameters too: they must fail for those that a service must open, and
-//! send no request for others.
+//! second reader predicts which are those of the credential. With the features of services, their credentials get
+//! parameters too: they must ask the service for those that it must open, and for no others.
 
 use chartlock::CipherSuite;
 use chartlock::keys::{Both, Credential, KeyFile, Shares, SlotContext};
@@ -49,10 +48,10 @@ pub fn run(data: &[u8]) {
     services::check_transit(rest, form, &context);
 }
 
-/// Checks of credentials whose service cannot be reached.
+/// Checks of credentials of services.
 #[cfg(any(feature = "aws-kms", feature = "transit"))]
 mod services {
-    use std::sync::OnceLock;
+    use std::sync::{Once, OnceLock};
 
     use chartlock::Error;
     #[cfg(feature = "aws-kms")]
@@ -60,9 +59,23 @@ mod services {
     use chartlock::keys::{Credential, CredentialFailure, SlotContext};
     #[cfg(feature = "transit")]
     use chartlock::keys::{Transit, TransitOptions};
+    use log::{LevelFilter, Log, Metadata, Record};
 
-    /// Nothing listens on this port, which is reserved (RFC 7605, section 8.1).
+    /// An address to which no request is sent.
     const ADDRESS: &str = "http://127.0.0.1:1";
+
+    /// A logger of every level. Credentials refuse to send a request to their service while there is one.
+    struct Everything;
+
+    impl Log for Everything {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, _: &Record<'_>) {}
+
+        fn flush(&self) {}
+    }
 
     #[cfg(feature = "aws-kms")]
     pub(super) fn check_kms(rest: &[u8], form: u8, context: &SlotContext) {
@@ -124,11 +137,16 @@ mod services {
         context: &SlotContext,
         must_be_requested: bool,
     ) {
+        static LOG: Once = Once::new();
+        LOG.call_once(|| {
+            log::set_logger(&Everything).unwrap();
+            log::set_max_level(LevelFilter::Trace);
+        });
         match credential.secret(parameters, context) {
             Ok(secret) => assert!(secret.is_none() && !must_be_requested),
             Err(error) => {
-                let unreachable = Error::Credential(CredentialFailure::Unreachable);
-                assert!(error == unreachable && must_be_requested);
+                let not_sent = Error::Credential(CredentialFailure::LogExposesSecrets);
+                assert!(error == not_sent && must_be_requested);
             }
         }
     }

@@ -34,7 +34,7 @@ pub enum CredentialFailure {
     KeyGone,
     /// The version of the key that wrapped the slot is no longer accepted.
     #[error(
-        "the key version that wrapped the slot is retired; allow that version again, open the vault, replace the slot, then retire the version"
+        "the key version that the slot names is retired; if you retired it and the slot is not forged, allow that version again, open the vault, replace the slot, then retire the version"
     )]
     KeyVersionRetired,
     /// The service is sealed, or the key or device is disabled or locked.
