@@ -16,13 +16,13 @@ use crate::error::ErrorKind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialFailure {
-    /// The service or device cannot be reached, is overloaded or fails internally: no connection, no name, no
-    /// token in the reader, or an answer of a gateway.
+    /// The service or device cannot be reached, is overloaded or fails internally: no connection, an unknown host
+    /// name, no PKCS#11 token in the reader, or an error response of a gateway.
     #[error(
         "the device or service cannot be reached; check that it is running, its address and the network, then try again or use another credential"
     )]
     Unreachable,
-    /// The service or device refused the request: a wrong token or PIN, or a missing permission.
+    /// The service or device refused the request: a wrong access token or PIN, or a missing permission.
     #[error(
         "the device or service refused the request; check that the PIN, access token or access keys are correct and not expired, and that they may use the key"
     )]
@@ -50,7 +50,7 @@ pub enum CredentialFailure {
     /// The app's log would record the bytes that the HTTP client sends and receives, which contain secrets. Nothing
     /// was sent.
     #[error(
-        "the app's log would contain tokens and secrets, because the log level of the HTTP client is trace; set the log target ureq_proto to debug, then try again"
+        "the app's log would contain access tokens and secrets, because the log level of the HTTP client is trace; set the log target ureq_proto to debug, then try again"
     )]
     LogExposesSecrets,
     /// Any other failure.

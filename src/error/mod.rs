@@ -266,9 +266,9 @@ pub enum Error {
     /// The file is not a chartlock key file, or is damaged.
     #[error("this is not a chartlock key file, or it is damaged; use another copy of the key file")]
     BadKeyFile,
-    /// Users other than the owner can read or change the key file, or the file with a passphrase, PIN or token.
+    /// Users other than the owner can read or change the key file, or the file with a passphrase or PIN.
     #[error(
-        "users other than the owner can read or change the key file or passphrase file; restrict the file to its owner (chmod 600), or allow its group explicitly"
+        "users other than the owner can read or change the key file, or the file with the passphrase or PIN; restrict the file to its owner (chmod 600), or allow its group explicitly"
     )]
     KeyFileExposed,
     /// The key file is inside the storage directory.

@@ -24,9 +24,9 @@ pub enum ShareError {
         "the threshold or the number of shares is out of bounds; use a threshold of at least 2, and at least as many shares, but at most 16"
     )]
     Bounds,
-    /// A text is not a share of chartlock, or characters are missing or too many.
+    /// A text is not a share of chartlock, or it has too few or too many characters.
     #[error(
-        "text {share} is not a share of chartlock, or characters are missing or too many; a share has 14 groups of 5 characters; compare each group with the paper"
+        "text {share} is not a share of chartlock, or it has too few or too many characters; a share has 14 groups of 5 characters; compare each group with the paper"
     )]
     NotAShare {
         /// The position of the text among the given texts.
@@ -37,7 +37,7 @@ pub enum ShareError {
     Mistyped {
         /// The position of the share among the given shares.
         share: usize,
-        /// The group that contains the error, if the error is a single one.
+        /// The group that contains the error, if only one character is wrong.
         group: Option<usize>,
     },
     /// A share belongs to another set than most of the given shares.
