@@ -4,7 +4,7 @@
 
 mod options;
 mod service;
-mod token;
+mod token_source;
 mod wrapped_secret;
 
 use std::fmt;
@@ -46,14 +46,14 @@ const KEY_TYPES: [&str; 3] = ["aes256-gcm96", "chacha20-poly1305", "xchacha20-po
 /// 3. Retire the old versions.
 ///
 /// Otherwise the slots fail with [`CredentialFailure::KeyVersionRetired`] until the service accepts the old version
-/// again, or for ever if the version was trimmed.
+/// again, or permanently if the version was trimmed.
 ///
 /// # Failures
 /// [`Error::Credential`] has one of these reasons:
 /// - [`Unreachable`](CredentialFailure::Unreachable): no connection, a certificate that is not trusted, a gateway
-///   before the service that does not reach it, or a service that is overloaded or fails internally (status 429
-///   and 5xx).
-/// - [`TimedOut`](CredentialFailure::TimedOut): no complete answer within the time limit.
+///   that does not reach the service, or a service that is overloaded or fails internally (status 429 or 5xx,
+///   except 504, and except 503 with an error of the service).
+/// - [`TimedOut`](CredentialFailure::TimedOut): no complete response within the time limit, or status 504.
 /// - [`Denied`](CredentialFailure::Denied): the token cannot be read, is refused, or lacks a permission.
 /// - [`LogExposesSecrets`](CredentialFailure::LogExposesSecrets): the app's log would contain the token and the secret; no request was sent.
 /// - [`KeyGone`](CredentialFailure::KeyGone): no such key, mount or namespace.

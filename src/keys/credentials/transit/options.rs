@@ -1,4 +1,4 @@
-//! Settings of a transit credential.
+//! Options of a transit credential.
 
 use std::fmt;
 use std::path::Path;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::Transit;
-use super::service::{Place, Service};
-use super::token::Token;
+use super::service::{Service, TransitKeyPath};
+use super::token_source::TokenSource;
 use crate::error::{Error, Result};
 use crate::keys::credentials::http::{DEFAULT_LIMIT, HttpClient, HttpOptions, check_address};
 
 /// The maximum length of the name of a key, mount or namespace, in bytes.
 const NAME_MAX: usize = 255;
 
-/// Settings of a [`Transit`] credential.
+/// Options of a [`Transit`] credential.
 ///
 /// ```
 /// # use chartlock::keys::TransitOptions;
@@ -30,22 +30,22 @@ const NAME_MAX: usize = 255;
 /// ```
 pub struct TransitOptions {
     address: String,
-    place: Place,
-    token: Option<Token>,
+    path: TransitKeyPath,
+    token: Option<TokenSource>,
     ca_certificates: Option<Vec<u8>>,
     limit: Duration,
 }
 
 impl TransitOptions {
-    /// Creates settings for the address of a service, such as `https://vault.clinic.example:8200`, and the name of
-    /// a key in the mount `transit`.
+    /// Creates options for the address of a service, such as `https://vault.clinic.example:8200`, and the name of a
+    /// key in the mount `transit`.
     ///
-    /// An address with `http://` is accepted only if its host is `localhost` or a loopback address, as of an agent
-    /// beside the app.
+    /// An address with `http://` is accepted only if its host is `localhost` or a loopback address, such as that of
+    /// an agent on this machine.
     pub fn new(address: &str, key: &str) -> Self {
         Self {
             address: address.to_owned(),
-            place: Place {
+            path: TransitKeyPath {
                 mount: "transit".to_owned(),
                 key: key.to_owned(),
                 namespace: None,
@@ -58,19 +58,19 @@ impl TransitOptions {
 
     /// Sets the path at which the transit engine is mounted. The default is `transit`.
     pub fn mount(mut self, mount: &str) -> Self {
-        self.place.mount = mount.to_owned();
+        self.path.mount = mount.to_owned();
         self
     }
 
     /// Sets the namespace of the mount.
     pub fn namespace(mut self, namespace: &str) -> Self {
-        self.place.namespace = Some(namespace.to_owned());
+        self.path.namespace = Some(namespace.to_owned());
         self
     }
 
     /// Sets a token that stays the same. It is wiped on drop.
     pub fn token(mut self, token: &str) -> Self {
-        self.token = Some(Token::Value(Zeroizing::new(token.to_owned())));
+        self.token = Some(TokenSource::Value(Zeroizing::new(token.to_owned())));
         self
     }
 
@@ -78,19 +78,19 @@ impl TransitOptions {
     /// token is used that an agent has renewed. A file that other users than its owner can write is refused (on
     /// Unix).
     pub fn token_file(mut self, path: impl AsRef<Path>) -> Self {
-        self.token = Some(Token::File(path.as_ref().to_owned()));
+        self.token = Some(TokenSource::File(path.as_ref().to_owned()));
         self
     }
 
     /// Sets an environment variable that contains the token, with or without a line end. Each request reads it
     /// again.
     pub fn token_variable(mut self, name: &str) -> Self {
-        self.token = Some(Token::Variable(name.to_owned()));
+        self.token = Some(TokenSource::Variable(name.to_owned()));
         self
     }
 
-    /// Sets the certificates of the authorities that may vouch for the service, in PEM format. They replace the
-    /// public authorities, which are Mozilla's list of this release.
+    /// Sets the CA certificates to trust, in PEM format. They replace the public CAs, which are Mozilla's list of
+    /// this release.
     pub fn ca_certificates(mut self, pem: &[u8]) -> Self {
         self.ca_certificates = Some(pem.to_owned());
         self
@@ -110,15 +110,15 @@ impl TransitOptions {
     /// # Errors
     /// [`Error::InvalidCredentialSetting`] for an address with another scheme than [`TransitOptions::new`] allows,
     /// with a user name or a query; for the name of a key, mount or namespace with more than 255 bytes, or with
-    /// other characters than ASCII letters, digits, `_`, `-` and `.` (and `/`, for mounts and namespaces); without a
-    /// token; for a token of more than 8,192 bytes or with spaces or control characters; for authorities that are no
+    /// other characters than ASCII letters, digits, `_`, `-` and `.` (and `/`, for mounts and namespaces); without
+    /// a token; for a token of more than 8,192 bytes or with spaces or control characters; for invalid CA
     /// certificates; for a time limit out of bounds.
     pub fn build(self) -> Result<Transit> {
         check_address(&self.address)?;
-        let token = self.token.filter(Token::is_valid);
-        let is_valid = is_name(&self.place.key)
-            && is_path(&self.place.mount)
-            && self.place.namespace.as_deref().is_none_or(is_path);
+        let token = self.token.filter(TokenSource::is_valid);
+        let is_valid = is_name(&self.path.key)
+            && is_path(&self.path.mount)
+            && self.path.namespace.as_deref().is_none_or(is_path);
         let (true, Some(token)) = (is_valid, token) else {
             return Err(Error::InvalidCredentialSetting);
         };
@@ -128,8 +128,8 @@ impl TransitOptions {
             ..HttpOptions::default()
         })?;
         let address = self.address.trim_end_matches('/').to_owned();
-        let place = self.place;
-        Ok(Transit(Service::new(client, address, place, token)))
+        let path = self.path;
+        Ok(Transit(Service::new(client, address, path, token)))
     }
 }
 

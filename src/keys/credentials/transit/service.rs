@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::token::Token;
+use super::token_source::TokenSource;
 use super::wrapped_secret::WrappedSecret;
 use crate::crypto::SlotSecret;
 use crate::error::{CredentialFailure, Error, Result};
@@ -13,12 +13,12 @@ use crate::keys::credentials::encoded_secret;
 use crate::keys::credentials::http::{Answer, HttpClient};
 
 /// The length of a slot secret in base64.
-const ENCODED_SECRET: usize = 44;
+const ENCODED_SECRET_LENGTH: usize = 44;
 /// More than the length of any request body, in bytes.
 const REQUEST_CAPACITY: usize = 1024;
 
 /// The mount, name and namespace of the key.
-pub(super) struct Place {
+pub(super) struct TransitKeyPath {
     pub(super) mount: String,
     pub(super) key: String,
     pub(super) namespace: Option<String>,
@@ -28,8 +28,8 @@ pub(super) struct Place {
 pub(super) struct Service {
     client: HttpClient,
     address: String,
-    place: Place,
-    token: Token,
+    path: TransitKeyPath,
+    token: TokenSource,
 }
 
 #[derive(Serialize)]
@@ -73,7 +73,7 @@ pub(super) struct KeyState<'a> {
 }
 
 #[derive(Deserialize)]
-struct Failed {
+struct TransitErrorBody {
     #[serde(rename = "errors")]
     _errors: Vec<IgnoredAny>,
 }
@@ -86,18 +86,23 @@ impl KeyState<'_> {
 }
 
 impl Service {
-    pub(super) fn new(client: HttpClient, address: String, place: Place, token: Token) -> Self {
+    pub(super) fn new(
+        client: HttpClient,
+        address: String,
+        path: TransitKeyPath,
+        token: TokenSource,
+    ) -> Self {
         Self {
             client,
             address,
-            place,
+            path,
             token,
         }
     }
 
     /// Encrypts a secret with the newest version of the key.
     pub(super) fn encrypt(&self, secret: &SlotSecret, binding: &[u8]) -> Result<WrappedSecret> {
-        let mut buffer = Zeroizing::new([0; ENCODED_SECRET]);
+        let mut buffer = Zeroizing::new([0; ENCODED_SECRET_LENGTH]);
         let plaintext = Base64::encode(secret.expose(), buffer.as_mut_slice()).map_err(other)?;
         let binding = Base64::encode_string(binding);
         let answer = self.post(
@@ -162,7 +167,7 @@ impl Service {
     }
 
     fn url(&self, operation: &str) -> String {
-        let (address, Place { mount, key, .. }) = (&self.address, &self.place);
+        let (address, TransitKeyPath { mount, key, .. }) = (&self.address, &self.path);
         format!("{address}/v1/{mount}/{operation}/{key}")
     }
 
@@ -171,7 +176,7 @@ impl Service {
     }
 
     fn headers<'a>(&'a self, token: &'a str) -> Vec<(&'static str, &'a str)> {
-        let namespace = self.place.namespace.as_deref();
+        let namespace = self.path.namespace.as_deref();
         let namespace = namespace.map(|namespace| ("X-Vault-Namespace", namespace));
         let always = [
             ("X-Vault-Token", token),
@@ -199,7 +204,7 @@ fn failure_of(answer: &Answer) -> CredentialFailure {
 
 /// Returns `true` if the answer has the form of the service's errors.
 fn is_of_service(answer: &Answer) -> bool {
-    serde_json::from_slice::<Failed>(&answer.body).is_ok()
+    serde_json::from_slice::<TransitErrorBody>(&answer.body).is_ok()
 }
 
 /// Parses the part of an answer that has the result.

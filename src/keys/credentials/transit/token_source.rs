@@ -10,15 +10,15 @@ use crate::keys::credentials::secret_source::{self, LINE_END_MAX, Readers};
 /// The maximum length of a token, in bytes. Batch tokens, the longest, have several hundred.
 const TOKEN_MAX: usize = 8192;
 
-/// A token, or where to read it for each request, so that a renewed token is used.
-pub(super) enum Token {
+/// Source of the token. A file or variable is read for each request, so that a renewed token is used.
+pub(super) enum TokenSource {
     Value(Zeroizing<String>),
     File(PathBuf),
     Variable(String),
 }
 
-impl Token {
-    /// Returns `false` for a value that is no token.
+impl TokenSource {
+    /// Returns `false` for a fixed value that is not a valid token.
     pub(super) fn is_valid(&self) -> bool {
         match self {
             Self::Value(token) => is_token(token),
@@ -26,7 +26,7 @@ impl Token {
         }
     }
 
-    /// Returns the token of this moment.
+    /// Reads the current token.
     pub(super) fn read(&self) -> Result<Zeroizing<String>, CredentialFailure> {
         let token = match self {
             Self::Value(token) => Some(token.clone()),
