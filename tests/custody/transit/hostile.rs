@@ -79,7 +79,7 @@ fn answers_without_end_time_out() {
 }
 
 #[test]
-fn answers_that_are_not_http_are_typed() {
+fn responses_that_are_not_http_return_a_credential_failure() {
     let double = Double::start();
     let clinic = Clinic::new(&double.transit());
     for (bytes, reason) in [
@@ -105,7 +105,7 @@ fn answers_that_are_not_http_are_typed() {
 }
 
 #[test]
-fn each_status_has_its_failure() {
+fn each_status_returns_its_failure() {
     let double = Double::start();
     let clinic = Clinic::new(&double.transit());
     let errors = r#"{"errors":["planted text"]}"#;

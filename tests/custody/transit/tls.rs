@@ -14,7 +14,7 @@ fn over_tls(server: &OpenBao, host: &str, key: &str) -> TransitOptions {
 }
 
 #[test]
-fn own_authority_is_trusted() {
+fn configured_ca_is_trusted() {
     let server = server!();
     let key = server.key();
     let options = over_tls(server, "localhost", &key);
@@ -45,7 +45,7 @@ fn certificate_that_is_not_trusted_is_unreachable() {
 }
 
 #[test]
-fn several_authorities_are_trusted() {
+fn several_configured_cas_are_trusted() {
     let server = server!();
     let key = server.key();
     let directory = tempfile::tempdir().unwrap();
