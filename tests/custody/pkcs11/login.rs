@@ -92,9 +92,9 @@ fn login_of_another_part_of_the_process_is_denied() {
 }
 
 #[test]
-fn locked_or_expired_pin_is_locked_and_other_slots_open() {
+fn locked_or_expired_pin_returns_locked_and_other_slots_open() {
     scenario(
-        "pkcs11::login::locked_or_expired_pin_is_locked_and_other_slots_open",
+        "pkcs11::login::locked_or_expired_pin_returns_locked_and_other_slots_open",
         |hsm| {
             let Some(options) = hsm.faulty_options() else {
                 return;

@@ -19,7 +19,7 @@ use std::fmt;
 pub use pkcs11_key::Pkcs11Key;
 pub use pkcs11_token::{Pkcs11Options, Pkcs11Token};
 
-use self::token_key::{IV, SEALED, Sealed};
+use self::token_key::{IV_LENGTH, SEALED_LENGTH, Sealed};
 use crate::crypto::SlotSecret;
 use crate::error::Result;
 use crate::keys::credentials::credential::{Credential, SlotContext};
@@ -29,13 +29,13 @@ const KIND: u16 = 5;
 const VERSION: u8 = 1;
 /// The first bytes of the AAD.
 const LABEL: &[u8] = b"cl1/pkcs11";
-const LENGTH: usize = 1 + IV + SEALED;
+const PARAMETERS_LENGTH: usize = 1 + IV_LENGTH + SEALED_LENGTH;
 
 /// A key on an HSM or a smart card, through the vendor's PKCS#11 module.
 ///
-/// The slot secret is 32 random bytes. The token encrypts them with AES-256-GCM under a key that never
-/// leaves the token, and the slot stores the result. The encryption includes the vault's id, the kind and
-/// the slot's id, so the token does not decrypt a secret that was moved to another slot or vault.
+/// The slot secret is 32 random bytes. The token encrypts them with AES-256-GCM under a key that never leaves the
+/// token, and the slot stores the result. The associated data (AAD) contains the vault's id, the kind and the
+/// slot's id, so the token does not decrypt a secret that was moved to another slot or vault.
 ///
 /// ```no_run
 /// use chartlock::keys::{KeyFile, Pkcs11, Pkcs11Key, Pkcs11Options};
@@ -63,18 +63,18 @@ const LENGTH: usize = 1 + IV + SEALED;
 /// attack, rotate the root key.
 ///
 /// # Keep a second slot
-/// If the token breaks, is reset or locked, its slots never open again. Always add a second slot, such as a
-/// key file in a safe, or a token with a copy of the key. Many HSMs can copy keys to another HSM of the same
-/// vendor; do so before you need the copy. A key that was created by [`Pkcs11::create_key`] cannot be
-/// exported in another way.
+/// If the token breaks or is initialized again, its slots never open again. If its PIN is locked, they do not open
+/// until it is unlocked. Always add a second slot, such as a key file in a safe, or a token with a copy of the key.
+/// Many HSMs can copy keys to another HSM of the same vendor; do so before you need the copy. A key that was
+/// created by [`Pkcs11::create_key`] cannot be exported in another way.
 ///
 /// # PIN
-/// A token locks its PIN after a few wrong attempts, often three. So a process sends the PIN once, when
-/// it opens the token, and never for a slot. PKCS#11 knows one login for a process and a token, and accepts
-/// everything while it lasts. So [`Pkcs11Options::open`] remembers the PIN, and refuses another PIN itself.
-/// After a reset of the token, the credential sends the PIN once more. If that login fails for any reason,
-/// the credential does not repeat it, and the app must open the token again. The last attempt before a lock
-/// is not used; see [`Pkcs11Options::allow_last_attempt`]. PIN pads are not supported.
+/// A token locks its PIN after a few wrong attempts, often three. So a process sends the PIN once, when it opens
+/// the token, and never for a slot. In PKCS#11, a process has one login per token. While the login lasts, the token
+/// does not check another PIN. So [`Pkcs11Options::open`] remembers the PIN, and refuses another PIN itself. After
+/// a reset of the token, the credential sends the PIN once more. If that login fails for any reason, the credential
+/// does not repeat it, and the app must open the token again. The last attempt before a lock is not used; see
+/// [`Pkcs11Options::allow_last_attempt`]. PIN pads are not supported.
 ///
 /// If another part of the process logs in to the same token, the token can no longer check a PIN. Open the
 /// token here first.
@@ -164,7 +164,7 @@ impl Credential for Pkcs11 {
 
 /// Encodes the parameters: version u8 ‖ IV of 12 bytes ‖ ciphertext of 32 bytes ‖ tag of 16 bytes.
 fn encode(sealed: &Sealed) -> Vec<u8> {
-    let mut parameters = Vec::with_capacity(LENGTH);
+    let mut parameters = Vec::with_capacity(PARAMETERS_LENGTH);
     parameters.push(VERSION);
     parameters.extend(sealed.iv);
     parameters.extend(sealed.bytes);

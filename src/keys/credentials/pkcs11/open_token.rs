@@ -177,10 +177,10 @@ pub(super) fn initialize(context: &Context) -> TokenResult<()> {
     }
 }
 
-/// Returns the initialized tokens that fit, each with its slot. Skips tokens that are removed meanwhile.
+/// Returns the initialized tokens that match, each with its slot. Skips tokens that are removed meanwhile.
 pub(super) fn tokens(
     context: &Context,
-    fits: impl Fn(&TokenInfo) -> bool,
+    matches: impl Fn(&TokenInfo) -> bool,
 ) -> TokenResult<Vec<(Slot, TokenInfo)>> {
     let slots = context.get_slots_with_token()?;
     let tokens = slots.into_iter().filter_map(|slot| {
@@ -188,6 +188,6 @@ pub(super) fn tokens(
         Some((slot, token))
     });
     Ok(tokens
-        .filter(|(_, token)| token.token_initialized() && fits(token))
+        .filter(|(_, token)| token.token_initialized() && matches(token))
         .collect())
 }

@@ -32,7 +32,7 @@ impl Pkcs11Key {
     /// Names a key by its label of 1 to 255 bytes.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentialSetting`] for another length.
+    /// [`Error::InvalidCredentialSetting`] for any other length.
     pub fn label(label: &str) -> Result<Self> {
         Self::new(Some(label.as_bytes()), None)
     }
@@ -40,15 +40,15 @@ impl Pkcs11Key {
     /// Names a key by its id of 1 to 255 bytes.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentialSetting`] for another length.
+    /// [`Error::InvalidCredentialSetting`] for any other length.
     pub fn id(id: &[u8]) -> Result<Self> {
         Self::new(None, Some(id))
     }
 
-    /// Adds an id of 1 to 255 bytes, so that only a key with both fits.
+    /// Adds an id of 1 to 255 bytes, so that only a key with both matches.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentialSetting`] for another length.
+    /// [`Error::InvalidCredentialSetting`] for any other length.
     pub fn with_id(self, id: &[u8]) -> Result<Self> {
         Self::new(self.label.as_deref(), Some(id))
     }
@@ -56,7 +56,7 @@ impl Pkcs11Key {
     /// Takes the name from the attributes `object` and `id` of a PKCS#11 URI (RFC 7512).
     ///
     /// # Errors
-    /// [`Error::InvalidCredentialSetting`] for a URI without both attributes, or with an attribute that
+    /// [`Error::InvalidCredentialSetting`] for a URI with neither attribute, or with an attribute that
     /// [`Pkcs11Options::from_uri`](crate::keys::Pkcs11Options::from_uri) refuses.
     pub fn from_uri(uri: &str) -> Result<Self> {
         let uri = Pkcs11Uri::parse(uri)?;

@@ -71,7 +71,7 @@ impl Pkcs11Options {
     /// because URIs appear in configuration files and lists of processes.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentialSetting`] for another URI; errors of [`Pkcs11Options::pin_file`].
+    /// [`Error::InvalidCredentialSetting`] for any other URI; errors of [`Pkcs11Options::pin_file`].
     pub fn from_uri(uri: &str) -> Result<Self> {
         let uri = Pkcs11Uri::parse(uri)?;
         let mut options = Self::new(uri.module_path.ok_or(Error::InvalidCredentialSetting)?);
@@ -105,7 +105,7 @@ impl Pkcs11Options {
     /// Sets the user PIN of 1 to 255 bytes. A `String` or `Vec` is moved in, not copied.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentialSetting`] for another length.
+    /// [`Error::InvalidCredentialSetting`] for any other length.
     pub fn pin(mut self, pin: impl Into<Vec<u8>>) -> Result<Self> {
         self.login.pin = Some(Pin::new(Zeroizing::new(pin.into()))?);
         Ok(self)
@@ -144,8 +144,8 @@ impl Pkcs11Options {
     /// # Errors
     /// [`Error::InvalidCredentialSetting`] without a label and a serial number. [`Error::Credential`]:
     /// - `Unreachable`: there is no module, or it has no such token.
-    /// - `Denied`: the PIN is wrong or missing; the token is open in this process with another PIN; another
-    ///   part of the process logged in, so that the token does not check the PIN; or several tokens fit.
+    /// - `Denied`: the PIN is wrong or missing; the token is open in this process with another PIN; another part of
+    ///   the process logged in, so that the token does not check the PIN; or several tokens match.
     /// - `Locked`: the PIN is locked or expired, or the next wrong PIN would lock it.
     /// - `TimedOut`: the module did not answer in time.
     pub fn open(self) -> Result<Pkcs11Token> {

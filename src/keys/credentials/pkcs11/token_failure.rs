@@ -26,7 +26,7 @@ impl TokenFailure {
         }
     }
 
-    /// Returns `true` for a failure of unspecified reason. Some tokens answer so to a wrong AAD.
+    /// Returns `true` for a failure of unspecified reason. Some tokens report this for a wrong AAD.
     pub(super) fn is_unspecified(&self) -> bool {
         matches!(
             self,

@@ -13,9 +13,9 @@ use crate::keys::credentials::pkcs11::pkcs11_key::Pkcs11Key;
 use crate::keys::credentials::pkcs11::token_failure::{TokenFailure, TokenResult};
 
 /// The length of an IV, in bytes.
-pub(super) const IV: usize = 12;
+pub(super) const IV_LENGTH: usize = 12;
 /// The length of an encrypted slot secret: 32 bytes and the tag of 16 bytes.
-pub(super) const SEALED: usize = 48;
+pub(super) const SEALED_LENGTH: usize = 48;
 const TAG_BITS: usize = 128;
 const KEY_BYTES: usize = 32;
 /// The AAD of the test value. It is shorter than the AAD of a slot, so the two never agree.
@@ -23,8 +23,8 @@ const CHECK: &[u8] = b"cl1/pkcs11-check";
 
 /// An encrypted slot secret.
 pub(super) struct Sealed {
-    pub(super) iv: [u8; IV],
-    pub(super) bytes: [u8; SEALED],
+    pub(super) iv: [u8; IV_LENGTH],
+    pub(super) bytes: [u8; SEALED_LENGTH],
 }
 
 /// Draws a slot secret and encrypts it.
@@ -63,8 +63,8 @@ pub(super) fn open(
             Some(bytes) if secret.len() == 32 => Ok(Some(SlotSecret::from_bytes(bytes))),
             _ => Err(CredentialFailure::Other.into()),
         },
-        // Tokens answer to a wrong tag with different codes; SoftHSM 2.6 with CKR_GENERAL_ERROR, as a
-        // broken token does. So test the token before blaming the slot.
+        // Tokens report a wrong tag with different codes. SoftHSM 2.6 reports CKR_GENERAL_ERROR, as a broken token
+        // does. So test the token before the slot is skipped.
         Err(failure) if failure.is_unspecified() => match works(token, name)? {
             true => Ok(None),
             false => Err(failure),
@@ -159,7 +159,7 @@ fn encrypt(
     aad: &[u8],
     plaintext: &[u8; 32],
 ) -> TokenResult<Sealed> {
-    let mut iv: [u8; IV] = crypto::fresh()?;
+    let mut iv: [u8; IV_LENGTH] = crypto::fresh()?;
     let bytes = {
         let parameters = gcm(&mut iv, aad)?;
         session.encrypt(&Mechanism::AesGcm(parameters), key, plaintext)?
@@ -181,7 +181,7 @@ fn decrypt(
     Ok(Zeroizing::new(plaintext))
 }
 
-fn gcm<'a>(iv: &'a mut [u8; IV], aad: &'a [u8]) -> TokenResult<GcmParams<'a>> {
+fn gcm<'a>(iv: &'a mut [u8; IV_LENGTH], aad: &'a [u8]) -> TokenResult<GcmParams<'a>> {
     let tag_bits = TAG_BITS.try_into().map_err(|_| CredentialFailure::Other)?;
     Ok(GcmParams::new(iv, aad, tag_bits)?)
 }
