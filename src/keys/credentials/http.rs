@@ -32,7 +32,7 @@ const ANSWER_MAX: usize = 64 * 1024;
 const HEAD_MAX: usize = 16 * 1024;
 /// The time limit of a request, unless the caller sets another one.
 pub(super) const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
-/// The time limits that a caller may set. No sum of a moment and a limit overflows.
+/// The time limits that a caller may set. Adding such a limit to an `Instant` does not overflow.
 const LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 /// The time limit of a connection with its handshake. It is shorter, so that a lost host is reported early.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -41,11 +41,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct HttpOptions<'o> {
     /// The time limit of a request, from looking up the name of the host to the end of the answer: 1 ms to 1 h.
     pub(super) limit: Duration,
-    /// The certificates of the authorities to trust, in PEM format. They replace the public authorities, because
-    /// none of these should vouch for a service with a CA of its own.
+    /// The CA certificates to trust, in PEM format. They replace the public CAs, because no public CA should
+    /// certify a service that has its own CA.
     pub(super) ca_certificates: Option<&'o [u8]>,
-    /// Uses the proxy that the environment names, such as `HTTPS_PROXY`, if there is one. Requires addresses that
-    /// are encrypted.
+    /// Uses the proxy that the environment names, such as `HTTPS_PROXY`, if there is one. Requires an `https://`
+    /// address.
     pub(super) uses_environment_proxy: bool,
 }
 
@@ -72,7 +72,7 @@ impl HttpClient {
     /// Creates a client.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentialSetting`] if the time limit is out of bounds, or the authorities are not certificates.
+    /// [`Error::InvalidCredentialSetting`] if the time limit is out of bounds, or the CA certificates are invalid.
     pub(super) fn new(options: &HttpOptions<'_>) -> Result<Self> {
         if !LIMITS.contains(&options.limit) {
             return Err(Error::InvalidCredentialSetting);
@@ -156,7 +156,7 @@ impl HttpClient {
     }
 }
 
-/// Refuses to send anything while the app's log takes the bytes of requests and answers.
+/// Refuses to send anything if the app's log would record the bytes of requests and responses.
 fn check_log() -> std::result::Result<(), CredentialFailure> {
     let is_logged = log::log_enabled!(target: "ureq_proto::util", log::Level::Trace);
     (!is_logged)
@@ -230,7 +230,7 @@ fn has_valid_port(uri: &Uri, host: &str) -> bool {
 
 /// Returns `true` for an address with `https://`. A proxy would read everything that goes to another address.
 #[cfg(feature = "aws-kms")]
-pub(super) fn is_encrypted(address: &str) -> bool {
+pub(super) fn is_https(address: &str) -> bool {
     let uri = address.parse::<Uri>();
     uri.is_ok_and(|uri| uri.scheme_str() == Some("https"))
 }
@@ -241,9 +241,9 @@ pub(super) fn is_this_machine(host: &str) -> bool {
     host == "localhost" || address.parse().is_ok_and(is_loopback)
 }
 
-/// Returns the authorities to trust. Without own authorities, these are Mozilla's, which are part of the program,
-/// and not the system's: the list is the same on each machine, exists in a container without certificates, and
-/// includes no CA of a proxy that reads the traffic.
+/// Returns the CA certificates to trust. By default these are Mozilla's, which are part of the program, and not the
+/// system's: the list is the same on each machine, exists in a container without certificates, and includes no CA
+/// of a proxy that reads the traffic.
 fn roots(ca_certificates: Option<&[u8]>) -> Result<RootCerts> {
     let Some(pem) = ca_certificates else {
         return Ok(RootCerts::WebPki);

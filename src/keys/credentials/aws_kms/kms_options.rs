@@ -8,7 +8,7 @@ use crate::keys::credentials::aws_kms::AwsKms;
 use crate::keys::credentials::aws_kms::aws_identity::AwsIdentity;
 use crate::keys::credentials::aws_kms::identity_loader::IdentityLoader;
 use crate::keys::credentials::aws_kms::kms_client::KmsClient;
-use crate::keys::credentials::http::{HttpClient, HttpOptions, check_address, is_encrypted};
+use crate::keys::credentials::http::{HttpClient, HttpOptions, check_address, is_https};
 
 /// The maximum length of a key's id, in characters, as the API of KMS has it.
 const KEY_MAX: usize = 2048;
@@ -65,7 +65,7 @@ impl AwsKmsOptions {
         self
     }
 
-    /// Sets the certificates of the authorities to trust, in PEM format, in place of the public ones.
+    /// Sets the CA certificates to trust, in PEM format, in place of the public CAs.
     #[must_use]
     pub fn ca_certificates(mut self, pem: &[u8]) -> Self {
         self.ca_certificates = Some(pem.to_vec());
@@ -94,9 +94,9 @@ impl AwsKmsOptions {
     /// Creates the credential. Sends no request, and reads no access keys.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentialSetting`] for a key without 1 to 2,048 printable ASCII characters, a Region without
-    /// 1 to 64 lower-case letters, digits and hyphens, an address with `http://` together with the proxy, and an
-    /// address, certificates or a time limit out of bounds.
+    /// [`Error::InvalidCredentialSetting`] if the key does not have 1 to 2,048 printable ASCII characters, if the
+    /// Region does not consist of 1 to 64 lower-case letters, digits and hyphens, if an `http://` address is
+    /// combined with the proxy, or if the address, the certificates or the time limit are invalid.
     pub fn build(self) -> Result<AwsKms> {
         let is_key = (1..=KEY_MAX).contains(&self.key.len())
             && self.key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -108,7 +108,7 @@ impl AwsKmsOptions {
             None => public_endpoint(&self.region),
         };
         check_address(&address)?;
-        if self.uses_environment_proxy && !is_encrypted(&address) {
+        if self.uses_environment_proxy && !is_https(&address) {
             return Err(Error::InvalidCredentialSetting);
         }
         let mut options = HttpOptions {
