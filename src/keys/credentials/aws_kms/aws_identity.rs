@@ -20,10 +20,10 @@ use zeroize::Zeroizing;
 /// assert_eq!(format!("{identity:?}"), "AwsIdentity(..)");
 /// ```
 #[derive(Clone, Default)]
-pub struct AwsIdentity(pub(super) Source);
+pub struct AwsIdentity(pub(super) AccessKeySource);
 
 #[derive(Clone, Default)]
-pub(super) enum Source {
+pub(super) enum AccessKeySource {
     #[default]
     Automatic,
     Environment,
@@ -51,31 +51,31 @@ impl AwsIdentity {
     /// A source that is configured and fails ends the search, so that no other identity is used by accident. The
     /// first four sources are configured if one of their variables is set, even if another one is missing; for the
     /// shared files, these are `AWS_PROFILE` and `AWS_SHARED_CREDENTIALS_FILE`. Without both variables, the search
-    /// passes over shared files that do not exist or have no access keys in `default`, even if that profile has
-    /// settings that are not supported. A credentials file that cannot be read ends the search.
+    /// skips shared files that do not exist or have no access keys in `default`, even if that profile has settings
+    /// that are not supported. A credentials file that cannot be read ends the search.
     ///
     /// Nothing says that a machine is an EC2 instance. If its metadata service does not answer, it is not asked
     /// again for 30 seconds, and no access keys are found.
     pub fn automatic() -> Self {
-        Self(Source::Automatic)
+        Self(AccessKeySource::Automatic)
     }
 
     /// Uses the environment variables `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for temporary access
     /// keys, `AWS_SESSION_TOKEN`.
     pub fn environment() -> Self {
-        Self(Source::Environment)
+        Self(AccessKeySource::Environment)
     }
 
     /// Uses a profile of the shared files of the AWS tools, `~/.aws/credentials` and `~/.aws/config`, or the files
     /// that `AWS_SHARED_CREDENTIALS_FILE` and `AWS_CONFIG_FILE` name.
     pub fn profile(name: &str) -> Self {
-        Self(Source::Profile(name.to_owned(), None))
+        Self(AccessKeySource::Profile(name.to_owned(), None))
     }
 
     /// Uses a profile of this credentials file.
     pub fn profile_of(name: &str, credentials_file: impl AsRef<Path>) -> Self {
         let file = credentials_file.as_ref().to_owned();
-        Self(Source::Profile(name.to_owned(), Some(file)))
+        Self(AccessKeySource::Profile(name.to_owned(), Some(file)))
     }
 
     /// Exchanges the token in a file for temporary access keys of a role, at the Security Token Service (STS) of
@@ -83,18 +83,18 @@ impl AwsIdentity {
     /// name another address of STS, and `AWS_ROLE_SESSION_NAME` another session name than `chartlock`.
     pub fn web_identity(role_arn: &str, token_file: impl AsRef<Path>) -> Self {
         let file = token_file.as_ref().to_owned();
-        Self(Source::WebIdentity(role_arn.to_owned(), file))
+        Self(AccessKeySource::WebIdentity(role_arn.to_owned(), file))
     }
 
     /// Uses the role of an ECS task or of an EKS pod, whose endpoint the variable
     /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `AWS_CONTAINER_CREDENTIALS_FULL_URI` names.
     pub fn container() -> Self {
-        Self(Source::Container)
+        Self(AccessKeySource::Container)
     }
 
     /// Uses the role of the EC2 instance, from version 2 of the instance metadata service (IMDSv2).
     pub fn instance() -> Self {
-        Self(Source::Instance)
+        Self(AccessKeySource::Instance)
     }
 
     /// Uses this access key and its secret.
@@ -109,7 +109,7 @@ impl AwsIdentity {
 
     fn given(id: &str, secret: &str, session_token: Option<&str>) -> Self {
         let owned = |text: &str| Zeroizing::new(text.to_owned());
-        Self(Source::AccessKey(AccessKey {
+        Self(AccessKeySource::AccessKey(AccessKey {
             id: owned(id),
             secret: owned(secret),
             session_token: session_token.map(owned),

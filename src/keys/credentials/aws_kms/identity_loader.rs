@@ -10,14 +10,14 @@ use reqsign_core::{Context, SignRequest, SigningCredential};
 use crate::error::{CredentialFailure, Result};
 use crate::keys::credentials::aws_kms::aws_identity::AwsIdentity;
 use crate::keys::credentials::aws_kms::identity_requests;
-use crate::keys::credentials::aws_kms::identity_source::{Found, IdentitySource};
+use crate::keys::credentials::aws_kms::identity_source::{IdentitySource, SourceResult};
 use crate::keys::credentials::http::Parts;
 
-/// The time for which a guessed source that does not exist is not asked again. On a machine without a metadata
-/// service, each attempt may take the whole time limit, and a vault asks for each of its slots.
-const ABSENCE: Duration = Duration::from_secs(30);
+/// The time for which an absent source is not probed again. On a machine without a metadata service, each attempt
+/// may take the whole time limit, and a vault asks for each of its slots.
+const ABSENCE_PERIOD: Duration = Duration::from_secs(30);
 
-type Loaded<T> = std::result::Result<T, CredentialFailure>;
+type IdentityResult<T> = std::result::Result<T, CredentialFailure>;
 
 /// An identity with its access keys.
 pub(super) struct IdentityLoader {
@@ -35,7 +35,7 @@ struct LoaderState {
     temporary: Option<AccessKeys>,
     /// The failure of the last load, if it failed.
     failure: Option<CredentialFailure>,
-    /// The end of the last load in which a guessed source did not exist.
+    /// The end of the last load in which a probed source was absent.
     absent_since: Option<Instant>,
 }
 
@@ -56,7 +56,7 @@ impl IdentityLoader {
     }
 
     /// Adds the signature to a request whose headers contain the digest of its body.
-    pub(super) fn sign(&self, signer: &RequestSigner, request: &mut Parts) -> Loaded<()> {
+    pub(super) fn sign(&self, signer: &RequestSigner, request: &mut Parts) -> IdentityResult<()> {
         let keys = self.access_keys(self.failures())?;
         // The only reasons are characters that no header can contain, and access keys that expire now.
         let signed = signer.sign_request(&self.context, request, Some(&keys), None);
@@ -75,7 +75,7 @@ impl IdentityLoader {
     /// Returns access keys. Other threads wait meanwhile, so that one request loads them for all. If a load failed
     /// since `failures`, the caller has waited for that load, and shares its failure; otherwise many threads would
     /// wait for one time limit each, one after another.
-    fn access_keys(&self, failures: u64) -> Loaded<AccessKeys> {
+    fn access_keys(&self, failures: u64) -> IdentityResult<AccessKeys> {
         let mut state = self.state();
         if let Some(keys) = state.temporary.as_ref().filter(|keys| keys.is_valid()) {
             return Ok(keys.clone());
@@ -93,17 +93,17 @@ impl IdentityLoader {
         Ok(keys)
     }
 
-    fn load(&self, state: &mut LoaderState) -> Loaded<AccessKeys> {
-        let is_recent = |since: Instant| since.elapsed() < ABSENCE;
-        let skips_guess = state.absent_since.is_some_and(is_recent);
+    fn load(&self, state: &mut LoaderState) -> IdentityResult<AccessKeys> {
+        let is_recent = |since: Instant| since.elapsed() < ABSENCE_PERIOD;
+        let skips_probe = state.absent_since.is_some_and(is_recent);
         for source in &self.sources {
-            if skips_guess && source.is_guess() {
+            if skips_probe && source.is_probed() {
                 continue;
             }
             match source.find(&self.context)? {
-                Found::Keys(keys) => return Ok(keys),
-                Found::Nothing => {}
-                Found::WrongGuess => state.absent_since = Some(Instant::now()),
+                SourceResult::Keys(keys) => return Ok(keys),
+                SourceResult::Nothing => {}
+                SourceResult::Absent => state.absent_since = Some(Instant::now()),
             }
         }
         Err(CredentialFailure::Denied)

@@ -12,7 +12,7 @@ use reqsign_aws_v4::{
 use reqsign_core::{Context, ErrorKind, ProvideCredential, ProvideCredentialDyn};
 
 use crate::error::CredentialFailure;
-use crate::keys::credentials::aws_kms::aws_identity::{AccessKey, Source};
+use crate::keys::credentials::aws_kms::aws_identity::{AccessKey, AccessKeySource};
 
 /// The name of a session with a web identity, which CloudTrail logs.
 const SESSION: &str = "chartlock";
@@ -36,17 +36,17 @@ enum Presence {
     Variables(&'static [&'static str]),
     /// One of the variables of the shared files is set, or the credentials file cannot be read.
     SharedFiles,
-    /// Nothing says that the source exists.
-    Guessed,
+    /// Nothing says that the source exists, so it is probed.
+    Probed,
 }
 
 /// The answer of a source.
-pub(super) enum Found {
+pub(super) enum SourceResult {
     Keys(AccessKeys),
     /// The source is not configured, so the next one is asked.
     Nothing,
-    /// The source was a guess, and does not exist.
-    WrongGuess,
+    /// The source was probed, and does not exist.
+    Absent,
 }
 
 impl IdentitySource {
@@ -61,26 +61,30 @@ impl IdentitySource {
     }
 
     /// Returns the sources of an identity in a Region.
-    pub(super) fn all(source: Source, region: &str) -> Vec<Self> {
+    pub(super) fn all(source: AccessKeySource, region: &str) -> Vec<Self> {
         let named = match source {
-            Source::Automatic => return automatic(region),
-            Source::Environment => Self::new(EnvCredentialProvider::new(), Presence::Named),
-            Source::Profile(name, file) => {
+            AccessKeySource::Automatic => return automatic(region),
+            AccessKeySource::Environment => {
+                Self::new(EnvCredentialProvider::new(), Presence::Named)
+            }
+            AccessKeySource::Profile(name, file) => {
                 Self::new(profile(&name, file.as_deref()), Presence::Named)
             }
-            Source::WebIdentity(role, file) => {
+            AccessKeySource::WebIdentity(role, file) => {
                 let provider = web_identity(region).with_role_arn(role);
                 Self::new(provider.with_web_identity_token_file(file), Presence::Named)
             }
-            Source::Container => Self::new(ECSCredentialProvider::new(), Presence::Named),
-            Source::Instance => Self::new(IMDSv2CredentialProvider::new(), Presence::Named),
-            Source::AccessKey(key) => Self::new(key, Presence::Named),
+            AccessKeySource::Container => Self::new(ECSCredentialProvider::new(), Presence::Named),
+            AccessKeySource::Instance => {
+                Self::new(IMDSv2CredentialProvider::new(), Presence::Named)
+            }
+            AccessKeySource::AccessKey(key) => Self::new(key, Presence::Named),
         };
         vec![named]
     }
 
-    pub(super) fn is_guess(&self) -> bool {
-        matches!(self.presence, Presence::Guessed)
+    pub(super) fn is_probed(&self) -> bool {
+        matches!(self.presence, Presence::Probed)
     }
 
     /// Asks the source.
@@ -88,15 +92,15 @@ impl IdentitySource {
     /// # Errors
     /// [`CredentialFailure::Denied`] if the source is configured and has no access keys, so that no other
     /// identity is used by accident; other failures of files and services.
-    pub(super) fn find(&self, context: &Context) -> Result<Found, CredentialFailure> {
+    pub(super) fn find(&self, context: &Context) -> Result<SourceResult, CredentialFailure> {
         // No future waits: requests and files block.
         match pollster::block_on(self.provider.provide_credential_dyn(context)) {
-            Ok(Some(keys)) => Ok(Found::Keys(keys)),
+            Ok(Some(keys)) => Ok(SourceResult::Keys(keys)),
             Ok(None) if self.is_configured(context) => Err(CredentialFailure::Denied),
-            Ok(None) => Ok(Found::Nothing),
+            Ok(None) => Ok(SourceResult::Nothing),
             Err(error) => match request_failure(&error) {
-                Some(failure) if self.is_guess() && failure.affects_every_slot() => {
-                    Ok(Found::WrongGuess)
+                Some(failure) if self.is_probed() && failure.affects_every_slot() => {
+                    Ok(SourceResult::Absent)
                 }
                 Some(failure) => Err(failure),
                 None => Err(failure_of(&error)),
@@ -108,7 +112,7 @@ impl IdentitySource {
     fn is_configured(&self, context: &Context) -> bool {
         let is_set = |name: &&str| context.env_var(name).is_some_and(|value| !value.is_empty());
         match self.presence {
-            Presence::Named | Presence::Guessed => false,
+            Presence::Named | Presence::Probed => false,
             Presence::Variables(names) => names.iter().any(is_set),
             Presence::SharedFiles => {
                 FILE_VARIABLES.iter().any(is_set) || is_unreadable(&home_file(context))
@@ -124,7 +128,7 @@ fn automatic(region: &str) -> Vec<IdentitySource> {
         IdentitySource::new(ProfileCredentialProvider::new(), Presence::SharedFiles),
         IdentitySource::new(web_identity(region), of_variables(WEB_IDENTITY_VARIABLES)),
         IdentitySource::new(ECSCredentialProvider::new(), of_variables(&[])),
-        IdentitySource::new(IMDSv2CredentialProvider::new(), Presence::Guessed),
+        IdentitySource::new(IMDSv2CredentialProvider::new(), Presence::Probed),
     ]
 }
 

@@ -13,8 +13,8 @@ use crate::keys::credentials::aws_kms::kms_failure::KmsFailure;
 use crate::keys::credentials::http::{HttpClient, Parts, Request};
 use crate::keys::hex;
 
-/// The pause before a request is repeated.
-const PAUSE: Duration = Duration::from_millis(250);
+/// The delay before a retry.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// An action of KMS.
 #[derive(Debug, Clone, Copy)]
@@ -56,16 +56,16 @@ impl KmsClient {
         }
     }
 
-    /// Performs an action, and returns the body of the answer. Repeats the request once after a failure that
-    /// passes, because KMS throttles accounts with many requests.
+    /// Performs an action, and returns the body of the answer. Retries the request once after a transient failure,
+    /// because KMS throttles accounts with many requests.
     pub(super) fn call(
         &self,
         action: Action,
         body: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, KmsFailure> {
         match self.request(action, body) {
-            Err(KmsFailure::Passing) => {
-                thread::sleep(PAUSE);
+            Err(KmsFailure::Transient) => {
+                thread::sleep(RETRY_DELAY);
                 self.request(action, body)
             }
             result => result,

@@ -8,9 +8,9 @@ pub(super) enum KmsFailure {
     /// The ciphertext is of another key or another context, or was altered.
     ForeignCiphertext,
     /// KMS throttles, or failed internally. If it lasts, it affects every slot.
-    Passing,
+    Transient,
     /// Another request would fail as well.
-    Lasting(CredentialFailure),
+    Permanent(CredentialFailure),
 }
 
 /// The field of an answer that names the type of an error.
@@ -28,9 +28,9 @@ impl KmsFailure {
         let kind = kind.ok().and_then(|kind| kind.rsplit('#').next());
         match kind.and_then(Self::of_type) {
             Some(failure) => failure,
-            None if status == 429 || status >= 500 => Self::Passing,
-            None if status == 401 || status == 403 => Self::Lasting(CredentialFailure::Denied),
-            None => Self::Lasting(CredentialFailure::Other),
+            None if status == 429 || status >= 500 => Self::Transient,
+            None if status == 401 || status == 403 => Self::Permanent(CredentialFailure::Denied),
+            None => Self::Permanent(CredentialFailure::Other),
         }
     }
 
@@ -41,7 +41,7 @@ impl KmsFailure {
             "InvalidCiphertext" | "IncorrectKey" => return Some(Self::ForeignCiphertext),
             "KeyUnavailable" | "Throttling" | "LimitExceeded" | "KMSInternal"
             | "DependencyTimeout" | "InternalFailure" | "ServiceUnavailable" => {
-                return Some(Self::Passing);
+                return Some(Self::Transient);
             }
             "AccessDenied"
             | "ExpiredToken"
@@ -60,14 +60,14 @@ impl KmsFailure {
             "Disabled" => CredentialFailure::Locked,
             _ => return None,
         };
-        Some(Self::Lasting(failure))
+        Some(Self::Permanent(failure))
     }
 
     /// Returns the failure that the app gets.
     pub(super) fn as_failure(self) -> CredentialFailure {
         match self {
-            Self::Lasting(failure) => failure,
-            Self::Passing => CredentialFailure::Unreachable,
+            Self::Permanent(failure) => failure,
+            Self::Transient => CredentialFailure::Unreachable,
             Self::ForeignCiphertext => CredentialFailure::Other,
         }
     }
@@ -75,6 +75,6 @@ impl KmsFailure {
 
 impl From<CredentialFailure> for KmsFailure {
     fn from(failure: CredentialFailure) -> Self {
-        Self::Lasting(failure)
+        Self::Permanent(failure)
     }
 }

@@ -146,5 +146,5 @@ impl Drop for Secret<'_> {
 }
 
 fn other() -> KmsFailure {
-    KmsFailure::Lasting(CredentialFailure::Other)
+    KmsFailure::Permanent(CredentialFailure::Other)
 }

@@ -21,7 +21,7 @@ use kms_client::{Action, KmsClient};
 use kms_failure::KmsFailure;
 use kms_messages::{CIPHERTEXT_MAX, DataKey, DecryptRequest, GenerateRequest, Plaintext, encode};
 
-type Asked<T> = std::result::Result<T, KmsFailure>;
+type KmsResult<T> = std::result::Result<T, KmsFailure>;
 
 const KIND: u16 = 6;
 /// The first byte of the parameters.
@@ -76,13 +76,13 @@ const VERSION: u8 = 1;
 /// identity, its network address and the encryption context, so the vault's id is in that log. KMS gets
 /// nothing else of the vault.
 ///
-/// # Life of the key
+/// # Key lifecycle
 ///
 /// - *Rotation.* The automatic and the on-demand rotation of KMS keep all earlier key material, so the slot
 ///   opens as before and nothing needs to be done. If you move to another key instead, also by pointing an
 ///   alias to it, replace the slot with [`Vault::replace_slot`](crate::Vault::replace_slot) first. With the new
 ///   key alone, the old slot does not open.
-/// - *Disabling* the key closes the slot until the key is enabled again:
+/// - *Disabling.* While the key is disabled, the slot does not open:
 ///   [`CredentialFailure::Locked`](crate::keys::CredentialFailure::Locked).
 /// - *Deletion.* KMS deletes a key after a waiting period of 7 to 30 days, in which the slot does not open and
 ///   the deletion can be cancelled. Afterwards, the slot never opens again. Both give
@@ -105,8 +105,8 @@ const VERSION: u8 = 1;
 /// The slot secret is wiped on drop. The library that signs the requests keeps copies of AWS access keys that
 /// are not wiped. Prefer identities whose access keys are temporary.
 ///
-/// If the app's `log` logger takes the level TRACE of the target `ureq_proto`, the HTTP client would log its
-/// requests with their secrets. Each call then fails with
+/// If level TRACE is enabled for the log target `ureq_proto`, the HTTP client would log its requests with their
+/// secrets. Each call then fails with
 /// [`CredentialFailure::LogExposesSecrets`](crate::keys::CredentialFailure::LogExposesSecrets) and sends nothing.
 pub struct AwsKms {
     key: String,
@@ -126,7 +126,7 @@ impl AwsKms {
     }
 
     /// Requests a data key, and returns its ciphertext and the secret.
-    fn generate(&self, context: &SlotContext) -> Asked<(Vec<u8>, SlotSecret)> {
+    fn generate(&self, context: &SlotContext) -> KmsResult<(Vec<u8>, SlotSecret)> {
         let request = encode(&GenerateRequest::new(&self.key, context))?;
         let answer = self.client.call(Action::GenerateDataKey, &request)?;
         let (ciphertext, secret) = DataKey::decode(&answer)?;
@@ -141,15 +141,15 @@ impl AwsKms {
         ciphertext: &[u8],
         secret: &SlotSecret,
         context: &SlotContext,
-    ) -> Asked<()> {
+    ) -> KmsResult<()> {
         let opened = self.decrypt(ciphertext, context)?;
         crypto::equal(opened.expose(), secret.expose())
             .then_some(())
-            .ok_or(KmsFailure::Lasting(CredentialFailure::Other))
+            .ok_or(KmsFailure::Permanent(CredentialFailure::Other))
     }
 
     /// Requests the plaintext of a ciphertext.
-    fn decrypt(&self, ciphertext: &[u8], context: &SlotContext) -> Asked<SlotSecret> {
+    fn decrypt(&self, ciphertext: &[u8], context: &SlotContext) -> KmsResult<SlotSecret> {
         let request = encode(&DecryptRequest::new(&self.key, ciphertext, context))?;
         let answer = self.client.call(Action::Decrypt, &request)?;
         Plaintext::decode(&answer)
