@@ -52,7 +52,7 @@ fn two_factors_open_only_together_and_in_their_order() {
 }
 
 #[test]
-fn order_counts_for_two_factors_of_one_kind() {
+fn swapped_factors_of_one_kind_return_wrong_key() {
     let (one, two) = (passphrase("one"), passphrase("two"));
     let (storage, _) = created(&Both::new(&one, &two));
     assert_eq!(opened(&storage, &Both::new(&one, &two)), Ok(()));
@@ -160,7 +160,8 @@ fn factors_with_the_longest_parameters_open() {
     assert_eq!(refused.unwrap_err(), Error::InvalidCredential);
 }
 
-/// Credential of the kind of a passphrase, with the work of 4 GiB and one pass, which does not stretch anything.
+/// Credential of kind 1 that stretches nothing. Its parameters state 4 passes over 1 GiB, or over 8 MiB if the
+/// second field is false.
 #[derive(Debug)]
 struct Heavy(u8, bool);
 

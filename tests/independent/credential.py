@@ -93,7 +93,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class Device:
-    """Stands for a device, a service or an app, which knows the secret of one slot."""
+    """Test double of a device, a service or an app, which knows the secret of one slot."""
 
     kind: int
     parameters: bytes

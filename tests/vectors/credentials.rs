@@ -17,8 +17,8 @@ pub fn all() -> Files {
 
 pub fn refused() -> Files {
     let mut files = Files::new();
-    other_shares(&mut files);
-    other_factors(&mut files);
+    refused_shares(&mut files);
+    refused_factors(&mut files);
     files
 }
 
@@ -70,7 +70,7 @@ fn shares(files: &mut Files) {
     });
 }
 
-fn other_shares(files: &mut Files) {
+fn refused_shares(files: &mut Files) {
     let what = ("slot-shares-other", "a slot of another set is passed over");
     file(files, what, "WrongKey", |world| {
         let secret = world.draw("shared secret");
@@ -110,7 +110,7 @@ fn two_factors(files: &mut Files) {
     });
 }
 
-fn other_factors(files: &mut Files) {
+fn refused_factors(files: &mut Files) {
     for (name, title, cut, order) in [
         (
             "slot-factors-order",

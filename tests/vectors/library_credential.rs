@@ -34,7 +34,7 @@ pub fn credential(vector: &Vector) -> Result<Box<dyn Credential>, Error> {
     })
 }
 
-/// Stands for a device, a service or an app, which knows the secret of one slot.
+/// Test double of a device, a service or an app, which knows the secret of one slot.
 #[derive(Debug)]
 struct Device {
     kind: u16,

@@ -117,7 +117,7 @@ fn vault_with_foreign_ciphertexts_only_reports_a_wrong_key() {
 }
 
 #[test]
-fn failure_that_passes_is_repeated_once_and_for_one_slot_only() {
+fn transient_failure_is_retried_once_and_for_one_slot_only() {
     let (storage, file, _) = vault_with(&kms(&endpoint(&working()), KEY));
     let vault = Vault::open(Arc::clone(&storage), &file).unwrap();
     vault.add_slot(&kms(&endpoint(&working()), KEY)).unwrap();

@@ -207,7 +207,7 @@ fn stopped_service_is_unreachable_and_other_slots_open() {
 }
 
 #[test]
-fn service_that_never_answers_ends_with_the_time_limit() {
+fn service_that_never_responds_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
     let silent = options(&silent, KEY).time_limit(Duration::from_secs(1));

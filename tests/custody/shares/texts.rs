@@ -182,7 +182,7 @@ fn numbered_loosely(code: &str) -> String {
 }
 
 #[test]
-fn every_swap_of_neighbours_is_found() {
+fn every_transposition_of_adjacent_characters_is_detected() {
     for share in Shares::split(2, 4).unwrap().all() {
         let code = code_of(share);
         for place in 0..69 {
