@@ -1,9 +1,9 @@
 //! Checksum of a share's text: the six check values of Bech32m (BIP 350), in constant time.
 //!
-//! The values of a share and its check values are a word of a BCH code over GF(32) with distance 5 up to
-//! 89 values (BIP 173). So up to four wrong values are always found, and with them two neighbours that
-//! changed places. A single wrong value is also located. The tests check distance 5 for the length of a
-//! share by comparing all errors of one and two values.
+//! The values of a share and its check values are a codeword of a BCH code over GF(32) with minimum distance 5 up
+//! to 89 values (BIP 173). So up to four wrong values are always detected, and so is a transposition of two
+//! adjacent values. A single wrong value is also located. The tests check distance 5 for the length of a share by
+//! comparing all errors of one and two values.
 
 /// The number of check values.
 pub(super) const LENGTH: usize = 6;

@@ -1,4 +1,4 @@
-//! Credential of kind 3: recovery shares, of which any threshold of them opens a slot.
+//! Credential of kind 3: recovery shares, of which any number from the threshold on opens a slot.
 
 mod checksum;
 mod share;
@@ -19,9 +19,9 @@ const KIND: u16 = 3;
 
 /// A set of recovery shares, with which several people together open a vault.
 ///
-/// [`Shares::split`] makes a set: any shares of the threshold's number, such as 3 of 5, recover the secret
-/// of its slots. Print the shares and give each to its holder. [`Shares::from_texts`] and
-/// [`Shares::combine`] recover the set, which then opens the slot.
+/// [`Shares::split`] makes a set. As many shares as the threshold, such as any 3 of 5, recover the secret of its
+/// slots. Print the shares and give each to its holder. [`Shares::from_texts`] and [`Shares::combine`] recover the
+/// set, which then opens the slot.
 ///
 /// ```
 /// # use chartlock::{MemoryStorage, Vault, keys::{Passphrase, Shares}};

@@ -14,12 +14,12 @@ pub(super) const THRESHOLD_MIN: u8 = 2;
 /// The maximum number of shares of a set.
 pub(super) const COUNT_MAX: u8 = 16;
 /// The length of a set's id in bytes.
-pub(super) const ID: usize = 5;
+pub(super) const ID_LENGTH: usize = 5;
 
 /// The identity of a set of shares, which is no secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct ShareSet {
-    pub(super) id: [u8; ID],
+    pub(super) id: [u8; ID_LENGTH],
     pub(super) threshold: u8,
     pub(super) count: u8,
 }
@@ -32,7 +32,7 @@ impl ShareSet {
     }
 
     /// Returns `None` if the threshold or the number of shares is out of bounds.
-    pub(super) fn checked(id: [u8; ID], threshold: u8, count: u8) -> Option<Self> {
+    pub(super) fn checked(id: [u8; ID_LENGTH], threshold: u8, count: u8) -> Option<Self> {
         let set = Self {
             id,
             threshold,
@@ -90,9 +90,10 @@ impl Share {
     /// to the last colon before the groups, such as a letterhead.
     ///
     /// # Errors
-    /// [`ShareError::Mistyped`], which names the group if a single character is wrong, or if a character
-    /// of a numbered group is missing; [`ShareError::NotAShare`] for another text, or one of more than 1,024
-    /// bytes; both name the share as share 1. [`Error::Unsupported`](crate::Error::Unsupported) for a share of a later format.
+    /// [`ShareError::Mistyped`], which names the group if a single character is wrong, or if a character of a
+    /// numbered group is missing; [`ShareError::NotAShare`] for any other text, or one of more than 1,024 bytes;
+    /// both name the share as share 1. [`Error::Unsupported`](crate::Error::Unsupported) for a share of a later
+    /// format.
     pub fn from_text(text: &str) -> Result<Self> {
         text::parse(text, 1)
     }

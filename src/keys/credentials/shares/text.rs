@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result, ShareError};
 use crate::keys::credentials::shares::checksum;
-use crate::keys::credentials::shares::share::{ID, Share, ShareSet};
+use crate::keys::credentials::shares::share::{ID_LENGTH, Share, ShareSet};
 use crate::keys::credentials::shares::symbols::{self, NO_SYMBOL};
 use crate::secret::Secret32;
 
@@ -64,7 +64,7 @@ fn code(share: &Share) -> Zeroizing<Vec<u8>> {
 }
 
 /// Reason why a text is refused.
-enum Refused {
+enum ShareTextError {
     NotAShare,
     Mistyped(Option<usize>),
     Later,
@@ -73,36 +73,38 @@ enum Refused {
 /// Parses a text. `share` is its position among the given texts, for errors.
 pub(super) fn parse(text: &str, share: usize) -> Result<Share> {
     read(text).map_err(|refused| match refused {
-        Refused::NotAShare => Error::Shares(ShareError::NotAShare { share }),
-        Refused::Mistyped(group) => Error::Shares(ShareError::Mistyped { share, group }),
-        Refused::Later => Error::Unsupported,
+        ShareTextError::NotAShare => Error::Shares(ShareError::NotAShare { share }),
+        ShareTextError::Mistyped(group) => Error::Shares(ShareError::Mistyped { share, group }),
+        ShareTextError::Later => Error::Unsupported,
     })
 }
 
-fn read(text: &str) -> std::result::Result<Share, Refused> {
+fn read(text: &str) -> std::result::Result<Share, ShareTextError> {
     if text.len() > TEXT_MAX {
-        return Err(Refused::NotAShare);
+        return Err(ShareTextError::NotAShare);
     }
     let code = text.rsplit(':').next().unwrap_or_default();
     let values = without_numbers(&values_of(code))?;
     let length = values.len();
     if length > checksum::VALUES_MAX {
-        return Err(Refused::NotAShare);
+        return Err(ShareTextError::NotAShare);
     }
     let wrong = values.iter().position(|value| *value == NO_SYMBOL);
     let is_valid = wrong.is_none() && checksum::is_valid(&values);
     // A later format has its own length, but the same checksum.
     if is_valid && values.first().is_some_and(|version| *version > VERSION) {
-        return Err(Refused::Later);
+        return Err(ShareTextError::Later);
     }
     if length != LENGTH {
-        return Err(Refused::NotAShare);
+        return Err(ShareTextError::NotAShare);
     }
     if !is_valid {
         let wrong = wrong.or_else(|| checksum::wrong_value(&values));
-        return Err(Refused::Mistyped(wrong.map(|place| place / GROUP + 1)));
+        return Err(ShareTextError::Mistyped(
+            wrong.map(|place| place / GROUP + 1),
+        ));
     }
-    fields(&values).ok_or(Refused::NotAShare)
+    fields(&values).ok_or(ShareTextError::NotAShare)
 }
 
 /// Returns the values of the symbols, without the characters that people and mail insert. The value of a dot is
@@ -129,7 +131,7 @@ fn is_inserted(character: char) -> bool {
 /// Removes the number and the dot before each group, if the text has dots.
 ///
 /// The numbers are checked, so that a missing character is found in its group.
-fn without_numbers(values: &[u8]) -> std::result::Result<Zeroizing<Vec<u8>>, Refused> {
+fn without_numbers(values: &[u8]) -> std::result::Result<Zeroizing<Vec<u8>>, ShareTextError> {
     let mut code = Zeroizing::new(Vec::with_capacity(values.len()));
     let mut parts = values.split(|value| *value == DOT).peekable();
     let first = parts.next().unwrap_or_default();
@@ -138,7 +140,7 @@ fn without_numbers(values: &[u8]) -> std::result::Result<Zeroizing<Vec<u8>>, Ref
         return Ok(code);
     }
     if first != digits(1) {
-        return Err(Refused::NotAShare);
+        return Err(ShareTextError::NotAShare);
     }
     let mut number = 1;
     while let Some(part) = parts.next() {
@@ -148,7 +150,7 @@ fn without_numbers(values: &[u8]) -> std::result::Result<Zeroizing<Vec<u8>>, Ref
             None => Some(part),
         };
         let group = group.filter(|group| group.len() == GROUP);
-        code.extend_from_slice(group.ok_or(Refused::Mistyped(Some(number)))?);
+        code.extend_from_slice(group.ok_or(ShareTextError::Mistyped(Some(number)))?);
         number += 1;
     }
     Ok(code)
@@ -164,7 +166,7 @@ fn fields(values: &[u8]) -> Option<Share> {
     let (&[version, threshold, count, index], rest) = values.split_first_chunk()?;
     let (id_values, rest) = rest.split_first_chunk::<8>()?;
     let (byte_values, _) = rest.split_first_chunk::<52>()?;
-    let mut id = [0; ID];
+    let mut id = [0; ID_LENGTH];
     symbols::unpack(id_values, &mut id).then_some(())?;
     let set = ShareSet::checked(id, threshold, count)?;
     let mut is_filled = false;
