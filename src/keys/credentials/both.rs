@@ -16,12 +16,11 @@ const LEVELS_MAX: usize = 4;
 
 /// Two factors, of which neither opens a slot alone, such as a passphrase and a key file.
 ///
-/// The order of the factors is part of the slot: the first that was given when the slot was added must be
-/// given first again. Each factor can be of any kind, also `Both`, on at most four levels. Give first the factor that
-/// costs least to refuse, because the second is asked only if the first gives a secret.
+/// Pass the factors in the order in which they were passed when the slot was added. A factor can be of any kind,
+/// also `Both`, on at most four levels. Pass the cheaper factor first: the second is called only if the first
+/// returns a secret.
 ///
-/// The vault still needs another way to open: with one factor lost, nobody opens this slot. Add a slot for
-/// recovery as well.
+/// Also add a slot for recovery: if one factor is lost, this slot never opens again.
 ///
 /// ```
 /// # use chartlock::{*, keys::{Both, KeyFile, Passphrase}};

@@ -8,7 +8,7 @@ use crate::error::CredentialFailure;
 /// Decodes a secret of 32 bytes, in constant time.
 ///
 /// # Errors
-/// [`CredentialFailure::Other`] for another text.
+/// [`CredentialFailure::Other`] for any other text.
 pub(super) fn decode(text: &str) -> Result<SlotSecret, CredentialFailure> {
     SlotSecret::try_with(|secret| {
         let length = Base64::decode(text, secret).map(|decoded| decoded.len());

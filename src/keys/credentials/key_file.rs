@@ -11,7 +11,7 @@ use crate::crypto::{self, SlotSecret};
 use crate::error::{Error, Result};
 use crate::format::codec::take;
 use crate::keys::credentials::credential::{Credential, SlotContext};
-use crate::keys::credentials::secret_source::{self, Readers, failed, read_up_to};
+use crate::keys::credentials::secret_source::{self, Readers, key_file_error, read_up_to};
 use crate::keys::hex;
 
 const KIND: u16 = 2;
@@ -182,15 +182,15 @@ impl KeyFileOptions {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let directory = fs::canonicalize(directory).map_err(failed)?;
+        let directory = fs::canonicalize(directory).map_err(key_file_error)?;
         self.check_place(&directory)?;
         let key = KeyFile::random()?;
-        let file = new_private(path).map_err(failed)?;
+        let file = new_private(path).map_err(key_file_error)?;
         if let Err(error) = write_durably(file, &directory, key.to_text().as_bytes()) {
             // Remove the partial file; otherwise it would block the next attempt. Report the write
             // error, not an error of the removal.
             let _ = fs::remove_file(path);
-            return Err(failed(error));
+            return Err(key_file_error(error));
         }
         Ok(key)
     }

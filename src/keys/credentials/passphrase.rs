@@ -149,10 +149,10 @@ impl Passphrase {
     fn is_weak(&self) -> bool {
         let text = std::str::from_utf8(&self.bytes);
         let characters = text.map_or(self.bytes.len(), |text| text.chars().count());
-        let is_short = characters < CHARACTERS_MIN && !self.bytes.is_empty();
+        let is_weak = characters < CHARACTERS_MIN && !self.bytes.is_empty();
         #[cfg(feature = "strength")]
-        let is_short = is_short || text.is_ok_and(super::strength::is_easy_to_guess);
-        is_short
+        let is_weak = is_weak || text.is_ok_and(super::strength::is_easy_to_guess);
+        is_weak
     }
 
     fn stretch(&self, cost: Cost, salt: &Salt) -> Result<SlotSecret> {

@@ -25,14 +25,13 @@ pub(super) enum Readers {
     Anyone,
 }
 
-/// Returns the path without links, of a regular file.
+/// Resolves the links of a path to a regular file.
 ///
 /// # Errors
-/// [`Error::KeyFile`] if the path does not exist, and for a pipe or device, because opening it could wait
-/// without an end.
+/// [`Error::KeyFile`] if the path does not exist, and for a pipe or device, because opening it could block forever.
 pub(super) fn resolved(path: &Path) -> Result<PathBuf> {
-    let path = fs::canonicalize(path).map_err(failed)?;
-    let is_file = fs::metadata(&path).map_err(failed)?.is_file();
+    let path = fs::canonicalize(path).map_err(key_file_error)?;
+    let is_file = fs::metadata(&path).map_err(key_file_error)?.is_file();
     is_file
         .then_some(path)
         .ok_or(Error::KeyFile(io::ErrorKind::InvalidInput))
@@ -48,8 +47,8 @@ pub(super) fn read<const BYTES: usize>(
     path: &Path,
     readers: Readers,
 ) -> Result<(Zeroizing<[u8; BYTES]>, usize)> {
-    let mut file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    let mut file = File::open(path).map_err(key_file_error)?;
+    let metadata = file.metadata().map_err(key_file_error)?;
     // The path may lead to another file than in `resolved`. If that is a pipe, the call to open it has waited for
     // a writer: only the flag `O_NONBLOCK` prevents that, and the standard library does not have it.
     if !metadata.is_file() {
@@ -59,7 +58,7 @@ pub(super) fn read<const BYTES: usize>(
         return Err(Error::KeyFileExposed);
     }
     let mut bytes = Zeroizing::new([0; BYTES]);
-    let length = read_up_to(&mut file, bytes.as_mut()).map_err(failed)?;
+    let length = read_up_to(&mut file, bytes.as_mut()).map_err(key_file_error)?;
     Ok((bytes, length))
 }
 
@@ -98,7 +97,7 @@ fn without_line_end(bytes: &[u8]) -> &[u8] {
     line.map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-pub(super) fn failed(error: io::Error) -> Error {
+pub(super) fn key_file_error(error: io::Error) -> Error {
     Error::KeyFile(error.kind())
 }
 
