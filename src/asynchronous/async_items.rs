@@ -9,7 +9,7 @@ use futures_core::Stream;
 use tokio::task::JoinHandle;
 
 use crate::asynchronous::blocking_pool;
-use crate::asynchronous::on_pool::OnPool;
+use crate::asynchronous::drop_on_pool::DropOnPool;
 use crate::error::Result;
 
 /// Maximum number of items of a batch.
@@ -48,14 +48,14 @@ pub struct AsyncItems<T: Send + 'static> {
 }
 
 enum ItemsState<T: Send + 'static> {
-    Idle(OnPool<Items<T>>),
+    Idle(DropOnPool<Items<T>>),
     Fetching(JoinHandle<Batch<T>>),
     Ended,
 }
 
 struct Batch<T: Send + 'static> {
     /// The iterator; `None` after its end.
-    rest: Option<OnPool<Items<T>>>,
+    rest: Option<DropOnPool<Items<T>>>,
     items: Vec<Result<T>>,
 }
 
@@ -66,7 +66,7 @@ impl<T: Send + 'static> AsyncItems<T> {
         size: fn(&T) -> usize,
     ) -> Self {
         Self {
-            state: ItemsState::Idle(OnPool::new(Box::new(items))),
+            state: ItemsState::Idle(DropOnPool::new(Box::new(items))),
             fetched: Vec::new().into_iter(),
             size,
         }
@@ -74,7 +74,7 @@ impl<T: Send + 'static> AsyncItems<T> {
 }
 
 /// Takes a batch from an iterator.
-fn fetch<T: Send + 'static>(mut items: OnPool<Items<T>>, size: fn(&T) -> usize) -> Batch<T> {
+fn fetch<T: Send + 'static>(mut items: DropOnPool<Items<T>>, size: fn(&T) -> usize) -> Batch<T> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while batch.len() < BATCH_MAX && bytes < BATCH_BYTES {
         match items.get_mut().and_then(Iterator::next) {

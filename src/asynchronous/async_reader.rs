@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use tokio::task::JoinHandle;
 
 use crate::asynchronous::blocking_pool;
-use crate::asynchronous::on_pool::OnPool;
+use crate::asynchronous::drop_on_pool::DropOnPool;
 use crate::error::{Error, Result};
 use crate::records::document::RecordInfo;
 use crate::secret::Plaintext;
@@ -63,14 +63,14 @@ pub struct AsyncRecordReader {
 }
 
 enum ReaderState {
-    Idle(OnPool<RecordReader>),
+    Idle(DropOnPool<RecordReader>),
     Reading(JoinHandle<ReadStep>),
     /// A read panicked, or its runtime was shut down.
     Lost,
 }
 
 struct ReadStep {
-    reader: OnPool<RecordReader>,
+    reader: DropOnPool<RecordReader>,
     position: u64,
     read: Result<Bytes>,
 }
@@ -84,7 +84,7 @@ impl From<RecordReader> for AsyncRecordReader {
             end: reader.len(),
             read: Bytes::new(),
             has_failed: false,
-            state: ReaderState::Idle(OnPool::new(reader)),
+            state: ReaderState::Idle(DropOnPool::new(reader)),
         }
     }
 }
@@ -165,7 +165,7 @@ fn step_end(position: u64, end: u64) -> u64 {
 }
 
 /// Reads a range of the content on the pool.
-fn read_step(mut reader: OnPool<RecordReader>, range: Range<u64>) -> ReadStep {
+fn read_step(mut reader: DropOnPool<RecordReader>, range: Range<u64>) -> ReadStep {
     let read = match reader.get_mut() {
         Some(reader) => read(reader, range.clone()),
         None => Err(Error::NoRuntime),

@@ -212,8 +212,8 @@ impl AsyncSession {
         .await
     }
 
-    /// Returns a writer for the next version of a record. To set a media type, labels or a precondition,
-    /// build an [`AsyncRecordWriter`] from a [`RecordWriter`](crate::RecordWriter).
+    /// Returns a writer for the next version of a record. To set a content type, labels or a precondition, build an
+    /// [`AsyncRecordWriter`] from a [`RecordWriter`](crate::RecordWriter).
     pub fn writer(&self, id: &RecordId) -> AsyncRecordWriter {
         self.session.writer(id).into()
     }

@@ -11,7 +11,7 @@ use tokio::io::AsyncWrite;
 use tokio::task::JoinHandle;
 
 use crate::asynchronous::blocking_pool;
-use crate::asynchronous::on_pool::OnPool;
+use crate::asynchronous::drop_on_pool::DropOnPool;
 use crate::error::{Error, Result};
 use crate::secret::{Plaintext, plaintext};
 use crate::session::record_writer::RecordWriter;
@@ -60,13 +60,13 @@ pub struct AsyncRecordWriter {
 
 enum WriterState {
     /// No step runs. The buffer is empty, and is reused.
-    Idle(OnPool<RecordWriter>, Plaintext),
+    Idle(DropOnPool<RecordWriter>, Plaintext),
     Writing(JoinHandle<WriteStep>),
     Failed(Error),
 }
 
 struct WriteStep {
-    writer: OnPool<RecordWriter>,
+    writer: DropOnPool<RecordWriter>,
     buffer: Plaintext,
     written: Result<()>,
 }
@@ -74,7 +74,7 @@ struct WriteStep {
 impl From<RecordWriter> for AsyncRecordWriter {
     fn from(writer: RecordWriter) -> Self {
         Self {
-            state: WriterState::Idle(OnPool::new(writer), Plaintext::default()),
+            state: WriterState::Idle(DropOnPool::new(writer), Plaintext::default()),
             waiting: Plaintext::default(),
             is_within_stream: false,
         }
@@ -210,7 +210,7 @@ impl AsyncRecordWriter {
 }
 
 /// Encrypts the content of a buffer on the pool, and empties the buffer.
-fn write_step(mut writer: OnPool<RecordWriter>, mut buffer: Plaintext) -> WriteStep {
+fn write_step(mut writer: DropOnPool<RecordWriter>, mut buffer: Plaintext) -> WriteStep {
     let written = match writer.get_mut() {
         Some(writer) => writer.read_from(&buffer[..]).map(|_| ()),
         None => Err(Error::NoRuntime),

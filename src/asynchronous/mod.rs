@@ -32,11 +32,10 @@
 //!
 //! # Cancellation
 //!
-//! - A future does nothing before it is polled. Once the pool runs its operation, **dropping the future
-//!   does not stop the operation**. A put is then written and journaled, but its version number is lost.
-//!   An operation that still waits for the pool does not run. So a dropped put may or may not be written;
-//!   to learn the outcome, read the record. To overwrite no other change when you repeat a put, use
-//!   [`AsyncSession::put_if`].
+//! - A future does nothing before it is polled. Once the pool runs its operation, **dropping the future does not
+//!   stop the operation**. A put is then written and journaled, but its version number is lost. An operation that
+//!   still waits for the pool does not run. So a dropped put may or may not be written; to learn the outcome, read
+//!   the record. So that a repeated put overwrites no other change, use [`AsyncSession::put_if`].
 //! - A dropped reader, writer or stream occupies no thread: its running step ends, and no further step
 //!   starts. If a writer is dropped before [`AsyncRecordWriter::finish`], no version is created.
 //!   Its stored segments are removed on the pool.
@@ -65,7 +64,7 @@ mod async_session;
 mod async_vault;
 mod async_writer;
 mod blocking_pool;
-mod on_pool;
+mod drop_on_pool;
 mod operations;
 
 pub use async_items::AsyncItems;
