@@ -1,7 +1,7 @@
 //! A clinic opens its vault with spare credentials: an HSM fails, a director leaves, and three of five holders of
 //! recovery shares combine them.
 //!
-//! `cargo run --release --example custody`: the vault is temporary, and a small stand-in plays the HSM.
+//! `cargo run --release --example custody`: the vault is temporary, and the HSM is simulated.
 
 #[macro_use]
 mod common;
@@ -23,8 +23,8 @@ shares combine them, keys are rotated, and the recovery kit is renewed.
 
     cargo run --release --example custody
 
-Takes no arguments. The vault is temporary, and a stand-in plays the HSM. With the feature `pkcs11`, the
-credential `Pkcs11` uses a real one.";
+Takes no arguments. The vault is temporary, and the HSM is simulated. With the feature `pkcs11`, the credential
+`Pkcs11` uses a real one.";
 
 fn main() -> ExitCode {
     common::main(USAGE, run)
@@ -98,7 +98,7 @@ fn create_vault(directory: &Path, hsm: &Hsm, director: &Director) -> Outcome<Vec
 }
 
 fn open_without_hsm(directory: &Path, hsm: &Hsm, director: &Director) -> Outcome<()> {
-    outln!("Tuesday: the HSM is dead.\n");
+    outln!("Tuesday: the HSM does not respond.\n");
     let error = open(directory, &[hsm])
         .err()
         .ok_or("a broken HSM opens the vault")?;
@@ -164,24 +164,24 @@ fn combine_shares(papers: &[String]) -> Outcome<Shares> {
     // Change the last letter, as a typing error would.
     let is_letter = |symbol: char| symbol.is_ascii_uppercase();
     let place = second.rfind(is_letter).ok_or("a share has letters")?;
-    let mut misheard = second.clone();
+    let mut mistyped = second.clone();
     let wrong = if second.get(place..=place) == Some("B") {
         "D"
     } else {
         "B"
     };
-    misheard.replace_range(place..=place, wrong);
-    for (who, texts) in [
+    mistyped.replace_range(place..=place, wrong);
+    for (title, texts) in [
         (
             "Shares 2 and 3, one wrong character",
-            vec![&misheard, third],
+            vec![&mistyped, third],
         ),
         ("Shares 2 and 3", vec![second, third]),
     ] {
         let error = Shares::from_texts(&texts)
             .err()
             .ok_or("two shares were enough")?;
-        outln!("{who}: {error}.");
+        outln!("{title}: {error}.");
     }
     let mut shares = Vec::new();
     for text in [second, third, fifth] {
