@@ -89,17 +89,14 @@ impl SoftHsm {
     }
 
     pub(crate) fn add_token(&self, label: &str) {
-        let options = [
-            "--init-token",
-            "--free",
-            "--so-pin",
-            "12345678",
-            "--pin",
-            PIN,
-        ];
+        self.add_token_with_pin(label, PIN);
+    }
+
+    pub(crate) fn add_token_with_pin(&self, label: &str, pin: &str) {
+        let options = ["--init-token", "--free", "--so-pin", "12345678"];
         let status = Command::new("softhsm2-util")
             .args(options)
-            .args(["--label", label])
+            .args(["--label", label, "--pin", pin])
             .env("SOFTHSM2_CONF", self.configuration())
             .stdout(Stdio::null())
             .status();

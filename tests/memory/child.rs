@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::{io, mem};
 
 use chartlock::keys::{Both, Credential, KeyFile, Passphrase, Shares};
+#[cfg(feature = "pkcs11")]
+use chartlock::keys::{Pkcs11, Pkcs11Options};
 use chartlock::storage::FileStorage;
 use chartlock::{Document, Record, RecordId, RecordReader, Session, Subject, Vault};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::common::session;
+#[cfg(feature = "pkcs11")]
+use crate::common::softhsm;
 use crate::content::{CONTENTS, Device, JSON, LEAKED, content, digits};
 
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_MEMORY_DIRECTORY";
@@ -19,6 +23,15 @@ pub(crate) const SEED: &str = "CHARTLOCK_MEMORY_SEED";
 pub(crate) const PASSPHRASE: (&str, usize) = ("passphrase", 40);
 /// The files with the shares that the child combines.
 pub(crate) const SHARES: [&str; 2] = ["share 1", "share 2"];
+/// The file with the path of the token's module, if the child opens the vault with a token.
+#[cfg(feature = "pkcs11")]
+pub(crate) const MODULE: &str = "module";
+#[cfg(feature = "pkcs11")]
+pub(crate) const PIN_FILE: &str = "pin";
+#[cfg(feature = "pkcs11")]
+pub(crate) const PIN: (&str, usize) = ("PIN", 24);
+#[cfg(feature = "pkcs11")]
+pub(crate) const TOKEN: &str = "token with a generated PIN";
 /// The stages at which the parent reads the child's memory.
 pub(crate) const STAGES: [&str; 3] = ["in use", "locked", "dropped"];
 
@@ -36,6 +49,10 @@ fn child_uses_vault() {
     let shares = shares(directory);
     open_and_read(directory, seed, &shares);
     open_and_read(directory, seed, &Both::new(&key_file, &shares));
+    #[cfg(feature = "pkcs11")]
+    if let Ok(module) = std::fs::read_to_string(directory.join(MODULE)) {
+        open_and_read(directory, seed, &token(&module, &directory.join(PIN_FILE)));
+    }
 
     let storage = FileStorage::open(directory.join("data")).unwrap();
     let passphrase = Passphrase::new(mem::take(&mut *digits(seed, PASSPHRASE)));
@@ -47,6 +64,14 @@ fn child_uses_vault() {
     report_stage(STAGES[1]);
     drop(vault);
     report_stage(STAGES[2]);
+}
+
+/// Opens the token with the PIN in a file.
+#[cfg(feature = "pkcs11")]
+fn token(module: &str, pin: &Path) -> Pkcs11 {
+    let options = Pkcs11Options::new(module).token_label(TOKEN);
+    let token = options.pin_file(pin).unwrap().open().unwrap();
+    Pkcs11::new(&token, softhsm::key())
 }
 
 /// Reports a stage to the parent, and waits until the parent has read the memory.

@@ -28,6 +28,15 @@ fn locked_or_dropped_chacha20_vault_leaves_no_secret_in_memory() {
     check_memory(CipherSuite::ChaCha20Poly1305, 2);
 }
 
+#[cfg(all(target_os = "linux", feature = "pkcs11"))]
+#[test]
+fn vault_opened_with_token_leaves_no_secret_in_memory() {
+    let name = "vault_opened_with_token_leaves_no_secret_in_memory";
+    common::softhsm::scenario(name, |hsm| {
+        parent::check_memory_with_token(CipherSuite::Aes256Gcm, 3, hsm);
+    });
+}
+
 #[cfg(target_os = "linux")]
 use parent::check_memory;
 

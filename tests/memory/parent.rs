@@ -8,9 +8,13 @@ use std::process::{Command, Stdio};
 
 use chartlock::keys::{Both, KeyFile, Passphrase, Share, Shares};
 use chartlock::storage::FileStorage;
-use chartlock::{CipherSuite, VaultOptions};
+use chartlock::{CipherSuite, Vault, VaultOptions};
 
 use crate::child;
+#[cfg(feature = "pkcs11")]
+use crate::common::scratch::set_mode;
+#[cfg(feature = "pkcs11")]
+use crate::common::softhsm::{self, SoftHsm};
 use crate::common::{self, session};
 use crate::content::{CONTENTS, JSON, LEAKED, content, digits};
 use crate::image::{Image, Pieces};
@@ -36,18 +40,49 @@ const IN_USE: [&str; 13] = [
 
 pub(crate) fn check_memory(suite: CipherSuite, seed: u64) {
     let scratch = tempfile::tempdir().unwrap();
-    let mut pieces = Pieces::default();
     prepare(scratch.path(), suite, seed);
+    search(scratch.path(), seed, Pieces::default());
+}
+
+/// Checks the memory of a child that also opens the vault with a token.
+#[cfg(feature = "pkcs11")]
+pub(crate) fn check_memory_with_token(suite: CipherSuite, seed: u64, hsm: &SoftHsm) {
+    let directory = &hsm.directory;
+    prepare(directory, suite, seed);
+    let storage = FileStorage::open(directory.join("data")).unwrap();
+    let key_file = KeyFile::open(directory.join("key")).unwrap();
+    let vault = Vault::open(storage, &key_file).unwrap();
+    let pin = digits(seed, child::PIN);
+    hsm.add_token_with_pin(child::TOKEN, std::str::from_utf8(&pin).unwrap());
+    let options = hsm.options().token_label(child::TOKEN);
+    let token = options.pin(&pin[..]).unwrap().open().unwrap();
+    let token = softhsm::credential(&token);
+    vault.add_slot(&token).unwrap();
+    drop(vault);
+    let module = hsm.module.as_os_str().as_encoded_bytes();
+    std::fs::write(directory.join(child::MODULE), module).unwrap();
+    std::fs::write(directory.join(child::PIN_FILE), &*pin).unwrap();
+    set_mode(&directory.join(child::PIN_FILE), 0o600);
+    let mut pieces = Pieces::default();
+    let storage = FileStorage::open(directory.join("data")).unwrap();
+    secrets::add(&storage, &token, &mut pieces);
+    drop(storage);
+    pieces.add(child::PIN.0, &pin[..]);
+    search(directory, seed, pieces);
+}
+
+/// Runs the child, and searches its memory for the pieces and for the secrets of the vault.
+fn search(directory: &Path, seed: u64, mut pieces: Pieces) {
     // Add the keys before the child runs as well, because the child's rotations replace them.
-    add_secrets(scratch.path(), seed, &mut pieces);
-    let images = match images_of_a_child(scratch.path(), seed) {
+    add_secrets(directory, seed, &mut pieces);
+    let images = match images_of_a_child(directory, seed) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             println!("skipped: this system does not let a parent read its child's memory");
             return;
         }
         images => images.unwrap(),
     };
-    add_secrets(scratch.path(), seed, &mut pieces);
+    add_secrets(directory, seed, &mut pieces);
 
     let [in_use, locked, dropped] = images.map(|image| {
         let found = image.find(&pieces);
