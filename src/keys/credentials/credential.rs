@@ -31,8 +31,8 @@ use crate::keys::credentials::label::SlotLabel;
 /// attempts can lock a device.
 ///
 /// A call that waits makes other changes of slots and keys wait that use the same [`Vault`](crate::Vault) or a clone
-/// of it, so limit the time of each call. A credential must not change that vault: the change would wait for
-/// itself.
+/// of it, so limit the time of each call. A credential must not change that vault, because the
+/// change would never end.
 ///
 /// ```
 /// use chartlock::Error;

@@ -74,8 +74,8 @@ impl AwsKmsOptions {
 
     /// Sets the time limit of a request to KMS: 1 ms to 1 h, 10 seconds by default. A call that also loads
     /// access keys, or is repeated because KMS throttled it, takes several requests. A new slot takes two calls.
-    /// Whoever can write to the storage can add slots that KMS refuses, so a slow KMS can delay an opening by 16
-    /// calls.
+    /// An attacker who can write to the storage can add slots that KMS refuses. A slow KMS can then delay an opening
+    /// by 16 calls.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);

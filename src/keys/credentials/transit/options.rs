@@ -97,9 +97,9 @@ impl TransitOptions {
     }
 
     /// Sets the time limit of each request: 1 ms to 1 h, with 10 s as the default. The connection takes at most 5 s
-    /// of it. A slot takes one request to open, two if the service refuses it, and three to enrol. Whoever can
-    /// write to the storage can add slots that the service refuses, so a slow service can delay an opening by 32
-    /// times the limit.
+    /// of it. A slot takes one request to open, two if the service refuses it, and three to enrol. An attacker
+    /// who can write to the storage can add slots that the service refuses. A slow service can then delay an opening
+    /// by 32 times the limit.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
