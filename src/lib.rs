@@ -228,6 +228,7 @@ pub use journal::checkpoint::Checkpoint;
 pub use records::document::{Document, Precondition, Record, RecordInfo};
 pub use session::Session;
 pub use session::chart_reader::Contents;
+pub use session::import::{ImportItem, ImportOutcome};
 pub use session::record_reader::RecordReader;
 pub use session::record_writer::RecordWriter;
 #[cfg(feature = "file")]
@@ -256,6 +257,7 @@ pub mod report {
     pub use crate::rotation::report::{
         JournalRotationReport, ReencryptionReport, RootRotationReport, RotationReport,
     };
+    pub use crate::session::import::ImportReport;
     pub use crate::session::journal_fallback::JournalFallbackReport;
     pub use crate::vault::recovery::RecoveryReport;
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::io::{Cursor, Read as _, pipe};
+use std::io::{BufRead as _, BufReader, Cursor, Read as _, pipe};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -13,12 +13,13 @@ use chartlock::storage::{Projection, Scan, Storage, Transaction, archive};
 use chartlock::{Actor, Error, FileStorage, MemoryStorage, Purpose, RecordId, RecoveryKit, Vault};
 use tempfile::TempDir;
 
-const ALL: [&str; 8] = [
+const ALL: [&str; 9] = [
     "clinic",
     "custody",
     "custom_storage",
     "imaging",
     "incident",
+    "migrate",
     "portal",
     "quickstart",
     "rotate",
@@ -143,7 +144,7 @@ fn unknown_example_option_exits_2_and_creates_nothing() {
             "error: unknown option --no-such-option\n",
         ),
         (&["-x"], "error: unknown option -x\n"),
-        (&["one", "two"], "arguments"),
+        (&["one", "two", "three"], "arguments"),
         (&[""], "error: an argument is empty\n"),
     ];
     for example in ALL {
@@ -326,4 +327,70 @@ fn imaging_example_keeps_key_file_next_to_vault() {
     let output = run("imaging", &scratch, &["--keep", "vault/"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(names(&scratch.path().join("cwd")), ["vault", "vault.key"]);
+}
+
+/// Creates a former database with 20,000 small rows.
+fn former_database(path: &Path) {
+    let database = rusqlite::Connection::open(path).unwrap();
+    let rows = "
+        CREATE TABLE resources (number INTEGER PRIMARY KEY, mrn TEXT NOT NULL, kind TEXT NOT NULL, \
+            body BLOB NOT NULL, changed_at INTEGER, changed_by TEXT NOT NULL);
+        INSERT INTO resources
+            WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+            SELECT n, 'MRN-' || (n % 7), 'Observation', CAST('{\"n\":' || n || '}' AS BLOB), n, 'dr.garcia'
+            FROM numbers;";
+    database.execute_batch(rows).unwrap();
+}
+
+#[test]
+fn migrate_example_killed_half_way_continues_and_finds_differences() {
+    let scratch = tempfile::tempdir().unwrap();
+    let database = scratch.path().join("former.db");
+    former_database(&database);
+    let places = ["../former.db", "vault"];
+    let mut child = command("migrate", &scratch)
+        .args(places)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut imported = lines.filter(|line| line.as_ref().unwrap().contains("importing records"));
+    imported.next().unwrap().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let resumed = run("migrate", &scratch, &places);
+    let output = text(&resumed.stdout);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    let counts = output
+        .lines()
+        .find(|line| line.contains("stored before"))
+        .unwrap();
+    let numbers: Vec<u64> = counts
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    assert!(
+        numbers[1] >= 1_024 && numbers[0] + numbers[1] == 20_000,
+        "{counts}"
+    );
+    assert!(
+        output.contains("20000 rows and records are equal. 0 rows"),
+        "{output}"
+    );
+
+    // A row that was deleted, and one that changed.
+    let other = rusqlite::Connection::open(&database).unwrap();
+    let change = "
+        DELETE FROM resources WHERE number = 5;
+        UPDATE resources SET body = CAST('other' AS BLOB) WHERE number = 6;";
+    other.execute_batch(change).unwrap();
+    let differs = run("migrate", &scratch, &places);
+    assert_eq!(differs.status.code(), Some(1));
+    let expected = "19998 rows and records are equal. 1 rows are missing in the vault or differ. 1 records have no row.";
+    assert!(
+        text(&differs.stdout).contains(expected),
+        "{}",
+        text(&differs.stdout)
+    );
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use crate::error::{Error, Result};
 use crate::format::envelope::{Address, Meta};
 use crate::id::RecordId;
 use crate::secret::Plaintext;
@@ -27,6 +28,8 @@ pub struct Document<'a> {
     content_type: Box<str>,
     labels: Vec<Box<str>>,
     is_honeytoken: bool,
+    original_time: Option<SystemTime>,
+    original_author: Option<Box<str>>,
 }
 
 /// Content of a document.
@@ -66,6 +69,8 @@ impl<'a> Document<'a> {
             content_type: "".into(),
             labels: Vec::new(),
             is_honeytoken: false,
+            original_time: None,
+            original_author: None,
         }
     }
 
@@ -97,6 +102,30 @@ impl<'a> Document<'a> {
         self
     }
 
+    /// Sets the time at which the content was written in the system from which it comes, such as the former
+    /// database of the app. The time is rounded up to a millisecond, and sealed with the content. It decides
+    /// nothing: [`RecordInfo::written_at`] stays the time of the put.
+    ///
+    /// A put of a time more than some 292 million years before or after 1970 fails.
+    #[must_use]
+    pub fn original_time(mut self, time: SystemTime) -> Self {
+        self.original_time = Some(time);
+        self
+    }
+
+    /// Sets the author in the system from which the content comes: 1 to 255 bytes without control characters,
+    /// which the put checks. The author is sealed with the content. The journal names the actor of the session.
+    #[must_use]
+    pub fn original_author(mut self, author: &str) -> Self {
+        self.original_author = Some(author.into());
+        self
+    }
+
+    /// Returns the length of the content in bytes.
+    pub(crate) fn content_len(&self) -> usize {
+        self.content.bytes().len()
+    }
+
     /// Takes the content out of the document, so that a write can borrow the content.
     pub(crate) fn into_parts(self) -> (DocumentContent<'a>, Document<'static>) {
         let rest = Document {
@@ -104,11 +133,21 @@ impl<'a> Document<'a> {
             content_type: self.content_type,
             labels: self.labels,
             is_honeytoken: self.is_honeytoken,
+            original_time: self.original_time,
+            original_author: self.original_author,
         };
         (self.content, rest)
     }
 
-    pub(crate) fn into_meta(self, id: &RecordId, written_at: i64) -> Meta {
+    /// Returns the metadata of a version with this content.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] if the document is out of bounds.
+    pub(crate) fn into_meta(self, id: &RecordId, written_at: i64) -> Result<Meta> {
+        let original_time = self.original_time.map(clock::millis);
+        if original_time == Some(None) {
+            return Err(Error::InvalidMetadata);
+        }
         let mut meta = Meta {
             written_at,
             content_type: self.content_type,
@@ -117,7 +156,9 @@ impl<'a> Document<'a> {
             extensions: Vec::new(),
         };
         meta.set_honeytoken(self.is_honeytoken);
-        meta
+        meta.set_original_time(original_time.flatten());
+        meta.set_original_author(self.original_author.as_deref());
+        meta.checked()
     }
 
     /// Returns the labels in ascending order, each once.
@@ -225,6 +266,18 @@ impl RecordInfo {
     /// Returns the time of writing by the writer's clock, with millisecond precision.
     pub fn written_at(&self) -> SystemTime {
         clock::time(self.meta.written_at)
+    }
+
+    /// Returns the time of writing in the system from which the content came, if the app set
+    /// [`Document::original_time`].
+    pub fn original_time(&self) -> Option<SystemTime> {
+        self.meta.original_time().map(clock::time)
+    }
+
+    /// Returns the author in the system from which the content came, if the app set
+    /// [`Document::original_author`].
+    pub fn original_author(&self) -> Option<&str> {
+        self.meta.original_author()
     }
 
     /// Returns the media type, if the app gave one.

@@ -11,6 +11,7 @@ mod decide;
 pub(crate) mod guard;
 mod handle;
 pub(crate) mod honeytoken;
+pub(crate) mod import;
 pub(crate) mod journal_fallback;
 #[cfg(feature = "json")]
 mod json;

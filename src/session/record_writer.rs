@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 use crate::format::envelope::{INLINE_MAX, Segment};
@@ -104,6 +105,20 @@ impl RecordWriter {
         self
     }
 
+    /// Sets the time of writing in the system from which the content comes; see [`Document::original_time`].
+    #[must_use]
+    pub fn original_time(mut self, time: SystemTime) -> Self {
+        self.document = self.document.clone().original_time(time);
+        self
+    }
+
+    /// Sets the author in the system from which the content comes; see [`Document::original_author`].
+    #[must_use]
+    pub fn original_author(mut self, author: &str) -> Self {
+        self.document = self.document.clone().original_author(author);
+        self
+    }
+
     /// Sets a precondition on the record. The precondition is checked before the first segment is
     /// stored, and again, as part of the commit, in [`RecordWriter::finish`].
     #[must_use]
@@ -189,7 +204,7 @@ impl RecordWriter {
             }
             WriterState::Large(uploading) => {
                 let upload = vault.end_upload(*uploading, Ok(()))?;
-                let meta = self.document.clone().into_meta(id, now).checked();
+                let meta = self.document.clone().into_meta(id, now);
                 let meta = meta.inspect_err(|_| vault.core.store.discard(&upload))?;
                 WriteJob::uploaded(act, id, meta, upload, expected)
             }
@@ -233,7 +248,7 @@ impl RecordWriter {
         else {
             return Ok(());
         };
-        self.document.clone().into_meta(&self.id, 0).checked()?;
+        self.document.clone().into_meta(&self.id, 0)?;
         let act = self.permitted()?;
         let labels = Some(self.document.sorted_labels());
         let check = self.session.replacement_check(&act, &self.id, labels);

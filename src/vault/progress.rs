@@ -32,6 +32,8 @@ pub enum Phase {
     /// Stores content of more than 64 KiB; the unit is bytes, including padding and authentication
     /// tags.
     Storing,
+    /// Writes records of another system; the unit is record versions.
+    Importing,
     /// Deletes segments that no record references; the unit is examined objects.
     Collecting,
     /// Compares the storage with the journal; the units are pages, entries and records.
@@ -52,6 +54,7 @@ impl fmt::Display for Phase {
             Self::Waiting => "waiting for delayed writes",
             Self::Erasing => "erasing a subject",
             Self::Storing => "storing content",
+            Self::Importing => "importing records",
             Self::Collecting => "collecting garbage",
             Self::Verifying => "verifying the vault",
             Self::Archiving => "writing an archive",

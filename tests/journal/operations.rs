@@ -10,8 +10,8 @@ use chartlock::audit::{Auditor, Exposed, Timestamp};
 use chartlock::internals::journal::{Stage as EntryStage, Target};
 use chartlock::storage::{MemoryStorage, StorageError};
 use chartlock::{
-    Actor, Document, Error, Journaling, Precondition, Purpose, RecordId, RecoveryKit, Session,
-    Vault,
+    Actor, Document, Error, ImportItem, Journaling, Precondition, Purpose, RecordId, RecoveryKit,
+    Session, Vault,
 };
 
 use crate::common::objects::delete;
@@ -216,6 +216,16 @@ pub(crate) const ROWS: &[Row] = rows! {
         let records = ids.iter().map(|id| (id, Document::new(b"{}")));
         at.clinician.put_many(records).unwrap();
     };
+    "Session::import" "rp" [
+        "prepare a subject's entry, done, entry", "write a record, done, version",
+        "write a record, refused, record"
+    ] |at| {
+        let item = || ImportItem::new(record("MRN-9", "a"), Document::owned(&b"{}"[..]));
+        let items = || [Ok::<_, std::io::Error>(item())];
+        at.clinician.import(items(), |_, _| ()).unwrap();
+        let again = at.clinician.import(items(), |_, _| ()).unwrap();
+        assert_eq!((again.stored, again.already_stored), (0, 1));
+    };
     "Session::put_json" "r" ["write a record, done, version"] |at| {
         at.clinician.put_json(&record("MRN-1", "json"), &1).unwrap();
     };
@@ -355,6 +365,11 @@ const WITHOUT: &[(&str, &str)] = &[
     ("RecordWriter::content_type", "sets metadata for `finish`"),
     ("RecordWriter::label", "sets metadata for `finish`"),
     ("RecordWriter::honeytoken", "sets metadata for `finish`"),
+    ("RecordWriter::original_time", "sets metadata for `finish`"),
+    (
+        "RecordWriter::original_author",
+        "sets metadata for `finish`",
+    ),
     (
         "RecordWriter::expecting",
         "sets the precondition of `finish`",

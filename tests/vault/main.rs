@@ -34,6 +34,7 @@ mod garbage;
 mod get_all;
 mod headers;
 mod holds;
+mod import;
 mod input;
 mod key_reuse;
 mod model;

@@ -87,12 +87,12 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Sorts the labels, removes duplicates, and checks the bounds of the labels and the content
-    /// type.
+    /// Sorts the labels, removes duplicates, and checks the bounds of the labels, the content type and the
+    /// original author.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] if the content type or a label is out of bounds, or there are too
-    /// many labels.
+    /// [`Error::InvalidMetadata`] if the content type, a label or the author is out of bounds, or there are
+    /// too many labels.
     pub fn checked(mut self) -> Result<Self> {
         self.labels.sort_unstable();
         self.labels.dedup();
@@ -100,7 +100,10 @@ impl Meta {
             self.labels.len() <= LABELS_MAX && self.labels.iter().all(|label| is_label(label));
         let type_fits =
             self.content_type.len() <= SHORT_MAX && is_printable_ascii(&self.content_type);
-        (labels_fit && type_fits)
+        let author_fits = self
+            .body_of(ORIGINAL_AUTHOR)
+            .is_none_or(|author| str::from_utf8(author).is_ok_and(is_label));
+        (labels_fit && type_fits && author_fits)
             .then_some(self)
             .ok_or(Error::InvalidMetadata)
     }
@@ -140,6 +143,33 @@ impl Meta {
     /// later releases may store content in the mark.
     pub fn is_honeytoken(&self) -> bool {
         self.body_of(HONEYTOKEN).is_some()
+    }
+
+    /// Sets the time of writing in the system from which the content came, in milliseconds since 1970.
+    pub fn set_original_time(&mut self, millis: Option<i64>) {
+        self.set(
+            ORIGINAL_TIME,
+            millis.map(|time| time.to_le_bytes().to_vec()),
+        );
+    }
+
+    /// Returns the time of writing in the system from which the content came, in milliseconds since 1970.
+    pub fn original_time(&self) -> Option<i64> {
+        let bytes = self.body_of(ORIGINAL_TIME)?.try_into().ok()?;
+        Some(i64::from_le_bytes(bytes))
+    }
+
+    /// Sets the author in the system from which the content came.
+    pub fn set_original_author(&mut self, author: Option<&str>) {
+        self.set(
+            ORIGINAL_AUTHOR,
+            author.map(|author| author.as_bytes().to_vec()),
+        );
+    }
+
+    /// Returns the author in the system from which the content came.
+    pub fn original_author(&self) -> Option<&str> {
+        str::from_utf8(self.body_of(ORIGINAL_AUTHOR)?).ok()
     }
 
     /// Sets the stream of the version that an expunged marker replaces, whose segments are still to

@@ -21,6 +21,7 @@
 
 mod batch;
 mod commit_reply;
+mod imported;
 mod lookup;
 mod next_version;
 mod own_version;
@@ -50,6 +51,8 @@ pub(crate) struct WriteJob<'a> {
     meta: Meta,
     change: PendingChange<'a>,
     expected: Precondition,
+    /// Version that the write must create; see [`WriteJob::importing`].
+    imported_version: Option<u64>,
     /// Upload that stored the content before the job began.
     upload: Option<Upload>,
     check: Option<ReplacementCheck<'a>>,
@@ -85,8 +88,9 @@ impl<'a> WriteJob<'a> {
             act: act.clone(),
             id,
             change: PendingChange::Content(content.bytes()),
-            meta: document.into_meta(id, now).checked()?,
+            meta: document.into_meta(id, now)?,
             expected,
+            imported_version: None,
             upload: None,
             check: None,
         })
@@ -107,9 +111,17 @@ impl<'a> WriteJob<'a> {
             meta,
             change: PendingChange::Uploaded,
             expected,
+            imported_version: None,
             upload: Some(upload),
             check: None,
         }
+    }
+
+    /// Sets the version that the job must create. If the record has this version already, the job writes
+    /// nothing, so that an interrupted import can run again.
+    pub(crate) fn importing(mut self, version: u64) -> Self {
+        self.imported_version = Some(version);
+        self
     }
 
     /// Sets the check of the labels of the version that the write replaces.
@@ -127,9 +139,10 @@ impl<'a> WriteJob<'a> {
         Ok(Self {
             act: act.clone(),
             id,
-            meta: Document::new(&[]).into_meta(id, now).checked()?,
+            meta: Document::new(&[]).into_meta(id, now)?,
             change: PendingChange::Retraction,
             expected,
+            imported_version: None,
             upload: None,
             check: None,
         })
@@ -149,8 +162,8 @@ impl<'a> WriteJob<'a> {
     }
 }
 
-/// The number of the version that was written; `None` if there was nothing to retract or to
-/// expunge.
+/// The number of the version that was written; `None` if there was nothing to retract, to expunge or to
+/// import.
 pub(crate) type WriteOutcome = Result<Option<u64>>;
 
 /// Sealed entries of new subjects whose last attempt was not committed, or has an unknown outcome.

@@ -11,6 +11,7 @@ use crate::records::document::Precondition;
 use crate::records::read;
 use crate::records::upload::move_into;
 use crate::records::write::commit_reply::{AttemptKind, WriteAttempt, WriteStep};
+use crate::records::write::imported::{imported, imported_before};
 use crate::records::write::lookup::WriteContext;
 use crate::records::write::put_marker::marker_in_place;
 use crate::records::write::replacement::{check_replacement, labels_of};
@@ -21,7 +22,7 @@ use crate::vault::Vault;
 use crate::vault::entries::{Freshness, chart_id};
 
 pub(super) enum NextVersion {
-    /// There is nothing to retract.
+    /// There is nothing to write: nothing to retract, or an import stored the version before.
     Nothing,
     Retry,
     Version {
@@ -136,6 +137,9 @@ impl Vault {
         if absent && matches!(pending.job.change, PendingChange::Retraction) {
             return Ok(NextVersion::Nothing);
         }
+        if let Some(decided) = imported(&pending.job, head.version, &opened) {
+            return decided;
+        }
         let name = Some(pending.job.id.name());
         let last = self.expunged_up_to(&context.cached, address, name, &head, opened)?;
         pending.job.meta.set_expunged_up_to(last);
@@ -153,6 +157,9 @@ impl Vault {
         pending: &mut PendingWrite<'_>,
         context: &WriteContext,
     ) -> Result<NextVersion> {
+        if let Some(decided) = imported_before(&pending.job, 0) {
+            return decided;
+        }
         let outcome = match (pending.job.expected, pending.job.change) {
             (Precondition::Version(_), _) => Err(Error::Conflict),
             (_, PendingChange::Retraction) => Ok(NextVersion::Nothing),
@@ -220,6 +227,9 @@ impl Vault {
             job.meta.set_expunged_up_to(before.meta.expunged_up_to());
             absent = matches!(before.content, Content::Retraction);
             check_replacement(pending, Ok(before.meta.labels))?;
+        }
+        if let Some(decided) = imported_before(&pending.job, head.version - 1) {
+            return decided;
         }
         // The precondition refers to the last acknowledged version, not to the orphan.
         if !pending.job.expected.admits(head.version - 1, absent) {
