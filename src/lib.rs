@@ -146,7 +146,9 @@
 //!   must go on meanwhile, [`Session::begin_journal_fallback`] journals reads to another storage.
 //! - Identifiers and names are compared byte for byte. Normalise them first if your sources differ.
 //! - No record of a vault can be read without the vault's header. Store a [`RecoveryKit`] away from
-//!   the storage, and export a new one after each rotation of the master key or the root key.
+//!   the storage, and export a new one after each rotation of the master key, the root key or the journal keys, and
+//!   after each change of the slots. A kit contains no records.
+//! - Print errors with `{}`: their texts name the next step, which `{:?}` (as in an error that `main` returns) omits.
 //! - The documentation of each rotation says what it does *not* undo.
 //! - Every operation writes a journal entry, and the vault releases nothing that it cannot journal:
 //!   see [`Journaling`]. Reads therefore also write to the storage.
@@ -187,6 +189,9 @@
 //! - `tokio`: `asynchronous`, a façade for async code, which runs each operation on the blocking pool
 //!   of the app's tokio runtime.
 //! - `tracing`: spans and events; see "Traces" above.
+//! - `pkcs11`, `transit`, `aws-kms`: credentials of HSMs and smart cards, of Vault and OpenBao, and of AWS KMS; see
+//!   [`keys`].
+//! - `strength`: refuses new passphrases that are easy to guess.
 //! - `conformance`: `storage::conformance`, checks of the storage contract that any backend can
 //!   run.
 //! - `internals`: for this project's own tests; not covered by semver.

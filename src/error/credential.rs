@@ -19,7 +19,7 @@ pub enum CredentialFailure {
     /// The service or device cannot be reached, is overloaded or fails internally: no connection, an unknown host
     /// name, no PKCS#11 token in the reader, or an error response of a gateway.
     #[error(
-        "the device or service cannot be reached; check that it is running, its address and the network, then try again or use another credential"
+        "the device or service cannot be reached; check that it is running, its address and the network (for a PKCS#11 token: the path of the module, and the token's label or serial number), then try again or use another credential"
     )]
     Unreachable,
     /// The service or device refused the request: a wrong access token or PIN, or a missing permission.
@@ -29,9 +29,12 @@ pub enum CredentialFailure {
     Denied,
     /// The key does not exist there any more, or is going to be deleted.
     #[error(
-        "the key does not exist, or its deletion is scheduled; restore the key or cancel the deletion, or open with another credential and replace the slot"
+        "the key does not exist, or its deletion is scheduled; check the name of the key, create a new key if there was none, restore the key or cancel the deletion, or open with another credential and replace the slot"
     )]
     KeyGone,
+    /// A key was not created, because a key with this name exists.
+    #[error("a key with this name exists already; use it, or choose another name")]
+    KeyExists,
     /// The version of the key that wrapped the slot is no longer accepted.
     #[error(
         "the key version that the slot names is retired; if you retired it and the slot is not forged, allow that version again, open the vault, replace the slot, then retire the version"
@@ -67,6 +70,7 @@ impl CredentialFailure {
             Self::Unreachable | Self::TimedOut | Self::Other => ErrorKind::Unavailable,
             Self::Denied => ErrorKind::Denied,
             Self::LogExposesSecrets => ErrorKind::Invalid,
+            Self::KeyExists => ErrorKind::Conflict,
             Self::KeyGone | Self::KeyVersionRetired | Self::Locked => ErrorKind::Credential,
         }
     }

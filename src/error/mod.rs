@@ -57,13 +57,13 @@ pub enum Error {
     NotAuthentic,
     /// The vault has slots of the credential's kind, but the credential opens none of them.
     #[error(
-        "the credential opens none of the slots of its kind; check the passphrase, key file, shares or key name; if a slot is damaged, repair the header with FileStorage::repair_header or restore it from a recovery kit"
+        "the credential opens none of the slots of its kind; check the passphrase, key file, shares or key name, the order of two factors, and that its slot is not one to drop; if a slot is damaged, repair the header with FileStorage::repair_header or restore it from a recovery kit"
     )]
     WrongKey,
     /// The vault has no slot of the credential's kind that it could open, such as no slot for a key file.
     /// The kinds of slots are no secret.
     #[error(
-        "the vault has no slot of this credential's kind; use a credential of another kind, or check that this is the vault that you mean"
+        "the vault has no slot of this credential's kind, or no credential was given; use a credential of another kind, or check that this is the vault that you mean"
     )]
     NoSlotOfKind,
     /// The credential opened a slot, but the keyring of the header is damaged.
@@ -94,7 +94,7 @@ pub enum Error {
     NotEmpty,
     /// The storage contains no vault header.
     #[error(
-        "the storage contains no vault header; check that it is the right storage and that its disk is mounted, create a vault in an empty one, or restore the header from a recovery kit"
+        "the storage contains no vault header; check that it is the right storage and that its disk is mounted, create a vault in an empty one, or restore the header from a recovery kit if the storage still has the records"
     )]
     NoVault,
     /// The storage contains a header that opens, so the recovery kit restored nothing.
@@ -268,7 +268,7 @@ pub enum Error {
     BadKeyFile,
     /// Users other than the owner can read or change the key file, or the file with a passphrase or PIN.
     #[error(
-        "users other than the owner can read or change the key file, or the file with the passphrase or PIN; restrict the file to its owner (chmod 600), or allow its group explicitly"
+        "users other than the owner can read or change the key file, or the file with the passphrase or PIN; restrict the file to its owner (chmod 600), or to its owner and group (0440, as with Kubernetes) and allow the group explicitly"
     )]
     KeyFileExposed,
     /// The key file is inside the storage directory.
@@ -307,7 +307,7 @@ pub enum Error {
     /// A setting of a credential that uses a device or service is missing or out of bounds: an address, a URI, a
     /// name, a token, a PIN, a certificate or a time limit. The type of the credential documents the bounds.
     #[error(
-        "a setting of the credential is missing or out of bounds; addresses use HTTPS, or HTTP if the service runs on this machine; certificates are in PEM format; names and PINs have 1 to 255 bytes; time limits have 1 ms to 1 h; a transit key has one of the types that Transit lists; the documentation of the credential lists the other bounds"
+        "a setting of the credential is missing or out of bounds; a token needs a label or a serial number; addresses use HTTPS, or HTTP if the service runs on this machine; certificates are in PEM format; names and PINs have 1 to 255 bytes; time limits have 1 ms to 1 h; a transit key has one of the types that Transit lists; the documentation of the credential lists the other bounds"
     )]
     InvalidCredentialSetting,
 

@@ -5,7 +5,7 @@ use crate::error::ErrorKind;
 /// Reason why recovery shares could not be made, read or combined.
 ///
 /// Returned in [`Error::Shares`](crate::Error::Shares). A share is named by its position among the given
-/// shares, and a group by its position in the share, both from 1. No variant contains a part of a share.
+/// shares, which is not the number printed on it, and a group by its position in the share, both from 1. No variant contains a part of a share.
 ///
 /// ```
 /// # use chartlock::{Error, keys::{Share, ShareError, Shares}};
@@ -26,14 +26,14 @@ pub enum ShareError {
     Bounds,
     /// A text is not a share of chartlock, or it has too few or too many characters.
     #[error(
-        "text {share} is not a share of chartlock, or it has too few or too many characters; a share has 14 groups of 5 characters; compare each group with the paper"
+        "entered share {share} is not a share of chartlock, or it has too few or too many characters; a share has 14 groups of 5 characters; compare each group with the paper"
     )]
     NotAShare {
         /// The position of the text among the given texts.
         share: usize,
     },
     /// A share contains a typing error.
-    #[error("share {share} contains a typing error{}; compare it with the paper", in_group(.group))]
+    #[error("entered share {share} contains a typing error{}; compare it with the paper", in_group(.group))]
     Mistyped {
         /// The position of the share among the given shares.
         share: usize,
@@ -42,14 +42,16 @@ pub enum ShareError {
     },
     /// A share belongs to another set than most of the given shares.
     #[error(
-        "share {share} belongs to another set than the other shares; compare the names of the sets, and use shares of one set"
+        "entered share {share} belongs to another set than the other shares; compare the names of the sets, and use shares of one set"
     )]
     OtherSet {
         /// The position of the share among the given shares.
         share: usize,
     },
     /// Two of the given shares are copies of one share.
-    #[error("shares {first} and {second} are copies of the same share; use another share instead")]
+    #[error(
+        "entered shares {first} and {second} are copies of the same share; use another share instead"
+    )]
     Repeated {
         /// The position of the first copy among the given shares.
         first: usize,

@@ -14,6 +14,10 @@ impl Vault {
     /// slot. `drop` lists the ids of the slots to remove. The journal keys are rotated as well, as
     /// [`Vault::rotate_journal_keys`] describes.
     ///
+    /// All credentials of `keep` must be present at the same time. If one cannot be brought, list its slot in `drop`,
+    /// and add it again later. Recovery shares need no holder: split a new set, print it, call
+    /// [`Vault::replace_slot`] with it, and pass the new set in `keep`. The kept slots keep their labels.
+    ///
     /// The slots of passphrases get the cost of the given passphrase, so set the same cost again with
     /// [`Passphrase::with_cost`](crate::keys::Passphrase::with_cost) if it is not the default.
     ///
@@ -26,7 +30,8 @@ impl Vault {
     /// - [`Error::SlotsWouldBeLost`](crate::Error::SlotsWouldBeLost) for a slot that is in neither
     ///   list.
     /// - [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) for an unknown id in `drop`.
-    /// - [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens no slot that stays.
+    /// - [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens no slot that stays, such
+    ///   as one whose slot is also in `drop`.
     /// - [`Error::LastSlot`](crate::Error::LastSlot) if no slot that opens the vault would stay.
     /// - [`Error::WeakPassphrase`](crate::Error::WeakPassphrase) for a passphrase of `keep` that is too short or
     ///   too easy to guess for a new slot. Replace it, or call

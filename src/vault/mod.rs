@@ -125,6 +125,12 @@ impl Vault {
     /// If a device or service fails, the next credential is tried. A service that cannot be reached, or does not
     /// answer in time, is asked for one slot only.
     ///
+    /// A credential that already fails when it is created, such as `Pkcs11Options::open` with a wrong PIN or a
+    /// key file that cannot be read, never reaches this list. Do not return its error: report it, leave the
+    /// credential out, and pass the others. To learn which credentials work, call
+    /// [`Vault::try_credential`] for each of them, regularly. The journal's entry of the opening names the slot that
+    /// opened the vault, and with the feature `tracing`, each credential that failed is an event.
+    ///
     /// ```
     /// # use chartlock::{*, keys::{KeyFile, Passphrase}};
     /// # use std::sync::Arc;

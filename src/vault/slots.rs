@@ -77,6 +77,8 @@ impl Vault {
 
     /// Adds a slot, so that `credential` also opens the vault. Returns the id of the slot.
     ///
+    /// Export a new recovery kit afterwards: this credential does not open an older kit.
+    ///
     /// # Errors
     /// [`Error::TooManySlots`](crate::Error::TooManySlots) when the vault already has 16 slots;
     /// errors of the credential and of the storage. After
@@ -122,7 +124,14 @@ impl Vault {
     ///
     /// The former credential is not fully revoked. Its holder can still extract the root key from
     /// an old copy of the header, and the root key does not change here. When a person leaves or a
-    /// credential leaks, call [`Vault::rotate_root_key`].
+    /// credential leaks, call [`Vault::rotate_root_key`]. The former credential opens older recovery kits, so export a
+    /// new kit and destroy the others.
+    ///
+    /// The slot keeps its label unless the new credential is [`Labelled`](crate::keys::Labelled). To change only the
+    /// label, replace the slot with the same credential and a new label.
+    ///
+    /// Before you replace shares, print the new ones and let each holder read theirs back: the former shares open
+    /// nothing as soon as this method returns.
     ///
     /// # Errors
     /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id,
@@ -139,7 +148,7 @@ impl Vault {
     }
 
     /// Removes a slot, but never the last one that opens the vault. The limits of
-    /// [`Vault::replace_slot`] on revocation also apply here.
+    /// [`Vault::replace_slot`] on revocation and on recovery kits also apply here.
     ///
     /// # Errors
     /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id,

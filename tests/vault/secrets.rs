@@ -357,6 +357,7 @@ fn every_error() -> Vec<Error> {
         Credential(CredentialFailure::Unreachable),
         Credential(CredentialFailure::Denied),
         Credential(CredentialFailure::KeyGone),
+        Credential(CredentialFailure::KeyExists),
         Credential(CredentialFailure::KeyVersionRetired),
         Credential(CredentialFailure::Locked),
         Credential(CredentialFailure::TimedOut),

@@ -74,7 +74,8 @@ impl Passphrase {
     }
 
     /// Reads a passphrase as [`Passphrase::from_file`] does, from a file that its group can also read, such
-    /// as a secret that Kubernetes mounts for the group of the pod (`fsGroup`, mode 0440).
+    /// as a secret that Kubernetes mounts for the group of the pod: set `fsGroup`, and `defaultMode: 0440`, because the
+    /// default of 0644 is refused.
     ///
     /// # Errors
     /// Errors of [`Passphrase::from_file`].
@@ -83,10 +84,11 @@ impl Passphrase {
     }
 
     /// Reads a passphrase from a credential that systemd passes to the service (`LoadCredential=` or
-    /// `LoadCredentialEncrypted=` in the unit). `name` is the name of the credential.
+    /// `LoadCredentialEncrypted=` in the unit). `name` is the name of the credential. Its file may be readable for
+    /// its group, as for [`Passphrase::from_group_file`].
     ///
     /// # Errors
-    /// [`Error::KeyFile`] if the service has no credentials, or if `name` is not the name of a file; errors of
+    /// [`Error::KeyFile`] if the process has no credentials, because systemd did not start it or its unit has none, or if `name` is not the name of a file; errors of
     /// [`Passphrase::from_file`].
     pub fn from_systemd_credential(name: &str) -> Result<Self> {
         let directory =

@@ -104,11 +104,11 @@ fn two_keys_of_one_label_are_denied() {
             let clinic = Clinic::with(&credential);
             assert_failure(
                 Pkcs11::create_key(&token, &named(b"2")),
-                CredentialFailure::Denied,
+                CredentialFailure::KeyExists,
             );
             assert_failure(
                 Pkcs11::create_key(&token, &Pkcs11Key::id(b"1").unwrap()),
-                CredentialFailure::Denied,
+                CredentialFailure::KeyExists,
             );
 
             let other = [

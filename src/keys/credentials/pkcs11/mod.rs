@@ -45,7 +45,7 @@ const PARAMETERS_LENGTH: usize = 1 + IV_LENGTH + SEALED_LENGTH;
 /// let options = Pkcs11Options::new("/usr/lib/softhsm/libsofthsm2.so").token_label("clinic");
 /// let token = options.pin_file("/run/secrets/token-pin")?.open()?;
 /// let key = Pkcs11Key::label("chartlock")?;
-/// Pkcs11::create_key(&token, &key)?; // once
+/// Pkcs11::create_key(&token, &key)?; // once, when the app is set up: fails with `KeyExists` if there is a key
 ///
 /// let hsm = Pkcs11::new(&token, key);
 /// let vault = Vault::create(MemoryStorage::new(), &hsm)?;
@@ -134,8 +134,8 @@ impl Pkcs11 {
     /// Creates an AES-256 key on the token, sensitive and not extractable, that only a login can use.
     ///
     /// # Errors
-    /// [`Error::Credential`](crate::Error::Credential): `Denied` if a secret key has this label or this id, or
-    /// if the token does not allow it; other failures as above. After `TimedOut`, the key may exist.
+    /// [`Error::Credential`](crate::Error::Credential): `KeyExists` if a secret key has this label or this id;
+    /// `Denied` if the token does not allow it; other failures as above. After `TimedOut`, the key may exist.
     pub fn create_key(token: &Pkcs11Token, key: &Pkcs11Key) -> Result<()> {
         let key = key.clone();
         token.run(move |token| token_key::create(token, &key))

@@ -145,7 +145,8 @@ impl Pkcs11Options {
     /// [`Error::InvalidCredentialSetting`] without a label and a serial number. [`Error::Credential`]:
     /// - `Unreachable`: there is no module, or it has no such token.
     /// - `Denied`: the PIN is wrong or missing; the token is open in this process with another PIN; another part of
-    ///   the process logged in, so that the token does not check the PIN; or several tokens match.
+    ///   the process logged in, so that the token does not check the PIN; or several tokens match. Do not repeat
+    ///   the call with the same PIN, because each call can use up an attempt.
     /// - `Locked`: the PIN is locked or expired, or the next wrong PIN would lock it.
     /// - `TimedOut`: the module did not answer in time.
     pub fn open(self) -> Result<Pkcs11Token> {

@@ -92,7 +92,7 @@ pub(super) fn create(token: &Connection, name: &Pkcs11Key) -> TokenResult<()> {
     };
     for attribute in name.attributes() {
         if is_taken(&attribute)? {
-            return Err(CredentialFailure::Denied.into());
+            return Err(CredentialFailure::KeyExists.into());
         }
     }
     // Without a login, the search above found no private key.
@@ -113,7 +113,7 @@ pub(super) fn create(token: &Connection, name: &Pkcs11Key) -> TokenResult<()> {
     // Another process may have created a key of this name at the same time. Its key may be in use already.
     if session.find_objects(&search(name))?.len() > 1 {
         session.destroy_object(key)?;
-        return Err(CredentialFailure::Denied.into());
+        return Err(CredentialFailure::KeyExists.into());
     }
     Ok(())
 }

@@ -69,9 +69,18 @@ const KIND: u16 = 3;
 ///
 /// # Renewing a set
 ///
-/// Split a new set and pass it to [`Vault::replace_slot`](crate::Vault::replace_slot) with the id of the
-/// slot. Check that the new shares open the vault, then destroy the old ones. A new set also changes the
-/// threshold, the number of shares or the holders.
+/// Split a new set, print it, and let each holder read a share into [`Share::from_text`]. Then pass the set to
+/// [`Vault::replace_slot`](crate::Vault::replace_slot) with the id of the slot: from then on, the former shares open
+/// nothing but old copies of the header. Check that the new shares open the vault, export a new recovery kit, and
+/// destroy the former shares and kits. A new set also changes the threshold, the number of shares or the holders.
+///
+/// # When only the shares are left
+///
+/// 1. Combine as many shares as the threshold with [`Shares::from_texts`], and open the vault with the set.
+/// 2. Add slots for the new credentials with [`Vault::add_slot`](crate::Vault::add_slot).
+/// 3. Rotate the root key with [`Vault::rotate_root_key`](crate::Vault::rotate_root_key): keep the new credentials and
+///    the set, and drop the slots of the lost ones. If they were stolen, rotate the master key as well.
+/// 4. Call [`Vault::verify`](crate::Vault::verify), and export a new recovery kit.
 ///
 /// Former shares still open old copies of the header, such as backups. After a leak, or when a holder
 /// leaves after a dispute, also call [`Vault::rotate_root_key`](crate::Vault::rotate_root_key), and see there
