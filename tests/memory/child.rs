@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{io, mem};
 
+#[cfg(feature = "transit")]
+use chartlock::keys::TransitOptions;
 use chartlock::keys::{Both, Credential, KeyFile, Passphrase, Shares};
 #[cfg(feature = "pkcs11")]
 use chartlock::keys::{Pkcs11, Pkcs11Options};
@@ -32,6 +34,11 @@ pub(crate) const PIN_FILE: &str = "pin";
 pub(crate) const PIN: (&str, usize) = ("PIN", 24);
 #[cfg(feature = "pkcs11")]
 pub(crate) const TOKEN: &str = "token with a generated PIN";
+/// The file with the address and the key's name, if the child opens the vault with a key of the transit engine.
+#[cfg(feature = "transit")]
+pub(crate) const SERVICE: &str = "service";
+#[cfg(feature = "transit")]
+pub(crate) const TOKEN_FILE: &str = "access token";
 /// The stages at which the parent reads the child's memory.
 pub(crate) const STAGES: [&str; 3] = ["in use", "locked", "dropped"];
 
@@ -52,6 +59,12 @@ fn child_uses_vault() {
     #[cfg(feature = "pkcs11")]
     if let Ok(module) = std::fs::read_to_string(directory.join(MODULE)) {
         open_and_read(directory, seed, &token(&module, &directory.join(PIN_FILE)));
+    }
+    #[cfg(feature = "transit")]
+    if let Ok(service) = std::fs::read_to_string(directory.join(SERVICE)) {
+        let (address, key) = service.split_once(' ').unwrap();
+        let options = TransitOptions::new(address, key).token_file(directory.join(TOKEN_FILE));
+        open_and_read(directory, seed, &options.build().unwrap());
     }
 
     let storage = FileStorage::open(directory.join("data")).unwrap();

@@ -30,11 +30,19 @@ fn locked_or_dropped_chacha20_vault_leaves_no_secret_in_memory() {
 
 #[cfg(all(target_os = "linux", feature = "pkcs11"))]
 #[test]
-fn vault_opened_with_token_leaves_no_secret_in_memory() {
-    let name = "vault_opened_with_token_leaves_no_secret_in_memory";
+fn vault_opened_with_token_leaves_no_key_in_memory() {
+    let name = "vault_opened_with_token_leaves_no_key_in_memory";
     common::softhsm::scenario(name, |hsm| {
         parent::check_memory_with_token(CipherSuite::Aes256Gcm, 3, hsm);
     });
+}
+
+#[cfg(all(target_os = "linux", feature = "transit"))]
+#[test]
+fn vault_opened_with_transit_key_leaves_no_key_in_memory() {
+    if let Some(server) = common::openbao::shared() {
+        parent::check_memory_with_service(CipherSuite::Aes256Gcm, 4, server);
+    }
 }
 
 #[cfg(target_os = "linux")]

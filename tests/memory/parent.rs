@@ -11,6 +11,8 @@ use chartlock::storage::FileStorage;
 use chartlock::{CipherSuite, Vault, VaultOptions};
 
 use crate::child;
+#[cfg(feature = "transit")]
+use crate::common::openbao::OpenBao;
 #[cfg(feature = "pkcs11")]
 use crate::common::scratch::set_mode;
 #[cfg(feature = "pkcs11")]
@@ -67,7 +69,32 @@ pub(crate) fn check_memory_with_token(suite: CipherSuite, seed: u64, hsm: &SoftH
     let storage = FileStorage::open(directory.join("data")).unwrap();
     secrets::add(&storage, &token, &mut pieces);
     drop(storage);
-    pieces.add(child::PIN.0, &pin[..]);
+    search(directory, seed, pieces);
+}
+
+/// Checks the memory of a child that also opens the vault with a key of the transit engine.
+#[cfg(feature = "transit")]
+pub(crate) fn check_memory_with_service(suite: CipherSuite, seed: u64, server: &OpenBao) {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path();
+    prepare(directory, suite, seed);
+    let storage = FileStorage::open(directory.join("data")).unwrap();
+    let key_file = KeyFile::open(directory.join("key")).unwrap();
+    let key = server.key();
+    let transit = server.transit(&key);
+    let vault = Vault::open(storage, &key_file).unwrap();
+    vault.add_slot(&transit).unwrap();
+    drop(vault);
+    let address = format!("{} {key}", server.address());
+    std::fs::write(directory.join(child::SERVICE), address).unwrap();
+    let path = format!("transit/decrypt/{key}");
+    let token = server.token(&key, &[(&path, "update")]);
+    std::fs::write(directory.join(child::TOKEN_FILE), &token).unwrap();
+    set_mode(&directory.join(child::TOKEN_FILE), 0o600);
+    let mut pieces = Pieces::default();
+    let storage = FileStorage::open(directory.join("data")).unwrap();
+    secrets::add(&storage, &transit, &mut pieces);
+    drop(storage);
     search(directory, seed, pieces);
 }
 
