@@ -127,7 +127,7 @@ fn lock(running_until: &RunningUntil) -> MutexGuard<'_, Option<Instant>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 
