@@ -4,26 +4,20 @@
 //! cursor. A cursor states only the place to continue. The query that continues decides which entries it
 //! returns, and is journaled.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::audit::chain_entries::ItemPlace;
 use crate::audit::journal_source::{JournalSource, SourceKeys};
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::walk::AuditEntries;
-use crate::crypto::{CipherSuite, FrameKey, SubjectTag, cursor_key};
+use crate::crypto::{FrameKey, JournalKey, SubjectTag, cursor_key};
 use crate::error::{Error, Result};
 use crate::format::codec::{Body, fields};
-use crate::format::sealed::{self, FrameHead, SealingPlace};
 use crate::format::storage_keys::WriterId;
-use crate::keys::hex;
+use crate::vault::sealed_cursor::{CursorKey, SealedCursor, cursor_text};
 
 /// Kind byte of a sealed cursor. No storage contains one.
 const KIND: u8 = 25;
-/// Maximum length of a sealed cursor, in bytes.
-const BYTES_MAX: usize = 512;
 
 /// A place in the entries of a query, as an opaque text of about 400 characters, from
 /// [`AuditEntries::cursor`].
@@ -54,7 +48,9 @@ const BYTES_MAX: usize = 512;
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AuditCursor(Box<[u8]>);
+pub struct AuditCursor(SealedCursor);
+
+cursor_text!(AuditCursor);
 
 /// Content of a cursor.
 #[derive(PartialEq, Eq)]
@@ -98,29 +94,30 @@ impl CursorBody {
     fn seal(&self, source: &dyn JournalSource) -> Result<AuditCursor> {
         let keys = source.page_keys();
         let (number, key) = keys.active();
-        let suite = CipherSuite::default();
-        let head = FrameHead { suite, number }.encode(KIND);
-        let place = SealingPlace {
-            key: FrameKey::Journal(key),
-            storage_key: b"",
-            version: self.page,
-        };
-        let sealed = sealed::seal(&head, &place, self, |salt| {
-            cursor_key(suite, key, salt, &source.vault(), &head)
-        })?;
-        Ok(AuditCursor(sealed.into()))
+        let sealed = SealedCursor::seal(&identity(number, key), self, |suite, head, salt| {
+            cursor_key(suite, key, salt, &source.vault(), head)
+        });
+        sealed.map(AuditCursor)
     }
 
+    /// Opens a cursor.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`].
     fn open(cursor: &AuditCursor, source: &dyn JournalSource) -> Result<Self> {
-        let FrameHead { suite, number } = FrameHead::parse(KIND, &cursor.0)?;
         let keys = source.page_keys();
-        let (active, key) = keys.active();
-        if number != active {
-            return Err(Error::InvalidCursor);
-        }
-        sealed::open(&cursor.0, |head, salt| {
+        let (number, key) = keys.active();
+        cursor.0.open(&identity(number, key), |suite, head, salt| {
             cursor_key(suite, key, salt, &source.vault(), head)
         })
+    }
+}
+
+fn identity(number: u32, key: &JournalKey) -> CursorKey<'_> {
+    CursorKey {
+        kind: KIND,
+        number,
+        key: FrameKey::Journal(key),
     }
 }
 
@@ -145,8 +142,7 @@ impl AuditEntries {
     /// [`Error::InvalidCursor`] if the cursor belongs to another query or vault, was altered, or is from
     /// before a rotation of the journal keys.
     pub fn after(mut self, cursor: &AuditCursor) -> Result<Self> {
-        let refused = |_| Error::InvalidCursor;
-        let body = CursorBody::open(cursor, &*self.source).map_err(refused)?;
+        let body = CursorBody::open(cursor, &*self.source)?;
         let place = body.place();
         if body != CursorBody::new(self.subject, self.between, &place) {
             return Err(Error::InvalidCursor);
@@ -158,7 +154,7 @@ impl AuditEntries {
 }
 
 impl SourceKeys<'_> {
-    fn active(&self) -> (u32, &crate::crypto::JournalKey) {
+    fn active(&self) -> (u32, &JournalKey) {
         match self {
             Self::Vault(header) => {
                 let active = header.keyring.active_journal_key();
@@ -166,53 +162,5 @@ impl SourceKeys<'_> {
             }
             Self::Auditor(keys) => keys.active(),
         }
-    }
-}
-
-impl fmt::Display for AuditCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl FromStr for AuditCursor {
-    type Err = Error;
-
-    /// Parses the text of a cursor, as `to_string` returns it.
-    ///
-    /// # Errors
-    /// [`Error::InvalidCursor`] for any other text.
-    fn from_str(text: &str) -> Result<Self> {
-        if text.len() > 2 * BYTES_MAX {
-            return Err(Error::InvalidCursor);
-        }
-        let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-            return Err(Error::InvalidCursor);
-        };
-        let mut bytes = vec![0; pairs.len()];
-        let is_decoded = hex::decode(pairs, &mut bytes);
-        is_decoded
-            .then(|| Self(bytes.into()))
-            .ok_or(Error::InvalidCursor)
-    }
-}
-
-impl TryFrom<String> for AuditCursor {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<AuditCursor> for String {
-    fn from(cursor: AuditCursor) -> Self {
-        cursor.to_string()
-    }
-}
-
-impl fmt::Debug for AuditCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AuditCursor(..)")
     }
 }

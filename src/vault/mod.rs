@@ -20,6 +20,7 @@ pub(crate) mod page_keys;
 pub(crate) mod progress;
 pub(crate) mod recovery;
 pub(crate) mod scan;
+pub(crate) mod sealed_cursor;
 pub(crate) mod slots;
 pub(crate) mod store;
 pub(crate) mod uncovered_heads;
