@@ -247,6 +247,14 @@ pub use vault::recovery::RecoveryKit;
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
 
+/// Pages and counts of lists: records of a subject, versions of a record.
+pub mod lists {
+    pub use crate::records::list_cursor::ListCursor;
+    pub use crate::records::list_page::ListPage;
+    pub use crate::records::list_query::{HistoryQuery, ListQuery};
+    pub use crate::records::record_count::RecordCount;
+}
+
 /// Progress and cancellation of long operations.
 pub mod progress {
     pub use crate::vault::progress::{CancelToken, Phase, ProgressListener, ProgressUpdate};

@@ -5,6 +5,9 @@ use crate::asynchronous::{AsyncItems, AsyncRecordReader, AsyncRecordWriter};
 use crate::error::{Error, Result};
 use crate::id::{RecordId, Subject};
 use crate::records::document::{Document, Precondition, Record, RecordInfo};
+use crate::records::list_page::ListPage;
+use crate::records::list_query::{HistoryQuery, ListQuery};
+use crate::records::record_count::RecordCount;
 use crate::session::Session;
 
 /// A [`Session`] for async tasks; created by
@@ -156,6 +159,36 @@ impl AsyncSession {
     pub async fn list(&self, subject: &Subject) -> Result<AsyncItems<RecordInfo>> {
         let subject = subject.clone();
         self.with(move |session| Ok(AsyncItems::new(session.list(&subject)?, |_| 0)))
+            .await
+    }
+
+    /// Returns one page of the records of a subject; see [`Session::list_page`].
+    ///
+    /// # Errors
+    /// The errors of [`Session::list_page`], and [`Error::NoRuntime`].
+    pub async fn list_page(&self, subject: &Subject, query: &ListQuery) -> Result<ListPage> {
+        let (subject, query) = (subject.clone(), query.clone());
+        self.with(move |session| session.list_page(&subject, &query))
+            .await
+    }
+
+    /// Returns one page of the versions of a record; see [`Session::history_page`].
+    ///
+    /// # Errors
+    /// The errors of [`Session::history_page`], and [`Error::NoRuntime`].
+    pub async fn history_page(&self, id: &RecordId, query: &HistoryQuery) -> Result<ListPage> {
+        let (id, query) = (id.clone(), query.clone());
+        self.with(move |session| session.history_page(&id, &query))
+            .await
+    }
+
+    /// Counts the records of a subject; see [`Session::count_records`].
+    ///
+    /// # Errors
+    /// The errors of [`Session::count_records`], and [`Error::NoRuntime`].
+    pub async fn count_records(&self, subject: &Subject) -> Result<RecordCount> {
+        let subject = subject.clone();
+        self.with(move |session| session.count_records(&subject))
             .await
     }
 

@@ -10,6 +10,7 @@
 use zeroize::Zeroizing;
 
 use crate::crypto::aead::{CipherSuite, SealingKey};
+use crate::crypto::digest::Digest;
 use crate::crypto::key::*;
 use crate::crypto::reused_key::Expand;
 use crate::error::Result;
@@ -265,18 +266,36 @@ pub fn entry_key(
     key_and_commitment(suite, master, &[b"cl1/pent", salt, vault, patient, head])
 }
 
-/// The key under which a frame is sealed: a header, a patient entry, a journal page or the object of
-/// covered chain heads.
+/// Derives the key that seals a cursor of a list, and its commitment: cursor key ‖ commitment =
+/// X(patient name key, "cl1/lcur" ‖ salt ‖ vault id ‖ the cursor's bytes 0..8 ‖ SHA-256(query), 64).
+///
+/// # Errors
+/// None in practice.
+pub fn list_cursor_key(
+    suite: CipherSuite,
+    key: &PatientNameKey,
+    salt: &Salt,
+    vault: &VaultId,
+    head: &[u8; 8],
+    query: &Digest,
+) -> Result<(SealingKey, Commitment)> {
+    key_and_commitment(suite, key, &[b"cl1/lcur", salt, vault, head, query])
+}
+
+/// The key under which a frame is sealed: a header, a patient entry, a journal page, the object of
+/// covered chain heads or a cursor.
 #[derive(Debug, Clone, Copy)]
 pub enum FrameKey<'a> {
     /// The root key, which seals the header's keyring.
     Root(&'a RootKey),
     /// A master key, which seals patient entries.
     Master(&'a MasterKey),
-    /// A journal key, which seals journal pages.
+    /// A journal key, which seals journal pages and cursors of reports.
     Journal(&'a JournalKey),
     /// An authority key, which seals the object of covered chain heads.
     Authority(&'a AuthorityKey),
+    /// The name key of a chart, which seals cursors of lists.
+    Names(&'a PatientNameKey),
 }
 
 /// Derives the salt of a sealed frame: salt = X(frame key, "cl1/hedg" ‖ fresh 32 ‖ SHA-256(storage
@@ -299,6 +318,7 @@ pub fn hedged_salt(
         FrameKey::Master(key) => key,
         FrameKey::Journal(key) => key,
         FrameKey::Authority(key) => key,
+        FrameKey::Names(key) => key,
     };
     let sealed = crate::crypto::sha256(&[storage_key, &version.to_le_bytes(), body]);
     let mut salt = [0; 32];

@@ -229,10 +229,10 @@ pub enum Error {
         "this text is not a checkpoint or position of chartlock, or contains a typing error; copy all of its groups again"
     )]
     BadCheckpoint,
-    /// The cursor belongs to another query or vault, was altered, or is from before a rotation of the
-    /// journal keys.
+    /// The cursor belongs to another query or vault, was altered, or its key is no longer in use: for a
+    /// report, after a rotation of the journal keys; for a list, after an erasure of the subject.
     #[error(
-        "the cursor belongs to another query, was altered, or is from before a rotation of the journal keys; repeat the query without a cursor"
+        "the cursor belongs to another query, was altered, or its key is no longer in use; repeat the query without a cursor"
     )]
     InvalidCursor,
     /// The checkpoint belongs to another vault.

@@ -86,6 +86,11 @@ pub(crate) fn chart_of(key: &[u8]) -> Option<ChartId> {
     key.get(1..)?.first_chunk().copied()
 }
 
+/// Returns the key of a chart's object without the class letter and the chart id.
+pub(crate) fn rest_of_chart(key: &[u8]) -> &[u8] {
+    key.get(17..).unwrap_or_default()
+}
+
 /// Returns the stream id in the key of a segment or of an upload intent.
 pub(crate) fn stream_of(key: &[u8]) -> Option<StreamId> {
     key.get(17..)?.first_chunk().copied()

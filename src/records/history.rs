@@ -82,7 +82,7 @@ impl Vault {
 }
 
 /// Returns the description of an earlier version.
-fn earlier_info(
+pub(super) fn earlier_info(
     cached: &CachedEntry,
     address: &Address,
     name: &str,

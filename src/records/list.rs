@@ -4,24 +4,30 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::envelope::Address;
+use crate::format::envelope::{Address, HEAD};
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::records::document::RecordInfo;
+use crate::records::list_cursor::PLACE_MAX;
 use crate::records::page_opener::{OpenedRecord, PageOpener, address_of};
 use crate::records::read::Source;
-use crate::storage::{Projection, Scan, ScanItem, Stored};
+use crate::storage::{Projection, Scan, ScanItem, Stored, UnreadableRange};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
 /// Maximum number of objects in a page. A storage bounds the bytes of a page.
-const OBJECTS_PER_SCAN: usize = 1024;
+pub(super) const OBJECTS_PER_SCAN: usize = 1024;
 
 /// A resumable scan over all keys with one prefix.
 struct PrefixScan {
     prefix: Vec<u8>,
     after: Option<Vec<u8>>,
     ended: bool,
+    /// Maximum number of objects in a page.
+    limit: usize,
+    projection: Projection,
+    /// Ranges that the last page could not read.
+    unreadable: Vec<UnreadableRange>,
 }
 
 impl PrefixScan {
@@ -30,6 +36,9 @@ impl PrefixScan {
             prefix,
             after: None,
             ended: false,
+            limit: OBJECTS_PER_SCAN,
+            projection: Projection::Values,
+            unreadable: Vec::new(),
         }
     }
 
@@ -37,13 +46,18 @@ impl PrefixScan {
         let page = vault.core.store.storage.scan(Scan {
             prefix: &self.prefix,
             after: self.after.as_deref(),
-            limit: OBJECTS_PER_SCAN,
-            projection: Projection::Values,
+            limit: self.limit,
+            projection: self.projection,
         })?;
+        // Fail for a page that gives no later place to continue; otherwise the scan would not end.
+        if page.more && page.end() <= self.after.as_deref() {
+            return Err(Error::Contended);
+        }
         self.ended = !page.more;
         if let Some(end) = page.end() {
             self.after = Some(end.to_vec());
         }
+        self.unreadable.clone_from(&page.unreadable);
         Ok(page.with_damaged_ranges().items)
     }
 }
@@ -103,6 +117,51 @@ impl ChartWalk {
     /// Stops the scan: no further page is fetched.
     pub(crate) fn end(&mut self) {
         self.scan.ended = true;
+    }
+
+    /// Limits the pages to this many objects, at most [`OBJECTS_PER_SCAN`].
+    pub(super) fn set_limit(&mut self, objects: usize) {
+        self.scan.limit = objects.min(OBJECTS_PER_SCAN);
+    }
+
+    /// Scans only the heads of the records.
+    pub(super) fn scan_heads(&mut self) {
+        self.scan.projection = Projection::Head(HEAD);
+    }
+
+    /// Continues the scan after a place that [`ChartWalk::place_after`] returned.
+    pub(super) fn continue_after(&mut self, place: &[u8]) {
+        self.scan.after = Some([&self.scan.prefix, place].concat());
+    }
+
+    /// Returns the place after an item of the last page: the storage key without the prefix of the
+    /// chart. The place after an unreadable range is the end of the range.
+    pub(super) fn place_after(&self, key: &[u8]) -> Vec<u8> {
+        let mut ranges = self.scan.unreadable.iter();
+        let range = ranges.find(|range| range.first == key);
+        let last = range.map_or(key, |range| &range.last);
+        match last.strip_prefix(&*self.scan.prefix) {
+            Some(place) => place.to_vec(),
+            // The range extends beyond the chart.
+            None => vec![u8::MAX; PLACE_MAX],
+        }
+    }
+
+    /// Reads the object at a place of the chart.
+    pub(super) fn read_at(&self, place: &[u8]) -> Result<Option<ScanItem>> {
+        let key = [&self.scan.prefix, place].concat();
+        let stored = self.vault.core.store.read_one(&key)?;
+        Ok(stored.map(|Stored { value, revision }| ScanItem {
+            length: value.len() as u64,
+            key,
+            value,
+            revision,
+        }))
+    }
+
+    /// Returns the patient entry with which the walk opens records.
+    pub(super) fn cached(&self) -> &Arc<CachedEntry> {
+        &self.cached
     }
 
     pub(crate) fn page(&mut self) -> Result<Vec<ScanItem>> {

@@ -217,7 +217,10 @@ impl SealedPage {
 
 /// Returns the address of the record under a storage key of a chart.
 pub(super) fn address_of(cached: &CachedEntry, key: &[u8]) -> Result<Address> {
-    let (record, _) = storage_keys::record_of(key).ok_or(Error::Malformed)?;
+    // Refuse a longer key, because a copy of a record under such a key would be listed as well.
+    let Some((record, None)) = storage_keys::record_of(key) else {
+        return Err(Error::Malformed);
+    };
     Ok(Address {
         chart: chart_id(cached)?,
         record,

@@ -16,6 +16,7 @@ pub(crate) mod journal_fallback;
 #[cfg(feature = "json")]
 mod json;
 mod label_sets;
+mod list_pages;
 pub(crate) mod record_reader;
 pub(crate) mod record_writer;
 mod records;

@@ -190,7 +190,8 @@ impl Session {
     }
 
     /// Returns the metadata of all versions of a record, including retractions, in ascending order
-    /// of version numbers. The list is empty if the record does not exist.
+    /// of version numbers. The list is empty if the record does not exist. For one page of a long
+    /// history, see [`Session::history_page`].
     ///
     /// # Errors
     /// [`Error::HistoryGap`] when a version is missing; otherwise the errors of [`Session::get`].
@@ -203,7 +204,7 @@ impl Session {
     }
 
     /// Lists the current records of a subject, without retracted records. The list is empty for an
-    /// unknown subject.
+    /// unknown subject. For pages, orders and filters, see [`Session::list_page`].
     ///
     /// The iterator opens each record, because record names are sealed in the records. For a record
     /// that does not open, the iterator yields an error and continues. The iterator ends with an

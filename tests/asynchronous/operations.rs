@@ -8,6 +8,7 @@ use chartlock::access::{AllowAll, RulePolicy};
 use chartlock::asynchronous::{
     AsyncItems, AsyncRecordReader, AsyncRecordWriter, AsyncSession, AsyncVault,
 };
+use chartlock::lists::{HistoryQuery, ListQuery};
 use chartlock::{Document, Error, Precondition, Record, Subject};
 use futures_util::StreamExt;
 
@@ -60,6 +61,14 @@ async fn async_operations_return_results_of_blocking_operations() {
         session.history(&id).await.unwrap(),
         blocking.history(&id).unwrap()
     );
+    let query = HistoryQuery::new().newest_first();
+    let page = session.history_page(&id, &query);
+    let versions = page
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|it| it.unwrap().version());
+    assert!(versions.eq([2, 1]));
     assert_eq!(session.retract(&id).await, Ok(Some(3)));
     assert!(session.get(&id).await.unwrap().is_none());
     assert!(session.reader(&id).await.unwrap().is_none());
@@ -92,6 +101,16 @@ async fn async_streams_yield_all_items_of_iterators() {
         .map(|info| info.unwrap().name().to_owned())
         .collect();
     assert_eq!(names.len(), records.len());
+
+    let query = ListQuery::new().by_name().limit(100);
+    let first = session.list_page(&chart, &query).await.unwrap();
+    let query = query.after(first.next_cursor().unwrap());
+    let last = session.list_page(&chart, &query).await.unwrap();
+    let paged = first.into_iter().chain(last);
+    let paged = paged.map(|info| info.unwrap().name().to_owned());
+    assert!(paged.eq(names));
+    let count = session.count_records(&chart).await.unwrap();
+    assert_eq!(count.current, records.len() as u64);
 
     let found: Vec<_> = session.get_all(&chart).await.unwrap().collect().await;
     assert_eq!(found.len(), records.len());

@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use chartlock::audit::{Auditor, Exposed, Timestamp};
 use chartlock::internals::journal::{Stage as EntryStage, Target};
+use chartlock::lists::{HistoryQuery, ListQuery};
 use chartlock::storage::{MemoryStorage, StorageError};
 use chartlock::{
     Actor, Document, Error, ImportItem, Journaling, Precondition, Purpose, RecordId, RecoveryKit,
@@ -251,6 +252,17 @@ pub(crate) const ROWS: &[Row] = rows! {
     };
     "Session::list" "" ["list a subject's records, done, subject"] |at| {
         assert_eq!(at.clinician.list(at.id.subject()).unwrap().count(), 2);
+    };
+    "Session::list_page" "" ["list a subject's records, done, subject"] |at| {
+        let page = at.clinician.list_page(at.id.subject(), &ListQuery::new().by_name());
+        assert_eq!(page.unwrap().len(), 2);
+    };
+    "Session::history_page" "" ["list the versions of a record, done, record"] |at| {
+        let page = at.clinician.history_page(&at.id, &HistoryQuery::new());
+        assert_eq!(page.unwrap().len(), 2);
+    };
+    "Session::count_records" "" ["list a subject's records, done, subject"] |at| {
+        assert_eq!(at.clinician.count_records(at.id.subject()).unwrap().current, 2);
     };
     "Session::get_all" "" ["list a subject's records, done, subject", "read a record, done, record",
         "read a record, done, record"] |at| {
