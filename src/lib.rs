@@ -260,6 +260,11 @@ pub mod progress {
     pub use crate::vault::progress::{CancelToken, Phase, ProgressListener, ProgressUpdate};
 }
 
+/// Refused input: the field, its limit, and the fault of the value.
+pub mod input {
+    pub use crate::error::{InputFault, InputField, InvalidInput};
+}
+
 /// Reports of operations. All report types implement `Serialize`.
 pub mod report {
     pub use crate::crypto::{CryptoReport, FipsBuild, Implementation, crypto_report};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, InputField, Result};
 use crate::id::{Subject, SubjectKind};
 
 /// The longest duration of break-glass access.
@@ -66,7 +66,10 @@ impl BrokenGlass {
     /// [`Error::InvalidMetadata`] if `duration` is zero or above 24 hours.
     pub fn new(scope: BreakGlassScope, duration: Duration, uptime: Duration) -> Result<Self> {
         if duration.is_zero() || duration > LONGEST {
-            return Err(Error::InvalidMetadata);
+            return Err(Error::invalid_metadata(
+                InputField::BreakGlassDuration,
+                InputFault::OutOfRange,
+            ));
         }
         Ok(Self {
             scope,

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use crate::error::Result;
-use crate::id::{Reason, check_shown};
+use crate::error::{InputField, Result};
+use crate::id::Reason;
+use crate::id::bounds::check_shown;
 
 /// The decision of an access policy on one request.
 ///
@@ -119,7 +120,7 @@ impl ConsentReference {
     /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) if `text` is empty, too long or
     /// has control characters, or characters that [`Reason::new`] refuses.
     pub fn new(text: &str) -> Result<Self> {
-        check_shown(text)?;
+        check_shown(text, InputField::ConsentReference)?;
         Ok(Self {
             text: text.into(),
             ends: None,

@@ -9,7 +9,8 @@ use crate::audit::entry::{AuditEntry, EntryPosition};
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::unreadable::{self, UnreadableParts};
 use crate::audit::{AuditTrail, display};
-use crate::error::{Error, Result};
+use crate::error::{InputField, Result};
+use crate::id::bounds::{check_length, check_text};
 use crate::id::{Purpose, Subject};
 use crate::journal::{AccessOutcome, Operation};
 
@@ -204,12 +205,8 @@ impl ExcludedCounts {
 /// [`Error::InvalidMetadata`] if `recipient` is empty, longer than 255 bytes or has control
 /// characters, or if `description` is empty or longer than 1,024 bytes.
 pub(crate) fn check(recipient: &str, description: &str) -> Result<()> {
-    let recipient_is_valid =
-        (1..=255).contains(&recipient.len()) && !recipient.chars().any(char::is_control);
-    let description_is_valid = (1..=1024).contains(&description.len());
-    (recipient_is_valid && description_is_valid)
-        .then_some(())
-        .ok_or(Error::InvalidMetadata)
+    check_text(recipient, InputField::Recipient)?;
+    check_length(description, InputField::Description)
 }
 
 /// Formats the note of a disclosure's journal entry: the recipient, a line break, and the

@@ -91,8 +91,8 @@ impl Error {
             | Self::WeakPassphrase
             | Self::InvalidCredential
             | Self::InvalidCredentialSetting
-            | Self::InvalidId
-            | Self::InvalidMetadata
+            | Self::InvalidId(_)
+            | Self::InvalidMetadata(_)
             | Self::TooLarge
             | Self::BeyondLimit => Kind::Invalid,
             Self::Contended | Self::Randomness | Self::Stretching => Kind::Unavailable,

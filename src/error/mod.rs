@@ -4,6 +4,7 @@
 //! Must not know: any other module.
 
 mod credential;
+mod invalid_input;
 mod kind;
 mod share;
 mod storage;
@@ -11,6 +12,7 @@ mod storage;
 use std::io;
 
 pub use credential::CredentialFailure;
+pub use invalid_input::{InputFault, InputField, InvalidInput};
 pub use kind::ErrorKind;
 pub use share::ShareError;
 pub use storage::{BackendCode, StorageError};
@@ -27,7 +29,7 @@ pub use storage::{BackendCode, StorageError};
 /// ```
 /// # use chartlock::{Error, RecordId};
 /// let error = RecordId::patient("", "Observation/1").unwrap_err();
-/// assert!(matches!(error, Error::InvalidId));
+/// assert!(matches!(error, Error::InvalidId(_)));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -312,17 +314,13 @@ pub enum Error {
     InvalidCredentialSetting,
 
     // Input out of bounds.
-    /// An identifier, record name or actor is empty, too long or contains control characters.
-    #[error(
-        "the identifier, record name or actor is out of bounds; use 1 to 255 bytes (a record name: 1 to 1,024) without control characters, and for an actor also without zero-width and direction characters such as U+200B and U+202E"
-    )]
-    InvalidId,
+    /// An identifier, record name or actor is empty, too long, invisible, or contains control characters.
+    #[error("{0}")]
+    InvalidId(InvalidInput),
     /// A content type, label, reason, consent reference, time, expected version or duration is out
     /// of bounds.
-    #[error(
-        "metadata is out of bounds; a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, a reason also without line separators and direction characters such as U+2028 and U+202E, a record at most 32 labels, a subject at most 64 holds, versions begin at 1, and break-glass access lasts at most 24 hours"
-    )]
-    InvalidMetadata,
+    #[error("{0}")]
+    InvalidMetadata(InvalidInput),
     /// The content exceeds the maximum size of one record.
     #[error("the content exceeds the maximum size of one record; store it in parts")]
     TooLarge,

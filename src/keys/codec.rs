@@ -227,7 +227,7 @@ impl<C> Decode<C> for Subject {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
         let kind = SubjectKind::from_code(u8::decode(decoder)?).map_err(refused)?;
         let identifier = String::decode(decoder)?;
-        Self::new(kind, &identifier).map_err(refused)
+        Self::stored(kind, &identifier).map_err(refused)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
+use crate::crypto;
+use crate::error::{Error, InputFault, InputField, Result};
+use crate::id::bounds::check_text;
 use crate::keys::entry::{PatientEntry, live};
-use crate::{crypto, id};
 
-const HOLDS_MAX: usize = 64;
 /// The bit mask that limits hold ids to 53 bits, because JSON readers represent larger numbers
 /// inexactly.
 const ID_BITS: u64 = (1 << 53) - 1;
@@ -74,9 +74,13 @@ impl PatientEntry {
     /// [`Error::InvalidMetadata`] for an invalid reason or a 65th hold.
     pub fn put_hold(&mut self, id: u64, reason: &str, now: i64) -> Result<()> {
         live(&mut self.state)?;
-        id::check_reason(reason)?;
-        if self.holds.len() >= HOLDS_MAX {
-            return Err(Error::InvalidMetadata);
+        check_text(reason, InputField::Reason)?;
+        let count = self.holds.len() + 1;
+        if count > InputField::Holds.max() {
+            return Err(Error::invalid_metadata(
+                InputField::Holds,
+                InputFault::TooMany { count },
+            ));
         }
         self.holds.push(Hold {
             id,

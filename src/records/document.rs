@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, InputField, Result};
 use crate::format::envelope::{Address, Meta};
 use crate::id::RecordId;
 use crate::secret::Plaintext;
@@ -146,7 +146,8 @@ impl<'a> Document<'a> {
     pub(crate) fn into_meta(self, id: &RecordId, written_at: i64) -> Result<Meta> {
         let original_time = self.original_time.map(clock::millis);
         if original_time == Some(None) {
-            return Err(Error::InvalidMetadata);
+            let fault = InputFault::OutOfRange;
+            return Err(Error::invalid_metadata(InputField::OriginalTime, fault));
         }
         let mut meta = Meta {
             written_at,

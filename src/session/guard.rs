@@ -101,7 +101,7 @@ impl Session {
     ) -> Result<Option<Record>> {
         let judged: RefCell<Option<(RecordId, Act, Option<Denial>)>> = RefCell::new(None);
         let opened = open(&|info| {
-            let id = RecordId::new(subject.clone(), info.name())?;
+            let id = RecordId::stored(subject.clone(), info.name())?;
             let labels = LabelSets::one(info.labels().map(Into::into).collect());
             let act = self.act(Operation::Read);
             let decision = self.judge(&act, AuditTarget::Record(&id), Some(labels));

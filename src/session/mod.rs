@@ -27,8 +27,9 @@ use std::sync::Arc;
 use crate::access::break_glass::BrokenGlass;
 #[cfg(doc)]
 use crate::error::Error;
-use crate::error::Result;
-use crate::id::{self, Actor, Purpose};
+use crate::error::{InputField, Result};
+use crate::id::bounds::check_shown;
+use crate::id::{Actor, Purpose};
 use crate::journal::Context;
 use crate::vault::Vault;
 
@@ -100,7 +101,7 @@ impl Session {
     /// # Errors
     /// [`Error::InvalidMetadata`] when the id is out of these bounds.
     pub fn with_request_id(mut self, request: &str) -> Result<Self> {
-        id::check_shown(request)?;
+        check_shown(request, InputField::RequestId)?;
         self.context = Arc::new(Context {
             request: request.into(),
             ..Context::clone(&self.context)
@@ -115,7 +116,7 @@ impl Session {
     /// # Errors
     /// [`Error::InvalidMetadata`] when the name is out of these bounds.
     pub fn on_behalf_of(mut self, organization: &str) -> Result<Self> {
-        id::check_shown(organization)?;
+        check_shown(organization, InputField::Organization)?;
         self.context = Arc::new(Context {
             organization: organization.into(),
             ..Context::clone(&self.context)

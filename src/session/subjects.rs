@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, InputField, Result};
 use crate::id::{Reason, Subject};
 use crate::journal::Operation;
 use crate::lifecycle::holds::HoldInfo;
@@ -120,7 +120,12 @@ impl Session {
     /// [`Error::InvalidMetadata`] when the time is out of range; otherwise the errors of
     /// [`Session::place_hold`].
     pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
-        let millis = |time| clock::millis(time).ok_or(Error::InvalidMetadata);
+        let millis = |time| {
+            clock::millis(time).ok_or(Error::invalid_metadata(
+                InputField::RetentionTime,
+                InputFault::OutOfRange,
+            ))
+        };
         let until = until.map(millis).transpose()?;
         let act = self.act(Operation::Retain);
         self.audited_write(act, AuditTarget::Retention(subject, until), |act| {

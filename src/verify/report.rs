@@ -90,7 +90,7 @@ impl RecordFinding {
 
     /// Returns the record's id, if both its subject and its name are known.
     pub fn id(&self) -> Option<RecordId> {
-        RecordId::new(self.subject.clone()?, self.name.as_ref()?).ok()
+        RecordId::stored(self.subject.clone()?, self.name.as_ref()?).ok()
     }
 }
 

@@ -232,7 +232,7 @@ impl Vault {
 impl RestoreItem {
     /// Returns the id of the record to expunge, if both its subject and its name are known.
     pub fn id(&self) -> Option<RecordId> {
-        RecordId::new(self.subject.clone()?, self.name.as_ref()?).ok()
+        RecordId::stored(self.subject.clone()?, self.name.as_ref()?).ok()
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use chartlock::Subject;
 use chartlock::access::BreakGlassScope;
+use chartlock::input::{InputFault, InputField};
 use chartlock::internals::access::BrokenGlass;
-use chartlock::{Error, Subject};
 
+use crate::common::invalid::invalid_metadata;
 use crate::common::subject;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -26,7 +28,10 @@ fn break_glass_ends_after_its_duration() {
 fn break_glass_without_limit_is_refused() {
     let broken =
         |duration| BrokenGlass::new(BreakGlassScope::AllPatients, duration, Duration::ZERO).err();
-    let refused = Some(Error::InvalidMetadata);
+    let refused = Some(invalid_metadata(
+        InputField::BreakGlassDuration,
+        InputFault::OutOfRange,
+    ));
     assert_eq!(broken(Duration::ZERO), refused);
     assert_eq!(broken(24 * HOUR + Duration::from_nanos(1)), refused);
     assert_eq!(broken(24 * HOUR), None);

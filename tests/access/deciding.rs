@@ -4,12 +4,14 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use chartlock::access::{AccessOutcome, Denial, Reason, Rule, RulePolicy};
+use chartlock::input::InputField;
 use chartlock::storage::{FaultAction, FaultPoint, Faulty};
 use chartlock::{
     Document, Error, Journaling, MemoryStorage, Operation, Precondition, Purpose, RecordId,
     Session, Vault, VaultOptions,
 };
 
+use crate::common::invalid::invalid_text;
 use crate::common::journal::{pages, texts};
 use crate::common::{Fixed, Shared, record, session_as, subject};
 
@@ -253,7 +255,7 @@ fn metadata_set_on_writer_after_first_segment_counts() {
     let mut writer = dr.writer(&id("bad"));
     writer.write_all(&[1; 100_000]).unwrap();
     let refused = writer.label("two\nlines").finish();
-    assert_eq!(refused, Err(Error::InvalidMetadata));
+    assert_eq!(refused, Err(invalid_text(InputField::Label, "two\nlines")));
     assert!(dr.get(&id("bad")).unwrap().is_none());
 }
 

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chartlock::access::{
     AccessOutcome, AccessPolicy, AccessRequest, ConsentReference, Decision, Denial, Reason,
 };
+use chartlock::input::InputField;
 use chartlock::internals::journal::Target;
 use chartlock::storage::{Expect, StorageError, Transaction};
 use chartlock::{Error, Operation, Precondition, VaultOptions};
 
 use super::closing::{full_when, recording};
 use super::deciding::{by, entries_of, id, memory, options, outcomes_of};
+use crate::common::invalid::invalid_text;
 use crate::common::journal::pages;
 use crate::common::objects::objects_of;
 use crate::common::{Fixed, accept_restore, record, subject};
@@ -39,9 +41,11 @@ fn invalid_reason_is_refused_before_the_policy_is_asked() {
     by(&vault, "dr.garcia").put(&id("note"), b"{}").unwrap();
     let nosy = by(&vault, "nosy");
     let long = "x".repeat(700_000);
-    let invalid = Error::InvalidMetadata;
     for reason in [&*long, "evil\nforged line", "", &"x".repeat(256)] {
-        let patient = subject("MRN-1042");
+        let (patient, invalid) = (
+            subject("MRN-1042"),
+            invalid_text(InputField::Reason, reason),
+        );
         assert_eq!(nosy.erase_subject(&patient, reason), Err(invalid.clone()));
         assert_eq!(nosy.place_hold(&patient, reason), Err(invalid.clone()));
         assert_eq!(nosy.expunge(&id("note"), reason), Err(invalid.clone()));

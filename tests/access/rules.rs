@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chartlock::input::{InputFault, InputField};
 use chartlock::{
     Error, Operation, Purpose, Subject, SubjectKind,
     access::{
@@ -11,6 +12,7 @@ use chartlock::{
 };
 
 use super::permits;
+use crate::common::invalid::{invalid_id, invalid_id_text, invalid_metadata, invalid_text};
 use crate::common::{actor, subject};
 
 #[test]
@@ -83,15 +85,18 @@ fn rule_with_invalid_condition_is_refused() {
         "a\u{7f}*",
         &long,
     ] {
-        assert_eq!(refused(Rule::deny().actor(pattern)), Error::InvalidId);
+        let refused = refused(Rule::deny().actor(pattern));
+        assert_eq!(refused, pattern_error(InputField::ActorPattern, pattern));
     }
     for pattern in ["", "*/1", "a\nb", &"a".repeat(1025)] {
-        assert_eq!(refused(Rule::deny().record(pattern)), Error::InvalidId);
+        let refused = refused(Rule::deny().record(pattern));
+        assert_eq!(refused, pattern_error(InputField::RecordPattern, pattern));
     }
     for label in ["", "a\nb", &long] {
-        assert_eq!(refused(Rule::deny().label(label)), Error::InvalidMetadata);
+        let invalid = invalid_text(InputField::Label, label);
+        assert_eq!(refused(Rule::deny().label(label)), invalid);
         let without = Rule::permit().without_label(label);
-        assert_eq!(refused(without), Error::InvalidMetadata);
+        assert_eq!(refused(without), invalid);
     }
     RulePolicy::new([Rule::deny().actor(&"a".repeat(255)).record(&long)]).unwrap();
 }
@@ -173,15 +178,24 @@ fn rule_matches_only_where_all_conditions_match() {
     assert!(!permits([only_reads()], Operation::List, |list| list));
 }
 
+fn pattern_error(field: InputField, pattern: &str) -> Error {
+    let part = pattern.strip_suffix('*').unwrap_or(pattern);
+    match part.find('*') {
+        Some(position) => invalid_id(field, InputFault::InnerAsterisk { position }),
+        None => invalid_id_text(field, part),
+    }
+}
+
 #[test]
 fn rule_whose_conditions_contradict_each_other_is_refused() {
     let refused = |rule: Rule| RulePolicy::new([rule]).unwrap_err();
     let reading_and_put = Rule::permit().reading().operation(Operation::Put);
-    assert_eq!(refused(reading_and_put), Error::InvalidMetadata);
+    let invalid = invalid_metadata(InputField::Rule, InputFault::NeverMatches);
+    assert_eq!(refused(reading_and_put), invalid);
     let patient_of_another_kind = Rule::deny()
         .subject_kind(SubjectKind::Organization)
         .subject(subject("MRN-1"));
-    assert_eq!(refused(patient_of_another_kind), Error::InvalidMetadata);
+    assert_eq!(refused(patient_of_another_kind), invalid);
 }
 
 #[test]
@@ -258,7 +272,10 @@ fn consent_of_rule_is_returned_unchanged() {
 fn consent_with_invalid_text_is_refused() {
     for text in ["", "a\nb", &"a".repeat(256)] {
         let refused = ConsentReference::new(text);
-        assert_eq!(refused.unwrap_err(), Error::InvalidMetadata);
+        assert_eq!(
+            refused.unwrap_err(),
+            invalid_text(InputField::ConsentReference, text)
+        );
     }
     ConsentReference::new(&"a".repeat(255)).unwrap();
 }

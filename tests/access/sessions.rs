@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chartlock::audit::Exposed;
+use chartlock::input::InputField;
 use chartlock::internals::journal::{Entry, Target};
 use chartlock::storage::{FaultAction, FaultPoint, Faulty};
 use chartlock::{
@@ -15,6 +16,7 @@ use chartlock::{
 };
 
 use crate::common::clock::ManualClock;
+use crate::common::invalid::invalid_text;
 use crate::common::journal::{pages, texts};
 use crate::common::objects::{objects_of, put};
 use crate::common::{Fixed, Shared, Stage, actor, record, session, session_as, subject};
@@ -280,7 +282,10 @@ fn break_glass_session_bypasses_policy_is_journaled_and_ends() {
     let minute = Duration::from_secs(60);
     for reason in ["", "a\nb", &"x".repeat(256)] {
         let refused = vault.break_glass(actor("dr.garcia"), subject("MRN-1042"), reason, minute);
-        assert_eq!(refused.unwrap_err(), Error::InvalidMetadata);
+        assert_eq!(
+            refused.unwrap_err(),
+            invalid_text(InputField::Reason, reason)
+        );
     }
     assert!(events.lock().unwrap().is_empty());
 

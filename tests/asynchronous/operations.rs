@@ -8,10 +8,12 @@ use chartlock::access::{AllowAll, RulePolicy};
 use chartlock::asynchronous::{
     AsyncItems, AsyncRecordReader, AsyncRecordWriter, AsyncSession, AsyncVault,
 };
+use chartlock::input::InputField;
 use chartlock::lists::{HistoryQuery, ListQuery};
 use chartlock::{Document, Error, Precondition, Record, Subject};
 use futures_util::StreamExt;
 
+use super::common::invalid::invalid_text;
 use super::common::{actor, subject};
 use super::{id, session, vault};
 
@@ -143,9 +145,10 @@ async fn async_errors_are_errors_of_the_vault() {
     let conflict = session.put_if(&id, Precondition::Absent, b"two").await;
     assert_eq!(conflict, Err(Error::Conflict));
     let invalid = session.put(&id, Document::from(b"two").label("")).await;
-    assert_eq!(invalid, Err(Error::InvalidMetadata));
+    let empty_label = invalid_text(InputField::Label, "");
+    assert_eq!(invalid, Err(empty_label.clone()));
     let many = vec![(id.clone(), Document::from(b"two").label(""))];
-    assert_eq!(session.put_many(many).await, Err(Error::InvalidMetadata));
+    assert_eq!(session.put_many(many).await, Err(empty_label));
     vault.blocking().set_policy(RulePolicy::new([]).unwrap());
     assert_eq!(session.get(&id).await.unwrap_err(), Error::Denied);
     vault.blocking().set_policy(AllowAll);
@@ -191,7 +194,8 @@ async fn break_glass_session_reads_despite_policy() {
     let glass = glass.await.unwrap();
     assert_eq!(&glass.get(&id).await.unwrap().unwrap()[..], b"one");
     let refused = vault.break_glass(actor("dr.okafor"), id.subject(), "", hour);
-    assert_eq!(refused.await.unwrap_err(), Error::InvalidMetadata);
+    let invalid = invalid_text(InputField::Reason, "");
+    assert_eq!(refused.await.unwrap_err(), invalid);
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use chartlock::access::{Reason, Rule, RulePolicy};
+use chartlock::input::InputField;
 use chartlock::verify::{RestorePlan, VerifyReport};
 use chartlock::{Actor, Document, Error, Purpose, RecordId, Session, Subject, Vault};
 
+use crate::common::invalid::{invalid_id_text, invalid_text};
 use crate::common::objects::Objects;
 use crate::common::{Fixed, Stage, record, session, subject};
 use crate::fixture::{Fixture, objects, reset};
@@ -211,30 +213,25 @@ fn texts_with_control_characters_are_refused(stage: &Stage) {
     let kept = stored(stage);
     let id = record("MRN-1", "amended");
     for text in CONTROLS {
-        let metadata = Error::InvalidMetadata;
-        assert_eq!(Reason::new(text).err(), Some(metadata.clone()), "{text:?}");
-        assert_eq!(Actor::new(text).err(), Some(Error::InvalidId), "{text:?}");
-        assert_eq!(
-            Subject::patient(text).err(),
-            Some(Error::InvalidId),
-            "{text:?}"
-        );
-        assert_eq!(
-            RecordId::patient("MRN-1", text).err(),
-            Some(Error::InvalidId),
-            "{text:?}"
-        );
+        let invalid = |field| Some(invalid_text(field, text));
+        let invalid_id = |field| Some(invalid_id_text(field, text));
+        let reason = invalid(InputField::Reason);
+        assert_eq!(Reason::new(text).err(), reason, "{text:?}");
+        let actor = Actor::new(text).err();
+        assert_eq!(actor, invalid_id(InputField::Actor), "{text:?}");
+        let patient = Subject::patient(text).err();
+        assert_eq!(patient, invalid_id(InputField::Identifier), "{text:?}");
+        let id_of_text = RecordId::patient("MRN-1", text).err();
+        assert_eq!(id_of_text, invalid_id(InputField::RecordName), "{text:?}");
         let refused = [
             session.expunge(&id, text).err(),
             session.erase_subject(&subject("MRN-1"), text).err(),
             session.place_hold(&subject("MRN-1"), text).err(),
             session.put(&id, Document::new(b"x").label(text)).err(),
         ];
-        assert_eq!(
-            refused,
-            [const { Some(Error::InvalidMetadata) }; 4],
-            "{text:?}"
-        );
+        let label = invalid(InputField::Label);
+        let expected = [reason.clone(), reason.clone(), reason, label];
+        assert_eq!(refused, expected, "{text:?}");
     }
     for text in DECEPTIVE {
         let refused = [
@@ -243,9 +240,12 @@ fn texts_with_control_characters_are_refused(stage: &Stage) {
             session.place_hold(&subject("MRN-1"), text).err(),
             session.clone().with_request_id(text).err(),
         ];
-        let metadata = [const { Some(Error::InvalidMetadata) }; 4];
-        assert_eq!(refused, metadata, "{text:?}");
-        assert_eq!(Actor::new(text).err(), Some(Error::InvalidId), "{text:?}");
+        let reason = Some(invalid_text(InputField::Reason, text));
+        let request = Some(invalid_text(InputField::RequestId, text));
+        let expected = [reason.clone(), reason.clone(), reason, request];
+        assert_eq!(refused, expected, "{text:?}");
+        let invalid = Some(invalid_id_text(InputField::Actor, text));
+        assert_eq!(Actor::new(text).err(), invalid, "{text:?}");
     }
     drop((session, vault));
     assert_eq!(stored(stage), kept);

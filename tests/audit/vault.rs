@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use chartlock::audit::fhir::{Application, audit_event};
 use chartlock::audit::{AccessKind, AuditItem, Auditor, Exposed, ExposureScope, Timestamp};
+use chartlock::input::InputField;
 use chartlock::internals::clock::Clock;
 use chartlock::storage::{
     FaultAction, FaultPoint, Faulty, MemoryStorage, PerOperation, Storage, StorageError,
@@ -16,6 +17,7 @@ use chartlock::{
 };
 
 use crate::common::Stage;
+use crate::common::invalid::invalid_text;
 use crate::stage::*;
 
 struct Clinic {
@@ -230,10 +232,15 @@ fn disclosure_without_recipient_or_description_is_refused() {
         (&long[..256], "a"),
         ("a", &long),
     ] {
+        let (field, text) = match recipient {
+            "a" => (InputField::Description, description),
+            _ => (InputField::Recipient, recipient),
+        };
+        let invalid = Err(invalid_text(field, text));
         let refused = session.disclose(&subject("MRN-1"), recipient, description);
-        assert_eq!(refused, Err(Error::InvalidMetadata));
+        assert_eq!(refused, invalid);
         let refused = session.disclose_record(&allergy(), recipient, description);
-        assert_eq!(refused, Err(Error::InvalidMetadata));
+        assert_eq!(refused, invalid);
     }
     let longest = session.disclose(&subject("MRN-1"), &long[..255], &long[..1024]);
     assert_eq!(longest, Ok(()));

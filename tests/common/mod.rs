@@ -23,6 +23,7 @@ pub(crate) mod faulty_proxy;
 #[cfg(unix)]
 pub(crate) mod http_proxy;
 pub(crate) mod ids;
+pub(crate) mod invalid;
 pub(crate) mod journal;
 #[cfg(all(feature = "aws-kms", unix))]
 pub(crate) mod kms_server;

@@ -26,7 +26,10 @@ fn metadata_outside_field_limits_is_refused() {
         &|meta| meta.labels = vec!["a\nb".into()],
     ];
     for (n, change) in changes.into_iter().enumerate() {
-        assert_eq!(checked(change), Err(Error::InvalidMetadata), "{n}");
+        assert!(
+            matches!(checked(change), Err(Error::InvalidMetadata(_))),
+            "{n}"
+        );
     }
 }
 

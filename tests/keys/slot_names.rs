@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use chartlock::Vault;
+use chartlock::input::InputField;
 use chartlock::internals::clock::Clock;
 use chartlock::keys::{Credential, Labelled, SlotInfo, SlotLabel};
-use chartlock::{Error, Vault};
 
+use crate::common::invalid::invalid_text;
 use crate::common::objects::value_of;
 use crate::common::{Fixed, Stage};
 
@@ -99,7 +101,10 @@ fn rotations_keep_names_of_slots_that_stay_and_drop_others() {
 #[test]
 fn label_out_of_bounds_is_invalid() {
     for text in ["", &"x".repeat(65), "a\nb", "a\u{85}", &"é".repeat(33)] {
-        assert_eq!(SlotLabel::new(text), Err(Error::InvalidMetadata));
+        assert_eq!(
+            SlotLabel::new(text),
+            Err(invalid_text(InputField::SlotLabel, text))
+        );
     }
     for text in ["x", &"x".repeat(64), &"é".repeat(32)] {
         assert_eq!(label(text).text(), text);

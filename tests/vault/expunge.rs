@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use chartlock::input::InputField;
 use chartlock::internals::envelope::{HEAD, Head, INLINE_MAX, Kind};
 use chartlock::storage::FaultAction;
 use chartlock::{Error, Precondition, RecordId, Vault};
 
 use crate::common::Fixed;
+use crate::common::invalid::invalid_text;
 use crate::erasure::Stall;
 use crate::model::{Model, small_clinic, smaller_clinic};
 use crate::raw::{self, Objects};
@@ -179,7 +181,10 @@ fn expunge_when_not_allowed_changes_nothing(stage: &Stage) {
         Err(Error::UnknownRecord)
     );
     for reason in ["", "a\nb", &"x".repeat(256)] {
-        assert_eq!(session.expunge(&id, reason), Err(Error::InvalidMetadata));
+        assert_eq!(
+            session.expunge(&id, reason),
+            Err(invalid_text(InputField::Reason, reason))
+        );
     }
     assert!(raw::objects(&stage.storage) == before);
     // The second process caches the entry before the hold is placed.

@@ -5,11 +5,13 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chartlock::input::{InputFault, InputField};
 use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Operation};
 use chartlock::{Error, Vault};
 
 use crate::common::Fixed;
 use crate::common::clock::ManualClock;
+use crate::common::invalid::{invalid_metadata, invalid_text};
 use crate::erasure::{Stall, assert_erased};
 use crate::model::smaller_clinic;
 use crate::raw;
@@ -110,7 +112,13 @@ fn erase_before_retention_ends_returns_retained(stage: &Stage) {
     // `checked_add` returns `None` on systems whose clock type cannot represent this time.
     if never.is_some() {
         let refused = session.retain_until(&patient, never);
-        assert_eq!(refused, Err(Error::InvalidMetadata));
+        assert_eq!(
+            refused,
+            Err(invalid_metadata(
+                InputField::RetentionTime,
+                InputFault::OutOfRange
+            ))
+        );
     }
     session.retain_until(&patient, None).unwrap();
     assert_eq!(session.retained_until(&patient), Ok(None));
@@ -210,8 +218,8 @@ fn hold_beyond_limits_returns_invalid_metadata(stage: &Stage) {
     smaller_clinic(&vault);
     let (session, patient) = (session_on(&vault), subject("MRN-1"));
     let before = raw::objects(&stage.storage);
-    let invalid = Error::InvalidMetadata;
     for reason in ["", "two\nlines", &"x".repeat(256), "\u{9b}"] {
+        let invalid = invalid_text(InputField::Reason, reason);
         assert_eq!(session.place_hold(&patient, reason), Err(invalid.clone()));
         let erased = session.erase_subject(&patient, reason);
         assert_eq!(erased, Err(invalid.clone()));
@@ -222,6 +230,7 @@ fn hold_beyond_limits_returns_invalid_metadata(stage: &Stage) {
     for _ in 1..64 {
         holds.push(session.place_hold(&patient, "x").unwrap());
     }
+    let invalid = invalid_metadata(InputField::Holds, InputFault::TooMany { count: 65 });
     assert_eq!(session.place_hold(&patient, "x"), Err(invalid));
     let listed = session.holds(&patient).unwrap();
     assert!(listed.iter().map(|hold| hold.id).eq(holds.iter().copied()));

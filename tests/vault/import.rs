@@ -179,7 +179,7 @@ fn invalid_item_fails_alone(stage: &Stage) {
         let (outcomes, report) = import(&session(&vault), [item(0), invalid, item(2)]);
         assert!(matches!(
             outcomes[1],
-            ImportOutcome::Failed(Error::InvalidMetadata)
+            ImportOutcome::Failed(Error::InvalidMetadata(_))
         ));
         assert_eq!(report.unwrap().failed, 1);
     }

@@ -1,10 +1,12 @@
 //! Invalid input: each case returns a typed error and leaves the storage unchanged.
 
 use chartlock::access::Reason;
+use chartlock::input::{InputFault, InputField};
 use chartlock::keys::Credential;
 use chartlock::storage::{FaultAction, FaultPoint, StorageError};
 use chartlock::{Actor, CipherSuite, Error, Precondition, RecordId, Subject, Vault};
 
+use crate::common::invalid::{invalid_id, invalid_id_text, invalid_metadata};
 use crate::common::{Fixed, passphrase};
 use crate::model::{small_clinic, smaller_clinic};
 use crate::raw;
@@ -12,7 +14,7 @@ use crate::stage::{Stage, content, record, session_on, subject};
 
 everywhere!(
     hostile_names_are_stored_like_any_other,
-    deceptive_characters_in_reasons_and_actors_are_refused,
+    hidden_characters_in_reasons_and_actors_are_refused,
     open_with_wrong_credential_is_refused,
     open_without_vault_and_create_over_vault_are_refused,
     open_with_damaged_header_is_refused,
@@ -40,47 +42,104 @@ fn names_beyond_limits_return_invalid_id() {
         .map(|text| (*text).to_owned())
         .chain([long(1025)])
     {
-        assert_eq!(Subject::patient(&text).unwrap_err(), Error::InvalidId);
-        assert_eq!(Subject::organization(&text).unwrap_err(), Error::InvalidId);
-        assert_eq!(
-            RecordId::patient("MRN-1", &text).unwrap_err(),
-            Error::InvalidId
-        );
-        assert_eq!(
-            RecordId::patient(&text, "name").unwrap_err(),
-            Error::InvalidId
-        );
-        assert_eq!(Actor::new(&text).unwrap_err(), Error::InvalidId);
+        let invalid = |field| Some(invalid_id_text(field, &text));
+        let identifier = invalid(InputField::Identifier);
+        assert_eq!(Subject::patient(&text).err(), identifier);
+        assert_eq!(Subject::organization(&text).err(), identifier);
+        assert_eq!(RecordId::patient(&text, "name").err(), identifier);
+        let name = RecordId::patient("MRN-1", &text).err();
+        assert_eq!(name, invalid(InputField::RecordName));
+        assert_eq!(Actor::new(&text).err(), invalid(InputField::Actor));
     }
-    assert!(Subject::patient(&long(255)).is_ok() && Actor::new(&long(255)).is_ok());
-    assert_eq!(Subject::patient(&long(256)).unwrap_err(), Error::InvalidId);
-    assert_eq!(Actor::new(&long(256)).unwrap_err(), Error::InvalidId);
-    assert!(RecordId::patient("MRN-1", &long(1024)).is_ok());
     // The limit counts bytes, not characters.
-    assert!(Subject::patient(&"é".repeat(127)).is_ok());
+    let too_long = |field, length| Some(invalid_id(field, InputFault::TooLong { length }));
+    for (longest, longer) in [(long(255), long(256)), ("é".repeat(127), "é".repeat(128))] {
+        assert!(Subject::patient(&longest).is_ok() && Actor::new(&longest).is_ok());
+        let identifier = Subject::patient(&longer).err();
+        assert_eq!(identifier, too_long(InputField::Identifier, 256));
+        let actor = Actor::new(&longer).err();
+        assert_eq!(actor, too_long(InputField::Actor, 256));
+    }
+    assert!(RecordId::patient("MRN-1", &long(1024)).is_ok());
+    let name = RecordId::patient("MRN-1", &long(1025)).err();
+    assert_eq!(name, too_long(InputField::RecordName, 1025));
+}
+
+#[test]
+fn invisible_names_return_invalid_id() {
+    let invisible = [
+        " ",
+        "  ",
+        "\u{a0}",
+        "\u{ad}",
+        "\u{61c}",
+        "\u{180e}",
+        "\u{2003}\u{3000}",
+        "\u{200b}",
+        "\u{200d}",
+        "\u{202e}",
+        "\u{2066} \u{2069}",
+        "\u{2060}",
+        "\u{2800}",
+        "\u{3164}",
+        "\u{fe0f}",
+        "\u{feff}",
+        "\u{e0020}",
+    ];
+    for text in invisible {
+        let invalid = |field| Some(invalid_id(field, InputFault::OnlyInvisible));
+        let identifier = invalid(InputField::Identifier);
+        assert_eq!(Subject::patient(text).err(), identifier, "{text:?}");
+        assert_eq!(Subject::organization(text).err(), identifier, "{text:?}");
+        let name = RecordId::patient("MRN-1", text).err();
+        assert_eq!(name, invalid(InputField::RecordName), "{text:?}");
+        assert!(Actor::new(text).is_err(), "{text:?}");
+        for visible in [format!("1{text}"), format!("{text}\u{301}")] {
+            RecordId::patient(&visible, &visible).unwrap();
+        }
+    }
+    let blank = invalid_id(InputField::Actor, InputFault::OnlyInvisible);
+    assert_eq!(Actor::new("  ").err(), Some(blank));
+}
+
+#[test]
+fn errors_of_input_name_field_limit_and_length() {
+    let text = |field, fault| invalid_id(field, fault).to_string();
+    let long = InputFault::TooLong { length: 1500 };
     assert_eq!(
-        Subject::patient(&"é".repeat(128)).unwrap_err(),
-        Error::InvalidId
+        text(InputField::RecordName, long),
+        "the record name has 1500 bytes, more than the limit of 1024; shorten it"
+    );
+    assert_eq!(
+        text(InputField::Actor, InputFault::Empty),
+        "the name of the actor is empty; use 1 to 255 bytes"
+    );
+    assert_eq!(
+        text(InputField::Holds, InputFault::TooMany { count: 65 }),
+        "the list of legal holds has 65 items, more than the limit of 64; use fewer"
     );
 }
 
-fn deceptive_characters_in_reasons_and_actors_are_refused(_: &Stage) {
-    let ranges = [0x200b..=0x200f, 0x2028..=0x202e, 0x2066..=0x2069];
+fn hidden_characters_in_reasons_and_actors_are_refused(_: &Stage) {
+    let ranges = [
+        0x061c..=0x061c,
+        0x200b..=0x200f,
+        0x2028..=0x202e,
+        0x2060..=0x206f,
+        0xfeff..=0xfeff,
+    ];
     for character in ranges.into_iter().flatten() {
         let character = char::from_u32(character).unwrap();
         let text = format!("dr.garcia{character}");
-        assert_eq!(Actor::new(&text), Err(Error::InvalidId), "{text:?}");
+        let hidden = InputFault::HiddenCharacter { position: 9 };
+        let actor = Actor::new(&text).err();
+        let invalid = invalid_id(InputField::Actor, hidden);
+        assert_eq!(actor, Some(invalid), "{text:?}");
         let is_joiner = matches!(character, '\u{200c}' | '\u{200d}');
-        let reason = Reason::new(&text).map(drop);
-        let expected = is_joiner.then_some(()).ok_or(Error::InvalidMetadata);
-        assert_eq!(reason, expected, "{text:?}");
+        let invalid = invalid_metadata(InputField::Reason, hidden);
+        let reason = Reason::new(&text).err();
+        assert_eq!(reason, Some(invalid).filter(|_| !is_joiner), "{text:?}");
     }
-    let (actor, reason) = (
-        Error::InvalidId.to_string(),
-        Error::InvalidMetadata.to_string(),
-    );
-    assert!(actor.contains("an actor also") && actor.contains("U+202E"));
-    assert!(reason.contains("a reason also") && reason.contains("U+2028"));
     for text in ["Müller-Lüdenscheidt", "山田", "عمر", "e\u{301}", "👩"] {
         assert!(Actor::new(text).is_ok() && Reason::new(text).is_ok());
     }
@@ -100,12 +159,12 @@ fn hostile_names_are_stored_like_any_other(stage: &Stage) {
         "%00",
         "' OR 1=1 --",
         "\u{202e}gnp.exe",
-        "\u{200b}",
-        "\u{feff}",
+        "\u{200b}1",
+        "1\u{feff}",
         "e\u{301}\u{301}\u{301}",
         "👩‍⚕️",
-        " ",
-        "  ",
+        " 1",
+        "1  ",
         "null",
         "v",
         "p",

@@ -4,6 +4,7 @@
 use std::fmt::{Debug, Display};
 use std::io::ErrorKind;
 
+use chartlock::input::{InputFault, InputField};
 use chartlock::internals::crypto::{NameKey, patient_tag};
 use chartlock::internals::keys::open_entry;
 use chartlock::keys::{
@@ -18,6 +19,7 @@ use chartlock::{
     storage::{BackendCode, StorageError},
 };
 
+use crate::common::invalid::{invalid_id, invalid_metadata};
 use crate::common::passphrase::LEAST;
 use crate::common::{Fixed, actor, passphrase, record, session as session_on, subject};
 use crate::raw;
@@ -251,7 +253,7 @@ fn errors_print_no_secret_and_state_next_step() {
     let planted = Planted::new();
     let errors = every_error();
     // The number of `#[error]` attributes shows that the list is complete. The attributes of `Storage`,
-    // `Credential` and `Shares` are counted in addition to those of their values.
+    // `Credential`, `Shares`, `InvalidId` and `InvalidMetadata` are counted in addition to those of their values.
     let attributes = [
         include_str!("../../src/error/mod.rs"),
         include_str!("../../src/error/storage.rs"),
@@ -259,7 +261,13 @@ fn errors_print_no_secret_and_state_next_step() {
         include_str!("../../src/error/share.rs"),
     ];
     let attributes = attributes.map(|file| file.matches("#[error(").count());
-    assert_eq!(errors.len() + 3, attributes.iter().sum::<usize>());
+    let invalid = invalid_inputs();
+    let others = errors.len() - invalid.len();
+    assert_eq!(others + 5, attributes.iter().sum::<usize>());
+    let faults = include_str!("../../src/error/invalid_input.rs");
+    let faults = faults.matches("            InputFault::").count();
+    // One fault has a text for each of three fields.
+    assert_eq!(invalid.len(), faults + 2);
     for error in &errors {
         planted.debug(error);
         planted.display(error);
@@ -379,8 +387,6 @@ fn every_error() -> Vec<Error> {
         Shares(ShareError::TooFew { missing: 1 }),
         Shares(ShareError::Inconsistent),
         NoSlotOfKind,
-        InvalidId,
-        InvalidMetadata,
         TooLarge,
         BeyondLimit,
         Source(ErrorKind::NotFound),
@@ -392,5 +398,31 @@ fn every_error() -> Vec<Error> {
         Randomness,
         Stretching,
     ];
-    own.into_iter().chain(storage.map(Storage)).collect()
+    let others = own.into_iter().chain(storage.map(Storage));
+    others.chain(invalid_inputs()).collect()
+}
+
+fn invalid_inputs() -> Vec<Error> {
+    use InputFault::*;
+    use InputField::*;
+    let (length, count, position) = (2000, 65, 7);
+    let ids = [
+        (Identifier, Empty),
+        (RecordName, TooLong { length }),
+        (RecordName, OnlyInvisible),
+        (Actor, HiddenCharacter { position }),
+        (RecordPattern, InnerAsterisk { position }),
+    ];
+    let metadata = [
+        (Label, ControlCharacter { position }),
+        (Holds, TooMany { count }),
+        (ContentType, NotPrintableAscii { position }),
+        (Rule, NeverMatches),
+        (RetentionTime, OutOfRange),
+        (ExpectedVersion, OutOfRange),
+        (BreakGlassDuration, OutOfRange),
+    ];
+    let ids = ids.map(|(field, fault)| invalid_id(field, fault));
+    let metadata = metadata.map(|(field, fault)| invalid_metadata(field, fault));
+    ids.into_iter().chain(metadata).collect()
 }

@@ -4,12 +4,14 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use chartlock::input::InputField;
 use chartlock::internals::clock::Clock;
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
 
 use chartlock::{Error, Precondition};
 
 use crate::common::clock::ManualClock;
+use crate::common::invalid::invalid_text;
 use crate::common::objects::keys_of;
 use crate::stage::{Stage, content, record, session_on};
 
@@ -235,7 +237,7 @@ fn writer_stores_content_type_and_labels(stage: &Stage) {
             .write_all(&content(4, length))
             .and_then(|()| Ok(writer.finish()?));
         let refused = refused.unwrap_err().downcast::<Error>().unwrap();
-        assert_eq!(refused, Error::InvalidMetadata);
+        assert_eq!(refused, invalid_text(InputField::Label, ""));
     }
 }
 

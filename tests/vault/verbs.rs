@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use chartlock::input::{InputFault, InputField};
 use chartlock::internals::envelope::{INLINE_MAX, SEGMENT, padme};
 use chartlock::{Document, Error, Precondition, RecordId, RecordInfo, Session, Subject};
 
 use crate::clock::LONG_AGO;
 use crate::common::clock::ManualClock;
+use crate::common::invalid::{invalid_metadata, invalid_text};
 use crate::raw;
 use crate::stage::{Stage, content, record, session_on, subject};
 
@@ -189,7 +191,7 @@ fn batch_with_invalid_metadata_changes_nothing(stage: &Stage) {
     let documents = [Document::new(b"1"), Document::new(b"2").label("")];
     assert_eq!(
         session.put_many(ids.iter().zip(documents)),
-        Err(Error::InvalidMetadata)
+        Err(invalid_text(InputField::Label, ""))
     );
     assert_eq!(raw::objects(&stage.storage), before);
     // In a batch, an erased subject causes errors only for its own records.
@@ -332,17 +334,25 @@ fn metadata_beyond_limits_returns_invalid_metadata(stage: &Stage) {
     let too_many = (0..33).fold(Document::new(b"x"), |document, index| {
         document.label(&index.to_string())
     });
+    let of_type = |content_type: &str| Document::new(b"x").content_type(content_type);
+    let labeled = |label: &str| Document::new(b"x").label(label);
+    let (content_type, label) = (InputField::ContentType, InputField::Label);
+    let not_ascii = |position| InputFault::NotPrintableAscii { position };
+    let long = InputFault::TooLong { length: 256 };
+    let control = InputFault::ControlCharacter { position: 1 };
+    let count = InputFault::TooMany { count: 33 };
     let documents = [
-        Document::new(b"x").content_type("text/é"),
-        Document::new(b"x").content_type("text/plain\n"),
-        Document::new(b"x").content_type(&"t".repeat(256)),
-        Document::new(b"x").label(""),
-        Document::new(b"x").label("a\0b"),
-        Document::new(b"x").label(&"l".repeat(256)),
-        too_many,
+        (of_type("text/é"), content_type, not_ascii(5)),
+        (of_type("text/plain\n"), content_type, not_ascii(10)),
+        (of_type(&"t".repeat(256)), content_type, long),
+        (labeled(""), label, InputFault::Empty),
+        (labeled("a\0b"), label, control),
+        (labeled(&"l".repeat(256)), label, long),
+        (too_many, InputField::Labels, count),
     ];
-    for document in documents {
-        assert_eq!(session.put(&id, document), Err(Error::InvalidMetadata));
+    for (document, field, fault) in documents {
+        let refused = session.put(&id, document);
+        assert_eq!(refused, Err(invalid_metadata(field, fault)));
     }
     assert_eq!(raw::objects(&stage.storage), before);
 }

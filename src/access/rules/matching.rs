@@ -1,8 +1,9 @@
 //! Matching of a rule's conditions against a request.
 
 use crate::access::request::AccessRequest;
-use crate::error::{Error, Result};
-use crate::id::{Actor, Purpose, Subject, SubjectKind, check_reason, is_record_name};
+use crate::error::{Error, InputFault, InputField, Result};
+use crate::id::bounds::{check_actor_part, check_id_part, check_text};
+use crate::id::{Purpose, Subject, SubjectKind};
 use crate::journal::Operation;
 use crate::journal::OperationGroup;
 
@@ -92,20 +93,22 @@ impl Conditions {
     /// Checks that every value of the conditions can occur in a request.
     pub(super) fn check(&self) -> Result<()> {
         for actor in &self.actors {
-            actor.check(|name| Actor::new(name).is_ok())?;
+            actor.check(InputField::ActorPattern, check_actor_part)?;
         }
         for record in &self.records {
-            record.check(is_record_name)?;
+            record.check(InputField::RecordPattern, check_id_part)?;
         }
         // An operation outside all groups, or a subject of another kind, can never match.
         let matches = self.operations.iter().all(|it| self.matches_group(*it))
             && self.subjects.iter().all(|it| self.matches_kind(it));
         if !matches {
-            return Err(Error::InvalidMetadata);
+            return Err(Error::invalid_metadata(
+                InputField::Rule,
+                InputFault::NeverMatches,
+            ));
         }
         let mut labels = self.labels.iter().chain(&self.without_labels);
-        // Check labels like reasons, because the same limits apply to both.
-        labels.try_for_each(|label| check_reason(label))
+        labels.try_for_each(|label| check_text(label, InputField::Label))
     }
 }
 
@@ -137,9 +140,21 @@ impl Pattern {
     }
 
     /// Checks that the pattern can match a name. A lone `*` matches all names.
-    fn check(&self, is_name: impl Fn(&str) -> bool) -> Result<()> {
-        let is_all = self.is_prefix && self.text.is_empty();
-        let is_valid = is_all || (is_name(&self.text) && !self.text.contains('*'));
-        is_valid.then_some(()).ok_or(Error::InvalidId)
+    fn check(
+        &self,
+        field: InputField,
+        check_part: impl Fn(&str, InputField) -> Result<()>,
+    ) -> Result<()> {
+        if self.is_prefix && self.text.is_empty() {
+            return Ok(());
+        }
+        check_part(&self.text, field)?;
+        match self.text.find('*') {
+            Some(position) => Err(Error::invalid_id(
+                field,
+                InputFault::InnerAsterisk { position },
+            )),
+            None => Ok(()),
+        }
     }
 }

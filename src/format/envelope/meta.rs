@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::crypto::StreamId;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, InputField, Result};
 use crate::format::envelope::fields::FieldReader;
-use crate::id::is_record_name;
+use crate::id::bounds::{check_text, is_record_name};
 
 /// The metadata schema of this release.
 const SCHEMA: u8 = 1;
-const LABELS_MAX: usize = 32;
-/// Maximum length of a label or a content type, in bytes.
-const SHORT_MAX: usize = 255;
+const LABELS_MAX: usize = InputField::Labels.max();
+/// Maximum length of a label, in bytes.
+const SHORT_MAX: usize = InputField::Label.max();
 /// First critical extension number. A reader refuses unknown extensions from this number on.
 const CRITICAL: u16 = 0x8000;
 
@@ -96,16 +96,19 @@ impl Meta {
     pub fn checked(mut self) -> Result<Self> {
         self.labels.sort_unstable();
         self.labels.dedup();
-        let labels_fit =
-            self.labels.len() <= LABELS_MAX && self.labels.iter().all(|label| is_label(label));
-        let type_fits =
-            self.content_type.len() <= SHORT_MAX && is_printable_ascii(&self.content_type);
-        let author_fits = self
-            .body_of(ORIGINAL_AUTHOR)
-            .is_none_or(|author| str::from_utf8(author).is_ok_and(is_label));
-        (labels_fit && type_fits && author_fits)
-            .then_some(self)
-            .ok_or(Error::InvalidMetadata)
+        let count = self.labels.len();
+        if count > LABELS_MAX {
+            let fault = InputFault::TooMany { count };
+            return Err(Error::invalid_metadata(InputField::Labels, fault));
+        }
+        for label in &self.labels {
+            check_text(label, InputField::Label)?;
+        }
+        check_content_type(&self.content_type)?;
+        if let Some(author) = self.original_author() {
+            check_text(author, InputField::OriginalAuthor)?;
+        }
+        Ok(self)
     }
 
     /// Returns the number of the last version that was expunged; `None` if no version was.
@@ -268,12 +271,33 @@ impl std::fmt::Debug for Meta {
     }
 }
 
+fn check_content_type(text: &str) -> Result<()> {
+    let (field, length) = (InputField::ContentType, text.len());
+    if length > field.max() {
+        return Err(Error::invalid_metadata(
+            field,
+            InputFault::TooLong { length },
+        ));
+    }
+    match text.bytes().position(|byte| !is_printable(byte)) {
+        Some(position) => Err(Error::invalid_metadata(
+            field,
+            InputFault::NotPrintableAscii { position },
+        )),
+        None => Ok(()),
+    }
+}
+
 fn is_label(text: &str) -> bool {
     (1..=SHORT_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn is_printable_ascii(text: &str) -> bool {
-    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    text.bytes().all(is_printable)
+}
+
+fn is_printable(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte)
 }
 
 /// Refuses text that no writer seals, so that an app never receives it.

@@ -6,7 +6,7 @@ use crate::crypto::{
     self, ChartId, CipherSuite, Commitment, DataKey, Digest, Nonce, RecordContext, RecordTag,
     SealingKey, StreamId, StreamKey, TAG,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, InputField, Result};
 use crate::format::envelope::fields::FieldReader;
 use crate::format::envelope::meta::Meta;
 use crate::format::envelope::opened::{Content, Opened};
@@ -223,7 +223,10 @@ pub fn seal(
     value.extend_from_slice(&wrapped);
     value.extend_from_slice(stream);
     let start = value.len();
-    let meta_length = u16::try_from(meta_len).map_err(|_| Error::InvalidMetadata)?;
+    let meta_length = u16::try_from(meta_len).map_err(|_| {
+        let fault = InputFault::TooLong { length: meta_len };
+        Error::invalid_metadata(InputField::Metadata, fault)
+    })?;
     value.extend_from_slice(&meta_length.to_le_bytes());
     meta.encode(&mut value);
     if let Body::Segmented { key, length, .. } = body {

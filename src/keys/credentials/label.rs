@@ -3,11 +3,12 @@
 use std::fmt;
 
 use crate::crypto::SlotSecret;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, InputField, Result};
+use crate::id::bounds::check_text;
 use crate::keys::credentials::credential::{Credential, SlotContext};
 
 /// Maximum length of a label, in bytes.
-pub(in crate::keys) const LABEL_MAX: usize = 64;
+pub(in crate::keys) const LABEL_MAX: usize = InputField::SlotLabel.max();
 
 /// A label for a slot, such as the name of the person who has the credential: 1 to 64 bytes without
 /// control characters.
@@ -32,10 +33,11 @@ impl SlotLabel {
     /// [`Error::InvalidMetadata`] if the text is empty, has more than 64 bytes or contains control
     /// characters.
     pub fn new(text: &str) -> Result<Self> {
-        match text {
-            "" => Err(Error::InvalidMetadata),
-            text => Self::of(text).ok_or(Error::InvalidMetadata),
-        }
+        check_text(text, InputField::SlotLabel)?;
+        Self::of(text).ok_or(Error::invalid_metadata(
+            InputField::SlotLabel,
+            InputFault::TooLong { length: text.len() },
+        ))
     }
 
     pub(in crate::keys) fn of(text: &str) -> Option<Self> {
