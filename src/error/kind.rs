@@ -79,14 +79,16 @@ impl Error {
             Self::HasFindings | Self::ArchiveDiffers => Kind::Conflict,
             Self::NotEmpty | Self::HeaderPresent | Self::StaleKit => Kind::Conflict,
             Self::PlanOutdated | Self::RecordRewritten | Self::Conflict => Kind::Conflict,
-            Self::NoFallback | Self::SpoolIncomplete | Self::Erased => Kind::Conflict,
+            Self::NoFallback | Self::SpoolIncomplete => Kind::Conflict,
+            Self::Erased | Self::NotErased => Kind::Conflict,
             Self::OnHold | Self::Retained | Self::KeyInUse | Self::AuditorSlot => Kind::Conflict,
             Self::LastSlot | Self::TooManySlots | Self::SlotsWouldBeLost => Kind::Conflict,
             Self::UploadExpired | Self::TooManyVersions | Self::CounterExhausted => Kind::Conflict,
             Self::CommitUnknown => Kind::CommitUnknown,
             Self::Cancelled => Kind::Cancelled,
             Self::Denied => Kind::Denied,
-            Self::BadCheckpoint | Self::InvalidCursor | Self::Json => Kind::Invalid,
+            Self::BadCheckpoint | Self::InvalidCursor | Self::BadKit => Kind::Invalid,
+            Self::Json | Self::NotFinite => Kind::Invalid,
             Self::InvalidPassphrase
             | Self::WeakPassphrase
             | Self::InvalidCredential

@@ -114,6 +114,11 @@ pub enum Error {
         "this recovery kit is older than the vault's last header, or belongs to another vault; find a newer kit, or see RecoveryKit::restore_anyway for what restoring this one loses"
     )]
     StaleKit,
+    /// The bytes are not a recovery kit, or the kit is damaged.
+    #[error(
+        "these bytes are not a recovery kit of chartlock, or the kit is damaged; use another copy of the kit"
+    )]
+    BadKit,
     /// The later header of a restore belongs to another vault.
     #[error(
         "this later header was not written by the vault in this storage, so nothing was restored from it; find the storage that the restore replaced"
@@ -154,8 +159,7 @@ pub enum Error {
     RootKeyChanged,
 
     // Subjects and records in a state that the operation does not allow.
-    /// The record is not at the expected version, or the state of the subject does not allow the
-    /// operation.
+    /// The record is not in the state that the precondition requires.
     #[error(
         "the record changed in the meantime; read it again, merge, and put it with the new version as the precondition"
     )]
@@ -163,6 +167,11 @@ pub enum Error {
     /// The subject was erased.
     #[error("this subject was erased; call Session::reopen_chart to start a new chart")]
     Erased,
+    /// The subject has a chart, so there is nothing to reopen.
+    #[error(
+        "this subject is not erased, so its chart was not reopened; put records into the chart as usual"
+    )]
+    NotErased,
     /// The vault never contained this subject.
     #[error("there is no such subject in this vault; check the identifier, byte for byte")]
     UnknownSubject,
@@ -350,6 +359,11 @@ pub enum Error {
         "the value could not be converted to JSON, or the record does not contain such a value; check its type"
     )]
     Json,
+    /// A value for JSON contains a number that is NaN or infinite.
+    #[error(
+        "the value contains a number that is NaN or infinite, which JSON cannot express, so nothing was written; leave the number out, or store it as a text"
+    )]
+    NotFinite,
     /// The version counter of a record is exhausted.
     #[error("this record has reached the highest version number; store it under another name")]
     TooManyVersions,

@@ -190,7 +190,7 @@ impl PatientEntry {
     /// Creates a new chart for an erased subject.
     ///
     /// # Errors
-    /// [`Error::Erased`] while the erasure is not finished; [`Error::Conflict`] if the subject is
+    /// [`Error::Erased`] while the erasure is not finished; [`Error::NotErased`] if the subject is
     /// live; [`Error::Unsupported`] for an alias; [`Error::Randomness`] if the system provides no
     /// random bytes.
     pub fn reopen(&mut self, now: i64) -> Result<()> {
@@ -200,7 +200,7 @@ impl PatientEntry {
                 Ok(())
             }
             EntryState::Erasing { .. } => Err(Error::Erased),
-            EntryState::Live(_) => Err(Error::Conflict),
+            EntryState::Live(_) => Err(Error::NotErased),
             EntryState::Alias(_) => Err(Error::Unsupported),
         }
     }

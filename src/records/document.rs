@@ -202,11 +202,26 @@ pub enum Precondition {
     Any,
     /// No content: the record does not exist or was retracted.
     Absent,
-    /// Exactly this current version, so that the write cannot overwrite a concurrent change.
+    /// Exactly this current version, so that the write cannot overwrite a concurrent change. Versions begin at 1; a
+    /// write with version 0 returns [`Error::InvalidMetadata`].
     Version(u64),
 }
 
 impl Precondition {
+    /// Checks that a version of a record can meet the precondition.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] for version 0, which no record has.
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            Self::Version(0) => Err(Error::invalid_metadata(
+                InputField::ExpectedVersion,
+                InputFault::OutOfRange,
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns `true` if a record with this current version meets the precondition. Version 0 means
     /// that the record does not exist.
     pub(crate) fn admits(self, version: u64, is_retraction: bool) -> bool {

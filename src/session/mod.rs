@@ -8,6 +8,8 @@ mod backup;
 pub(crate) mod break_glass;
 pub(crate) mod chart_reader;
 mod decide;
+#[cfg(feature = "json")]
+mod finite_check;
 pub(crate) mod guard;
 mod handle;
 pub(crate) mod honeytoken;

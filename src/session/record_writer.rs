@@ -248,6 +248,7 @@ impl RecordWriter {
         else {
             return Ok(());
         };
+        self.expected.check()?;
         self.document.clone().into_meta(&self.id, 0)?;
         let act = self.permitted()?;
         let labels = Some(self.document.sorted_labels());

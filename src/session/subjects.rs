@@ -39,7 +39,7 @@ impl Session {
     ///
     /// # Errors
     /// - [`Error::UnknownSubject`] when the vault never contained the subject.
-    /// - [`Error::Conflict`] when the subject is not erased.
+    /// - [`Error::NotErased`] when the subject is not erased.
     /// - [`Error::Erased`] while an erasure is not finished.
     /// - [`Error::Denied`], [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`], and
     ///   errors of the storage.

@@ -37,11 +37,18 @@ impl RecoveryKit {
     /// Parses a stored kit.
     ///
     /// # Errors
-    /// [`Error::Malformed`] and [`Error::Unsupported`] when the bytes are not a header that this
-    /// release can read.
+    /// [`Error::BadKit`] when the bytes are not a kit, or the kit is damaged; [`Error::Unsupported`] when a newer
+    /// release exported the kit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Header::parse(bytes)?;
-        Ok(Self(bytes.to_vec()))
+        Self::of_header(bytes).map_err(|error| match error {
+            Error::Malformed => Error::BadKit,
+            error => error,
+        })
+    }
+
+    fn of_header(value: &[u8]) -> Result<Self> {
+        Header::parse(value)?;
+        Ok(Self(value.to_vec()))
     }
 
     /// Returns the bytes to store.
@@ -258,6 +265,6 @@ impl Vault {
             .store
             .read_one(storage_keys::HEADER)?
             .ok_or(Error::NoVault)?;
-        RecoveryKit::from_bytes(&stored.value)
+        RecoveryKit::of_header(&stored.value)
     }
 }

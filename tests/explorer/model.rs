@@ -243,7 +243,7 @@ impl Model<'_> {
                 true
             }
             (Verb::Erase(_), Error::OnHold) => self.may_have_found_hold(call),
-            (Verb::ReopenChart(_), Error::Conflict) => reopenings > 1,
+            (Verb::ReopenChart(_), Error::NotErased) => reopenings > 1,
             (Verb::RotateSubject(_) | Verb::Reencrypt(_), Error::UnknownSubject) => true,
             // The storage loses the reply to an attacker, too.
             (verb, Error::CommitUnknown) if verb.is_attack() => true,

@@ -205,6 +205,23 @@ fn legal_holds_aliases_and_retention_survive_resealing() {
     assert!(matches!(read.state, State::Alias { .. }));
 }
 
+/// Earlier releases stored identifiers without a visible character, which apps can no longer construct.
+#[test]
+fn stored_identifier_without_visible_character_opens() {
+    for invisible in [" ", "\u{200b}", "\u{202e}"] {
+        let alias = Sealed::new().changed(|entry| {
+            entry.charts.clear();
+            entry.state = State::Alias {
+                kind: 1,
+                identifier: invisible.into(),
+            };
+        });
+        let alias = alias.unwrap();
+        assert!(matches!(alias.state(), EntryState::Alias(it) if it.identifier() == invisible));
+        assert!(chartlock::Subject::patient(invisible).is_err());
+    }
+}
+
 #[test]
 fn entry_under_former_name_key_opens() {
     let mut sealed = Sealed::new();

@@ -75,7 +75,7 @@ fn erasure_destroys_keys_and_reopening_creates_fresh_keys() {
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = *entry.chart().unwrap().id();
     assert_eq!(entry.finish_erasure(), Err(Error::Conflict));
-    assert_eq!(entry.reopen(NOW), Err(Error::Conflict));
+    assert_eq!(entry.reopen(NOW), Err(Error::NotErased));
 
     assert_eq!(entry.begin_erasure(NOW), Ok(first));
     let value = vault.seal(&mut entry);

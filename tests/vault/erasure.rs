@@ -128,7 +128,7 @@ fn erase_of_unknown_subject_returns_unknown_subject(stage: &Stage) {
     assert_eq!(session.reopen_chart(&unknown), Err(Error::UnknownSubject));
     assert!(raw::objects(&stage.storage) == before);
     session.put(&record("MRN-1", "a"), b"x").unwrap();
-    assert_eq!(session.reopen_chart(&unknown), Err(Error::Conflict));
+    assert_eq!(session.reopen_chart(&unknown), Err(Error::NotErased));
 }
 
 fn erase_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
@@ -183,7 +183,7 @@ fn reopened_chart_is_empty_and_takes_records(stage: &Stage) {
             raw::put(&stage.storage, key, value);
         }
         session.reopen_chart(&patient).unwrap();
-        assert_eq!(session.reopen_chart(&patient), Err(Error::Conflict));
+        assert_eq!(session.reopen_chart(&patient), Err(Error::NotErased));
         model.0.retain(|id, _| *id.subject() != patient);
         let id = record("MRN-1", "Observation/amended");
         assert!(session.get(&id).unwrap().is_none());

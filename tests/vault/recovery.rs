@@ -58,7 +58,7 @@ fn kit_restores_missing_or_damaged_header(stage: &Stage) {
         model.verify(&stage.open());
     }
     for garbage in [&b""[..], b"no kit", &kit.as_bytes()[1..]] {
-        assert_eq!(RecoveryKit::from_bytes(garbage), Err(Error::Malformed));
+        assert_eq!(RecoveryKit::from_bytes(garbage), Err(Error::BadKit));
     }
 }
 

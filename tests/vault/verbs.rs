@@ -1,5 +1,6 @@
 //! Record operations without concurrent callers.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -107,7 +108,16 @@ fn put_if_checks_the_precondition(stage: &Stage) {
     let id = record("MRN-1", "Observation/1");
     let put_if = |expected| session.put_if(&id, expected, b"body");
     assert_eq!(put_if(Precondition::Version(1)), Err(Error::Conflict));
-    assert_eq!(put_if(Precondition::Version(0)), Err(Error::Conflict));
+    let invalid = invalid_metadata(InputField::ExpectedVersion, InputFault::OutOfRange);
+    let version_0 = Precondition::Version(0);
+    assert_eq!(put_if(version_0), Err(invalid.clone()));
+    assert_eq!(session.retract_if(&id, version_0), Err(invalid.clone()));
+    for length in [10, 100_000] {
+        let mut writer = session.writer(&id).expecting(version_0);
+        let written = writer.write_all(&vec![b'x'; length]);
+        let refused = written.and_then(|()| Ok(writer.finish()?)).unwrap_err();
+        assert_eq!(refused.downcast::<Error>().unwrap(), invalid);
+    }
     assert_eq!(put_if(Precondition::Absent), Ok(1));
     assert_eq!(put_if(Precondition::Absent), Err(Error::Conflict));
     assert_eq!(put_if(Precondition::Version(1)), Ok(2));
@@ -439,5 +449,13 @@ fn json_records_read_back(stage: &Stage) {
     assert_eq!(session.get_json(&id), Ok(Some(long)));
     let no_json = std::collections::HashMap::from([((1, 2), 3)]);
     assert_eq!(session.put_json(&id, &no_json), Err(Error::Json));
+    let nested = |number: f64| [(Some(number), "null")];
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let refused = session.put_json(&id, &nested(number));
+        assert_eq!(refused, Err(Error::NotFinite));
+        let by_name = std::collections::HashMap::from([("systolic", number as f32)]);
+        assert_eq!(session.put_json(&id, &by_name), Err(Error::NotFinite));
+    }
     assert_eq!(session.history(&id).unwrap().len(), 2);
+    assert_eq!(session.put_json(&id, &nested(120.5)), Ok(3));
 }

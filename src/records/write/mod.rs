@@ -84,6 +84,7 @@ impl<'a> WriteJob<'a> {
         expected: Precondition,
         now: i64,
     ) -> Result<Self> {
+        expected.check()?;
         Ok(Self {
             act: act.clone(),
             id,
@@ -136,6 +137,7 @@ impl<'a> WriteJob<'a> {
         expected: Precondition,
         now: i64,
     ) -> Result<Self> {
+        expected.check()?;
         Ok(Self {
             act: act.clone(),
             id,
