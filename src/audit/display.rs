@@ -2,27 +2,9 @@
 
 use crate::id::Purpose;
 
-const PURPOSES: [Purpose; 15] = [
-    Purpose::Treatment,
-    Purpose::EmergencyTreatment,
-    Purpose::BreakTheGlass,
-    Purpose::CareCoordination,
-    Purpose::Payment,
-    Purpose::Operations,
-    Purpose::PatientAdministration,
-    Purpose::QualityImprovement,
-    Purpose::Legal,
-    Purpose::SystemAdministration,
-    Purpose::PatientRequest,
-    Purpose::FamilyRequest,
-    Purpose::PublicHealth,
-    Purpose::Research,
-    Purpose::Marketing,
-];
-
 /// Returns the purpose with this code; `None` if this release does not define the code.
 pub(super) fn purpose_of(code: &str) -> Option<Purpose> {
-    PURPOSES.into_iter().find(|purpose| purpose.code() == code)
+    code.parse().ok()
 }
 
 /// Returns the display text of a purpose code from HL7 v3 ActReason, as FHIR R4 lists it. Returns

@@ -85,6 +85,12 @@ pub enum InputField {
     BreakGlassDuration,
     /// The conditions of a rule.
     Rule,
+    /// The text form of a subject.
+    Subject,
+    /// The text form of a record id.
+    RecordId,
+    /// The code of a purpose.
+    Purpose,
 }
 
 impl InputField {
@@ -112,11 +118,9 @@ impl InputField {
             Self::Labels => 32,
             Self::Metadata => u16::MAX as usize,
             Self::SlotLabel | Self::Holds => 64,
-            Self::OriginalTime
-            | Self::RetentionTime
-            | Self::ExpectedVersion
-            | Self::BreakGlassDuration
-            | Self::Rule => 0,
+            Self::OriginalTime | Self::RetentionTime | Self::ExpectedVersion => 0,
+            Self::BreakGlassDuration | Self::Rule => 0,
+            Self::Subject | Self::RecordId | Self::Purpose => 0,
         }
     }
 
@@ -145,6 +149,9 @@ impl InputField {
             Self::ExpectedVersion => "the expected version",
             Self::BreakGlassDuration => "the duration of break-glass access",
             Self::Rule => "the rule",
+            Self::Subject => "the text of the subject",
+            Self::RecordId => "the text of the record id",
+            Self::Purpose => "the code of the purpose",
         }
     }
 }
@@ -203,6 +210,8 @@ pub enum InputFault {
     },
     /// The value is out of range.
     OutOfRange,
+    /// The text is not in the form that can be parsed.
+    NotParsed,
     /// The conditions of the rule contradict each other, so the rule can never match.
     NeverMatches,
 }
@@ -241,6 +250,7 @@ impl fmt::Display for InvalidInput {
                 "{field} contains * at byte {position}, before its end; use * only as the last character"
             ),
             InputFault::OutOfRange => write!(f, "{field} is out of range; {}", self.range()),
+            InputFault::NotParsed => write!(f, "{field} cannot be parsed; {}", self.form()),
             InputFault::NeverMatches => write!(
                 f,
                 "{field} can never match; use operations of the rule's groups, and subjects of the rule's kinds"
@@ -260,6 +270,19 @@ impl Error {
 }
 
 impl InvalidInput {
+    /// Returns the advice for a text that cannot be parsed.
+    fn form(self) -> &'static str {
+        match self.field {
+            InputField::Subject => {
+                "use the form that Display prints, the word patient or organization, a slash and the identifier, with %, slashes and white space percent-encoded"
+            }
+            InputField::RecordId => {
+                "use the form that Display prints, the text of the subject, a slash and the record name, with % and white space percent-encoded"
+            }
+            _ => "use a code that Purpose lists, such as TREAT",
+        }
+    }
+
     /// Returns the advice for a value out of range.
     fn range(self) -> &'static str {
         match self.field {

@@ -9,7 +9,7 @@ use crate::id::bounds::{check_actor_part, check_visible};
 ///
 /// A name has 1 to 255 bytes without control characters and hidden characters, so that no two
 /// actors look the same in a report. The journal stores the name, but `Debug`
-/// does not show the name.
+/// does not show the name. `Display` does.
 ///
 /// ```
 /// # use chartlock::Actor;

@@ -1,7 +1,7 @@
 //! Identifiers: subjects, records, actors, and the purpose of an access.
 //!
 //! Guarantees: every identifier that can be constructed is valid; its `Debug` output never shows
-//! the identifier.
+//! the identifier, and its `Display` output parses back to the same identifier.
 //! Must not know: how identifiers are hidden in storage.
 
 mod actor;
@@ -10,6 +10,7 @@ mod purpose;
 mod reason;
 mod record_id;
 mod subject;
+mod text_form;
 
 pub use actor::Actor;
 pub use purpose::Purpose;

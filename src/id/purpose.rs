@@ -6,6 +6,7 @@
 /// ```
 /// # use chartlock::Purpose;
 /// assert_eq!(Purpose::EmergencyTreatment.code(), "ETREAT");
+/// assert_eq!("ETREAT".parse(), Ok(Purpose::EmergencyTreatment));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -43,6 +44,25 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// All purposes, in the order of their declaration.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Treatment,
+        Self::EmergencyTreatment,
+        Self::BreakTheGlass,
+        Self::CareCoordination,
+        Self::Payment,
+        Self::Operations,
+        Self::PatientAdministration,
+        Self::QualityImprovement,
+        Self::Legal,
+        Self::SystemAdministration,
+        Self::PatientRequest,
+        Self::FamilyRequest,
+        Self::PublicHealth,
+        Self::Research,
+        Self::Marketing,
+    ];
+
     /// Returns the code in HL7 v3 ActReason.
     pub fn code(self) -> &'static str {
         match self {

@@ -10,12 +10,18 @@ use crate::id::bounds::{check_id_part, check_visible};
 /// Address of a record: a subject and a record name.
 ///
 /// A name has 1 to 1,024 bytes without control characters, of which at least one character is visible. Names are
-/// compared byte for byte. `Debug` shows neither the subject nor the name.
+/// compared byte for byte. `Debug` shows neither the subject nor the name; `Display` prints
+/// both, in a text form that parses back, which is also the form of serde.
 ///
 /// ```
 /// # use chartlock::RecordId;
 /// let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
 /// assert_eq!(id.name(), "Observation/bp-2026-11-21");
+/// assert_eq!(id.to_string(), "patient/MRN-1042/Observation/bp-2026-11-21");
+/// assert_eq!(id.to_string().parse(), Ok(id));
+/// // A slash in the identifier is encoded.
+/// let ward = RecordId::organization("ward/3 b", "formulary")?;
+/// assert_eq!(ward.to_string(), "organization/ward%2F3%20b/formulary");
 /// # Ok::<(), chartlock::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

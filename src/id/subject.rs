@@ -38,13 +38,15 @@ impl SubjectKind {
 ///
 /// Identifiers are compared byte for byte: two Unicode forms of "é" identify two patients. If your
 /// sources use different forms, normalize the identifiers first. `Debug` does not show the
-/// identifier.
+/// identifier; `Display` prints it, in a text form that parses back, which is also the form of serde.
 ///
 /// ```
 /// # use chartlock::Subject;
 /// let patient = Subject::patient("MRN-1042")?;
 /// assert_eq!(patient.identifier(), "MRN-1042");
 /// assert!(!format!("{patient:?}").contains("1042"));
+/// assert_eq!(patient.to_string(), "patient/MRN-1042");
+/// assert_eq!("patient/MRN-1042".parse(), Ok(patient));
 /// # Ok::<(), chartlock::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,12 +5,14 @@ use std::ops::{Deref, Range};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::error::{Error, InputFault, InputField, Result};
 use crate::format::envelope::{Address, Meta};
 use crate::id::RecordId;
 use crate::secret::Plaintext;
 use crate::vault::clock;
+use crate::vault::timestamp::Timestamp;
 
 /// Content to put, with its media type, labels and honeytoken mark. Borrowed bytes, and a [`Bytes`],
 /// convert into a document.
@@ -243,6 +245,8 @@ impl Precondition {
 /// session.put(&id, b"{}")?;
 /// let info = session.history(&id)?.remove(0);
 /// assert_eq!((info.version(), info.length()), (1, Some(2)));
+/// // The serialized form contains the name of the record, the content type and the labels.
+/// assert!(serde_json::to_string(&info).is_ok_and(|json| json.contains("Observation/bp")));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -304,6 +308,24 @@ impl RecordInfo {
     /// Returns the labels in ascending order.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.meta.labels.iter().map(|label| &**label)
+    }
+}
+
+/// Serializes the fields `name`, `version`, `length`, `written_at` (RFC 3339), `content_type`, `labels`,
+/// `is_retraction` and `is_expunged`. The name and the labels can be about the patient.
+impl Serialize for RecordInfo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut info = serializer.serialize_struct("RecordInfo", 8)?;
+        info.serialize_field("name", self.name())?;
+        info.serialize_field("version", &self.version)?;
+        info.serialize_field("length", &self.length)?;
+        let written_at = Timestamp::from_millis(self.meta.written_at);
+        info.serialize_field("written_at", &written_at)?;
+        info.serialize_field("content_type", &self.content_type())?;
+        info.serialize_field("labels", &self.meta.labels)?;
+        info.serialize_field("is_retraction", &self.is_retraction())?;
+        info.serialize_field("is_expunged", &self.is_expunged())?;
+        info.end()
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod scan;
 pub(crate) mod sealed_cursor;
 pub(crate) mod slots;
 pub(crate) mod store;
+pub(crate) mod timestamp;
 pub(crate) mod uncovered_heads;
 mod upkeep;
 

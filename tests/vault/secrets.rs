@@ -266,8 +266,8 @@ fn errors_print_no_secret_and_state_next_step() {
     assert_eq!(others + 5, attributes.iter().sum::<usize>());
     let faults = include_str!("../../src/error/invalid_input.rs");
     let faults = faults.matches("            InputFault::").count();
-    // One fault has a text for each of three fields.
-    assert_eq!(invalid.len(), faults + 2);
+    // Two faults have a text for each of three fields.
+    assert_eq!(invalid.len(), faults + 4);
     for error in &errors {
         planted.debug(error);
         planted.display(error);
@@ -415,12 +415,15 @@ fn invalid_inputs() -> Vec<Error> {
         (RecordName, OnlyInvisible),
         (Actor, HiddenCharacter { position }),
         (RecordPattern, InnerAsterisk { position }),
+        (Subject, NotParsed),
+        (RecordId, NotParsed),
     ];
     let metadata = [
         (Label, ControlCharacter { position }),
         (Holds, TooMany { count }),
         (ContentType, NotPrintableAscii { position }),
         (Rule, NeverMatches),
+        (Purpose, NotParsed),
         (RetentionTime, OutOfRange),
         (ExpectedVersion, OutOfRange),
         (BreakGlassDuration, OutOfRange),
