@@ -55,13 +55,13 @@ impl RecordLookup {
 }
 
 impl Vault {
-    /// Reads the whole content of an opened version into memory.
+    /// Reads the whole content of an opened version into memory, unless the content exceeds the limit.
     pub(crate) fn whole(&self, info: RecordInfo, source: Source) -> Result<Record> {
+        if info.length > Some(self.core.whole_record_limit) {
+            return Err(Error::BeyondLimit);
+        }
         let (buffer, content) = match source {
             Source::Inline(buffer, content) => (buffer, content),
-            Source::Segmented(download) if download.length() > self.core.whole_record_limit => {
-                return Err(Error::BeyondLimit);
-            }
             Source::Segmented(download) => {
                 let buffer = download.whole()?;
                 let content = 0..buffer.len();

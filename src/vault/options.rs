@@ -124,7 +124,8 @@ impl VaultOptions {
     }
 
     /// Sets the largest content, in bytes, that [`Session::get`](crate::Session::get) and similar
-    /// methods read into memory: 256 MiB by default. Read larger records with
+    /// methods return: 256 MiB by default. The limit counts the bytes of the content, without padding and
+    /// metadata, however the content was written. Read larger records with
     /// [`Session::reader`](crate::Session::reader).
     #[must_use]
     pub fn whole_record_limit(mut self, bytes: u64) -> Self {

@@ -1,4 +1,5 @@
 //! Values that apps store and pass on: identifiers, purposes and descriptions of records, as texts and with serde.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod limits;
 mod text_forms;
