@@ -31,15 +31,17 @@ ROWS = {
     "`tracing`": ["tracing"],
     "`strength`": ["strength"],
     "`pkcs11`": ["pkcs11"],
+    "`jiff`": ["jiff"],
+    "`chrono`": ["chrono"],
     "`transit`": ["transit"],
     "`aws-kms`": ["aws-kms"],
     "default: `file`, `bundled`, `json`": ["file", "bundled", "json"],
     "default and `aws-lc-rs`": ["file", "bundled", "json", "aws-lc-rs"],
     "`full`": ["full", "file", "bundled", "json", "postgres", "object-store", "tokio", "tracing", "strength", "pkcs11",
-               "transit", "aws-kms", "conformance"],
+               "transit", "aws-kms", "conformance", "jiff", "chrono"],
 }
-FEATURES = ["aws-kms", "aws-lc-rs", "bundled", "conformance", "file", "full", "json", "object-store", "pkcs11", "postgres", "strength",
-            "tokio", "tracing", "transit"]
+FEATURES = ["aws-kms", "aws-lc-rs", "bundled", "chrono", "conformance", "file", "full", "jiff", "json", "object-store", "pkcs11",
+            "postgres", "strength", "tokio", "tracing", "transit"]
 MANIFEST = """
 [package]
 name = "app"

@@ -10,7 +10,10 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 /// A point in time with millisecond precision, displayed and serialized as RFC 3339 in UTC.
 ///
 /// It covers 292 million years before and after 1970. A conversion from `SystemTime` drops the part below one
-/// millisecond; a time out of range becomes the nearest `Timestamp`.
+/// millisecond; a time out of range becomes the nearest `Timestamp`. With the features `jiff` and `chrono`, it converts
+/// from `jiff::Timestamp` and `chrono::DateTime<Utc>`, rounded down to the millisecond, which always succeeds. The way
+/// back is `TryFrom`: years before -9999 or after 9999 (`jiff`), or beyond 262,000 years (`chrono`), return the time as
+/// the error. For methods that take `SystemTime`, both crates have conversions of their own.
 ///
 /// ```
 /// # use chartlock::audit::Timestamp;
@@ -93,6 +96,44 @@ impl fmt::Display for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// Rounds down to the millisecond.
+#[cfg(feature = "jiff")]
+impl From<jiff::Timestamp> for Timestamp {
+    fn from(time: jiff::Timestamp) -> Self {
+        // The range of `jiff` fits.
+        let nanos = time.as_nanosecond().div_euclid(1_000_000);
+        Self(i64::try_from(nanos).unwrap_or(i64::MAX))
+    }
+}
+
+/// Returns the time as the error if it is outside the years -9999 to 9999.
+#[cfg(feature = "jiff")]
+impl TryFrom<Timestamp> for jiff::Timestamp {
+    type Error = Timestamp;
+
+    fn try_from(time: Timestamp) -> Result<Self, Timestamp> {
+        Self::from_millisecond(time.0).map_err(|_| time)
+    }
+}
+
+/// Rounds down to the millisecond. A leap second counts as the first second after it.
+#[cfg(feature = "chrono")]
+impl From<chrono::DateTime<chrono::Utc>> for Timestamp {
+    fn from(time: chrono::DateTime<chrono::Utc>) -> Self {
+        Self(time.timestamp_millis())
+    }
+}
+
+/// Returns the time as the error if it is beyond about 262,000 years from the year 0.
+#[cfg(feature = "chrono")]
+impl TryFrom<Timestamp> for chrono::DateTime<chrono::Utc> {
+    type Error = Timestamp;
+
+    fn try_from(time: Timestamp) -> Result<Self, Timestamp> {
+        Self::from_timestamp_millis(time.0).ok_or(time)
     }
 }
 

@@ -3,3 +3,4 @@
 
 mod limits;
 mod text_forms;
+mod times;
