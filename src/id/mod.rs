@@ -6,6 +6,8 @@
 
 mod actor;
 pub(crate) mod bounds;
+#[cfg(feature = "nfc")]
+mod nfc;
 mod purpose;
 mod reason;
 mod record_id;

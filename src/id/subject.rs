@@ -37,7 +37,8 @@ impl SubjectKind {
 /// Owner of records: a patient, or an organization.
 ///
 /// Identifiers are compared byte for byte: two Unicode forms of "é" identify two patients. If your
-/// sources use different forms, normalize the identifiers first. `Debug` does not show the
+/// sources use different forms, normalize the identifiers first, for example with the constructor `patient_nfc` of the
+/// feature `nfc`. `Debug` does not show the
 /// identifier; `Display` prints it, in a text form that parses back, which is also the form of serde.
 ///
 /// ```

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod limits;
+mod nfc;
 mod text_forms;
 mod times;
