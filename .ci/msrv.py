@@ -14,7 +14,7 @@ def version(text):
 
 
 def main():
-    command = ["cargo", "metadata", "--locked", "--features", "full,aws-lc-rs", "--format-version", "1"]
+    command = ["cargo", "metadata", "--locked", "--features", "full,cli,aws-lc-rs", "--format-version", "1"]
     metadata = json.loads(subprocess.check_output(command))
     packages = {package["id"]: package for package in metadata["packages"]}
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}

@@ -196,6 +196,7 @@
 //!   run.
 //! - `internals`: for this project's own tests; not covered by semver.
 //! - `full`: all of the above.
+//! - `cli`: the program `chartlock` for operators, see `operator_tool`. The library does not use its crates.
 //! - `aws-lc-rs`: AWS-LC replaces the RustCrypto crates, except for Argon2id. The stored bytes are
 //!   the same. Needs a C compiler. [`crypto_report`](report::crypto_report) identifies the
 //!   implementation in use.
@@ -254,6 +255,10 @@ pub mod lists {
     pub use crate::records::list_query::{HistoryQuery, ListQuery};
     pub use crate::records::record_count::RecordCount;
 }
+
+#[cfg(feature = "cli")]
+#[doc = include_str!("bin/chartlock/manual.md")]
+pub mod operator_tool {}
 
 /// Progress and cancellation of long operations.
 pub mod progress {

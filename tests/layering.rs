@@ -1,6 +1,7 @@
 //! Checks of the dependencies between the crate's layers: a layer may use only lower layers.
 //!
 //! ```text
+//! bin               the operator's tool, on the public interface alone
 //! lib               re-exports, nothing else
 //! asynchronous      façade over the blocking pool of a tokio runtime
 //! session           the operations that an app calls, and the guard around each
@@ -25,7 +26,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layers, each with the lower layers that it may use.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("id", &["error"]),
     ("secret", &["error"]),
@@ -147,10 +148,29 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "session",
         ],
     ),
+    // The tool calls methods of all layers, through the public interface.
+    (
+        "bin",
+        &[
+            "error",
+            "id",
+            "storage",
+            "keys",
+            "journal",
+            "access",
+            "vault",
+            "records",
+            "lifecycle",
+            "rotation",
+            "audit",
+            "verify",
+            "session",
+        ],
+    ),
 ];
 
 /// Crates that only these folders or files may use.
-const CONFINED: [(&str, &[&str]); 24] = [
+const CONFINED: [(&str, &[&str]); 29] = [
     ("aes_gcm", &["src/crypto/provider/rust_crypto.rs"]),
     ("chacha20poly1305", &["src/crypto/provider/rust_crypto.rs"]),
     ("hkdf", &["src/crypto/provider/rust_crypto.rs"]),
@@ -196,6 +216,11 @@ const CONFINED: [(&str, &[&str]); 24] = [
     ),
     ("futures_util", &["src/storage/object_store/"]),
     ("tracing", &["src/telemetry/enabled.rs"]),
+    ("clap", &["src/bin/chartlock/"]),
+    ("clap_complete", &["src/bin/chartlock/"]),
+    ("clap_mangen", &["src/bin/chartlock/"]),
+    ("indicatif", &["src/bin/chartlock/"]),
+    ("rpassword", &["src/bin/chartlock/"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -380,6 +405,19 @@ fn confined_crates_are_used_only_in_their_layer() {
                 });
             let is_home = homes.iter().any(|home| path.starts_with(home));
             assert!(!named || is_home, "{path} references {name}");
+        }
+    }
+}
+
+#[test]
+fn operators_tool_uses_the_public_interface_only() {
+    for (path, code) in all_code() {
+        if layer_of(&path) == "bin" {
+            assert!(
+                !code.contains("crate::"),
+                "{path}: name modules with super::"
+            );
+            assert!(!code.contains("internals"), "{path}");
         }
     }
 }

@@ -36,12 +36,13 @@ ROWS = {
     "`nfc`": ["nfc"],
     "`transit`": ["transit"],
     "`aws-kms`": ["aws-kms"],
+    "`cli`": ["cli"],
     "default: `file`, `bundled`, `json`": ["file", "bundled", "json"],
     "default and `aws-lc-rs`": ["file", "bundled", "json", "aws-lc-rs"],
     "`full`": ["full", "file", "bundled", "json", "postgres", "object-store", "tokio", "tracing", "strength", "pkcs11",
                "transit", "aws-kms", "conformance", "jiff", "chrono", "nfc"],
 }
-FEATURES = ["aws-kms", "aws-lc-rs", "bundled", "chrono", "conformance", "file", "full", "jiff", "json", "nfc", "object-store", "pkcs11",
+FEATURES = ["aws-kms", "aws-lc-rs", "bundled", "chrono", "cli", "conformance", "file", "full", "jiff", "json", "nfc", "object-store", "pkcs11",
             "postgres", "strength", "tokio", "tracing", "transit"]
 MANIFEST = """
 [package]

@@ -1,0 +1,144 @@
+//! `kit`: the recovery kit, a copy of the vault's header.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use chartlock::RecoveryKit;
+use chartlock::storage::Storage;
+use clap::Subcommand;
+use serde_json::json;
+use std::sync::Arc;
+
+use super::arguments::VaultArguments;
+use super::context::Context;
+use super::failure::{Exit, Failure};
+use super::open::{open_storage, with_vault};
+use super::output::{self, Text};
+use super::output_file::OutputFile;
+
+/// Maximum length of a kit in bytes, above that of every header.
+const KIT_MAX: u64 = 4 << 20;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KitCommand {
+    /// Write a recovery kit. It opens only with a credential of the vault; keep it away from the storage.
+    Create {
+        #[command(flatten)]
+        vault: VaultArguments,
+        /// File for the kit.
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+        /// Replace the file if it exists.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Restore the header from a kit, if the header is lost or does not open.
+    Restore {
+        #[command(flatten)]
+        vault: VaultArguments,
+        /// File with the kit.
+        #[arg(long, value_name = "FILE")]
+        kit: PathBuf,
+        /// Restore a stale kit. Removed credentials are valid again, and newer master keys are lost with the
+        /// records under them. The replaced header is written to --replaced.
+        #[arg(long, requires = "replaced")]
+        even_if_stale: bool,
+        /// New file for the header that a stale kit replaces.
+        #[arg(long, value_name = "FILE")]
+        replaced: Option<PathBuf>,
+    },
+}
+
+pub(crate) fn run(command: &KitCommand, context: &Context) -> Result<Exit, Failure> {
+    match command {
+        KitCommand::Create {
+            vault,
+            output,
+            force,
+        } => create(vault, output, *force, context),
+        KitCommand::Restore {
+            vault,
+            kit,
+            even_if_stale,
+            replaced,
+        } => {
+            let stale = replaced.as_deref().filter(|_| *even_if_stale);
+            restore(vault, kit, stale, context)
+        }
+    }
+}
+
+fn create(
+    vault: &VaultArguments,
+    path: &Path,
+    force: bool,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let out = OutputFile::create(path, &vault.directory, force)?;
+    with_vault(vault, context, |open| {
+        let kit = open.vault.recovery_kit()?;
+        out.publish_with(kit.as_bytes())?;
+        let text = Text::new("recovery kit written")
+            .note("next: keep it away from the storage, and destroy earlier kits");
+        output::print(
+            context.json,
+            &json!({ "kit": { "bytes": kit.as_bytes().len() } }),
+            text,
+        )?;
+        Ok(Exit::Success)
+    })
+}
+
+fn restore(
+    vault: &VaultArguments,
+    path: &Path,
+    stale: Option<&Path>,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let kit = read_kit(path)?;
+    let replaced = stale
+        .map(|path| OutputFile::create(path, &vault.directory, false))
+        .transpose()?;
+    let storage = Arc::new(open_storage(vault)?);
+    let secret = vault.credential.read()?;
+    let is_stale = replaced.is_some();
+    context.confirm(match is_stale {
+        true => "Records under newer master keys will be lost, and removed credentials will be valid again.",
+        false => "The kit will become the header of the vault.",
+    })?;
+    let own = Arc::clone(&storage);
+    if let Some(out) = replaced {
+        let report = secret.with(|credential| kit.restore_anyway(own, credential))?;
+        let bytes = report.replaced.as_deref().unwrap_or_default();
+        out.publish_with(bytes)?;
+    } else {
+        secret.with(|credential| kit.restore(own, credential))?;
+    }
+    storage.close()?;
+    let text = Text::new("header restored from the kit")
+        .note("next: run `chartlock verify`")
+        .note_if(
+            is_stale,
+            "next: run `chartlock rotate root` with the credentials that are to stay",
+        );
+    output::print(
+        context.json,
+        &json!({ "restored": true, "root_rotation_due": is_stale }),
+        text,
+    )?;
+    Ok(Exit::Success)
+}
+
+fn read_kit(path: &Path) -> Result<RecoveryKit, Failure> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(KIT_MAX).read_to_end(&mut bytes));
+    read.map_err(|error| {
+        let message = format!("the kit cannot be read ({})", error.kind());
+        Failure::usage(
+            message,
+            "check the path; `chartlock kit create` writes a kit",
+        )
+    })?;
+    Ok(RecoveryKit::from_bytes(&bytes)?)
+}
