@@ -180,6 +180,34 @@ fn two_factors_open_only_together() {
 }
 
 #[test]
+fn recovery_shares_open_and_exposed_ones_are_refused() {
+    use chartlock::keys::Shares;
+
+    let tool = Tool::new();
+    let shares = Shares::split(2, 3).unwrap();
+    tool.app(|vault, _| {
+        vault.add_slot(&shares).unwrap();
+    });
+    for (share, name) in shares.all().iter().zip(["one", "two"]) {
+        fs::write(tool.path(name), share.to_text().as_bytes()).unwrap();
+        #[cfg(unix)]
+        crate::common::scratch::set_mode(&tool.path(name), 0o600);
+    }
+    let one = ["status", "vault", "--share-file", "one"];
+    let two = ["--share-file", "two"];
+    assert!(
+        tool.ok(&[&one[..], &two].concat())
+            .contains("recovery shares")
+    );
+    tool.fails(3, &one);
+    #[cfg(unix)]
+    {
+        crate::common::scratch::set_mode(&tool.path("two"), 0o640);
+        tool.fails(3, &[&one[..], &two].concat());
+    }
+}
+
+#[test]
 fn journal_contains_actor_mark_and_purpose() {
     let tool = Tool::new();
     tool.ok(&[

@@ -85,6 +85,7 @@ impl Source<'_> {
         for path in self.share_files {
             let mut text = Zeroizing::new(String::with_capacity(SHARE_MAX as usize));
             let file = File::open(path).map_err(|error| Error::KeyFile(error.kind()))?;
+            require_owner_only(&file)?;
             let read = file.take(SHARE_MAX).read_to_string(&mut text);
             read.map_err(|error| Error::KeyFile(error.kind()))?;
             texts.push(text);
@@ -164,6 +165,25 @@ fn ask_line(prompt: &str) -> Result<String, Failure> {
             "pass --key-file, --passphrase-file or --passphrase-fd",
         )
     })
+}
+
+/// Refuses a file that others than its owner can read, as the library does for key files.
+#[cfg(unix)]
+fn require_owner_only(file: &File) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let metadata = file
+        .metadata()
+        .map_err(|error| Error::KeyFile(error.kind()))?;
+    match metadata.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => Err(Error::KeyFileExposed.into()),
+    }
+}
+
+#[cfg(not(unix))]
+fn require_owner_only(_: &File) -> Result<(), Failure> {
+    Ok(())
 }
 
 /// Reads a passphrase from an open descriptor. One line end at its end is not part of the passphrase.
