@@ -89,3 +89,28 @@ fn stale_kit_is_refused_unless_asked_for() {
         "no header was stored"
     );
 }
+
+#[test]
+fn repair_replaces_a_damaged_copy_of_the_header() {
+    let tool = Tool::new();
+    assert_eq!(tool.json(&["kit", "repair", "vault"])["repaired"], false);
+    let storage = FileStorage::open(tool.path("vault")).unwrap();
+    let header = storage.read(&[b"v"]).unwrap().remove(0).unwrap().value;
+    storage.close().unwrap();
+    let path = tool.path("vault/vault.db");
+    let mut database = fs::read(&path).unwrap();
+    let mut places = database.windows(header.len()).enumerate();
+    let (first, _) = places.find(|(_, bytes)| **bytes == *header).unwrap();
+    database[first + 100] ^= 1;
+    fs::write(&path, database).unwrap();
+
+    // Damage of the copy that an opening reads looks like a wrong credential.
+    let run = tool.run(&["health", "vault", "--key-file", "key"]);
+    assert!(run.code == 1 || run.err.contains("kit repair"), "{run:?}");
+    assert_eq!(tool.json(&["kit", "repair", "vault"])["repaired"], true);
+    assert_eq!(
+        tool.json(&["verify", "vault", "--key-file", "key"])["clean"],
+        true
+    );
+    tool.fails(6, &["kit", "repair", "nowhere"]);
+}

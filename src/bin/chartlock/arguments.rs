@@ -110,7 +110,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: OutputArguments,
     },
-    /// Copy the vault into a new directory, while it may be in use by this process only.
+    /// Make a checkpoint, and copy the vault into a new directory.
     Backup(BackupArguments),
     /// Copy a backup into a new directory, then plan and accept the restore.
     #[command(subcommand)]
@@ -123,7 +123,7 @@ pub(crate) enum Command {
     /// List, add, replace, remove and try the credentials of the vault.
     #[command(subcommand)]
     Slots(SlotsCommand),
-    /// Export or restore a recovery kit, a copy of the vault's header.
+    /// Export or restore a recovery kit, a copy of the vault's header, or repair the header.
     #[command(subcommand)]
     Kit(KitCommand),
     /// Bring journal pages of a spool into the vault.

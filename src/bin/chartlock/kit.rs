@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use chartlock::RecoveryKit;
-use chartlock::storage::Storage;
+use chartlock::storage::{FileOptions, Storage};
 use clap::Subcommand;
 use serde_json::json;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::arguments::VaultArguments;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::open::{open_storage, with_vault};
+use super::open::{open_storage, require_content, with_vault};
 use super::output::{self, Text};
 use super::output_file::OutputFile;
 
@@ -32,6 +32,11 @@ pub(crate) enum KitCommand {
         /// Replace the file if it exists.
         #[arg(long)]
         force: bool,
+    },
+    /// Replace a damaged copy of the header by the other copy in the storage. Needs no kit and no credential.
+    Repair {
+        /// Directory of the vault.
+        directory: PathBuf,
     },
     /// Restore the header from a kit, if the header is lost or does not open.
     Restore {
@@ -57,6 +62,7 @@ pub(crate) fn run(command: &KitCommand, context: &Context) -> Result<Exit, Failu
             output,
             force,
         } => create(vault, output, *force, context),
+        KitCommand::Repair { directory } => repair(directory, context),
         KitCommand::Restore {
             vault,
             kit,
@@ -88,6 +94,21 @@ fn create(
         )?;
         Ok(Exit::Success)
     })
+}
+
+fn repair(directory: &Path, context: &Context) -> Result<Exit, Failure> {
+    require_content(directory)?;
+    let storage = FileOptions::new().without_scrub().open(directory)?;
+    let is_repaired = storage.repair_header()?;
+    storage.close()?;
+    let text = match is_repaired {
+        true => Text::new("a damaged copy of the header was replaced")
+            .note("next: run `chartlock verify`"),
+        false => Text::new("nothing to repair, or no copy is whole")
+            .note("next: if the vault does not open, run `chartlock kit restore`"),
+    };
+    output::print(context.json, &json!({ "repaired": is_repaired }), text)?;
+    Ok(Exit::Success)
 }
 
 fn restore(

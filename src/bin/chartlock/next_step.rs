@@ -7,10 +7,10 @@ use chartlock::storage::StorageError;
 pub(crate) fn next_step(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::WrongKey | Error::NoSlotOfKind => {
-            "check the passphrase, key file or shares, and the directory; with another credential, `chartlock slots list` shows the slots"
+            "check the passphrase, key file or shares, and the directory; with another credential, `chartlock slots list` shows the slots; for a damaged slot, run `chartlock kit repair`"
         }
         Error::HeaderDamaged | Error::HeaderRolledBack => {
-            "restore the newest recovery kit with `chartlock kit restore`"
+            "run `chartlock kit repair`; if that does not help, restore the newest recovery kit with `chartlock kit restore`"
         }
         Error::KeyFileExposed => "restrict the file to its owner (chmod 600), then try again",
         Error::KeyFileBesideData => {
