@@ -52,6 +52,8 @@ pub(super) fn page(report: &ActivityReport) -> Page {
         ],
         rows: report.entries.iter().map(entry_row).collect(),
     });
+    page.limits
+        .push("the names of records: the report shows their tags");
     page.limits.push("operations under another actor's name");
     page.limits
         .push("reads from a copy of the storage, by a person who also copied the keys");
