@@ -312,10 +312,10 @@ impl RecordInfo {
 }
 
 /// Serializes the fields `name`, `version`, `length`, `written_at` (RFC 3339), `content_type`, `labels`,
-/// `is_retraction` and `is_expunged`. The name and the labels can be about the patient.
+/// `original_time` (RFC 3339), `original_author`, `is_retraction` and `is_expunged`. The name and the labels can be about the patient.
 impl Serialize for RecordInfo {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut info = serializer.serialize_struct("RecordInfo", 8)?;
+        let mut info = serializer.serialize_struct("RecordInfo", 10)?;
         info.serialize_field("name", self.name())?;
         info.serialize_field("version", &self.version)?;
         info.serialize_field("length", &self.length)?;
@@ -323,6 +323,9 @@ impl Serialize for RecordInfo {
         info.serialize_field("written_at", &written_at)?;
         info.serialize_field("content_type", &self.content_type())?;
         info.serialize_field("labels", &self.meta.labels)?;
+        let original_time = self.meta.original_time().map(Timestamp::from_millis);
+        info.serialize_field("original_time", &original_time)?;
+        info.serialize_field("original_author", &self.original_author())?;
         info.serialize_field("is_retraction", &self.is_retraction())?;
         info.serialize_field("is_expunged", &self.is_expunged())?;
         info.end()

@@ -1,5 +1,7 @@
 //! Text forms: each value has one, and it parses back to the same value.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use chartlock::input::{InputFault, InputField, InvalidInput};
 use chartlock::keys::Passphrase;
 use chartlock::{Actor, Document, Error, MemoryStorage, Purpose, RecordId, Subject, Vault};
@@ -193,7 +195,9 @@ fn record_info_serializes_every_field() {
     let id = RecordId::patient("MRN-1042", "Observation/bp").unwrap();
     let document = Document::new(b"{}")
         .content_type("application/json")
-        .label("lab");
+        .label("lab")
+        .original_time(UNIX_EPOCH + Duration::from_millis(1_400_000_000_500))
+        .original_author("dr.smith");
     session.put(&id, document).unwrap();
     session.retract(&id).unwrap();
     let history = session.history(&id).unwrap();
@@ -207,6 +211,8 @@ fn record_info_serializes_every_field() {
             "written_at": written_at,
             "content_type": put.then_some("application/json"),
             "labels": ["lab"],
+            "original_time": put.then_some("2014-05-13T16:53:20.500Z"),
+            "original_author": put.then_some("dr.smith"),
             "is_retraction": !put,
             "is_expunged": false,
         });

@@ -183,6 +183,11 @@ fn invalid_item_fails_alone(stage: &Stage) {
         ));
         assert_eq!(report.unwrap().failed, 1);
     }
+    let (outcomes, _) = import(&session(&vault), [item(1).version(0)]);
+    assert!(matches!(
+        outcomes[..],
+        [ImportOutcome::Failed(Error::InvalidMetadata(_))]
+    ));
     assert!(session(&vault).get(&id(1)).unwrap().is_none());
     assert_imported(&vault, [0, 2]);
 }
