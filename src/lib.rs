@@ -43,6 +43,7 @@
 //! - [`verify`]: [`Vault::verify`] compares the storage with the journal; [`Vault::checkpoint`]
 //!   pins the journal outside the storage.
 //! - [`report`] and [`progress`]: results and progress of long operations.
+//! - [`guides`]: one page for each task of a team: backups, incidents, moving in, many tenants, and others.
 //! - [`architecture`]: structure of the crate, glossary, order of writes, and where to make which
 //!   change.
 //! - [`Error`]: [`Error::kind`] and [`Error::is_retryable`] classify an error; each text says what happened
@@ -213,6 +214,7 @@ mod crypto;
 mod error;
 mod format;
 mod group_commit;
+pub mod guides;
 mod id;
 mod journal;
 pub mod keys;

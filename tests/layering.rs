@@ -3,6 +3,7 @@
 //! ```text
 //! bin               the operator's tool, on the public interface alone
 //! lib               re-exports, nothing else
+//! guides            pages for users, no code
 //! asynchronous      façade over the blocking pool of a tokio runtime
 //! session           the operations that an app calls, and the guard around each
 //! audit · verify    reports from the journal · comparison of the storage with the journal
@@ -26,7 +27,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layers, each with the lower layers that it may use.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
+    ("guides", &[]),
     ("error", &[]),
     ("id", &["error"]),
     ("secret", &["error"]),

@@ -39,7 +39,8 @@ pub(crate) fn compare(session: &Session, former: &FormerDatabase) -> Outcome<Dif
     let mut reader = former.reader()?;
     for row in reader.rows()? {
         let row = row?;
-        let record = session.get(&row.id()?)?;
+        // A row without a valid id, and a record that cannot be read, are differences.
+        let record = row.id().ok().and_then(|id| session.get(&id).ok().flatten());
         match record.is_some_and(|record| is_equal(&record, &row)) {
             true => found.equal += 1,
             false => found.rows += 1,
@@ -60,6 +61,7 @@ pub(crate) fn compare(session: &Session, former: &FormerDatabase) -> Outcome<Dif
 fn is_equal(record: &Record, row: &FormerRow) -> bool {
     let info = record.info();
     record[..] == row.body[..]
+        && info.labels().eq([row.kind.as_str()])
         && info.original_time() == row.changed_at()
         && info.original_author() == Some(&row.changed_by)
 }

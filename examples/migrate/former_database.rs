@@ -27,9 +27,9 @@ pub(crate) struct RowReader<'a>(Statement<'a>);
 
 /// A record of the former database.
 pub(crate) struct FormerRow {
-    number: i64,
+    pub(crate) number: i64,
     pub(crate) mrn: String,
-    kind: String,
+    pub(crate) kind: String,
     pub(crate) body: Vec<u8>,
     changed_at: Option<i64>,
     pub(crate) changed_by: String,

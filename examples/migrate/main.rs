@@ -68,12 +68,16 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
 fn import(session: &Session, former: &FormerDatabase) -> Outcome<()> {
     let mut reader = former.reader()?;
     let rows = reader.rows()?;
-    let items = rows.map(|row| {
-        let row = row?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(ImportItem::new(
-            row.id()?,
-            row.document(),
-        ))
+    // A row that cannot be read ends the import. A row without a valid id is reported and skipped.
+    let items = rows.filter_map(|row| match row {
+        Err(error) => Some(Err(error)),
+        Ok(row) => match row.id() {
+            Ok(id) => Some(Ok(ImportItem::new(id, row.document()))),
+            Err(error) => {
+                outln!("  not imported: row {}: {error}", row.number);
+                None
+            }
+        },
     });
     let report = session.import(items, |item, outcome| {
         if let ImportOutcome::Failed(error) = outcome {

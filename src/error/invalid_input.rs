@@ -235,15 +235,15 @@ impl fmt::Display for InvalidInput {
             ),
             InputFault::HiddenCharacter { position } => write!(
                 f,
-                "{field} contains at byte {position} a character that hides or reorders text, such as U+200B or U+202E; remove it"
+                "{field} contains, at byte {position}, a character that hides or reorders text, such as U+200B or U+202E; remove it"
             ),
             InputFault::OnlyInvisible => write!(
                 f,
-                "{field} contains only white space or invisible characters; use a text that can be seen"
+                "{field} contains only white space or invisible characters; use at least one visible character"
             ),
             InputFault::NotPrintableAscii { position } => write!(
                 f,
-                "{field} contains at byte {position} a character that is not printable ASCII; use at most {limit} bytes from U+0020 to U+007E"
+                "{field} contains, at byte {position}, a character that is not printable ASCII; use at most {limit} bytes from U+0020 to U+007E"
             ),
             InputFault::InnerAsterisk { position } => write!(
                 f,

@@ -323,7 +323,7 @@ pub enum Error {
     InvalidCredentialSetting,
 
     // Input out of bounds.
-    /// An identifier, record name or actor is empty, too long, invisible, or contains control characters.
+    /// An identifier, record name, actor, pattern or text form of an id was refused; the value names field and fault.
     #[error("{0}")]
     InvalidId(InvalidInput),
     /// A content type, label, reason, consent reference, time, expected version or duration is out

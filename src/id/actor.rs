@@ -7,8 +7,8 @@ use crate::id::bounds::{check_actor_part, check_visible};
 
 /// Person or system that accesses records, identified by the name that the app uses.
 ///
-/// A name has 1 to 255 bytes without control characters and hidden characters, so that no two
-/// actors look the same in a report. The journal stores the name, but `Debug`
+/// A name has 1 to 255 bytes without control characters and hidden characters, because these
+/// could make two actors look the same in a report. The journal stores the name, but `Debug`
 /// does not show the name. `Display` does.
 ///
 /// ```

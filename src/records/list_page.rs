@@ -16,7 +16,7 @@ use crate::storage::{ScanItem, StorageError, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
-/// One page of a list of records or of a history; from
+/// Page of a list of records or of a history; from
 /// [`Session::list_page`](crate::Session::list_page) and
 /// [`Session::history_page`](crate::Session::history_page).
 ///

@@ -14,8 +14,8 @@ impl Vault {
     /// slot. `drop` lists the ids of the slots to remove. The journal keys are rotated as well, as
     /// [`Vault::rotate_journal_keys`] describes.
     ///
-    /// All credentials of `keep` must be present at the same time. If one cannot be brought, list its slot in `drop`,
-    /// and add it again later. Recovery shares need no holder: split a new set, print it, call
+    /// All credentials of `keep` must be present at the same time. If a credential is not available, list its slot in `drop`,
+    /// and add it again later. The holders of recovery shares need not be present: split a new set, print it, call
     /// [`Vault::replace_slot`] with it, and pass the new set in `keep`. The kept slots keep their labels.
     ///
     /// The slots of passphrases get the cost of the given passphrase, so set the same cost again with

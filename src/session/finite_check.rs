@@ -5,7 +5,7 @@ use std::fmt;
 use serde::ser::{self, Serialize, Serializer};
 
 /// Returns `true` if a value contains a floating-point number that is NaN or infinite.
-pub(super) fn has_not_finite<T: Serialize + ?Sized>(value: &T) -> bool {
+pub(super) fn has_non_finite_number<T: Serialize + ?Sized>(value: &T) -> bool {
     matches!(value.serialize(FiniteCheck), Err(CheckEnd::NotFinite))
 }
 

@@ -5,7 +5,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, StorageError};
 use crate::id::RecordId;
 use crate::journal::{AccessOutcome, Act, Operation};
 use crate::records::document::{Document, DocumentContent, Precondition};
@@ -17,10 +17,10 @@ use crate::vault::progress::{Counter, Phase};
 
 /// Maximum number of records in a batch. A larger batch would need another storage call.
 const BATCH_RECORDS: usize = 1024;
-/// Content of a batch in bytes, from which on the batch is written.
+/// Content size, in bytes, at which a batch ends.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// One version of a record of another system, for [`Session::import`].
+/// Version of a record from another system, for [`Session::import`].
 ///
 /// ```
 /// # use chartlock::{Document, ImportItem, RecordId};
@@ -83,10 +83,13 @@ impl fmt::Debug for ImportItem {
 pub enum ImportOutcome {
     /// The version is durable.
     Stored,
-    /// The record already has this version or later ones, so nothing was written.
+    /// An earlier import stored this version with the same content, media type, labels, honeytoken mark, original time
+    /// and original author, so nothing was written. Or the version was expunged since.
     AlreadyStored,
-    /// Nothing was written: the errors of [`Session::put`]. [`Error::Conflict`] if an earlier version is missing, or
-    /// if the record has another content, media type, original time or original author as this version.
+    /// The version was not stored: the errors of [`Session::put`], which also say after which errors the outcome is
+    /// unknown; then repeat the import with the same item. [`Error::Conflict`] if this version differs or another
+    /// program wrote it, or if the version before it is missing or was not imported: the app has changed or
+    /// retracted the record since.
     Failed(Error),
 }
 
@@ -129,14 +132,19 @@ impl Session {
     /// Imports records from another system, such as the former database of the app, with their original times
     /// and authors; see [`Document::original_time`] and [`Document::original_author`].
     ///
-    /// Items are taken from the iterator and written in batches of at most 1,024 items, or of 4 MiB and one item, so
-    /// that an import of any size takes bounded memory. After each batch, `each` receives the items of the batch
-    /// in their order, with their outcomes. The operation reports its progress with
+    /// The import takes items from the iterator and writes them in batches. A batch ends after 1,024 items, or with the
+    /// item that brings its content to 4 MiB, so memory is bounded for any import. After each batch, `each` receives
+    /// the items of the batch in their order, with their outcomes. The operation reports its progress with
     /// [`Phase::Importing`](crate::progress::Phase::Importing).
     ///
-    /// Repeat an interrupted import with the same items: what is stored already is not written again, and
-    /// neither a record that was changed, retracted or expunged since, nor an erased subject comes back. The journal
-    /// names each put with the actor of the session, also that of an item that was stored already.
+    /// To continue an interrupted import, repeat it with the same items. Versions that are already stored are not
+    /// written again. Records that were changed, retracted or expunged since stay as they are, and an erased subject
+    /// stays erased. The journal records each put under the actor of the session, also for items that were already
+    /// stored.
+    ///
+    /// The iterator should yield an error only if it cannot continue. Report and skip a row that is not valid, such as
+    /// one without an identifier; otherwise it ends each attempt at the same place. An actor who may put a record can learn
+    /// from the outcomes whether an earlier import stored exactly this content.
     ///
     /// ```
     /// # use chartlock::*;
@@ -157,8 +165,8 @@ impl Session {
     /// of the batch:
     /// - [`Error::Source`] when the iterator yields an error. The items before it are written first.
     /// - [`Error::Cancelled`].
-    /// - The first outcome that would fail for every item: a locked or read-only vault, a journal or storage that is
-    ///   full or fails, and [`Error::CommitUnknown`].
+    /// - The first outcome that would fail for every item: a locked or read-only vault, a damaged or rolled-back
+    ///   header, a journal or storage that is full, fails or refuses access, and [`Error::CommitUnknown`].
     pub fn import<E>(
         &self,
         items: impl IntoIterator<Item = std::result::Result<ImportItem, E>>,
@@ -265,8 +273,12 @@ fn next_batch<E>(
 
 /// Returns `true` for an error that the following items would meet as well.
 fn affects_every_item(error: &Error) -> bool {
-    matches!(error, Error::Journal(_))
-        || matches!(
+    match error {
+        // One damaged object, or one record that many processes write.
+        Error::Storage(StorageError::Damaged) | Error::Contended => false,
+        Error::Storage(_) | Error::Journal(_) => true,
+        Error::HeaderDamaged | Error::HeaderRolledBack | Error::UnknownMasterKey => true,
+        _ => matches!(
             error.kind(),
             ErrorKind::Locked
                 | ErrorKind::ReadOnly
@@ -275,5 +287,6 @@ fn affects_every_item(error: &Error) -> bool {
                 | ErrorKind::CommitUnknown
                 | ErrorKind::Cancelled
                 | ErrorKind::Internal
-        )
+        ),
+    }
 }

@@ -5,7 +5,7 @@ use crate::id::RecordId;
 use crate::records::document::Document;
 use crate::secret::PlaintextWriter;
 use crate::session::Session;
-use crate::session::finite_check::has_not_finite;
+use crate::session::finite_check::has_non_finite_number;
 
 impl Session {
     /// Writes a value as JSON, with content type `application/json`. Returns the version number.
@@ -18,7 +18,7 @@ impl Session {
         serde_json::to_writer(&mut json, value).map_err(|_| Error::Json)?;
         let json = json.finish();
         // `serde_json` writes NaN as `null`. Without a `null`, the value is not serialized again.
-        if json.windows(4).any(|part| part == b"null") && has_not_finite(value) {
+        if json.windows(4).any(|part| part == b"null") && has_non_finite_number(value) {
             return Err(Error::NotFinite);
         }
         self.put(id, Document::new(&*json).content_type("application/json"))

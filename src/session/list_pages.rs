@@ -14,8 +14,8 @@ impl Session {
     /// Returns one page of the current records of a subject; see [`ListQuery`] for orders, filters and
     /// costs. The page is empty for an unknown subject.
     ///
-    /// All pages of a query together contain each record exactly once that the query selects during the
-    /// whole time. Records that are put, retracted or expunged between two pages may or may not be
+    /// All pages of a query together contain exactly once each record that the query selects throughout.
+    /// In the order by name, a record that cannot be read for a moment can be missing. Records that are put, retracted or expunged between two pages may or may not be
     /// included.
     ///
     /// Like [`Session::list`], a page asks the policy about the list of the subject, not about single

@@ -65,7 +65,7 @@ impl RecoveryKit {
     /// The refusal prevents accidents, not attacks: an attacker who can write to the storage can
     /// also write a header.
     ///
-    /// A kit contains keys and no record. In a storage without any record, entry and page, there is nothing to compare
+    /// A kit contains keys, but no records. In a storage without records, patient entries and journal pages, there is nothing to compare
     /// the kit with, and the restored vault is empty. So check first that the right storage is mounted; if its records
     /// are lost, restore a backup.
     ///

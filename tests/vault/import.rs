@@ -70,6 +70,8 @@ everywhere!(
     versions_are_imported_in_their_order,
     changed_retracted_expunged_and_erased_records_do_not_come_back,
     other_content_under_the_same_name_is_a_conflict,
+    differing_item_of_a_repeated_import_is_a_conflict,
+    import_of_later_versions_replaces_no_change_of_the_app,
     invalid_item_fails_alone,
     failing_source_ends_the_import_after_the_items_before_it,
     cancelled_import_continues_later,
@@ -165,9 +167,77 @@ fn other_content_under_the_same_name_is_a_conflict(stage: &Stage) {
     ];
     let (outcomes, _) = import(&session, others);
     assert_eq!(outcomes, vec![ImportOutcome::Failed(Error::Conflict); 4]);
+    // The same content, which no import wrote.
     let same = ImportItem::new(id(0), Document::owned(&b"of another program"[..]));
-    assert_eq!(import(&session, [same]).0, [ImportOutcome::AlreadyStored]);
+    assert_eq!(
+        import(&session, [same.clone()]).0,
+        [ImportOutcome::Failed(Error::Conflict)]
+    );
+    assert_eq!(
+        import(&session, [same.version(2)]).0,
+        [ImportOutcome::Failed(Error::Conflict)]
+    );
     assert_eq!(session.history(&id(0)).unwrap().len(), 1);
+}
+
+fn differing_item_of_a_repeated_import_is_a_conflict(stage: &Stage) {
+    let vault = stage.create();
+    let session = session(&vault);
+    let large = |byte: u8, label: &str| {
+        let content = [vec![7; 150_000], vec![byte]].concat();
+        ImportItem::new(id(0), Document::owned(content).label(label))
+    };
+    assert_eq!(import(&session, [large(1, "a")]).0, [ImportOutcome::Stored]);
+    let outcomes = import(&session, [large(1, "a"), large(2, "a"), large(1, "b")]).0;
+    let conflict = ImportOutcome::Failed(Error::Conflict);
+    assert_eq!(
+        outcomes,
+        [
+            ImportOutcome::AlreadyStored,
+            conflict.clone(),
+            conflict.clone()
+        ]
+    );
+    // The same comparison for an earlier version.
+    session.put(&id(0), b"changed").unwrap();
+    let outcomes = import(&session, [large(1, "a"), large(2, "a"), large(1, "b")]).0;
+    assert_eq!(
+        outcomes,
+        [ImportOutcome::AlreadyStored, conflict.clone(), conflict]
+    );
+    let versions = session.history(&id(0)).unwrap().len();
+    assert_eq!(versions, 2);
+}
+
+fn import_of_later_versions_replaces_no_change_of_the_app(stage: &Stage) {
+    let vault = stage.create();
+    let session = session(&vault);
+    let versions = |record: usize, to: u64| {
+        (1..=to).map(move |version| {
+            ImportItem::new(id(record), note(version as usize)).version(version)
+        })
+    };
+    for record in 0..3 {
+        import(&session, versions(record, 3)).1.unwrap();
+    }
+    session.put(&id(0), b"changed").unwrap();
+    session.retract(&id(1)).unwrap();
+    session
+        .expunge(&id(2), "filed under the wrong patient")
+        .unwrap();
+    let conflict = ImportOutcome::Failed(Error::Conflict);
+    for record in 0..3 {
+        let (outcomes, _) = import(&session, versions(record, 5));
+        assert_eq!(outcomes[..3], [const { ImportOutcome::AlreadyStored }; 3]);
+        assert_eq!(outcomes[3..], [conflict.clone(), conflict.clone()]);
+    }
+    assert_eq!(&session.get(&id(0)).unwrap().unwrap()[..], b"changed");
+    assert!(session.get(&id(1)).unwrap().is_none());
+    assert!(session.get(&id(2)).unwrap().is_none());
+    // An import continues after its own versions only.
+    import(&session, versions(3, 3)).1.unwrap();
+    let (_, report) = import(&session, versions(3, 5));
+    assert_eq!(counts(report.unwrap()), (2, 3, 0));
 }
 
 fn invalid_item_fails_alone(stage: &Stage) {

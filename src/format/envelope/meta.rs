@@ -22,6 +22,8 @@ const ORIGIN: u16 = 1;
 const HONEYTOKEN: u16 = 2;
 /// Extension number of the id (16 bytes) of the stream that an expunged marker replaced.
 const REPLACED_STREAM: u16 = 3;
+/// Extension number of the digest of imported content: SHA-256, 32 bytes.
+const IMPORT_DIGEST: u16 = 4;
 /// Extension number of the original time: milliseconds since 1970, i64.
 const ORIGINAL_TIME: u16 = 6;
 /// Extension number of the original author: text.
@@ -146,6 +148,17 @@ impl Meta {
     /// later releases may store content in the mark.
     pub fn is_honeytoken(&self) -> bool {
         self.body_of(HONEYTOKEN).is_some()
+    }
+
+    /// Marks the version as imported, with the SHA-256 of its content. A repeated import recognizes the version by
+    /// it.
+    pub fn set_import_digest(&mut self, digest: &[u8; 32]) {
+        self.set(IMPORT_DIGEST, Some(digest.to_vec()));
+    }
+
+    /// Returns the digest of an imported version; `None` if another write created the version.
+    pub fn import_digest(&self) -> Option<[u8; 32]> {
+        self.body_of(IMPORT_DIGEST)?.try_into().ok()
     }
 
     /// Sets the time of writing in the system from which the content came, in milliseconds since 1970.

@@ -20,7 +20,7 @@ const LEVELS_MAX: usize = 4;
 /// also `Both`, on at most four levels. Pass the cheaper factor first: the second is called only if the first
 /// returns a secret.
 ///
-/// A passphrase as a factor must have the length of any new passphrase, unless it
+/// A passphrase that is a factor must be as long as any new passphrase must be, unless it
 /// [allows a weak one](crate::keys::Passphrase::allow_weak). Label the two factors together, because labels of the
 /// factors are ignored.
 ///

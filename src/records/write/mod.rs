@@ -21,7 +21,7 @@
 
 mod batch;
 mod commit_reply;
-mod imported;
+mod import_outcome;
 mod lookup;
 mod next_version;
 mod own_version;
@@ -34,7 +34,7 @@ use std::collections::{HashMap, HashSet};
 
 use smallvec::SmallVec;
 
-use crate::crypto::{ChartId, Commitment};
+use crate::crypto::{self, ChartId, Commitment};
 use crate::error::{Error, Result};
 use crate::format::envelope::{Head, INLINE_MAX, Meta};
 use crate::id::{RecordId, Subject};
@@ -122,6 +122,9 @@ impl<'a> WriteJob<'a> {
     /// nothing, so that an interrupted import can run again.
     pub(crate) fn importing(mut self, version: u64) -> Self {
         self.imported_version = Some(version);
+        if let PendingChange::Content(content) = self.change {
+            self.meta.set_import_digest(&crypto::sha256(&[content]));
+        }
         self
     }
 

@@ -11,7 +11,6 @@ use crate::records::document::Precondition;
 use crate::records::read;
 use crate::records::upload::move_into;
 use crate::records::write::commit_reply::{AttemptKind, WriteAttempt, WriteStep};
-use crate::records::write::imported::{imported, imported_before};
 use crate::records::write::lookup::WriteContext;
 use crate::records::write::put_marker::marker_in_place;
 use crate::records::write::replacement::{check_replacement, labels_of};
@@ -22,7 +21,7 @@ use crate::vault::Vault;
 use crate::vault::entries::{Freshness, chart_id};
 
 pub(super) enum NextVersion {
-    /// There is nothing to write: nothing to retract, or an import stored the version before.
+    /// There is nothing to write: nothing to retract, or an earlier import already stored this version.
     Nothing,
     Retry,
     Version {
@@ -137,8 +136,8 @@ impl Vault {
         if absent && matches!(pending.job.change, PendingChange::Retraction) {
             return Ok(NextVersion::Nothing);
         }
-        if let Some(decided) = imported(&pending.job, head.version, &opened) {
-            return decided;
+        if let Some(decided) = self.import_outcome(pending, context, &head, &opened)? {
+            return Ok(decided);
         }
         let name = Some(pending.job.id.name());
         let last = self.expunged_up_to(&context.cached, address, name, &head, opened)?;
@@ -157,8 +156,8 @@ impl Vault {
         pending: &mut PendingWrite<'_>,
         context: &WriteContext,
     ) -> Result<NextVersion> {
-        if let Some(decided) = imported_before(&pending.job, 0) {
-            return decided;
+        if job_is_other_import(&pending.job, 1) {
+            return Err(Error::Conflict);
         }
         let outcome = match (pending.job.expected, pending.job.change) {
             (Precondition::Version(_), _) => Err(Error::Conflict),
@@ -226,10 +225,13 @@ impl Vault {
             let before = self.open_earlier(cached, address, name, head.version - 1)?;
             job.meta.set_expunged_up_to(before.meta.expunged_up_to());
             absent = matches!(before.content, Content::Retraction);
+            if pending.job.imported_version.is_some() && before.meta.import_digest().is_none() {
+                return Err(Error::Conflict);
+            }
             check_replacement(pending, Ok(before.meta.labels))?;
         }
-        if let Some(decided) = imported_before(&pending.job, head.version - 1) {
-            return decided;
+        if job_is_other_import(&pending.job, head.version) {
+            return Err(Error::Conflict);
         }
         // The precondition refers to the last acknowledged version, not to the orphan.
         if !pending.job.expected.admits(head.version - 1, absent) {
@@ -316,6 +318,12 @@ impl Vault {
             kind,
         }))
     }
+}
+
+/// Returns `true` for an import of another version than this one.
+fn job_is_other_import(job: &WriteJob<'_>, version: u64) -> bool {
+    job.imported_version
+        .is_some_and(|imported| imported != version)
 }
 
 /// Returns the transaction that writes a version, and the roles of its operations. The
