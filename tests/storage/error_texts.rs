@@ -80,7 +80,7 @@ fn assert_no_vault(directory: &Path) {
     assert_eq!(
         error.to_string(),
         "the storage contains no vault header; check that it is the right storage and that its disk is \
-         mounted, create a vault in an empty one, or restore the header from a recovery kit"
+         mounted, create a vault in an empty one, or restore the header from a recovery kit if the storage still has the records"
     );
 }
 
