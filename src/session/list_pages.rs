@@ -81,7 +81,12 @@ impl Session {
     pub fn count_records(&self, subject: &Subject) -> Result<RecordCount> {
         let on = AuditTarget::Subject(subject);
         let count = self.audited_read(Operation::List, on, || self.vault.count_records(subject));
-        Ok(count?.map(|(count, _)| count).unwrap_or_default())
+        let Some((count, permission)) = count? else {
+            return Ok(RecordCount::default());
+        };
+        // As for a page by name, the pass takes long.
+        HandleGuard::new(self, on, permission).check()?;
+        Ok(count)
     }
 
     /// Reads a page, and releases it once the read is journaled and still permitted. Journals each
