@@ -62,7 +62,7 @@ impl Vault {
             let Some(current) = current else {
                 return vault.absence(address);
             };
-            let cursors = ListCursors::new(vault, cached, &query.question(&address.record))?;
+            let cursors = ListCursors::new(vault, cached, &query.encoding(&address.record))?;
             let after = query.after.as_ref().map(|it| version_of(&cursors, it));
             let after = after.transpose()?;
             vault

@@ -75,7 +75,7 @@ fields! { CursorBody { part length place } }
 
 impl Body for CursorBody {}
 
-/// A query's cursors: seals and opens them.
+/// Codec for the cursors of one query.
 pub(super) struct ListCursors<'a> {
     vault: VaultId,
     names: &'a PatientNameKey,
@@ -83,12 +83,12 @@ pub(super) struct ListCursors<'a> {
 }
 
 impl<'a> ListCursors<'a> {
-    /// Returns the cursors of a query, which `question` states unambiguously, about a chart.
-    pub(super) fn new(vault: &Vault, cached: &'a CachedEntry, question: &[u8]) -> Result<Self> {
+    /// Creates the codec for a query about a chart. `query` is the query's unambiguous encoding.
+    pub(super) fn new(vault: &Vault, cached: &'a CachedEntry, query: &[u8]) -> Result<Self> {
         Ok(Self {
             vault: *vault.header()?.header.vault(),
             names: cached.chart()?.name_key(),
-            query: sha256(&[question]),
+            query: sha256(&[query]),
         })
     }
 

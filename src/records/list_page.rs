@@ -101,7 +101,7 @@ impl Vault {
             return Ok(None);
         };
         let cached = chart.cached().clone();
-        let cursors = ListCursors::new(self, &cached, &query.question())?;
+        let cursors = ListCursors::new(self, &cached, &query.encoding())?;
         let after = query.after.as_ref().map(|cursor| cursors.open(cursor));
         let after = after.transpose()?;
         let page = match query.order {

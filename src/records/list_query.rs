@@ -137,7 +137,7 @@ impl ListQuery {
 
     /// Returns an unambiguous encoding of all settings that a cursor is bound to. The variable-length
     /// field is last.
-    pub(super) fn question(&self) -> Vec<u8> {
+    pub(super) fn encoding(&self) -> Vec<u8> {
         let order = match self.order {
             ListOrder::Stored => b's',
             ListOrder::Names => b'n',
@@ -203,8 +203,8 @@ impl HistoryQuery {
         }
     }
 
-    /// Sets the maximum number of versions of the page, from 1 to 1,000. A value out of this range
-    /// counts as the nearest value in it.
+    /// Sets the maximum number of versions of the page, from 1 to 1,000. Values out of this range
+    /// are clamped.
     pub fn limit(mut self, versions: usize) -> Self {
         self.limit = versions.clamp(1, LIMIT_MAX) as u64;
         self
@@ -223,8 +223,8 @@ impl HistoryQuery {
     }
 
     /// Returns an unambiguous encoding of the settings and the record that a cursor is bound to. No
-    /// [`ListQuery::question`] begins with the same byte.
-    pub(super) fn question(&self, record: &[u8; 16]) -> Vec<u8> {
+    /// [`ListQuery::encoding`] begins with the same byte.
+    pub(super) fn encoding(&self, record: &[u8; 16]) -> Vec<u8> {
         [&[b'h', u8::from(self.newest_first)], &record[..]].concat()
     }
 }

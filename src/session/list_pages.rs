@@ -71,7 +71,7 @@ impl Session {
 
     /// Counts the records of a subject. All numbers are 0 for an unknown subject.
     ///
-    /// The vault stores no number of records, because it would have to be written with each record. A
+    /// The vault stores no record count, because each write would have to update it. A
     /// count scans the first 96 bytes of each record, 1,024 records in one storage call, and checks
     /// that they are authentic. It opens no content, so it does not find damage in the rest of a record.
     ///

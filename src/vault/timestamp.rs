@@ -1,4 +1,4 @@
-//! Point in time of stored and reported times.
+//! Timestamps, as stored and as reported.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,12 +7,13 @@ use serde::{Serialize, Serializer};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-/// A point in time with millisecond precision, displayed and serialized as RFC 3339 in UTC.
+/// A point in time with millisecond precision, displayed and serialized as RFC 3339 in UTC, for the years
+/// 0 to 9999.
 ///
 /// It covers 292 million years before and after 1970. A conversion from `SystemTime` drops the part below one
 /// millisecond; a time out of range becomes the nearest `Timestamp`. With the features `jiff` and `chrono`, it converts
-/// from `jiff::Timestamp` and `chrono::DateTime<Utc>`, rounded down to the millisecond, which always succeeds. The way
-/// back is `TryFrom`: years before -9999 or after 9999 (`jiff`), or beyond 262,000 years (`chrono`), return the time as
+/// from `jiff::Timestamp` and `chrono::DateTime<Utc>`, rounded down to the millisecond, which always succeeds. The
+/// reverse conversion is `TryFrom`: years before -9999 or after 9999 (`jiff`), or beyond 262,000 years (`chrono`), return the time as
 /// the error. For methods that take `SystemTime`, both crates have conversions of their own.
 ///
 /// ```
