@@ -1,8 +1,10 @@
 //! Helpers that run the program on a vault in a scratch directory.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use chartlock::keys::KeyFile;
 use chartlock::storage::{FileStorage, archive};
@@ -32,6 +34,16 @@ pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
+}
+
+impl Run {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
 }
 
 impl Tool {
@@ -105,12 +117,17 @@ impl Tool {
         text
     }
 
-    /// Returns all objects but the journal and the names of the files beside the vault.
-    pub(crate) fn state(&self) -> State {
+    fn names(&self) -> Vec<String> {
         let files = fs::read_dir(self.scratch.path()).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.collect();
         names.sort();
+        names
+    }
+
+    /// Returns all objects but the journal and the names of the files beside the vault.
+    pub(crate) fn state(&self) -> State {
+        let names = self.names();
         let directory = self.path("vault");
         if !directory.join("vault.db").exists() {
             return (Vec::new(), names);
@@ -126,6 +143,31 @@ impl Tool {
                 .collect(),
             names,
         )
+    }
+
+    /// Starts a command that reads its passphrase from standard input, lets `work` run once the temporary file of
+    /// `output` exists, then writes the passphrase.
+    pub(crate) fn while_waiting(
+        &self,
+        arguments: &[&str],
+        output: &str,
+        work: impl FnOnce(),
+    ) -> Run {
+        let mut command = self.command(arguments);
+        command.args(["--passphrase-fd", "0"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let prefix = format!(".{output}.");
+        let is_waiting = || self.names().iter().any(|name| name.starts_with(&prefix));
+        while !is_waiting() {
+            assert!(child.try_wait().unwrap().is_none(), "the command ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        work();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(PASSPHRASE.as_bytes()).unwrap();
+        drop(input);
+        Run::of(child.wait_with_output().unwrap())
     }
 
     /// Opens the vault in this process.
@@ -163,12 +205,7 @@ pub(crate) fn program() -> &'static Path {
 }
 
 pub(crate) fn run(mut command: Command) -> Run {
-    let output = command.output().unwrap();
-    Run {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    Run::of(command.output().unwrap())
 }
 
 /// Runs a Python program, and returns its output. Prints a note and returns `None` without Python.

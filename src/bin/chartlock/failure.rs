@@ -62,6 +62,10 @@ impl Failure {
         Self::new(Exit::Usage, message, next)
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Prints the failure on standard error.
     pub(crate) fn print(&self, as_json: bool) {
         let text = match as_json {

@@ -1,11 +1,12 @@
 //! `kit`: the recovery kit, a copy of the vault's header.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use chartlock::RecoveryKit;
-use chartlock::storage::{FileOptions, Storage};
+use chartlock::report::RecoveryReport;
+use chartlock::storage::{FileOptions, FileStorage, Storage, StorageError};
+use chartlock::{Error, RecoveryKit};
 use clap::Subcommand;
 use serde_json::json;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use super::open::{open_storage, require_content, with_vault};
 use super::output::{self, Text};
 use super::output_file::OutputFile;
 
+/// Storage key of the header.
+pub(crate) const HEADER: &[u8] = b"v";
 /// Maximum length of a kit in bytes, above that of every header.
 const KIT_MAX: u64 = 4 << 20;
 
@@ -33,7 +36,7 @@ pub(crate) enum KitCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Replace a damaged copy of the header by the other copy in the storage. Needs no kit and no credential.
+    /// Replace a damaged copy of the header with the other copy in the storage. Needs no kit and no credential.
     Repair {
         /// Directory of the vault.
         directory: PathBuf,
@@ -100,15 +103,36 @@ fn repair(directory: &Path, context: &Context) -> Result<Exit, Failure> {
     require_content(directory)?;
     let storage = FileOptions::new().without_scrub().open(directory)?;
     let is_repaired = storage.repair_header()?;
+    let is_intact = is_repaired || is_header_intact(&storage)?;
     storage.close()?;
-    let text = match is_repaired {
-        true => Text::new("a damaged copy of the header was replaced")
+    let text = match (is_repaired, is_intact) {
+        (true, _) => Text::new("a damaged copy of the header was replaced with the other copy")
             .note("next: run `chartlock verify`"),
-        false => Text::new("nothing to repair, or no copy is whole")
-            .note("next: if the vault does not open, run `chartlock kit restore`"),
+        (false, true) => Text::new("nothing was repaired: both copies of the header are intact"),
+        (false, false) => Text::new(
+            "nothing was repaired: both copies of the header are damaged, or the damage is elsewhere in the storage",
+        )
+        .note("next: run `chartlock status`; if the vault does not open, run `chartlock kit restore`"),
     };
-    output::print(context.json, &json!({ "repaired": is_repaired }), text)?;
-    Ok(Exit::Success)
+    let document = json!({ "repaired": is_repaired, "intact": is_intact });
+    output::print(context.json, &document, text)?;
+    Ok(if is_intact {
+        Exit::Success
+    } else {
+        Exit::Findings
+    })
+}
+
+/// Returns `true` if the storage has no fault, and thus both copies of the header are intact.
+fn is_header_intact(storage: &FileStorage) -> Result<bool, Failure> {
+    match storage.integrity() {
+        Ok(found) if found.structure_faults == 0 => match stored_header(storage)? {
+            Some(_) => Ok(true),
+            None => Err(Error::NoVault.into()),
+        },
+        Ok(_) | Err(StorageError::Damaged) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn restore(
@@ -129,12 +153,13 @@ fn restore(
         false => "The kit will become the header of the vault.",
     })?;
     let own = Arc::clone(&storage);
-    if let Some(out) = replaced {
-        let report = secret.with(|credential| kit.restore_anyway(own, credential))?;
-        let bytes = report.replaced.as_deref().unwrap_or_default();
-        out.publish_with(bytes)?;
-    } else {
-        secret.with(|credential| kit.restore(own, credential))?;
+    match (replaced, stale) {
+        (Some(out), Some(path)) => {
+            let copy = HeaderCopy::publish(&*storage, out)?;
+            let report = secret.with(|credential| kit.restore_anyway(own, credential));
+            copy.compare(report, path, &vault.directory)?;
+        }
+        _ => secret.with(|credential| kit.restore(own, credential))?,
     }
     storage.close()?;
     let text = Text::new("header restored from the kit")
@@ -149,6 +174,45 @@ fn restore(
         text,
     )?;
     Ok(Exit::Success)
+}
+
+/// Copy of the stored header, in a file.
+struct HeaderCopy(Vec<u8>);
+
+impl HeaderCopy {
+    /// Writes the stored header to a file. The file is durable before a kit overwrites the header, because no
+    /// other copy of its master keys may exist. The file is empty if no header is stored.
+    fn publish(storage: &FileStorage, out: OutputFile) -> Result<Self, Failure> {
+        let stored = stored_header(storage)?.unwrap_or_default();
+        out.publish_with(&stored)?;
+        Ok(Self(stored))
+    }
+
+    /// Compares the copy with the header that the kit replaced, and writes that header to the file if another
+    /// process changed it. Deletes the file if the header is unchanged.
+    fn compare(
+        self,
+        report: Result<RecoveryReport, Error>,
+        path: &Path,
+        vault: &Path,
+    ) -> Result<(), Failure> {
+        let report = report.inspect_err(|error| {
+            if *error != Error::CommitUnknown {
+                // The header is still stored, so the copy is of no use.
+                let _ = fs::remove_file(path);
+            }
+        })?;
+        let replaced = report.replaced.unwrap_or_default();
+        match replaced == self.0 {
+            true => Ok(()),
+            false => OutputFile::create(path, vault, true)?.publish_with(&replaced),
+        }
+    }
+}
+
+fn stored_header(storage: &FileStorage) -> Result<Option<Vec<u8>>, Failure> {
+    let stored = storage.read(&[HEADER])?.pop().flatten();
+    Ok(stored.map(|stored| stored.value.to_vec()))
 }
 
 fn read_kit(path: &Path) -> Result<RecoveryKit, Failure> {

@@ -5,13 +5,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rand::TryRng;
+use rand::rngs::SysRng;
+
 use super::failure::{Exit, Failure};
 
 /// File that appears under its name only when it is complete. Dropped earlier, it leaves nothing.
 #[derive(Debug)]
 pub(crate) struct OutputFile {
     file: File,
-    draft: PathBuf,
+    temporary: PathBuf,
     target: PathBuf,
     replaces: bool,
     is_published: bool,
@@ -39,14 +42,14 @@ impl OutputFile {
         if !replaces && fs::symlink_metadata(&target).is_ok() {
             return Err(exists());
         }
-        let mut draft_name = OsString::from(".");
-        draft_name.push(name);
-        draft_name.push(format!(".{}.draft", std::process::id()));
-        let draft = folder.join(draft_name);
-        let file = private().open(&draft).map_err(|error| failed(&error))?;
+        let mut temporary_name = OsString::from(".");
+        temporary_name.push(name);
+        temporary_name.push(format!(".{:08x}.tmp", random()?));
+        let temporary = folder.join(temporary_name);
+        let file = private().open(&temporary).map_err(|error| failed(&error))?;
         Ok(Self {
             file,
-            draft,
+            temporary,
             target,
             replaces,
             is_published: false,
@@ -63,15 +66,17 @@ impl OutputFile {
     pub(crate) fn publish(mut self) -> Result<(), Failure> {
         self.file.sync_all().map_err(|error| failed(&error))?;
         let published = match self.replaces {
-            true => fs::rename(&self.draft, &self.target),
+            true => fs::rename(&self.temporary, &self.target),
             // A link fails if a file appeared meanwhile; a rename would replace it.
-            false => fs::hard_link(&self.draft, &self.target).or_else(|error| self.reserve(error)),
+            false => {
+                fs::hard_link(&self.temporary, &self.target).or_else(|error| self.reserve(error))
+            }
         };
         published.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => exists(),
             _ => failed(&error),
         })?;
-        let _ = fs::remove_file(&self.draft);
+        let _ = fs::remove_file(&self.temporary);
         self.is_published = true;
         if let Some(folder) = self
             .target
@@ -90,7 +95,7 @@ impl OutputFile {
             return Err(error);
         }
         private().open(&self.target)?;
-        fs::rename(&self.draft, &self.target)
+        fs::rename(&self.temporary, &self.target)
     }
 }
 
@@ -107,7 +112,7 @@ impl Write for OutputFile {
 impl Drop for OutputFile {
     fn drop(&mut self) {
         if !self.is_published {
-            let _ = fs::remove_file(&self.draft);
+            let _ = fs::remove_file(&self.temporary);
         }
     }
 }
@@ -118,6 +123,17 @@ fn private() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+/// Returns a random number, so that the temporary file that a killed run left never blocks a later run.
+fn random() -> Result<u32, Failure> {
+    SysRng.try_next_u32().map_err(|_| {
+        Failure::new(
+            Exit::Storage,
+            "the system supplies no random numbers",
+            "check the system, then try again",
+        )
+    })
 }
 
 fn exists() -> Failure {

@@ -146,15 +146,15 @@ pub(crate) fn run_checkpoint(
     out: &OutputArguments,
     context: &Context,
 ) -> Result<Exit, Failure> {
-    let draft = (out.output.as_deref())
+    let file = (out.output.as_deref())
         .map(|path| output_file::OutputFile::create(path, &arguments.directory, out.force))
         .transpose()?;
     with_vault(arguments, context, |open| {
         let checkpoint = open.vault.checkpoint()?.to_string();
         let mut text = Text::new(&checkpoint);
-        if let Some(draft) = draft {
+        if let Some(file) = file {
             let line = format!("{checkpoint}\n");
-            draft.publish_with(line.as_bytes())?;
+            file.publish_with(line.as_bytes())?;
             text = Text::new("checkpoint written").note("next: keep it outside the storage");
         }
         output::print(context.json, &json!({ "checkpoint": checkpoint }), text)?;
