@@ -225,3 +225,18 @@ fn repair_replaces_a_damaged_copy_of_the_header() {
     );
     tool.fails(6, &["kit", "repair", "nowhere"]);
 }
+
+#[test]
+fn header_older_than_the_data_is_not_a_case_for_a_kit() {
+    let tool = Tool::new();
+    let header = put_header(&tool, |_| {});
+    let add = ["slots", "add", "vault", "--key-file", "key"];
+    tool.ok(&[&add[..], &["--other-passphrase-file", "passphrase"]].concat());
+    tool.fill(1);
+    put_header(&tool, |stored| *stored = header);
+    let rotate = ["rotate", "subject", "vault", "--key-file", "key", "--yes"];
+    let run = tool.run(&[&rotate[..], &["MRN-0"]].concat());
+    assert_ne!(run.code, 0, "{run:?}");
+    assert!(run.err.contains("restore a newer backup"), "{run:?}");
+    assert!(run.err.contains("Vault::open_rolled_back"), "{run:?}");
+}

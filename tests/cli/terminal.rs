@@ -91,3 +91,29 @@ fn rotation_asks_and_only_yes_continues() {
         "{out}"
     );
 }
+
+#[test]
+fn restore_shows_its_plan_before_it_asks() {
+    let tool = Tool::new();
+    tool.fill(1);
+    let reason = ["--reason", "drill", "--key-file", "key"];
+    tool.ok(&[&["backup", "vault", "--to", "copy"], &reason[..]].concat());
+    tool.app(|_, session| {
+        let subject = chartlock::Subject::patient("MRN-0").unwrap();
+        session.erase_subject(&subject, "objection").unwrap();
+    });
+    let replaces = ["--replaces", "vault"];
+    let back = ["journal", "bring-back", "copy"];
+    tool.ok(&[&back, &reason[..], &replaces].concat());
+    let accept = [&["restore", "accept", "copy"], &reason[..], &replaces].concat();
+    let Some(out) = on_terminal(&tool, &["no"], &accept) else {
+        return;
+    };
+    let (plan, _) = out.split_once("Type yes to continue").unwrap();
+    assert!(
+        plan.contains("MRN-0, all records: will be repeated"),
+        "{out}"
+    );
+    assert!(plan.contains("repeats 1 erasures"), "{out}");
+    assert!(out.contains("exit 2"), "{out}");
+}

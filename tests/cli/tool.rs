@@ -17,7 +17,7 @@ use crate::common::scratch;
 /// Passphrase in the file `passphrase` of the scratch directory.
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
-/// First bytes of the storage keys of the journal: pages, and the covered chain heads.
+/// First bytes of the storage keys of the journal: covered chain heads, and pages.
 const JOURNAL: [u8; 2] = *b"aj";
 
 /// Program with a scratch directory, which contains `key` and `passphrase`.

@@ -7,6 +7,7 @@ use chartlock::{Actor, Purpose};
 use super::arguments::CommonArguments;
 use super::failure::Failure;
 use super::login::login_actor;
+use super::output::Text;
 use super::progress::Progress;
 use super::purpose::purpose_of;
 
@@ -40,20 +41,26 @@ impl Context {
         self.purpose.unwrap_or(default)
     }
 
-    /// Asks for a confirmation on the terminal. Without a terminal, `--yes` is required.
+    /// Asks for confirmation on the terminal. Without a terminal, `--yes` is required.
     pub(crate) fn confirm(&self, question: &str) -> Result<(), Failure> {
+        self.confirm_after(Text::default(), question)
+    }
+
+    /// Shows the text that the answer depends on, then asks for confirmation.
+    pub(crate) fn confirm_after(&self, text: Text, question: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }
         if self.json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(Failure::usage(
-                "this command changes or replaces what cannot be brought back, and nobody can be asked",
+                "this command changes or replaces data irreversibly, and cannot ask for confirmation here",
                 "check the command, then run it again with --yes",
             ));
         }
         let mut answer = String::new();
         let mut err = io::stderr().lock();
-        let asked = write!(err, "{question} Type yes to continue: ").and_then(|()| err.flush());
+        let asked =
+            write!(err, "{text}{question} Type yes to continue: ").and_then(|()| err.flush());
         let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
         match read {
             Ok(_) if answer.trim() == "yes" => Ok(()),

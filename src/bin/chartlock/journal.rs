@@ -87,9 +87,20 @@ fn bring_back(
         let storage = FileStorage::open_read_only(replaces)?;
         let session = open.session(context, Purpose::SystemAdministration);
         let report = session.bring_journal_back(&storage, Some(&header), reason)?;
+        let is_whole = report.pages_passed_over == 0;
         let text = Text::new("journal pages added")
+            .line("pages added", report.pages_put_back)
+            .line("pages passed over", report.pages_passed_over)
+            .note_if(
+                !is_whole,
+                "next: keep the replaced directory, and run `chartlock verify`, because pages do not open or differ",
+            )
             .note("next: run `chartlock restore plan` with the same --replaces");
         output::print(context.json, &json!({ "journal": report }), text)?;
-        Ok(Exit::Success)
+        Ok(if is_whole {
+            Exit::Success
+        } else {
+            Exit::Findings
+        })
     })
 }

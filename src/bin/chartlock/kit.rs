@@ -14,12 +14,10 @@ use std::sync::Arc;
 use super::arguments::VaultArguments;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::open::{open_storage, require_content, with_vault};
+use super::open::{open_storage, require_content, stored_header, with_vault};
 use super::output::{self, Text};
 use super::output_file::OutputFile;
 
-/// Storage key of the header.
-pub(crate) const HEADER: &[u8] = b"v";
 /// Maximum length of a kit in bytes, above that of every header.
 const KIT_MAX: u64 = 4 << 20;
 
@@ -208,11 +206,6 @@ impl HeaderCopy {
             false => OutputFile::create(path, vault, true)?.publish_with(&replaced),
         }
     }
-}
-
-fn stored_header(storage: &FileStorage) -> Result<Option<Vec<u8>>, Failure> {
-    let stored = storage.read(&[HEADER])?.pop().flatten();
-    Ok(stored.map(|stored| stored.value.to_vec()))
 }
 
 fn read_kit(path: &Path) -> Result<RecoveryKit, Failure> {

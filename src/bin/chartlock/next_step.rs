@@ -9,7 +9,10 @@ pub(crate) fn next_step(error: &Error) -> Option<&'static str> {
         Error::WrongKey | Error::NoSlotOfKind => {
             "check the passphrase, key file or shares, and the directory; with another credential, `chartlock slots list` shows the slots; for a damaged slot, run `chartlock kit repair`"
         }
-        Error::HeaderDamaged | Error::HeaderRolledBack => {
+        Error::HeaderRolledBack => {
+            "restore a newer backup with `chartlock restore copy`, because a kit cannot help; until then, the app can read the vault with `Vault::open_rolled_back`"
+        }
+        Error::HeaderDamaged => {
             "run `chartlock kit repair`; if that does not help, restore the newest recovery kit with `chartlock kit restore`"
         }
         Error::KeyFileExposed => "restrict the file to its owner (chmod 600), then try again",
@@ -50,14 +53,21 @@ pub(crate) fn next_step(error: &Error) -> Option<&'static str> {
             "run `chartlock status` to see what happened; a rotation can be run again"
         }
         Error::BadCheckpoint => "pass the whole file that `chartlock checkpoint` wrote",
-        Error::Storage(StorageError::InUse) => {
+        Error::Storage(error) => return storage_step(error),
+        _ => return None,
+    })
+}
+
+fn storage_step(error: &StorageError) -> Option<&'static str> {
+    Some(match error {
+        StorageError::InUse => {
             "close the app that has the vault open; for reading beside it, pass --spool DIRECTORY; if all its processes use a shared storage, pass --shared"
         }
-        Error::Storage(StorageError::Damaged) => {
+        StorageError::Damaged => {
             "check the mount, and bring missing files back; otherwise restore a backup with `chartlock restore copy`, or run `chartlock salvage`"
         }
-        Error::Storage(StorageError::UnfinishedBackup) => {
-            "delete the directory of the backup, then make the backup again"
+        StorageError::UnfinishedBackup => {
+            "the directory is an unfinished copy: delete only this directory, not the original, then run the same `chartlock backup` or `chartlock restore copy` again"
         }
         _ => return None,
     })

@@ -1,16 +1,20 @@
 //! Opening and closing of storage and vault around a command.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{self, Component, Path};
 use std::sync::Arc;
 
-use chartlock::storage::{FileOptions, FileStorage};
+use chartlock::storage::{FileOptions, FileStorage, Storage, StorageError};
 use chartlock::{Error, Purpose, Session, Vault, VaultOptions};
 
 use super::arguments::{ReadArguments, VaultArguments};
 use super::context::Context;
 use super::credential::Secret;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
+
+/// Storage key of the header.
+const HEADER: &[u8] = b"v";
 
 /// Open vault of one command.
 pub(crate) struct OpenVault {
@@ -52,11 +56,31 @@ pub(crate) fn with_readable_vault<T>(
     require_outside(spool, &arguments.vault.directory)?;
     let storage = Arc::new(FileStorage::open_read_only(&arguments.vault.directory)?);
     let secret = arguments.vault.credential.read()?;
-    let spool = FileStorage::open(spool)?;
+    let spool = open_spool(spool)?;
     let own = Arc::clone(&storage);
     let vault =
         secret.with(|credential| options(context).open_read_only(own, credential, spool))?;
     run_and_close(vault, storage, secret, context, run)
+}
+
+/// Opens the storage for the journal entries of a run. Refuses a directory that contains a vault, such as the
+/// directory of another vault, whose journal does not accept these entries.
+fn open_spool(directory: &Path) -> Result<FileStorage, Failure> {
+    let spool = FileStorage::open(directory)?;
+    if stored_header(&spool)?.is_none() {
+        return Ok(spool);
+    }
+    spool.close()?;
+    Err(Failure::usage(
+        "the directory of --spool contains a vault",
+        "choose a new directory, or one that an earlier --spool created",
+    ))
+}
+
+/// Returns the stored header of a vault, sealed.
+pub(crate) fn stored_header(storage: &FileStorage) -> Result<Option<Vec<u8>>, Failure> {
+    let stored = storage.read(&[HEADER])?.pop().flatten();
+    Ok(stored.map(|stored| stored.value.to_vec()))
 }
 
 fn run_and_close<T>(
@@ -105,31 +129,51 @@ pub(crate) fn require_content(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a new directory in the vault's directory, where it would prevent the vault from being opened.
+/// Refuses a new directory in the directory of a vault or backup, where it would prevent the vault from being
+/// opened.
 pub(crate) fn require_outside(new: &Path, vault: &Path) -> Result<(), Failure> {
-    let place = |path: &Path| fs::canonicalize(path).ok();
-    let parent = match new.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let vault = place(vault);
-    let is_inside = [place(new), place(parent)]
-        .iter()
-        .flatten()
-        .any(|new| vault.as_ref().is_some_and(|vault| new.starts_with(vault)));
-    match is_inside {
-        true => Err(Failure::usage(
-            "the new directory would be inside the vault's directory",
-            "choose a place outside the vault",
+    let io = |error: io::Error| Failure::from(Error::Storage(error.into()));
+    let new = path::absolute(new).map_err(io)?;
+    // The new directory does not exist yet, so the nearest directory above it that exists decides.
+    let above = new.ancestors().find(|path| path.exists());
+    let above = above.unwrap_or(Path::new("/"));
+    let rest = new.strip_prefix(above).unwrap_or(&new);
+    let is_plain = !rest.components().any(|part| part == Component::ParentDir);
+    let above = fs::canonicalize(above).map_err(io)?;
+    let is_inside = fs::canonicalize(vault).is_ok_and(|vault| above.starts_with(vault));
+    match is_plain && !is_inside {
+        true => Ok(()),
+        false => Err(Failure::usage(
+            "the new directory would be inside the directory of the vault or backup",
+            "choose a place outside that directory",
         )),
-        false => Ok(()),
     }
+}
+
+/// Refuses a directory that contains anything as the target of `command`.
+pub(crate) fn require_new(directory: &Path, command: &str) -> Result<(), Failure> {
+    if is_absent_or_empty(directory)? {
+        return Ok(());
+    }
+    let next = format!("delete only this directory, not the original, then run `{command}` again");
+    Err(match FileStorage::open_read_only(directory) {
+        Err(StorageError::UnfinishedBackup) => Failure::new(
+            Exit::Refused,
+            "the target is an unfinished copy of an interrupted run",
+            next,
+        ),
+        _ => Failure::new(
+            Exit::Refused,
+            "the target is not an empty directory",
+            format!("choose a new directory; if an interrupted `{command}` left this one, {next}"),
+        ),
+    })
 }
 
 /// Returns `true` for an absent directory, and for one that contains at most `lost+found`.
 pub(crate) fn is_absent_or_empty(directory: &Path) -> Result<bool, Failure> {
     let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         entries => entries.map_err(|error| Error::Storage(error.into()))?,
     };
     for entry in entries {

@@ -1,6 +1,6 @@
 //! Output of results: text or one JSON document on standard output.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::{self, Display, Formatter, Write as _};
 use std::io::{self, Write as _};
 
 use serde::Serialize;
@@ -11,6 +11,12 @@ use super::visible::visible;
 /// Text of a result: lines with a label and a value.
 #[derive(Debug, Default)]
 pub(crate) struct Text(String);
+
+impl Display for Text {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Text {
     pub(crate) fn new(title: impl Display) -> Self {

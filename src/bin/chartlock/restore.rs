@@ -4,17 +4,17 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use chartlock::access::Reason;
-use chartlock::storage::{FileOptions, FileStorage, Storage, StorageError, archive};
-use chartlock::verify::{LaterHeader, RestorePlan};
+use chartlock::storage::{FileOptions, FileStorage, Storage, archive};
+use chartlock::verify::{LaterHeader, RestoreItemKind, RestorePlan, RestoreReport};
 use chartlock::{Error, Purpose, Session};
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use serde_json::json;
 
 use super::arguments::VaultArguments;
+use super::backup::CopyReport;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::open::{OpenVault, is_absent_or_empty, require_content, with_vault};
+use super::open::{OpenVault, require_content, require_new, require_outside, with_vault};
 use super::output::{self, Text};
 use super::verify::read_checkpoint;
 
@@ -77,27 +77,24 @@ pub(crate) fn run(command: &RestoreCommand, context: &Context) -> Result<Exit, F
 
 fn copy(backup: &Path, directory: &Path, context: &Context) -> Result<Exit, Failure> {
     let kind = fs::metadata(backup).map_err(|error| Error::Storage(error.into()))?;
-    if !is_absent_or_empty(directory)? {
-        return Err(Error::Storage(StorageError::NotEmpty).into());
+    require_new(directory, "chartlock restore copy")?;
+    if kind.is_dir() {
+        require_outside(directory, backup)?;
     }
     let report = match kind.is_dir() {
         true => copy_directory(backup, directory, context)?,
         false => copy_archive(backup, directory)?,
     };
     context.progress.finish();
-    let text = Text::new("copied")
-        .line("objects", report.objects)
-        .line("bytes", report.bytes)
-        .note("next: run `chartlock restore plan` on the new directory");
+    let text = report
+        .add_to(Text::new("copied"))
+        .note("next: run `chartlock restore plan` on the new directory")
+        .note_if(
+            !report.is_whole(),
+            "next: search for an earlier backup with this content, because it is missing in the copy",
+        );
     output::print(context.json, &json!({ "copy": report }), text)?;
-    Ok(Exit::Success)
-}
-
-/// Size of the copy of a backup.
-#[derive(Serialize)]
-struct CopyReport {
-    objects: u64,
-    bytes: u64,
+    Ok(report.exit())
 }
 
 fn copy_directory(
@@ -110,10 +107,7 @@ fn copy_directory(
     let report = source.backup(directory, |copied, total| {
         context.progress.bytes("copying", copied, total);
     })?;
-    Ok(CopyReport {
-        objects: report.objects,
-        bytes: report.bytes,
-    })
+    Ok(report.into())
 }
 
 fn copy_archive(backup: &Path, directory: &Path) -> Result<CopyReport, Failure> {
@@ -126,6 +120,7 @@ fn copy_archive(backup: &Path, directory: &Path) -> Result<CopyReport, Failure> 
     Ok(CopyReport {
         objects: report.objects,
         bytes: report.bytes,
+        missing_segment_files: 0,
     })
 }
 
@@ -160,43 +155,79 @@ fn accept(
     let session = open.session(context, Purpose::SystemAdministration);
     let plan = plan(&session, open, arguments)?;
     context.progress.finish();
-    let items = plan.items.iter().filter(|item| plan.repeats(item)).count();
-    context.confirm(&format!(
-        "Accepting repeats {items} erasures and expunges, and all findings of the plan count as accepted."
-    ))?;
+    let repeated = plan.items.iter().filter(|item| plan.repeats(item)).count();
+    let not_repeated = plan.items.len().saturating_sub(repeated);
+    let question = format!(
+        "Accepting repeats {repeated} erasures and expunges, and does not repeat {not_repeated}. \
+         All findings of the plan count as accepted."
+    );
+    context.confirm_after(lines_of(&plan), &question)?;
     let report = session.accept_restore(&plan, reason)?;
-    let text = Text::new("restore accepted")
+    // Objects that do not open are not accepted. A later verification reports them.
+    let is_clean = (open.vault.verification().finish()).is_ok_and(|found| found.is_clean());
+    context.progress.finish();
+    let is_whole = report.not_erased_again + report.not_expunged_again + report.left_out == 0;
+    let document = json!({ "restore": report, "clean": is_clean });
+    output::print(context.json, &document, text_of_restore(&report, is_clean))?;
+    Ok(if is_whole && is_clean {
+        Exit::Success
+    } else {
+        Exit::Findings
+    })
+}
+
+fn text_of_restore(report: &RestoreReport, is_clean: bool) -> Text {
+    Text::new("restore accepted")
         .line("subjects erased again", report.erased_again)
         .line("subjects not erased again", report.not_erased_again)
         .line("records expunged again", report.expunged_again)
         .line("records not expunged again", report.not_expunged_again)
-        .line("left out", report.left_out)
+        .line("erasures and expunges left out", report.left_out)
+        .note_if(
+            report.not_erased_again > 0,
+            "next: lift the legal holds or wait for the retention dates, then erase these subjects in the app",
+        )
+        .note_if(
+            report.not_expunged_again > 0,
+            "next: remove the legal hold, the retention date or the damage, then expunge these records in the app",
+        )
+        .note_if(
+            report.left_out > 0,
+            "next: review the items that were left out, and erase or expunge them in the app if that is meant",
+        )
+        .note_if(
+            !is_clean,
+            "next: run `chartlock verify`, because differences remain that the restore could not accept",
+        )
         .note_if(
             report.root_rotation_due,
             "next: run `chartlock rotate root`, because credentials of the backup's time are valid again, \
              then `chartlock rotate master`, and export a new kit",
-        );
-    output::print(context.json, &json!({ "restore": report }), text)?;
-    Ok(Exit::Success)
+        )
 }
 
 fn text_of(plan: &RestorePlan) -> Text {
+    lines_of(plan).note("next: `chartlock restore accept` with the same options and a --reason")
+}
+
+fn lines_of(plan: &RestorePlan) -> Text {
     let mut text = super::verify::text_of(&plan.findings);
     for item in &plan.items {
         let who = (item.subject.as_ref()).map_or("unknown subject", |subject| subject.identifier());
         let name = item.name.as_deref().unwrap_or("all records");
         let repeated = if plan.repeats(item) {
-            "is repeated"
+            "will be repeated"
         } else {
-            "is NOT repeated"
+            "will NOT be repeated"
         };
-        text.push(
-            &format!("{:?}", item.kind),
-            format!("{who}, {name}: {repeated}"),
-        );
+        let kind = match item.kind {
+            RestoreItemKind::Erase => "erasure",
+            _ => "expunge",
+        };
+        text.push(kind, format!("{who}, {name}: {repeated}"));
     }
     for slot in &plan.header.slots_back {
         text.push("credential valid again", super::slots::slot_line(slot));
     }
-    text.note("next: `chartlock restore accept` with the same options and a --reason")
+    text
 }

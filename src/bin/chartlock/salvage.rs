@@ -8,20 +8,21 @@ use serde_json::json;
 
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::open::{require_content, require_outside};
+use super::open::{require_content, require_new, require_outside};
 use super::output::{self, Text};
 
 #[derive(Debug, Args)]
 pub(crate) struct SalvageArguments {
     /// Damaged directory, which stays as it is.
     directory: PathBuf,
-    /// Directory for the readable objects: a new one, or that of an interrupted salvage.
+    /// New or empty directory for the readable objects.
     target: PathBuf,
 }
 
 /// Needs no credential, because the objects stay sealed.
 pub(crate) fn run(arguments: &SalvageArguments, context: &Context) -> Result<Exit, Failure> {
     require_content(&arguments.directory)?;
+    require_new(&arguments.target, "chartlock salvage")?;
     require_outside(&arguments.target, &arguments.directory)?;
     let target = FileOptions::new().without_scrub().open(&arguments.target)?;
     let salvaged = FileStorage::salvage(&arguments.directory, &target);
