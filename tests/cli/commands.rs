@@ -83,7 +83,7 @@ fn verify_accepts_a_checkpoint_and_finds_damage() {
     assert_eq!(found.code, 1, "{found:?}");
     assert!(found.out.starts_with("FINDINGS"), "{}", found.out);
     assert!(
-        found.out.contains("record: Missing") && found.out.contains("next: "),
+        found.out.contains("record: missing") && found.out.contains("next: "),
         "{}",
         found.out
     );
@@ -118,6 +118,43 @@ fn health_reports_storage_journal_and_space() {
     assert_eq!(health["journal_writable"], true);
     assert_eq!(health["storage"]["structure_faults"], 0);
     assert!(health["used_bytes"].as_u64().unwrap() > 0);
+}
+
+/// A program `df` of the test supplies the measurement.
+#[cfg(unix)]
+#[test]
+fn health_finds_the_free_space_in_any_output_of_df() {
+    let tool = Tool::new();
+    fs::create_dir(tool.path("bin")).unwrap();
+    for (line, space, code) in [
+        (
+            "//nas/ward 3 100 50% 9000000 1000000 8000000 12% /mnt/ward 3",
+            "enough",
+            0,
+        ),
+        ("/dev/sda1 9000000 8999000 1000 100% /", "low", 1),
+        ("/dev/sda1 9000000 - - - /", "unknown", 0),
+        ("", "unknown", 0),
+    ] {
+        let script = format!("#!/bin/sh\necho Filesystem\necho '{line}'\n");
+        fs::write(tool.path("bin/df"), script).unwrap();
+        crate::common::scratch::set_mode(&tool.path("bin/df"), 0o700);
+        let run = |form: &[&str]| {
+            let health = ["health", "vault", "--key-file", "key"];
+            let mut command = tool.command(&[&health, form].concat());
+            command.env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", tool.path("bin").display()),
+            );
+            crate::tool::run(command)
+        };
+        let json = run(&["--json"]);
+        assert_eq!(json.code, code, "{line}: {json:?}");
+        let health: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(health["space"], space, "{line}");
+        let text = run(&[]).out;
+        assert_eq!(text.contains("unknown"), space == "unknown", "{text}");
+    }
 }
 
 #[test]
@@ -211,14 +248,18 @@ fn recovery_shares_open_and_exposed_ones_are_refused() {
 fn journal_contains_actor_mark_and_purpose() {
     let tool = Tool::new();
     tool.ok(&[
-        "status",
+        "backup",
         "vault",
         "--key-file",
         "key",
+        "--to",
+        "backup",
+        "--reason",
+        "court order",
         "--actor",
         "ms.okafor",
         "--purpose",
-        "HOPERAT",
+        "HLEGAL",
     ]);
     let read = ["report", "activity", "vault", "--key-file", "key"];
     let report = tool.json(&[&read[..], &["ms.okafor"]].concat());
@@ -234,7 +275,8 @@ fn journal_contains_actor_mark_and_purpose() {
     ]);
     assert!(out.contains("next: "), "{out}");
     let events = fs::read_to_string(tool.path("events")).unwrap();
-    assert!(events.contains("os-login:"), "a default actor is marked");
+    assert!(events.contains("os-login:"), "a default actor has a prefix");
+    assert!(events.contains("HLEGAL"), "the purpose is journaled");
     for line in events.lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(event["resourceType"], "AuditEvent");
@@ -256,6 +298,11 @@ fn spool_reads_beside_the_app_and_comes_home() {
         tool.ok(&[&["verify", "vault"], &beside[..]].concat());
         tool.ok(&[&["report", "access", "vault", "MRN-0"], &beside[..]].concat());
     });
+    // The directory of another vault is no spool.
+    let other = ["init", "other", "--passphrase-file", "passphrase"];
+    tool.ok(&other);
+    let wrong = ["verify", "vault", "--key-file", "key", "--spool", "other"];
+    tool.fails(2, &wrong);
     let home = [
         "journal",
         "bring-home",

@@ -14,7 +14,33 @@ fn usage_errors_have_code_2() {
         &["status", "vault", "--unknown"],
         &["rotate"],
         &["backup", "vault", "--to", "copy"],
-        &["status", "vault", "--purpose", "FUN"],
+        &[
+            "backup",
+            "vault",
+            "--to",
+            "copy",
+            "--reason",
+            "x",
+            "--purpose",
+            "FUN",
+        ],
+        &["status", "vault", "--purpose", "HOPERAT"],
+        &[
+            "backup",
+            "vault",
+            "--to",
+            "vault/absent/copy",
+            "--reason",
+            "x",
+        ],
+        &[
+            "backup",
+            "vault",
+            "--to",
+            "absent/../vault/copy",
+            "--reason",
+            "x",
+        ],
         &["status", "vault", "--actor", ""],
         &["status", "vault", "--passphrase-fd", "x"],
         &["report", "access", "vault", "MRN-0", "--from", "2026-02-30"],
@@ -107,6 +133,8 @@ fn refused_operations_have_code_6() {
         "--output",
         "kit",
     ]);
+    fs::create_dir(tool.path("filled")).unwrap();
+    fs::write(tool.path("filled/file"), "").unwrap();
     for arguments in [
         &["init", "vault"][..],
         &["status", "nowhere"],
@@ -117,6 +145,9 @@ fn refused_operations_have_code_6() {
         &["rotate", "root", "vault", "--drop", "1"],
         &["kit", "restore", "vault", "--kit", "kit"],
         &["restore", "copy", "vault", "vault"],
+        &["salvage", "vault", "filled"],
+        &["restore", "copy", "vault", "filled"],
+        &["rotate", "root", "vault", "--drop", &only],
     ] {
         let arguments = match arguments[0] {
             "salvage" | "restore" => arguments.to_vec(),
@@ -174,5 +205,31 @@ fn failed_command_leaves_no_output_file() {
             "--reason",
             "",
         ],
+    );
+}
+
+#[test]
+fn left_temporary_file_does_not_block_a_later_run() {
+    let tool = Tool::new();
+    let write = ["checkpoint", "vault", "--key-file", "key"];
+    for name in [".checkpoint.00000000.tmp", ".checkpoint.1.draft"] {
+        fs::write(tool.path(name), "left").unwrap();
+    }
+    tool.ok(&[&write[..], &["--output", "checkpoint"]].concat());
+    let files = tool.state().1;
+    let left = files.iter().filter(|name| name.starts_with(".checkpoint."));
+    assert_eq!(left.count(), 2, "{files:?}");
+}
+
+#[test]
+fn own_slot_cannot_be_dropped() {
+    let tool = Tool::new();
+    let open = ["vault", "--key-file", "key"];
+    let id = tool.json(&[&["slots", "list"], &open[..]].concat())["slots"][0]["id"].to_string();
+    let drop = ["--yes", "--drop", &id];
+    let run = tool.fails(6, &[&["rotate", "root"], &open[..], &drop].concat());
+    assert!(
+        run.err.contains("the slot of the credential that opened"),
+        "{run:?}"
     );
 }

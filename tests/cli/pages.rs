@@ -1,4 +1,4 @@
-//! Reports as HTML pages: well-formed, escaped, without scripts and external parts.
+//! Reports as HTML pages: well-formed, escaped, without scripts and external resources.
 
 use std::fs;
 

@@ -150,8 +150,25 @@ fn auditor_reads_reports_and_nothing_else() {
     tool.fails(3, &report);
     let text = tool.ok(&[&report[..], &["--auditor"]].concat());
     assert!(
-        text.contains("WARNING: It was not checked who wrote"),
+        text.contains("WARNING: The writers of the journal pages were not verified"),
         "{text}"
     );
     assert!(text.contains("dr.garcia"), "{text}");
+}
+
+#[test]
+fn text_report_keeps_empty_cells_and_escapes_the_separator() {
+    let tool = Tool::new();
+    tool.fill(1);
+    tool.app(|_, session| {
+        let subject = Subject::patient("MRN-0").unwrap();
+        session.place_hold(&subject, "court | order").unwrap();
+    });
+    let open = ["vault", "--key-file", "key"];
+    let text = tool.ok(&[&["report", "activity"], &open[..], &["dr.garcia"]].concat());
+    assert!(text.contains("court \\u{7c} order"), "{text}");
+    let rows = text.lines().filter(|line| line.contains(" | TREAT | "));
+    let cells: Vec<_> = rows.map(|line| line.split(" | ").count()).collect();
+    assert!(cells.len() > 1, "{text}");
+    assert!(cells.iter().all(|count| *count == cells[0]), "{text}");
 }

@@ -20,7 +20,7 @@ use super::verify::VerifyArguments;
 
 /// Maintains a chartlock vault in a directory.
 ///
-/// The passphrase or key comes from a file, a descriptor or the terminal, never from an argument or an
+/// The passphrase or key comes from a file, a file descriptor or the terminal, never from an argument or an
 /// environment variable.
 #[derive(Debug, Parser)]
 #[command(
@@ -45,13 +45,14 @@ pub(crate) struct CommonArguments {
     /// Print one JSON document on standard output, and errors as JSON on standard error.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Do not ask for a confirmation.
+    /// Do not ask for confirmation.
     #[arg(long, global = true)]
     pub(crate) yes: bool,
-    /// Actor for the journal. The default is the login name, marked with `os-login:`.
+    /// Actor for the journal. The default is the login name, with the prefix `os-login:`.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) actor: Option<String>,
-    /// Purpose for the journal, a code of HL7 v3 PurposeOfUse. The default is HSYSADMIN, or HOPERAT for reports.
+    /// Purpose for the journal, a code of HL7 v3 PurposeOfUse, for backup, restore plan, restore accept, journal,
+    /// report and export. The default is HSYSADMIN, or HOPERAT for report and export audit-events.
     #[arg(long, global = true, value_name = "CODE")]
     pub(crate) purpose: Option<String>,
 }
@@ -129,7 +130,7 @@ pub(crate) enum Command {
     /// Bring journal pages of a spool into the vault.
     #[command(subcommand)]
     Journal(JournalCommand),
-    /// Check that the storage is sound, that the journal can be written, and how much space is left.
+    /// Check the integrity of the storage, whether the journal can be written, and the free space.
     Health(ReadArguments),
     /// Reports from the journal.
     #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! Credentials from files, descriptors and the terminal.
+//! Credentials from files, file descriptors and the terminal.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -143,7 +143,7 @@ impl Asking {
             Self::Once(prompt) => Ok(Passphrase::new(ask_line(prompt)?)),
             Self::Twice(prompt) => {
                 let first = Zeroizing::new(ask_line(prompt)?);
-                let second = Zeroizing::new(ask_line("The same again: ")?);
+                let second = Zeroizing::new(ask_line("Repeat the passphrase: ")?);
                 match *first == *second {
                     true => Ok(Passphrase::new(first.as_bytes())),
                     false => Err(Failure::new(
@@ -167,7 +167,7 @@ fn ask_line(prompt: &str) -> Result<String, Failure> {
     })
 }
 
-/// Refuses a file that others than its owner can read, as the library does for key files.
+/// Refuses a file that users other than its owner can read, as the library does for key files.
 #[cfg(unix)]
 fn require_owner_only(file: &File) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
@@ -186,19 +186,19 @@ fn require_owner_only(_: &File) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads a passphrase from an open descriptor. One line end at its end is not part of the passphrase.
+/// Reads a passphrase from an open file descriptor. One trailing newline is not part of the passphrase.
 fn from_descriptor(number: u32) -> Result<Passphrase, Failure> {
     let unreadable = |error: io::Error| {
         Failure::new(
             Exit::Credential,
             format!(
-                "the descriptor of the passphrase cannot be read ({})",
+                "the file descriptor of the passphrase cannot be read ({})",
                 error.kind()
             ),
-            "open the descriptor in the shell, for example with 3<FILE, and pass its number",
+            "open the file descriptor in the shell, for example with 3<FILE, and pass its number",
         )
     };
-    // The system names the descriptors of a process as files, so that no unsafe code is needed.
+    // The system names the file descriptors of a process as files, so that no unsafe code is needed.
     let path = Path::new("/dev/fd").join(number.to_string());
     let limit = PASSPHRASE_MAX + 3;
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit));

@@ -16,7 +16,7 @@ pub(crate) struct CredentialArguments {
     /// File with the passphrase, which only its owner can read.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// Number of an open descriptor from which the passphrase is read.
+    /// Number of an open file descriptor from which the passphrase is read.
     #[arg(long, value_name = "N", conflicts_with = "passphrase_file")]
     passphrase_fd: Option<u32>,
     /// File with one recovery share. Repeat it for each share.
@@ -58,7 +58,7 @@ pub(crate) struct OtherCredentialArguments {
     /// File with the other passphrase.
     #[arg(long, value_name = "FILE")]
     other_passphrase_file: Option<PathBuf>,
-    /// Number of an open descriptor from which the other passphrase is read.
+    /// Number of an open file descriptor from which the other passphrase is read.
     #[arg(long, value_name = "N", conflicts_with = "other_passphrase_file")]
     other_passphrase_fd: Option<u32>,
     /// File with one recovery share. Repeat it for each share.

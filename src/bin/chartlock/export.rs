@@ -146,7 +146,7 @@ fn audit_events(
         let text = Text::new("audit events written")
             .line("events", events)
             .line("pages with faults", faults)
-            .note("next: the file is not encrypted, so protect it like the records")
+            .note("next: protect the file like the records, because it is not encrypted")
             .note_if(
                 faults > 0,
                 "next: run `chartlock verify`, because entries may be missing",

@@ -64,17 +64,23 @@ fn integrity(open: &OpenVault) -> Result<Integrity, Failure> {
 }
 
 impl Health {
-    fn has_space(&self) -> bool {
-        self.free.is_none_or(|free| free >= FREE_MIN)
+    /// Returns `None` if the free space could not be measured.
+    fn has_space(&self) -> Option<bool> {
+        self.free.map(|free| free >= FREE_MIN)
     }
 
     fn is_good(&self) -> bool {
-        self.integrity.is_clean() && self.is_journal_writable && self.has_space()
+        self.integrity.is_clean() && self.is_journal_writable && self.has_space() != Some(false)
     }
 
     fn document(&self) -> Value {
         json!({
             "healthy": self.is_good(),
+            "space": match self.has_space() {
+                Some(true) => "enough",
+                Some(false) => "low",
+                None => "unknown",
+            },
             "storage": {
                 "structure_faults": self.integrity.structure_faults,
                 "missing_values": self.integrity.missing_values.len(),
@@ -89,10 +95,10 @@ impl Health {
         let free = self
             .free
             .map_or("unknown".to_owned(), |free| free.to_string());
-        Text::new(if self.is_good() {
-            "healthy"
-        } else {
-            "FINDINGS"
+        Text::new(match (self.is_good(), self.free) {
+            (false, _) => "FINDINGS",
+            (true, None) => "healthy, but the free space is unknown",
+            (true, Some(_)) => "healthy",
         })
         .line(
             "faults in the structure of the storage",
@@ -102,10 +108,14 @@ impl Health {
         .line("journal can be written", self.is_journal_writable)
         .line("used bytes", self.used)
         .line("free bytes", free)
-        .note("threads of other processes are not visible here; the app reports its own")
+        .note("the background threads of the app were not checked; the app reports them")
         .note_if(
-            !self.has_space(),
+            self.has_space() == Some(false),
             "next: free space on the disk of the vault",
+        )
+        .note_if(
+            self.free.is_none(),
+            "next: check the free space on the disk of the vault with another program",
         )
         .note_if(
             !self.is_journal_writable,
@@ -138,12 +148,21 @@ fn free_bytes(directory: &Path) -> Option<u64> {
     df.arg("-Pk").arg("--").arg(directory).stdin(Stdio::null());
     let output = df.stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let kib: u64 = text
-        .lines()
-        .nth(1)?
-        .split_whitespace()
-        .nth(3)?
-        .parse()
-        .ok()?;
-    kib.checked_mul(1024)
+    free_kib(&text)?.checked_mul(1024)
+}
+
+/// Returns the field before the use in percent. The names of the file system and of its mount can contain spaces,
+/// so no field has a fixed place: the field follows the total and the used size, which are numbers.
+fn free_kib(text: &str) -> Option<u64> {
+    let fields: Vec<&str> = text.lines().nth(1)?.split_whitespace().collect();
+    let number = |field: &str| field.parse::<u64>().ok();
+    fields.windows(4).find_map(|fields| match fields {
+        [total, used, free, percent] => {
+            let use_of = percent.strip_suffix('%').and_then(number);
+            (number(total).is_some() && number(used).is_some() && use_of.is_some())
+                .then(|| number(free))
+                .flatten()
+        }
+        _ => None,
+    })
 }

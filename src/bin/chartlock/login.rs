@@ -6,8 +6,8 @@ use chartlock::Actor;
 
 use super::failure::Failure;
 
-/// Mark of a name that the operating system supplied, and no login of the app checked.
-const MARK: &str = "os-login:";
+/// Prefix of a name that the operating system supplied, and no login of the app checked.
+const PREFIX: &str = "os-login:";
 
 /// Returns the actor for an operator who passed no `--actor`.
 pub(crate) fn login_actor() -> Result<Actor, Failure> {
@@ -16,7 +16,7 @@ pub(crate) fn login_actor() -> Result<Actor, Failure> {
         names.into_iter().find_map(|name| env::var(name).ok())
     });
     let name = name.filter(|name| !name.is_empty());
-    let actor = Actor::new(&format!("{MARK}{}", name.as_deref().unwrap_or("unknown")));
+    let actor = Actor::new(&format!("{PREFIX}{}", name.as_deref().unwrap_or("unknown")));
     actor.map_err(|_| {
         Failure::usage(
             "the login name cannot be an actor of the journal",

@@ -13,6 +13,7 @@ mod credential;
 mod credential_arguments;
 mod export;
 mod failure;
+mod finding_text;
 mod health;
 mod init;
 mod journal;
@@ -65,6 +66,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Exit, Failure> {
     let context = &Context::new(&cli.common)?;
+    if cli.common.purpose.is_some() {
+        purpose::require_use(&cli.command)?;
+    }
     match &cli.command {
         Command::Init(arguments) => init::run(arguments, context),
         Command::KeyFile { path } => {

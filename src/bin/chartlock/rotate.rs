@@ -9,7 +9,7 @@ use super::context::Context;
 use super::credential::{Secret, with_all};
 use super::credential_arguments::KeepArguments;
 use super::failure::{Exit, Failure};
-use super::open::with_vault;
+use super::open::{OpenVault, with_vault};
 use super::output::{self, Text};
 use super::subject::SubjectArguments;
 
@@ -24,7 +24,7 @@ pub(crate) enum RotateCommand {
     Journal(RotateSlotsArguments),
     /// Rotate the patient keys of one subject.
     Subject(RotateSubjectArguments),
-    /// Encrypt all content again, or that of one subject, after an incident in which keys and storage were copied.
+    /// Re-encrypt all content, or that of one subject, after an incident in which keys and storage were copied.
     Reencrypt {
         #[command(flatten)]
         vault: VaultArguments,
@@ -53,6 +53,17 @@ pub(crate) struct RotateSubjectArguments {
     subject: SubjectArguments,
 }
 
+/// Note after a rotation whose former journal keys still sign pages.
+const CLOSE: &str = "next: run `chartlock status`, which closes the former journal keys";
+
+/// Note after a rotation that could not overwrite the destroyed keys on the medium.
+const PURGE: &str = "next: end backups and other readers of the vault, then run the rotation again, because wrapped \
+    former keys may still be on the disk";
+
+/// Note after a rotation that met writes which were never acknowledged.
+const ORPHANS: &str = "next: run `chartlock verify`; the writes of processes that used a destroyed key were never \
+    acknowledged, so their apps must repeat them";
+
 /// Note after a rotation that makes earlier recovery kits stale.
 const NEW_KIT: &str = "next: export a new recovery kit with `chartlock kit create`";
 
@@ -65,7 +76,7 @@ pub(crate) fn run(command: &RotateCommand, context: &Context) -> Result<Exit, Fa
             let subject = arguments.subject.subject()?;
             with_vault(&arguments.vault, context, |open| {
                 context.confirm("The rotation destroys the former keys of the subject.")?;
-                renewed(&open.vault.rotate_subject_key(&subject)?, context)
+                print_report(&open.vault.rotate_subject_key(&subject)?, context)
             })
         }
         RotateCommand::Reencrypt {
@@ -84,7 +95,7 @@ pub(crate) fn run(command: &RotateCommand, context: &Context) -> Result<Exit, Fa
                     Some(subject) => open.vault.reencrypt_subject(subject),
                     None => open.vault.reencrypt(),
                 };
-                renewed(&report?, context)
+                print_report(&report?, context)
             })
         }
     }
@@ -101,16 +112,22 @@ fn master(arguments: &VaultArguments, context: &Context) -> Result<Exit, Failure
         let text = Text::new(if is_whole {
             "master key rotated"
         } else {
-            "master key NOT destroyed"
+            "former master keys NOT destroyed"
         })
-        .line("patient entries sealed again", report.entries_resealed)
+        .line("patient entries resealed", report.entries_resealed)
         .line("master keys destroyed", report.master_keys_destroyed)
         .line("patient entries that do not open", report.entries_blocking)
         .line(
             "bytes of the former header may remain",
             report.purge_deferred,
         )
+        .line(
+            "patient entries of unfinished writes",
+            report.entries_orphaned,
+        )
         .note_if(!is_whole, "next: run `chartlock verify`, then rotate again")
+        .note_if(report.entries_orphaned > 0, ORPHANS)
+        .note_if(report.purge_deferred, PURGE)
         .note(NEW_KIT);
         output::print(context.json, &json!({ "rotation": report }), text)?;
         Ok(if is_whole {
@@ -124,9 +141,12 @@ fn master(arguments: &VaultArguments, context: &Context) -> Result<Exit, Failure
 fn root(arguments: &RotateSlotsArguments, context: &Context) -> Result<Exit, Failure> {
     let keep = arguments.slots.read()?;
     with_vault(&arguments.vault, context, |open| {
-        context.confirm("The rotation drops slots and makes recovery kits stale.")?;
         let drop = &arguments.slots.drop;
-        // A descriptor can be read once only, so use the credential that opened the vault.
+        require_own_slot_stays(open, drop)?;
+        context.confirm(
+            "The rotation drops slots, gives passphrase slots the default cost, and makes recovery kits stale.",
+        )?;
+        // A file descriptor can be read only once, so use the credential that opened the vault.
         let keep: Vec<&Secret> = keep.iter().chain([&open.secret]).collect();
         let report = with_all(&keep, |keep| open.vault.rotate_root_key(keep, drop))?;
         context.progress.finish();
@@ -135,15 +155,38 @@ fn root(arguments: &RotateSlotsArguments, context: &Context) -> Result<Exit, Fai
             .line("auditors' slots kept", report.auditor_slots_kept)
             .line("slots dropped", report.slots_dropped)
             .line("bytes of the former header may remain", report.purge_deferred)
-            .note_if(
-                report.journal_pages.is_none(),
-                "next: the former journal keys are not closed yet; open the vault again",
-            )
+            .note("slots of passphrases have the default cost now")
+            .note_if(report.journal_pages.is_none(), CLOSE)
+            .note_if(report.purge_deferred, PURGE)
             .note("next: run `chartlock rotate master`, because the former header may have been copied")
             .note(NEW_KIT);
         output::print(context.json, &json!({ "rotation": report }), text)?;
-        Ok(Exit::Success)
+        Ok(exit_of_closing(report.journal_pages))
     })
+}
+
+/// Refuses to drop the slot of the credential that opened the vault, which always stays.
+fn require_own_slot_stays(open: &OpenVault, drop: &[u16]) -> Result<(), Failure> {
+    if drop.is_empty() {
+        return Ok(());
+    }
+    let own = (open.secret).with(|credential| open.vault.try_credential(credential))?;
+    match drop.contains(&own.id) {
+        true => Err(Failure::new(
+            Exit::Refused,
+            "--drop names the slot of the credential that opened the vault, which stays",
+            "open the vault with the credential of another slot that stays, then drop this slot",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Returns `Incomplete` if the former journal keys are not closed yet.
+fn exit_of_closing(pages: Option<u64>) -> Exit {
+    match pages {
+        Some(_) => Exit::Success,
+        None => Exit::Incomplete,
+    }
 }
 
 fn journal(arguments: &RotateSlotsArguments, context: &Context) -> Result<Exit, Failure> {
@@ -161,35 +204,43 @@ fn journal(arguments: &RotateSlotsArguments, context: &Context) -> Result<Exit, 
                 "bytes of the former header may remain",
                 report.purge_deferred,
             )
-            .note_if(
-                report.pages.is_none(),
-                "next: the former keys are not closed yet; open the vault again",
-            )
+            .note_if(report.pages.is_none(), CLOSE)
+            .note_if(report.purge_deferred, PURGE)
             .note(NEW_KIT);
         output::print(context.json, &json!({ "rotation": report }), text)?;
-        Ok(Exit::Success)
+        Ok(exit_of_closing(report.pages))
     })
 }
 
-fn renewed(report: &ReencryptionReport, context: &Context) -> Result<Exit, Failure> {
+fn print_report(report: &ReencryptionReport, context: &Context) -> Result<Exit, Failure> {
     context.progress.finish();
     let left = report.blocking + report.unreadable_entries + report.contended;
     let text = Text::new(if left == 0 {
-        "keys renewed"
+        "patient keys rotated"
     } else {
-        "keys renewed IN PART"
+        "patient keys rotated IN PART"
     })
     .line("subjects", report.subjects)
-    .line("versions wrapped again", report.rewrapped)
-    .line("versions encrypted again", report.reencrypted)
-    .line("bytes encrypted again", report.bytes)
+    .line("versions rewrapped", report.rewrapped)
+    .line("versions re-encrypted", report.reencrypted)
+    .line("bytes re-encrypted", report.bytes)
     .line("patient keys destroyed", report.patient_keys_destroyed)
     .line("versions that do not open", report.blocking)
     .line(
         "patient entries that do not open",
         report.unreadable_entries,
     )
-    .line("subjects to repeat", report.contended)
+    .line(
+        "subjects skipped because of other rotations",
+        report.contended,
+    )
+    .line("versions of unfinished writes", report.orphaned)
+    .line(
+        "bytes of former patient entries may remain",
+        report.purge_deferred,
+    )
+    .note_if(report.orphaned > 0, ORPHANS)
+    .note_if(report.purge_deferred, PURGE)
     .note_if(
         left > 0,
         "next: run `chartlock verify`, then run the command again",

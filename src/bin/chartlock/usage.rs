@@ -18,10 +18,10 @@ pub(crate) fn failure_of(error: &clap::Error) -> Result<Exit, Failure> {
         ),
         kind => {
             let mut message = match kind {
-                ErrorKind::UnknownArgument => "an argument is not known",
-                ErrorKind::InvalidSubcommand => "a command is not known",
+                ErrorKind::UnknownArgument => "unknown argument",
+                ErrorKind::InvalidSubcommand => "unknown command",
                 ErrorKind::MissingRequiredArgument => "a required argument is missing",
-                ErrorKind::ArgumentConflict => "arguments exclude each other",
+                ErrorKind::ArgumentConflict => "these arguments cannot be used together",
                 ErrorKind::InvalidUtf8 => "an argument is not UTF-8 text",
                 _ => "a value is missing or not valid",
             }

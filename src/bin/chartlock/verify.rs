@@ -12,6 +12,7 @@ use serde_json::json;
 use super::arguments::{OutputArguments, ReadArguments, VaultArguments};
 use super::context::Context;
 use super::failure::{Exit, Failure};
+use super::finding_text::{checkpoint_text, fault_text, kind_text};
 use super::open::{with_readable_vault, with_vault};
 use super::output::{self, Text};
 use super::output_file;
@@ -84,7 +85,7 @@ pub(crate) fn text_of(report: &VerifyReport) -> Text {
         .line("journal pages", counts.pages)
         .line("content above 64 KiB opened", report.content_opened);
     if let Some(state) = report.checkpoint {
-        text.push("checkpoint", format!("{state:?}"));
+        text.push("checkpoint", checkpoint_text(state));
     }
     if !report.storage.is_clean() {
         let found = &report.storage;
@@ -109,19 +110,21 @@ pub(crate) fn text_of(report: &VerifyReport) -> Text {
 
 fn add_findings(report: &VerifyReport, text: &mut Text) {
     if let Some(found) = &report.header {
-        text.push("header", format!("{:?}", found.kind));
+        text.push("header", kind_text(found.kind));
     }
     for found in &report.journal {
         let pages = format!(
-            "{:?}, {} pages from page {}",
-            found.fault, found.pages, found.page
+            "{}, {} pages from page {}",
+            fault_text(found.fault),
+            found.pages,
+            found.page
         );
         text.push("journal", pages);
     }
     for found in report.entries.iter().chain(&report.unattested_entries) {
         let who =
             (found.subject.as_ref()).map_or("unknown subject", |subject| subject.identifier());
-        text.push("patient entry", format!("{:?}, {who}", found.kind));
+        text.push("patient entry", format!("{}, {who}", kind_text(found.kind)));
     }
     for found in report.records.iter().chain(&report.unattested) {
         let who =
@@ -130,7 +133,7 @@ fn add_findings(report: &VerifyReport, text: &mut Text) {
         let versions = format!("{} versions from version {}", found.versions, found.version);
         text.push(
             "record",
-            format!("{:?}, {who}, {name}, {versions}", found.kind),
+            format!("{}, {who}, {name}, {versions}", kind_text(found.kind)),
         );
     }
     for restore in &report.restores {

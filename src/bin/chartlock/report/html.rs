@@ -1,4 +1,4 @@
-//! Report as one HTML page: no script, no external part, and every value escaped.
+//! Report as one HTML page: no script, no external resource, and every value escaped.
 
 use super::super::visible::visible;
 use super::page::{Day, KINDS, Page, Table};

@@ -24,7 +24,7 @@ use page::Page;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReportCommand {
-    /// Who read or changed one subject's records, denials included.
+    /// Report accesses to one subject's records, including denied ones.
     Access {
         #[command(flatten)]
         report: ReportArguments,
@@ -33,14 +33,14 @@ pub(crate) enum ReportCommand {
         #[command(flatten)]
         time: TimeArguments,
     },
-    /// Disclosures of one subject's records in the last six years (45 CFR 164.528).
+    /// Report disclosures of one subject's records. Covers the last six years (45 CFR 164.528).
     Disclosures {
         #[command(flatten)]
         report: ReportArguments,
         #[command(flatten)]
         subject: SubjectArguments,
     },
-    /// What a lost credential or key exposed.
+    /// Report the records that a lost credential or key exposed.
     Exposure {
         #[command(flatten)]
         report: ReportArguments,
@@ -49,7 +49,7 @@ pub(crate) enum ReportCommand {
         #[command(flatten)]
         time: TimeArguments,
     },
-    /// What one actor did.
+    /// Report the operations of one actor.
     Activity {
         #[command(flatten)]
         report: ReportArguments,
@@ -67,7 +67,7 @@ pub(crate) struct ReportArguments {
     read: ReadArguments,
     #[command(flatten)]
     output: OutputArguments,
-    /// Make one HTML page to read and print, without scripts and external parts.
+    /// Make one HTML page to read and print, without scripts and external resources.
     #[arg(long, conflicts_with = "json")]
     html: bool,
     /// Open with an auditor's credential, which opens only the journal.

@@ -71,7 +71,7 @@ impl Page {
         self.facts.push(("created", time(made)));
         self.facts.push(("time range", range(between)));
         if authority == PageAuthority::NotChecked {
-            let warning = "It was not checked who wrote the journal pages, because the report was made \
+            let warning = "The writers of the journal pages were not verified, because the report was made \
                 with an auditor's credential.";
             self.warnings.push(warning.to_owned());
         }
@@ -117,8 +117,7 @@ impl Page {
             lines.push(format!("{} ({})", table.heading, table.rows.len()));
             for row in &table.rows {
                 let mark = if row.is_marked { "!" } else { " " };
-                let cells: Vec<_> = row.cells.iter().filter(|cell| !cell.is_empty()).collect();
-                let cells: Vec<_> = cells.into_iter().map(|cell| visible(cell)).collect();
+                let cells: Vec<_> = row.cells.iter().map(|cell| cell_text(cell)).collect();
                 lines.push(format!("{mark} {}", cells.join(" | ")));
             }
         }
@@ -129,6 +128,11 @@ impl Page {
         lines.push(String::new());
         lines.join("\n")
     }
+}
+
+/// Returns the text of a cell, without the character that separates cells.
+fn cell_text(cell: &str) -> String {
+    visible(cell).replace('|', "\\u{7c}")
 }
 
 /// Counts entries by day.
