@@ -153,7 +153,7 @@ fn restore(
     let own = Arc::clone(&storage);
     match (replaced, stale) {
         (Some(out), Some(path)) => {
-            let copy = HeaderCopy::publish(&*storage, out)?;
+            let copy = HeaderCopy::publish(&storage, out)?;
             let report = secret.with(|credential| kit.restore_anyway(own, credential));
             copy.compare(report, path, &vault.directory)?;
         }

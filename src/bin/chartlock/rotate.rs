@@ -57,12 +57,12 @@ pub(crate) struct RotateSubjectArguments {
 const CLOSE: &str = "next: run `chartlock status`, which closes the former journal keys";
 
 /// Note after a rotation that could not overwrite the destroyed keys on the medium.
-const PURGE: &str = "next: end backups and other readers of the vault, then run the rotation again, because wrapped \
-    former keys may still be on the disk";
+const PURGE: &str = "next: end backups and runs with --spool, then run `chartlock status`, because wrapped former keys \
+    may be on the disk until then";
 
 /// Note after a rotation that met writes which were never acknowledged.
-const ORPHANS: &str = "next: run `chartlock verify`; the writes of processes that used a destroyed key were never \
-    acknowledged, so their apps must repeat them";
+const ORPHANS: &str = "next: run `chartlock verify`, because unfinished writes used a destroyed key; the app never \
+    confirmed them";
 
 /// Note after a rotation that makes earlier recovery kits stale.
 const NEW_KIT: &str = "next: export a new recovery kit with `chartlock kit create`";
