@@ -1,6 +1,6 @@
 //! Memory inspection of a process that locked or dropped its vault. The memory must contain no keys
 //! and no record contents.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[cfg(target_os = "linux")]
 mod child;
