@@ -204,13 +204,7 @@ pub(super) fn check_address(address: &str) -> Result<()> {
     let host = host.ok_or(Error::InvalidCredentialSetting)?;
     let is_plain =
         uri.query().is_none() && !address.contains(['@', '#']) && has_valid_port(&uri, host);
-    let is_protected = match uri.scheme_str() {
-        Some("https") => true,
-        // Everyone on the path of other connections could read tokens and secrets.
-        Some("http") => is_this_machine(host),
-        _ => false,
-    };
-    (is_plain && is_protected)
+    (is_plain && is_protected(&uri))
         .then_some(())
         .ok_or(Error::InvalidCredentialSetting)
 }
@@ -235,7 +229,17 @@ pub(super) fn is_https(address: &str) -> bool {
     uri.is_ok_and(|uri| uri.scheme_str() == Some("https"))
 }
 
-pub(super) fn is_this_machine(host: &str) -> bool {
+/// Returns `true` for an address with `https://`, or with `http://` on this machine. Everyone on the path of other
+/// connections could read tokens and secrets.
+pub(super) fn is_protected(uri: &Uri) -> bool {
+    match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => is_this_machine(uri.host().unwrap_or_default()),
+        _ => false,
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     let is_loopback = |ip: IpAddr| ip.is_loopback();
     host == "localhost" || address.parse().is_ok_and(is_loopback)

@@ -12,7 +12,7 @@ use reqsign_core::{Context, Env, Error as SourceError, FileRead, HttpSend};
 
 use crate::error::{CredentialFailure, Result};
 use crate::keys::credentials::http::{
-    HttpClient, HttpOptions, Request, Response, Uri, check_address, is_this_machine,
+    HttpClient, HttpOptions, Request, Response, Uri, check_address, is_protected,
 };
 
 /// The maximum time limit of a request to a metadata service or to STS. On a machine without a metadata
@@ -95,13 +95,6 @@ fn failed(failure: CredentialFailure) -> SourceError {
     SourceError::unexpected("no answer").with_source(failure)
 }
 
-/// Returns `true` for an address with `https://`, on this machine, or of a metadata service. Everyone on the path of
-/// other connections could read access keys and tokens.
-fn is_protected(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default();
-    uri.scheme_str() == Some("https") || is_this_machine(host) || METADATA_HOSTS.contains(&host)
-}
-
 /// Metadata services and STS.
 #[derive(Debug)]
 struct Services {
@@ -115,7 +108,8 @@ impl HttpSend for Services {
         if let Some(address) = self.sts_address(&parts.uri) {
             parts.uri = address.parse()?;
         }
-        if !is_protected(&parts.uri) {
+        let is_metadata = |host| METADATA_HOSTS.contains(&host);
+        if !is_protected(&parts.uri) && !parts.uri.host().is_some_and(is_metadata) {
             return Err(failed(CredentialFailure::Denied));
         }
         let answer = self.http.send(Request::from_parts(parts, &*body));
