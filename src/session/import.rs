@@ -244,12 +244,11 @@ impl Session {
         now: i64,
     ) -> Planned<'a> {
         let act = self.permitted_to_put(&item.id, &document)?.act;
-        let check = self.replacement_check(&act, &item.id, Some(document.sorted_labels()));
         let job = Precondition::Version(item.version).check().and_then(|()| {
-            WriteJob::put(&act, &item.id, (content, document), Precondition::Any, now)
+            self.put_job(&act, &item.id, (content, document), Precondition::Any, now)
         });
         let job = job.inspect_err(|error| self.failed(&act, AuditTarget::Record(&item.id), error));
-        Ok((act, job?.importing(item.version).checked_by(check)))
+        Ok((act, job?.importing(item.version)))
     }
 }
 

@@ -4,9 +4,9 @@ use std::io::Read;
 
 use crate::error::{Error, Result};
 use crate::id::{Reason, RecordId, Subject};
-use crate::journal::{AccessOutcome, Operation};
+use crate::journal::{AccessOutcome, Act, Operation};
 use crate::lifecycle::report::ExpungeReport;
-use crate::records::document::{Document, Precondition, Record, RecordInfo};
+use crate::records::document::{Document, DocumentContent, Precondition, Record, RecordInfo};
 use crate::records::write::WriteJob;
 use crate::session::Session;
 use crate::session::audit_target::AuditTarget;
@@ -50,11 +50,11 @@ impl Session {
         telemetry::verb(Operation::Put.name(), || {
             let document = document.into();
             let act = self.permitted_to_put(id, &document)?.act;
-            let check = self.replacement_check(&act, id, Some(document.sorted_labels()));
             let now = self.vault.core.store.clock.now();
             let (content, document) = document.into_parts();
-            let put = WriteJob::put(&act, id, (&content, document), expected, now)
-                .and_then(|job| self.vault.write_one(job.checked_by(check)))
+            let put = self
+                .put_job(&act, id, (&content, document), expected, now)
+                .and_then(|job| self.vault.write_one(job))
                 .and_then(|version| version.ok_or(Error::Contended));
             put.inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
         })
@@ -92,9 +92,7 @@ impl Session {
         for ((id, content), document) in contents.iter().zip(documents) {
             let act = self.permitted_to_put(id, &document).map(|it| it.act);
             if let Ok(act) = &act {
-                let check = self.replacement_check(act, id, Some(document.sorted_labels()));
-                let job = WriteJob::put(act, id, (content, document), Precondition::Any, now)?;
-                jobs.push(job.checked_by(check));
+                jobs.push(self.put_job(act, id, (content, document), Precondition::Any, now)?);
             }
             acts.push((*id, act));
         }
@@ -106,6 +104,23 @@ impl Session {
             put.inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
         });
         Ok(each.collect())
+    }
+
+    /// Returns the job of a permitted put, which also asks the policy about the version that it replaces.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] if the precondition or the document is out of bounds.
+    pub(super) fn put_job<'a>(
+        &'a self,
+        act: &Act,
+        id: &'a RecordId,
+        (content, document): (&'a DocumentContent<'_>, Document<'_>),
+        expected: Precondition,
+        now: i64,
+    ) -> Result<WriteJob<'a>> {
+        let check = self.replacement_check(act, id, Some(document.sorted_labels()));
+        let job = WriteJob::put(act, id, (content, document), expected, now)?;
+        Ok(job.checked_by(check))
     }
 
     /// Writes the next version of a record from a reader, read to its end. Returns the version
