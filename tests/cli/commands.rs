@@ -323,10 +323,7 @@ fn spool_reads_beside_the_app_and_comes_home() {
         "ms.okafor",
     ]);
     assert!(report["entries"].as_array().unwrap().len() > 1);
-    assert_eq!(
-        tool.json(&["verify", "vault", "--key-file", "key"])["clean"],
-        true
-    );
+    tool.assert_clean("vault");
 }
 
 #[test]

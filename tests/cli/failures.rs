@@ -124,15 +124,7 @@ fn refused_operations_have_code_6() {
     let open = ["--key-file", "key", "--yes"];
     let only =
         tool.json(&["slots", "list", "vault", "--key-file", "key"])["slots"][0]["id"].to_string();
-    tool.ok(&[
-        "kit",
-        "create",
-        "vault",
-        "--key-file",
-        "key",
-        "--output",
-        "kit",
-    ]);
+    tool.create_kit();
     fs::create_dir(tool.path("filled")).unwrap();
     fs::write(tool.path("filled/file"), "").unwrap();
     for arguments in [

@@ -17,15 +17,7 @@ fn lose_header(tool: &Tool) {
 fn kit_restores_a_lost_header() {
     let tool = Tool::new();
     tool.fill(1);
-    tool.ok(&[
-        "kit",
-        "create",
-        "vault",
-        "--key-file",
-        "key",
-        "--output",
-        "kit",
-    ]);
+    tool.create_kit();
     lose_header(&tool);
     tool.fails(6, &["status", "vault", "--key-file", "key"]);
     let restore = [
@@ -39,25 +31,14 @@ fn kit_restores_a_lost_header() {
     ];
     tool.fails(2, &restore);
     tool.ok(&[&restore[..], &["--yes"]].concat());
-    assert_eq!(
-        tool.json(&["verify", "vault", "--key-file", "key"])["clean"],
-        true
-    );
+    tool.assert_clean("vault");
 }
 
 #[test]
 fn stale_kit_is_refused_unless_asked_for() {
     let tool = Tool::new();
     tool.fill(1);
-    tool.ok(&[
-        "kit",
-        "create",
-        "vault",
-        "--key-file",
-        "key",
-        "--output",
-        "kit",
-    ]);
+    tool.create_kit();
     tool.ok(&[
         "slots",
         "add",
@@ -219,10 +200,7 @@ fn repair_replaces_a_damaged_copy_of_the_header() {
     let run = tool.run(&["health", "vault", "--key-file", "key"]);
     assert!(run.code == 1 || run.err.contains("kit repair"), "{run:?}");
     assert_eq!(tool.json(&["kit", "repair", "vault"])["repaired"], true);
-    assert_eq!(
-        tool.json(&["verify", "vault", "--key-file", "key"])["clean"],
-        true
-    );
+    tool.assert_clean("vault");
     tool.fails(6, &["kit", "repair", "nowhere"]);
 }
 

@@ -52,10 +52,7 @@ fn backup_is_restored_and_an_erasure_is_repeated() {
     tool.fails(2, &accept);
     let report = tool.json(&[&accept[..], &["--yes"]].concat());
     assert_eq!(report["restore"]["erased_again"], 1);
-    assert_eq!(
-        tool.json(&["verify", "copy", "--key-file", "key"])["clean"],
-        true
-    );
+    tool.assert_clean("copy");
 }
 
 #[test]

@@ -20,10 +20,7 @@ fn each_rotation_reports_its_counts() {
         tool.json(&[&one, &open[..]].concat())["rotation"]["subjects"],
         1
     );
-    assert_eq!(
-        tool.json(&["verify", "vault", "--key-file", "key"])["clean"],
-        true
-    );
+    tool.assert_clean("vault");
 }
 
 #[test]
@@ -107,10 +104,7 @@ fn killed_rotation_continues_when_it_is_run_again() {
     let status = tool.json(&["status", "vault", "--key-file", "key"]);
     assert_eq!(status["key_usage"]["masters"].as_array().unwrap().len(), 1);
     assert_eq!(status["key_usage"]["subjects"], 300);
-    assert_eq!(
-        tool.json(&["verify", "vault", "--key-file", "key"])["clean"],
-        true
-    );
+    tool.assert_clean("vault");
 }
 
 fn can_kill() -> bool {

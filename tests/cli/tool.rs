@@ -125,6 +125,20 @@ impl Tool {
         names
     }
 
+    /// Exports a recovery kit of the vault into the file `kit`.
+    #[track_caller]
+    pub(crate) fn create_kit(&self) {
+        let create = ["kit", "create", "vault", "--key-file", "key"];
+        self.ok(&[&create[..], &["--output", "kit"]].concat());
+    }
+
+    /// Checks that the verification of the vault in a directory has no findings.
+    #[track_caller]
+    pub(crate) fn assert_clean(&self, directory: &str) {
+        let report = self.json(&["verify", directory, "--key-file", "key"]);
+        assert_eq!(report["clean"], true);
+    }
+
     /// Returns all objects but the journal and the names of the files beside the vault.
     pub(crate) fn state(&self) -> State {
         let names = self.names();
